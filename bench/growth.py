@@ -2,7 +2,8 @@
 
 `steps`: one agent asks a tool for something new, for 1,010 steps, every guard enforced, every result durable
 before it is acted on. The model is a script and the tool makes a text of fixed length, so that each step is the
-same work but for what came before it. `runs`: small runs, each in a session of its own and with a request id of
+same work but for what came before it. Blocks of its last steps are measured in turn with the first steps of new runs,
+so that a machine whose pace changes within a second changes both. `runs`: small runs, each in a session of its own and with a request id of
 its own, one after the other on one file; after the 10,000th in turn with runs on a new file, so that a machine
 that gets slower over minutes does not count. `journal`: what people do with a journal, see `journal_growth.py`.
 
@@ -22,8 +23,10 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -39,10 +42,14 @@ from seawall.testing import ScriptedModel
 
 RESULT_BYTES = 500
 STEPS = 1010
-EARLY, LATE = (6, 26), (980, 1000)
+EARLY, LATE = (6, 26), (960, 1000)
 """Steps whose medians are compared: a model call and a tool call each, so even numbers."""
-EARLY_FILE, LATE_FILE = (6, 106), (900, 1000)
-"""The same for the file, which grows by whole pages of 4 KiB: twenty steps are too few of them."""
+TURN = 10
+"""Steps of the long run until it is a new run's turn. The first two of them are not counted: the processor's caches
+hold the other run then."""
+EARLY_FILE, LATE_FILE = (6, 106), (860, 960)
+"""The same for the file, which grows by whole pages of 4 KiB: twenty steps are too few of them. No other run writes
+meanwhile."""
 FIRST, MANY, THEN = 1_000, 10_000, 500
 """Runs of the first median, runs before the second one, runs of the second one."""
 IN_FLIGHT = 8
@@ -65,7 +72,7 @@ class Sample:
     """One run of many steps: medians over a window, for one step."""
 
     wall_us: tuple[float, float]
-    """Early, late."""
+    """Early, late: the early one is of new runs, in turn with the late one."""
     cpu_us: tuple[float, float]
     """Of all threads."""
     logical_bytes: tuple[float, float]
@@ -84,13 +91,23 @@ class Mark:
     file_bytes: int
 
 
+_Times = tuple[float, float]
+"""Wall seconds, and CPU seconds of all threads."""
+
+
+def _read_times() -> _Times:
+    return time.perf_counter(), time.process_time()
+
+
 class Desk:
     """One agent that asks for something new `asks` times a run, and then answers."""
 
     def __init__(self, asks: int) -> None:
         self.asks = asks
-        self.moments: list[tuple[float, float]] = []
-        """(wall seconds, CPU seconds) at each call of the tool."""
+        self.moments: list[tuple[_Times, _Times]] = []
+        """When each call of the tool came, and when it returned."""
+        self.pause: Callable[[int], Awaitable[None]] | None = None
+        """Awaited in each call of the tool, with its number."""
         self.on_call: dict[int, int] = {}
         """Number of a call → pages of the file then, filled in for the numbers that are there."""
         self.path: Path | None = None
@@ -109,13 +126,16 @@ class Desk:
         return ModelReply(message=Assistant(None, (call,)), usage=Usage(100, 20), finish="tool_calls")
 
     async def _look(self, what: str) -> str:
-        self.moments.append((time.perf_counter(), time.process_time()))
-        number = len(self.moments)
+        came = _read_times()
+        number = len(self.moments) + 1
         if self.path is not None and number in self.on_call:
             self.on_call[number] = _pages(self.path)
         told = (
             f"{what}: found in room {number:08d} "  # something new each time, as the agent is there to learn
         )
+        if self.pause is not None:
+            await self.pause(number)
+        self.moments.append((came, _read_times()))
         return told + "." * (RESULT_BYTES - len(told))
 
     async def run(self, sea: Seawall, number: int) -> str:
@@ -150,7 +170,8 @@ async def steps(directory: Path, count: int, late: int) -> list[Sample]:
     path = directory / "journal.db"
     shift = LATE[1] - late
     windows = (EARLY, (LATE[0] - shift, late))
-    file_windows = (EARLY_FILE, (LATE_FILE[0] - shift, late))
+    numbers = itertools.count(1)
+    file_windows = (EARLY_FILE, (LATE_FILE[0] - shift, LATE_FILE[1] - shift))
     samples: list[Sample] = []
     async with Seawall(path, guards=[Loops(), ContextGuard(mode="enforce"), AuthorityGuard()]) as sea:
         await Desk(20).run(sea, 0)  # imports, caches
@@ -159,13 +180,15 @@ async def steps(directory: Path, count: int, late: int) -> list[Sample]:
             desk = Desk((late + STEPS - LATE[1]) // 2)
             desk.path = path
             desk.on_call = dict.fromkeys((step // 2 for window in file_windows for step in window), 0)
+            new: list[Desk] = []
+            desk.pause = partial(_run_new, sea, numbers, windows[1], new)
             gc.collect()
-            run = await desk.run(sea, number)
+            run = await desk.run(sea, next(numbers))
             logical = await _logical(sea, run)
             samples.append(
                 Sample(
-                    wall_us=_pair(windows, lambda a, b, d=desk: _median_us(d, a, b, 0)),
-                    cpu_us=_pair(windows, lambda a, b, d=desk: _median_us(d, a, b, 1)),
+                    wall_us=_compare_us(new, desk, windows[1], 0),
+                    cpu_us=_compare_us(new, desk, windows[1], 1),
                     logical_bytes=_pair(windows, lambda a, b, t=logical: sum(t[a:b]) / (b - a)),
                     file_bytes=_pair(file_windows, lambda a, b, d=desk: _file_bytes(d, a, b)),
                 )
@@ -178,10 +201,30 @@ def _pair(windows: tuple[tuple[int, int], tuple[int, int]], measure: Any) -> tup
     return measure(*early), measure(*late)
 
 
-def _median_us(desk: Desk, begin: int, end: int, which: int) -> float:
-    """Of a step, between the tool's calls of a window; the tool is called at every second step."""
-    moments = [moment[which] for moment in desk.moments[begin // 2 - 1 : end // 2]]
-    return statistics.median(b - a for a, b in itertools.pairwise(moments)) / 2 * 1e6
+async def _run_new(
+    sea: Seawall, numbers: itertools.count[int], late: tuple[int, int], new: list[Desk], number: int
+) -> None:
+    """Lets a new run take its first steps if a block of the long run begins with this call of its tool."""
+    step = number * 2
+    if late[0] <= step < late[1] and (step - late[0]) % TURN == 0:
+        new.append(Desk(EARLY[1] // 2 + 1))
+        await new[-1].run(sea, next(numbers))
+
+
+def _compare_us(new: Sequence[Desk], long: Desk, late: tuple[int, int], which: int) -> tuple[float, float]:
+    """Medians of a step of the new runs and of the long run; the tool is called at every second step."""
+    early_us = [each for desk in new for each in _list_us(desk, *EARLY, which)]
+    late_us = _list_us(long, *late, which)
+    kept = [each for at, each in enumerate(late_us) if at * 2 % TURN]
+    return statistics.median(early_us), statistics.median(kept)
+
+
+def _list_us(desk: Desk, begin: int, end: int, which: int) -> list[float]:
+    """Of a step, from where a call of the tool has returned to the next call, for those of a window."""
+    moments = desk.moments[begin // 2 - 1 : end // 2]
+    return [
+        (came[which] - returned[which]) / 2 * 1e6 for (_, returned), (came, _) in itertools.pairwise(moments)
+    ]
 
 
 def _file_bytes(desk: Desk, begin: int, end: int) -> float:

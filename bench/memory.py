@@ -316,11 +316,11 @@ def main() -> None:
     )
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--quick", action="store_true", help="600 runs; writes no results")
+    parser.add_argument("--quick", action="store_true", help="200 runs; writes no results")
     parser.add_argument("--alone", action="store_true", help="without LangGraph; writes no results")
     given = parser.parse_args()
     os.environ.update(LANGSMITH_TRACING="false", LANGCHAIN_TRACING_V2="false")
-    runs, few, chains = (600, 1_000, 3) if given.quick else (given.runs, 1_000, CHAINS)
+    runs, few, chains = (200, 1_000, 1) if given.quick else (given.runs, 1_000, CHAINS)
     part = min(1_000, runs // 3)
     versions = {
         "seawall": seawall.__version__,

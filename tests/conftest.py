@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import ipaddress
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+import typer.main
+import typer.testing
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
+
+ROOM_BYTES = 2 * 1024**3
+"""What must be free in memory. A run fills half of it if every directory is kept, and only those of failed tests are."""
+LONGEST = ("/torture/test_torture.py", "/bench/test_memory.py", "/memory/test_kill_points.py")
 
 # Machines differ in speed, so no example has a deadline; a failure prints what reproduces it. 40 examples a run, because
 # the whole suite has 20 minutes on two cores: other runs draw others, and `HYPOTHESIS_EXAMPLES=1000` draws more.
@@ -24,6 +35,29 @@ hypothesis.settings.register_profile(
     max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "40")),
 )
 hypothesis.settings.load_profile("seawall")
+
+
+# Tests start hundreds of interpreters. Where the environment keeps Python from storing what it has compiled, each of them
+# would compile Seawall and what it imports again, which takes three times as long as to import them.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+# Typer's runner builds all commands anew each time that it is asked to call one, and that takes as long as many a test.
+typer.testing._get_command = functools.cache(typer.main.get_command)  # pyright: ignore[reportPrivateImportUsage] -- it has no option for that
+
+
+def _make_temporary_files_in_memory() -> None:
+    """Journals are committed ten thousands of times, and each commit waits for the disk.
+
+    No test can see that: a killed process loses nothing that it has written, and disks that fail are `journal.disk`.
+    """
+    memory = Path("/dev/shm")
+    if "TMPDIR" not in os.environ and memory.is_dir() and shutil.disk_usage(memory).free >= ROOM_BYTES:
+        os.environ["TMPDIR"] = str(memory)
+        tempfile.tempdir = None  # what was found before is forgotten
+
+
+_make_temporary_files_in_memory()
 
 
 def _is_loopback(host: object) -> bool:
@@ -70,6 +104,17 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _fail_if_skipped_in_ci(report)
     return report
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest tests first: one that began as the last would run alone at the end."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
+
+
+def pytest_collection_finish() -> None:
+    """Spares the garbage collector the modules and tests that stay to the end: looking through them takes long."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

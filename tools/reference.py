@@ -504,6 +504,18 @@ def lint_page() -> str:
     )
 
 
+def recordings_page() -> str:
+    """Every format that `seawall audit` reads, and what it prints with `--json`."""
+    from seawall.audit import findings, report
+    from seawall.audit.formats import FORMATS
+
+    rows = [f"| {each.name} | {_cell(each.reads)} | {_cell(each.run)} |\n" for each in FORMATS]
+    text = "`seawall audit` finds the format of each value by its shape. See [Audit what was recorded](../how-to/audit-recorded-runs.md)."
+    formats = "## Formats\n\n| | is read | is one run |\n|---|---|---|\n" + "".join(rows)
+    records = [findings.RunFindings, findings.Cost, findings.ToolCounts, report.AuditSummary]
+    return _page("Recordings", text, formats, "## What `--json` prints\n", _records(records))
+
+
 def _commands(prefix: str, group: Any) -> Iterator[str]:
     for name, command in sorted(group.commands.items()):
         if command.hidden:
@@ -549,6 +561,7 @@ def pages() -> dict[str, str]:
         "types.md": types_page(),
         "cli.md": cli_page(),
         "lint.md": lint_page(),
+        "recordings.md": recordings_page(),
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +66,6 @@ class Child:
     async def _start(self) -> asyncio.subprocess.Process:
         if not self._python.exists():
             raise CellFailed(f"not installed: there is no {self._python.parent.parent.name}")
-        environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
         with self._log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 str(self._python),
@@ -76,7 +74,6 @@ class Child:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
-                env=environment,
                 limit=_LINE_BYTES,
             )
         self._process = process

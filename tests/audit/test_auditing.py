@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 
 from audit.runs import recorded, runs_of, write
 from seawall.audit import BadLine, RecordedRun, ToolNames, audit, make_guards, read_runs
-from seawall.audit.recording import parse_run
+from seawall.audit.auditing import audit_to_end
+from seawall.audit.formats.calls import parse_row
+from seawall.core.redact import Redactor
 from seawall.guards.loops import LoopOptions, Loops
+from seawall.run.bodies import Bodies
 from seawall.run.step import Step
 from seawall.run.verdict import Verdict
 
@@ -62,8 +65,10 @@ def test_results_and_errors_of_any_kind_are_taken(tmp_path: Path) -> None:
 
 BAD = [
     ("{", "not a JSON value"),
-    ("[1]", "a run is a JSON object, not a list"),
-    ('{"id": "x"}', "'calls' is a list of calls, not null"),
+    ("[1]", "it is a list, and no recording that is known"),
+    ("{}", "it is an object that is empty, and no recording that is known"),
+    ('{"id": "x"}', "it is an object with the keys 'id', and no recording that is known"),
+    ('{"calls": null}', "'calls' is a list of calls, not null"),
     ('{"calls": [7]}', "call 0: a call is a JSON object, not a number"),
     ('{"calls": [{"tool": "a"}, {"tool": 5}]}', "call 1: 'tool' is the name of a tool, not a number"),
     ("[" * 100_000, "not a JSON value"),
@@ -133,19 +138,25 @@ def test_a_byte_order_mark_is_left_out(tmp_path: Path) -> None:
     assert [each.id for each in runs_of(path)] == ["r"]
 
 
-@pytest.mark.parametrize(
-    "content", [json.dumps(recorded([("read", {}, "x")] * 9), indent=1).encode(), b"\x00\x01\n\xff\n" * 50]
-)
-def test_a_file_of_another_kind_is_reported_in_one_line(content: bytes, tmp_path: Path) -> None:
+def test_a_file_of_another_kind_is_reported_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "runs.json"
-    path.write_bytes(content)
+    path.write_bytes(b"\x00\x01\n\xff\n" * 50)
 
     (bad,) = lines(path)
 
     assert isinstance(bad, BadLine)
-    assert str(bad).startswith(
-        f"{path}: not JSON lines: one run a line is expected (line 1 is not a JSON value"
-    )
+    assert str(bad).startswith(f"{path}: not JSON, and nothing else is read (line 1 is not a JSON value")
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_run_with_line_breaks_in_it_and_a_list_of_runs_are_read(indent: int | None, tmp_path: Path) -> None:
+    runs = [recorded([("read", {}, "x")] * 9, id=name) for name in "ab"]
+    one, several = tmp_path / "one.json", tmp_path / "several.json"
+    one.write_text(json.dumps(runs[0], indent=indent))
+    several.write_text(json.dumps(runs, indent=indent))
+
+    assert [(each.id, each.line) for each in runs_of(one)] == [("a", 1)]
+    assert [each.id for each in runs_of(several)] == ["a", "b"]
 
 
 def test_after_twenty_bad_lines_in_a_row_the_rest_is_not_read_and_that_is_reported(tmp_path: Path) -> None:
@@ -188,7 +199,7 @@ RUNS = st.lists(CALLS, max_size=60)
 
 
 def run_of(rows: Any) -> RecordedRun:
-    found = parse_run(json.dumps(recorded(rows)).encode(), "memory:1", 1)
+    found = parse_row(recorded(rows), "memory", 1)
     assert isinstance(found, RecordedRun)
     return found
 
@@ -199,6 +210,15 @@ def test_nothing_is_stopped_before_it_was_advised_on(rows: Any) -> None:
 
     assert found.halted_at is None or (found.advised_at and found.advised_at[0] < found.halted_at)
     assert (found.rule is None) == (not found.advised_at and found.halted_at is None)
+
+
+@given(RUNS)
+def test_a_run_that_is_gone_through_to_its_end_is_judged_as_one_that_was_stopped(rows: Any) -> None:
+    run, guards = run_of(rows), make_guards(ToolNames())
+    whole = audit_to_end(run, guards, ToolNames(), Bodies(Redactor()))
+
+    assert whole.judged == audit(run, guards)
+    assert sum(each.calls for each in whole.waste.wasted.values()) == len(whole.useless)
 
 
 @given(RUNS, st.randoms(use_true_random=False))

@@ -49,9 +49,9 @@ MOST_GOOD_STOPPED, LEAST_TRUE_LOOPS = 0.005, 0.9
 
 
 def calls(rows: list[Row]) -> tuple[RecordedCall, ...]:
-    from seawall.audit.recording import parse_run
+    from seawall.audit.formats.calls import parse_row
 
-    found = parse_run(json.dumps(recorded(rows)).encode(), "memory", 1)
+    found = parse_row(recorded(rows), "memory", 1)
     assert not isinstance(found, tuple)
     return found.calls
 

@@ -46,6 +46,7 @@ def run_in_new_interpreter(job: Job) -> Report | None:
 if __name__ == "__main__":
     if "--once" in sys.argv:
         run_worker(msgspec.json.decode(sys.stdin.buffer.read(), type=Job))
+        os._exit(0)
     else:
         serve(Job, run_worker)
 

@@ -1,18 +1,21 @@
 """A process that has imported everything and forks a worker for each job, so that a death costs milliseconds.
 
 A module with `serve(Job, run_worker)` in it is such a server when it is run with `python -m`; `Forks` is how a test sees
-it. It has one thread and has opened nothing, so that its children are as good as new.
+it. It has one thread and has opened nothing, so that its children are as good as new. What a worker imports late, in
+the middle of its work, the server imports for the workers after it.
 """
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 import msgspec
 
@@ -98,24 +101,50 @@ def read_report(job: Work, code: int, report: type[R]) -> R | None:
 
 
 def serve(kind: type[J], work: Callable[[J], Any]) -> None:
-    """Starts a worker for each job on the standard input, and waits for one for each process that stands there."""
-    living: set[int] = set()
+    """Starts a worker for each job on the standard input, and waits for one for each process that stands there.
+
+    A worker ends with exit code 0 when `work` returns.
+    """
+    living: dict[int, J] = {}
     for line in sys.stdin.buffer:
         asked = msgspec.json.decode(line, type=kind | int)
         if isinstance(asked, int):
             _, status = os.waitpid(asked, os.WUNTRACED)
-            stopped = os.WIFSTOPPED(status)
-            answer = _STOPPED if stopped else str(os.waitstatus_to_exitcode(status))
-            if not stopped:
-                living.discard(asked)
+            if os.WIFSTOPPED(status):
+                answer = _STOPPED
+            else:
+                answer = str(os.waitstatus_to_exitcode(status))
+                _import_what_it_noted(_late_file(living.pop(asked), asked))
         else:
             pid = os.fork()
             if pid == 0:
-                signal.alarm(MAX_LIFE_S)
-                work(asked)
-            living.add(pid)
+                _work_and_end(work, asked)
+            living[pid] = asked
             answer = str(pid)
         sys.stdout.write(f"{answer}\n")
         sys.stdout.flush()
     for pid in living:
         os.kill(pid, signal.SIGKILL)
+
+
+def _work_and_end(work: Callable[[J], Any], job: J) -> NoReturn:
+    signal.alarm(MAX_LIFE_S)
+    known = set(sys.modules)
+    work(job)
+    if late := sys.modules.keys() - known:
+        _late_file(job, os.getpid()).write_text("\n".join(late), encoding="utf-8")
+    os._exit(0)  # its threads are not waited for
+
+
+def _late_file(job: Work, pid: int) -> Path:
+    return Path(job.directory) / f"{pid}.imported-late"
+
+
+def _import_what_it_noted(noted: Path) -> None:
+    """Imports what a worker has imported late. One that died has noted nothing."""
+    if not noted.exists():
+        return
+    for name in noted.read_text(encoding="utf-8").split():
+        importlib.import_module(name)
+    noted.unlink()
+    gc.freeze()  # a collection in a worker would copy the pages of all that it shares with the server

@@ -283,11 +283,10 @@ async def settle(sea: Seawall, world: World, waiting: Waiting) -> None:
         await sea.reconcile(waiting.run, step=waiting.step, failed="the world has none", by="person:1")
 
 
-def run_worker(job: Job, finish: Callable[[int], None] = os._exit) -> None:
-    """Does the job, writes a report, and ends this process."""
+def run_worker(job: Job) -> None:
+    """Does the job, and writes a report."""
     try:
         report = asyncio.run(work(job))
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 -- the test reads it in the report
         report = Report(error=f"{type(error).__name__}: {error}")
     job.report.write_bytes(msgspec.json.encode(report))
-    finish(0)

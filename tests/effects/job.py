@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
 from pathlib import Path
@@ -211,6 +210,8 @@ class Worker:
                 return rest
 
         rests = await asyncio.gather(*(start(*each) for each in enumerate(self.job.requests)))
+        while drivers := list(sea.supervisor.registry.drivers.values()):  # of errands, which nobody else waits for
+            await asyncio.wait([driver.finished for driver in drivers])
         return Report(rests=tuple(rest for rest in rests if rest is not None), refused=tuple(refused))
 
     async def _go_on(self, sea: Seawall) -> Report:
@@ -333,7 +334,7 @@ async def _list_effects(sea: Any) -> tuple[Recorded, ...]:
 
 
 def run_worker(job: Job) -> None:
-    """Does the job, writes a report, and ends this process."""
+    """Does the job, and writes a report."""
     signal.alarm(job.max_life_s)
 
     async def work() -> Report:
@@ -344,7 +345,6 @@ def run_worker(job: Job) -> None:
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 -- the test reads it in the report
         report = Report(error=f"{type(error).__name__}: {error}")
     job.report.write_bytes(msgspec.json.encode(report))
-    os._exit(0)
 
 
 class Processes(Forks[Job, Report]):

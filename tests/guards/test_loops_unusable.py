@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from guards.verdicts import Says
@@ -105,7 +105,6 @@ def test_a_call_that_cant_be_made_is_judged_like_one_that_fails(what: str) -> No
     assert {each.step for each in advice(run)} <= set(replies[1:])
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from([*INVALID.values(), *USELESS.values()]), min_size=6, max_size=6))
 def test_no_mixture_of_what_cant_be_used_goes_on(replies: list[Any]) -> None:
     run = play_script(lambda number: replies[number % 6])
@@ -116,7 +115,6 @@ def test_no_mixture_of_what_cant_be_used_goes_on(replies: list[Any]) -> None:
     assert advice(run)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.text(st.characters(codec="ascii", categories=("L", "N")), max_size=9), min_size=5, max_size=5)
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 
@@ -35,11 +34,8 @@ print(json.dumps([times[2] - times[0], times[1] - times[0], names]))
 def imports() -> list[tuple[float, float, set[str]]]:
     """Three new processes: processor seconds for `import seawall`, pydantic's share, and what was loaded."""
     runs: list[tuple[float, float, set[str]]] = []
-    compiles = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     for _ in range(3):  # the first one may compile, as an installation does
-        done = subprocess.run(
-            [sys.executable, "-c", PROBE], env=compiles, capture_output=True, text=True, check=True
-        )
+        done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True)
         whole_s, pydantic_s, names = json.loads(done.stdout)
         runs.append((whole_s, pydantic_s, set(names)))
     return runs

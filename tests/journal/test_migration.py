@@ -20,6 +20,8 @@ from seawall.journal.sqlite.schema import VERSION
 from seawall.testing import ManualClock
 
 SCHEMA_1 = (Path(__file__).parent / "data" / "schema-1.sql").read_text(encoding="utf-8")
+STRIDE = 3
+"""Every how many writes the disk dies. Heads of frames and their pages take turns, and an odd number meets both."""
 BESIDE = {"shared", "accounts", "effects", "proposals"}
 
 
@@ -88,14 +90,14 @@ def test_a_file_of_schema_1_is_brought_up_to_date_with_all_that_it_holds(path: s
 
 
 @pytest.mark.parametrize("power_fails", [False, True], ids=["killed", "power-cut"])
-def test_an_end_at_any_write_of_the_migration_leaves_the_old_schema_or_the_new_one(
+def test_an_end_at_a_write_of_the_migration_leaves_the_old_schema_or_the_new_one(
     tmp_path: Path, power_fails: bool
 ) -> None:
     left: list[tuple[object, set[str]]] = []
     finished = False
-    number = 0
+    number = 1 - STRIDE
     while not finished:
-        number += 1
+        number += STRIDE
         path = str(tmp_path / f"{number}.db")
         database = apsw.Connection(path)
         database.execute(SCHEMA_1)

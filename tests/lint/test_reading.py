@@ -347,11 +347,7 @@ TEAMS = VALUES | st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(value=TEAMS, suffix=st.sampled_from([".json", ".yaml"]))
 def test_any_value_is_a_team_or_a_clear_error(tmp_path: Path, value: Any, suffix: str) -> None:
     file = tmp_path / f"team{suffix}"
@@ -368,7 +364,7 @@ def test_any_value_is_a_team_or_a_clear_error(tmp_path: Path, value: Any, suffix
         lint_team(read)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     data=st.binary(max_size=200) | st.text(alphabet="a:-?[]{}&*!|>#%@ \n'\"<~1", max_size=60).map(str.encode)
 )

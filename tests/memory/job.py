@@ -5,8 +5,6 @@ job says. `python -m memory.job` is the server that forks the workers.
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -156,14 +154,13 @@ async def work(job: MemoryJob) -> MemoryReport:
         )
 
 
-def run_worker(job: MemoryJob, finish: Callable[[int], None] = os._exit) -> None:
-    """Does the job, writes a report, and ends this process."""
+def run_worker(job: MemoryJob) -> None:
+    """Does the job, and writes a report."""
     try:
         report = asyncio.run(work(job))
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 -- the test reads it in the report
         report = MemoryReport(error=f"{type(error).__name__}: {error}")
     job.report.write_bytes(msgspec.json.encode(report))
-    finish(0)
 
 
 class Workers(Forks[MemoryJob, MemoryReport]):

@@ -174,7 +174,6 @@ def none(_: object) -> Sequence[str]:
 
 
 @pytest.mark.parametrize("rules", ALL_RULES, ids=["chat", "mistral", "responses", "anthropic", "gemini"])
-@settings(max_examples=100, deadline=None)
 @given(history=messages, offered=tools, more=messages)
 def test_a_conversation_that_grows_keeps_its_beginning(
     rules: Any, history: list[Message], offered: tuple[ToolSpec, ...], more: list[Message]

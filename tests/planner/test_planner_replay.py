@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from planner.teams import APPROVE, ASK_BOTH, auditor, desk, model, quick
@@ -132,7 +132,6 @@ def after(delay: float | None, then: Entry) -> Entry:
     return hang() if delay is None else slow(delay, then)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     delays=st.lists(seconds, min_size=9, max_size=9),
     prior=st.sampled_from([0.0, 0.3, 1.0, 3.0]),

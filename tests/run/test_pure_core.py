@@ -61,7 +61,7 @@ def histories(draw: st.DrawFn) -> History:
     return history
 
 
-many = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+many = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 @many

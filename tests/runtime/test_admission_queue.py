@@ -159,7 +159,7 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 TestAnyOrder = AnyOrder.TestCase
-TestAnyOrder.settings = settings(deadline=None, max_examples=60, stateful_step_count=40)
+TestAnyOrder.settings = settings(stateful_step_count=40)
 
 
 def make_queue(options: Admission, clock: ManualClock | None = None) -> AdmissionQueue:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -384,7 +384,6 @@ def make_reply(name: str, request: ModelRequest) -> Any:
             return say("Done.")
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     script=st.lists(REPLIES, min_size=1, max_size=12),
     tool_calls=st.integers(1, 6),

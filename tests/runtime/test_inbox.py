@@ -189,7 +189,7 @@ def test_each_of_many_decisions_at_once_costs_as_few_reads_as_each_of_some(
                 assert (await run.outcome()).status == "completed"
         return used / count
 
-    few, many = asyncio.run(decide_at_once(50)), asyncio.run(decide_at_once(400))
+    few, many = asyncio.run(decide_at_once(40)), asyncio.run(decide_at_once(200))
     assert many < 2 * few
 
 

@@ -156,7 +156,7 @@ def check_record(events: list[Any], limits: Limits) -> None:
     assert state.open == {}
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.integers(0, 2**32),
     st.sampled_from([5, 40]),

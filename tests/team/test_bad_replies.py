@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seawall import Agent, Limits, Team, tool
@@ -204,7 +204,6 @@ tool_calls = st.builds(
 replies = st.builds(Assistant, content=st.none() | texts, calls=st.lists(tool_calls, max_size=4).map(tuple))
 
 
-@settings(max_examples=100)
 @given(st.lists(replies, min_size=1, max_size=5))
 def test_whatever_a_model_says_the_run_ends_and_every_call_is_answered(script: list[Assistant]) -> None:
     sent_: list[Any] = []

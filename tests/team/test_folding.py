@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 pytest.importorskip("pydantic_ai")
@@ -78,7 +78,6 @@ def check_readable(play: Play) -> None:
                 assert item.label in play.bodies.text(item.fold.text) or not item.junk
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.data(), st.lists(MOVES, max_size=25), BUDGETS)
 def test_any_conversation_stays_one_that_every_protocol_takes(
     data: st.DataObject, moves: list[Any], options: Context
@@ -108,7 +107,6 @@ def test_any_conversation_stays_one_that_every_protocol_takes(
         Conversion(rules).convert_messages(before)
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.data(), st.lists(MOVES, max_size=25), BUDGETS)
 def test_what_is_reserved_is_never_less_than_the_provider_counts(
     data: st.DataObject, moves: list[Any], options: Context
@@ -123,7 +121,6 @@ def test_what_is_reserved_is_never_less_than_the_provider_counts(
         assert play.weigh().bound >= play.true_tokens()
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(MOVES, max_size=25))
 def test_nothing_changes_below_the_budget_where_nothing_is_junk(moves: list[Any]) -> None:
     play = Play()
@@ -137,7 +134,6 @@ def test_nothing_changes_below_the_budget_where_nothing_is_junk(moves: list[Any]
             return
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(MOVES, min_size=5, max_size=25))
 def test_a_model_that_takes_no_more_is_sent_less_each_time_until_nothing_is_left(moves: list[Any]) -> None:
     play = Play()

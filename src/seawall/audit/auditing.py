@@ -7,8 +7,10 @@ result there, and folds the events with `apply`, as in a live run.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from itertools import groupby
+from typing import NamedTuple
 
 import msgspec
 
@@ -16,7 +18,8 @@ from seawall.audit.recording import RecordedCall, RecordedRun
 from seawall.audit.tools import ToolNames
 from seawall.core.canonical import Ref
 from seawall.core.errors import SeawallBug
-from seawall.core.events import Event, Judged, RunStarted, Status, StepIntended
+from seawall.core.events import Call, Event, Judged, Mode, RunStarted, Status, StepDone, StepIntended
+from seawall.core.frozen import EMPTY
 from seawall.core.limits import Limits
 from seawall.core.redact import Redactor
 from seawall.engine.gate import BUILT_IN, Admitted, Gate
@@ -27,6 +30,8 @@ from seawall.run.guard import Guard
 from seawall.run.ledger import NO_REST, Rest
 from seawall.run.state import RunState
 from seawall.run.step import Action, Propose, Result, RetryPolicy, Step
+from seawall.run.traces import Traces
+from seawall.run.waste import Spent, Wasted, WasteKind, WasteState, note_done, note_intent
 
 ROOT = 0
 _STEP = re.compile(r"\bstep (\d+)\b")
@@ -47,19 +52,51 @@ class AuditResult(msgspec.Struct, frozen=True, kw_only=True):
     """The guard's reason, with calls (`call #4`) in place of steps."""
 
 
+class FullAudit(NamedTuple):
+    """What the guards say of a recorded run, and what all of its calls have cost that brought what was known."""
+
+    judged: AuditResult
+    waste: WasteState
+    useless: dict[int, WasteKind]
+    """The calls that brought what was known, and who knew it: their own agent, or another one."""
+
+
 def audit(run: RecordedRun, guards: Sequence[Guard], names: ToolNames | None = None) -> AuditResult:
-    """Judges a recorded run with these guards."""
-    return _Auditor(run, guards, names or ToolNames()).audit()
+    """Judges a recorded run with these guards, up to the first call that would not have been made."""
+    return _Auditor(run, guards, names or ToolNames(), Bodies(Redactor()), "enforce").audit().judged
+
+
+def audit_to_end(
+    run: RecordedRun,
+    guards: Sequence[Guard],
+    names: ToolNames,
+    bodies: Bodies,
+    spent: Mapping[int, Spent] = EMPTY,
+) -> FullAudit:
+    """Judges a recorded run like `audit`, and goes on to its last call to see which calls brought what was known.
+
+    `spent` is what each reply has taken, by its place among the run's messages.
+    """
+    return _Auditor(run, guards, names, bodies, "observe", spent).audit()
 
 
 class _Auditor:
     """Sends one recorded run through the gate."""
 
-    def __init__(self, run: RecordedRun, guards: Sequence[Guard], names: ToolNames) -> None:
-        self._run = run
-        self._bodies = Bodies(Redactor())
+    def __init__(
+        self,
+        run: RecordedRun,
+        guards: Sequence[Guard],
+        names: ToolNames,
+        bodies: Bodies,
+        mode: Mode,
+        spent: Mapping[int, Spent] = EMPTY,
+    ) -> None:
+        """With `mode` `observe`, a call that would not have been made is noted, and the run goes on as it did."""
+        self._run, self._spent = run, spent
+        self._bodies = bodies
         self._logic = _RecordedLogic(names, self._bodies)
-        self._gate = Gate(self._logic, guards, Limits(), self._bodies, Causes(), now=lambda: 0.0)
+        self._gate = Gate(self._logic, guards, Limits(), self._bodies, Causes(_find_nothing), now=lambda: 0.0)
         started = RunStarted(
             at=0.0,
             run=run.id,
@@ -69,7 +106,7 @@ class _Auditor:
             intent=self._bodies.put(""),
             limits=Limits(),
             # The user decides what a run may spend, so only the given guards judge here.
-            guards={**dict.fromkeys(BUILT_IN, "off"), **{guard.name: "enforce" for guard in guards}},
+            guards={**dict.fromkeys(BUILT_IN, "off"), **{guard.name: mode for guard in guards}},
         )
         self._state: RunState = begin(started, guards)
         self._frames: dict[str, int] = {started.agent: ROOT}
@@ -77,25 +114,74 @@ class _Auditor:
         """By step: the index of its call."""
         self._advised: list[int] = []
         self._first_advice: Judged | None = None
+        self._halted: tuple[int, Judged | None] | None = None
+        """The first call that would not have been made, and why."""
+        self._waste = WasteState()
+        self._useless: dict[int, WasteKind] = {}
 
-    def audit(self) -> AuditResult:
-        """Goes through the run up to the first call that would not have been made."""
+    def audit(self) -> FullAudit:
+        """Goes through the run: to its end, or in `enforce` up to the first call that would not have been made."""
         for turn in _split_turns(self._run.calls):
             admitted: list[tuple[int, Step]] = []
+            self._note_reply(turn)
             for index in turn:
                 admission = self._admit(self._run.calls[index])
+                halt = _find_halt(admission.events)
+                if self._halted is None and (admission.step is None or halt is not None):
+                    self._halted = index, halt
                 self._record(admission.events)
                 if admission.step is None:
-                    return self._make_result(index, self._state.halted)
+                    return self._conclude()
                 self._calls[admission.step.number] = index
                 admitted.append((index, admission.step))
+                self._note_intent(admission.events)
             for index, step in admitted:
                 call = self._run.calls[index]
                 result = Result(status="error" if call.failed else "ok", output=call.result)
                 events = self._gate.settle(step, result, self._state, 0.0)
                 self._note_advice(index, events)
+                self._note_result(index, step, events)
                 self._record(events)
-        return self._make_result(None, self._first_advice)
+        return self._conclude()
+
+    def _conclude(self) -> FullAudit:
+        if self._halted is None:
+            result = self._make_result(None, self._first_advice)
+        else:
+            result = self._make_result(self._halted[0], self._halted[1] or self._state.halted)
+        return FullAudit(result, self._waste, self._useless)
+
+    def _note_reply(self, turn: Sequence[int]) -> None:
+        """Counts what the reply has taken that asks for these calls."""
+        first = self._run.calls[turn[0]]
+        spent = Spent() if first.reply is None else self._spent.get(first.reply, Spent())
+        frame = self._find_frame(first.agent)
+        step = StepIntended(at=0.0, step=0, kind="model", name="", agent=first.agent, frame=frame)
+        calls = tuple(
+            Call(id="", name=self._run.calls[index].tool, arguments=self._bodies.put("")) for index in turn
+        )
+        done = StepDone(at=0.0, step=0, status="ok", calls=calls)
+        self._waste = note_done(
+            self._waste, step, done, tokens=spent.tokens, usd=spent.usd, parent=ROOT, steps=self._state.steps
+        )
+
+    def _note_intent(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, StepIntended):
+                self._waste = note_intent(self._waste, event)
+
+    def _note_result(self, index: int, step: Step, events: Sequence[Event]) -> None:
+        """Notes whether a call brought what was known."""
+        intended = self._state.open.get(step.number)
+        for event in events:
+            if isinstance(event, StepDone) and intended is not None:
+                before = self._waste
+                self._waste = note_done(
+                    before, intended, event, tokens=0, usd=Decimal(0), parent=ROOT, steps=self._state.steps
+                )
+                for kind, wasted in self._waste.wasted.items():
+                    if wasted.calls > before.wasted.get(kind, Wasted()).calls:
+                        self._useless[index] = kind
 
     def _admit(self, call: RecordedCall) -> Admitted:
         frame = self._find_frame(call.agent)
@@ -126,7 +212,7 @@ class _Auditor:
 
     def _note_advice(self, index: int, events: Sequence[Event]) -> None:
         advice = [event for event in events if isinstance(event, Judged) and event.verdict == "advise"]
-        if advice:
+        if advice and self._halted is None:
             self._advised.append(index)
             self._first_advice = self._first_advice or advice[0]
 
@@ -142,6 +228,16 @@ class _Auditor:
     def _name_call(self, step: re.Match[str]) -> str:
         index = self._calls.get(int(step[1]))
         return step[0] if index is None else f"call #{index}"
+
+
+def _find_halt(events: Sequence[Event]) -> Judged | None:
+    return next((each for each in events if isinstance(each, Judged) and each.verdict == "halt"), None)
+
+
+def _find_nothing(text: str) -> Traces:
+    """Returns no trace: where a value came from is asked of answers only, and costs as much as all else together."""
+    del text
+    return Traces(frozenset(), frozenset(), whole=True)
 
 
 def _split_turns(calls: Sequence[RecordedCall]) -> Iterator[list[int]]:

@@ -23,10 +23,12 @@ from seawall.cli.commands.erase import erase
 from seawall.cli.commands.fork import fork
 from seawall.cli.commands.guards import guards
 from seawall.cli.commands.lint import lint
+from seawall.cli.commands.mcp import mcp
 from seawall.cli.commands.memory import memory
 from seawall.cli.commands.pause import pause, unpause
 from seawall.cli.commands.principals import principals
 from seawall.cli.commands.probe_reviewer import probe_reviewer
+from seawall.cli.commands.proxy import proxy
 from seawall.cli.commands.prune import prune
 from seawall.cli.commands.reconcile import reconcile
 from seawall.cli.commands.reject import reject
@@ -106,7 +108,7 @@ def read_options(
 
 
 PANELS = {
-    "Run a team": (demo, run, worker, lint),
+    "Run a team": (demo, run, worker, proxy, lint),
     "Look at runs": (runs, show, context, why, roles),
     "Go on, stop": (resume, cancel),
     "Decide": (approvals, approve, reject, effects, reconcile, principals),
@@ -119,6 +121,7 @@ for panel, commands in PANELS.items():
     for command in commands:
         app.command(cls=HelpfulCommand, rich_help_panel=panel)(command)
 
+app.add_typer(mcp, name="mcp", rich_help_panel="Decide")
 app.add_typer(memory, name="memory", rich_help_panel="Look after what runs share")
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 _journal_option: ContextVar[str] = ContextVar("journal_option", default="")
 
 _COMMAND = re.compile(
-    r"(?<![\w./-])seawall ((?>(?:resume|show|why|runs|approvals|approve|reject|reconcile|effects|cancel|memory [a-z]+)\b"
-    r"(?: [rpe]-[\w-]*\w)?+(?: \d+)?+))(?! --journal)"
+    r"(?<![\w./-])seawall ((?>(?:resume|show|why|runs|approvals|approve|reject|reconcile|effects|cancel|memory [a-z]+"
+    r"|mcp diff [\w.-]*\w)\b(?: [rpe]-[\w-]*\w)?+(?: \d+)?+))(?! --journal)"
 )
 
 

@@ -31,7 +31,7 @@ def require_file(path: Path) -> str:
     return str(path)
 
 
-def _find_key() -> bytes | None:
+def find_key() -> bytes | None:
     """Returns the key that the environment names. Raises `Misused` if it can't be read."""
     path = os.environ.get(KEY_VARIABLE)
     return read_key(Path(path)) if path else None
@@ -39,7 +39,7 @@ def _find_key() -> bytes | None:
 
 def _find_signer() -> Signer | None:
     """Returns the signer of that key."""
-    key = _find_key()
+    key = find_key()
     return None if key is None else Signer(key)
 
 
@@ -89,7 +89,7 @@ async def open_seawall(
         except SeawallError:
             await journal.close()
             raise
-    key = _find_key()
+    key = find_key()
     async with Seawall(journal, secrets=[] if key is None else [key.decode("utf-8", "replace")]) as sea:
         yield sea
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from seawall.journal.effect_rules import format_time
 from seawall.journal.protocol import Journal
 from seawall.journal.protocol.effects import EffectFilter, EffectRecord, Proposal, ProposalFilter
@@ -14,12 +16,12 @@ proposals of the run are looked at: no person decides on more in one."""
 
 
 async def list_decisions(
-    journal: Journal, tenant: str, run: str, step: Step, identity: str, text: str
+    journal: Journal, tenant: str, runs: Sequence[str], step: Step, identity: str, text: str
 ) -> tuple[str, ...]:
     """Returns, in words, who has approved the effect of `step` before: the same identity, or the same arguments.
 
-    What tells of a decision may rest on it, too: a letter about an order whose refund was approved in this run. That is
-    a proposal of another tool with a value of `text`, the arguments of the step.
+    What tells of a decision may rest on it, too: a letter about an order whose refund was approved in one of `runs`. That
+    is a proposal of another tool with a value of `text`, the arguments of the step.
     """
     found = [
         _describe(proposal)
@@ -28,13 +30,14 @@ async def list_decisions(
         if _is_approved(proposal := await journal.proposal(effect.proposal))
     ]
     mine = find_traces(text).literals
-    for proposal in await journal.proposals(ProposalFilter(state=None, run=run), limit=MAX_EFFECTS):
-        if proposal.name == step.name or not _is_approved(proposal) or proposal.arguments is None:
-            continue
-        bodies = await journal.bodies(tenant, [proposal.arguments])
-        asked = bodies.get(proposal.arguments, b"").decode("utf-8", "replace")
-        if find_traces(asked).literals & mine:
-            found.append(_describe(proposal))
+    for run in runs:
+        for proposal in await journal.proposals(ProposalFilter(state=None, run=run), limit=MAX_EFFECTS):
+            if proposal.name == step.name or not _is_approved(proposal) or proposal.arguments is None:
+                continue
+            bodies = await journal.bodies(tenant, [proposal.arguments])
+            asked = bodies.get(proposal.arguments, b"").decode("utf-8", "replace")
+            if find_traces(asked).literals & mine:
+                found.append(_describe(proposal))
     return tuple(found)
 
 

@@ -208,7 +208,10 @@ class EffectsGuard:
     def find_decisions(
         self, step: Step, run: RunState, text: str, wake: Callable[[], None]
     ) -> tuple[str, ...] | Defer:
-        """Returns who has approved the same effect before, and when, in words; first a `Defer`. `text`: its arguments."""
+        """Returns who has approved the same effect before, and when, in words; first a `Defer`. `text`: its arguments.
+
+        If all claims that it rests on were made in earlier runs of its session, a decision in one of these counts as well.
+        """
         mine = self._decided.setdefault(run.started.run, {})
         key = f"{_call_of(step, run)} {step.arguments_key}"
         if key not in mine:
@@ -237,8 +240,11 @@ class EffectsGuard:
                 identity = ""
                 if facts.values:
                     identity = await self._compute_identity(self._journal, step, run, facts)
-                tenant, run_id = run.started.tenant, run.started.run
-                found = await list_decisions(self._journal, tenant, run_id, step, identity, text)
+                earlier = [] if any(not each.run for each in step.claims) else [e.run for e in step.claims]
+                runs = dict.fromkeys((run.started.run, *earlier))
+                found = await list_decisions(
+                    self._journal, run.started.tenant, list(runs), step, identity, text
+                )
         except Exception:  # noqa: BLE001 -- fail closed: without an answer there is no decision
             _log.exception("run %s: the decisions on %s could not be read", run.started.run, step.name)
         mine[key] = found

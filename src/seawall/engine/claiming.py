@@ -13,9 +13,11 @@ from seawall.guards.shared import Defer
 from seawall.memory.access import REMEMBER
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
+from seawall.run.frame import Frame
 from seawall.run.permission_claims import HISTORY, FoundClaim, read_content
 from seawall.run.state import RunState
 from seawall.run.step import Result, Step
+from seawall.team.context import split_review_task
 
 FindDecisions = Callable[[Step, RunState, str, Callable[[], None]], "tuple[str, ...] | Defer"]
 """Returns what people have approved before of an effect with these arguments, in words; a `Defer` while the journal is
@@ -61,15 +63,12 @@ class Claiming(NamedTuple):
         index = self.causes.claims
         frame = state.frames.get(step.frame)
         match step.kind:
-            case "model" if frame is not None and frame.last_reply is None and frame.kind != "review":
-                return (
-                    index.list_of(frame.id)
-                    if frame.id or not index
-                    else index.list_of(0) or index.list_of(HISTORY)
-                )
+            case "model" if frame is not None and frame.last_reply is None:
+                return self._find_in_task(frame)
             case "tool" if step.effect and step.reconciles is None:
                 text = self.bodies.text(step.input)
                 own = index.find(text, f"the input of step {step.number}")
+                own = tuple([each for each in own if not each.claim.field or each.claim.by])
                 by = None if frame is None else frame.last_reply
                 return (*own, *self.causes.find_claims(text, tuple(state.walk_up(step.frame)), by, step.name))
             case "handoff" if step.call is not None:
@@ -78,3 +77,18 @@ class Claiming(NamedTuple):
                 return index.find(self.bodies.text(step.input), f"the input of step {step.number}")
             case _:
                 return ()
+
+    def _find_in_task(self, frame: Frame) -> tuple[FoundClaim, ...]:
+        """Returns the claims of what a frame begins with: the request, the task of a hand-off, or what a reviewer is shown."""
+        index = self.causes.claims
+        if frame.kind == "review":
+            where = f"what {frame.agent!r} is shown"
+            task = split_review_task(self.bodies.text(frame.messages[0].ref))
+            return (
+                *index.find(task.request, where, requested=True),
+                *index.find(task.answer, where),
+                *index.find(task.evidence, where, read=True),
+            )
+        if frame.id or not index:
+            return index.list_of(frame.id)
+        return index.list_of(0) or index.list_of(HISTORY)

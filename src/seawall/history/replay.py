@@ -114,8 +114,9 @@ class _Replayer:
         """Whether the recorded limits hold, and what people have made of them."""
         self._bodies = bodies
         asked = any(guard.name == AUTHORITY for guard in guards)
-        claims = ClaimIndex(partial(bodies.cache.compute, find_claims) if asked else None)
-        self._causes = Causes(partial(bodies.cache.compute, find_traces), claims=claims)
+        traces = partial(bodies.cache.compute, find_traces)
+        claims = ClaimIndex(partial(bodies.cache.compute, find_claims) if asked else None, traces)
+        self._causes = Causes(traces, claims=claims)
         self._causes.learn_request(bodies.text(started.intent))
         self._use_limits(limits or started.limits)
         self._differences: list[Difference] = []

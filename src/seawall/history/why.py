@@ -7,11 +7,9 @@ first step that recorded causes lead to. That is where to look first; it is no p
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Callable, Iterable
 from decimal import Decimal
-from typing import Any, cast
 
 import msgspec
 
@@ -31,7 +29,7 @@ from seawall.core.events import (
 )
 from seawall.history.record import RunRecord, StepRecord
 from seawall.run.permission_claims import AUTHORITY
-from seawall.run.traces import MAX_INDEXED_CHARS, literals
+from seawall.run.sourcing import ShownValues
 
 REQUEST = 0
 """The number that stands for the request itself."""
@@ -288,34 +286,6 @@ def _find_path(links: tuple[CauseLink, ...], starts: tuple[int, ...], first: int
     return tuple(path)
 
 
-def _extract_values(text: str) -> str:
-    """Returns the values in a text. The field names of an object are not values."""
-    try:
-        value: Any = msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return text
-    return "\n".join(_walk_leaves(value))
-
-
-def _walk_leaves(value: Any) -> Iterable[str]:
-    if isinstance(value, dict):
-        for each in cast("dict[str, Any]", value).values():
-            yield from _walk_leaves(each)
-    elif isinstance(value, list):
-        for each in cast("list[Any]", value):
-            yield from _walk_leaves(each)
-    elif value is not None:
-        yield str(value)
-
-
-_NUMBER = re.compile(r"(?<![\w.])(?<!\w-)\d{1,30}(?:\.\d{1,30})?(?![\w-]|\.\d)")
-
-
-def _normalise_number(literal: str) -> Decimal | str:
-    """Returns a number as `Decimal`, so that 250, 250.0 and 250.00 are equal; other literals as they are."""
-    return Decimal(literal) if _NUMBER.fullmatch(literal) else literal
-
-
 def _find_unsourced(
     record: RunRecord, starts: tuple[int, ...], text: Callable[[Ref], str]
 ) -> tuple[str, ...]:
@@ -324,21 +294,13 @@ def _find_unsourced(
         done = step.done
         if step.intent.kind != "model" and done is not None and done.status == "ok" and done.output:
             texts.append(text(done.output))
-    known = {literal for each in texts for literal in literals(each)}
-    numbers = {
-        _normalise_number(match[0])
-        for each in texts
-        for match in _NUMBER.finditer(each, 0, MAX_INDEXED_CHARS)
-    }
+    shown = ShownValues(texts)
     ended = record.ended
     refs = [ended.answer] if ended is not None else []
     if starts:
         steps = [record.steps[number].intent for number in starts]
         refs = [each.input for each in steps if each.kind in (*CALLED, "approval", "handoff")]
-    claimed = {literal for ref in refs if ref for literal in literals(_extract_values(text(ref)))}
-    return tuple(
-        sorted(each for each in claimed if each not in known and _normalise_number(each) not in numbers)
-    )
+    return tuple(sorted({each for ref in refs if ref for each in shown.find_unsourced(text(ref))}))
 
 
 # ---- what stopped it, or was given up

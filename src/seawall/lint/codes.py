@@ -124,6 +124,17 @@ _ALL = (
         mend="Let one of them write it, and the others hand in their parts or their remarks.",
     ),
     LintCode(
+        code="SW207",
+        kind="authority",
+        severity="error",
+        title="An agent is told to do what its authority does not give",
+        meaning="The instructions tell an agent to do what only a tool does that the authority matrix leaves out, to go up to an "
+        "amount above the matrix, or to hand work to somebody whom it leaves out; or an agent reviews answers on which it may "
+        "not decide. It will try, and be refused each time.",
+        example='clerk: "Refunds up to 500 EUR itself."; May(up_to={"refund": Money("50", "EUR")})',
+        mend="Change the instructions or the matrix, so that both say the same.",
+    ),
+    LintCode(
         code="SW301",
         kind="wiring",
         severity="error",

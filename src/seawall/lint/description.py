@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from seawall.core.money import Money
+
 
 class SourcePlace(msgspec.Struct, frozen=True):
     """Where something is written."""
@@ -52,6 +54,13 @@ class AgentDescription(msgspec.Struct, frozen=True, kw_only=True):
     """The budget of its context, with its reply; None: not known."""
     denied: tuple[str, ...] = ()
     """Tools that it has and may not call: its authority leaves them out. They are not among `tools`."""
+    denied_to: tuple[str, ...] = ()
+    """Agents that it could ask and may not hand work to: its authority leaves them out. They are not among the flows."""
+    undecided: tuple[str, ...] = ()
+    """Agents that it reviews and on whose answers it may not decide: its authority leaves them out."""
+    up_to: tuple[tuple[str, tuple[Money, ...]], ...] = ()
+    """The greatest amounts that its authority lets it cause in one call, as (tool, one amount for each currency). A tool that
+    stands in it twice is bound by both."""
     latency_s: float | None = None
     """How long it takes for what it is asked, as it is declared: the shortest way to its answer."""
     depth: int | None = None

@@ -62,12 +62,23 @@ _SUBJECTS = read_words(
     "role task responsible for to who and or lastly please"
 )
 _PRONOUNS = frozenset({"it", "them", "this", "these", "both"})
+_ASPECTS = frozenset(
+    map(
+        stem_word,
+        read_words("grammar spelling style tone wording punctuation readability clarity structure format"),
+    )
+)
+"""Sides of a text or a thing: who corrects the style of an article has not written it."""
 _DETERMINERS = read_words("the a an each every its their his her all any which whether what how")
 _ANNOUNCING = read_words(
     "knack responsible charge adept skilled expert expertise excel excels focus focuses focused tasked specialised "
     "specialized specialising specializing specialise specialises ability job goal task mission"
 )
 _SENTENCE = re.compile(r"[^.!?;\n。！？；]+(?:[.!?](?=[^\s])[^.!?;\n。！？；]*)*[.!?;。！？；]*")  # noqa: RUF001 - full stops of other scripts
+_MANNERS = frozenset(
+    map(stem_word, read_words("eye style tone knack passion background track record written present"))
+)
+"""What people are said to have who are described and told nothing: "a clear and concise style"."""
 _REPORT = stem_word("report")
 _SPLITTING = frozenset({",", "and", "or", "then", "&", ":", "-", "–"})
 _TOKEN = re.compile(rf"{WORD.pattern}|[,:&–()-]")
@@ -166,6 +177,8 @@ def _share_objects(duties: list[Duty]) -> list[Duty]:
 def _is_mannerly(duty: Duty) -> bool:
     """Whether it names nothing that is done: "be accurate", "delivers high quality results", "reports to the lead"."""
     words = {*duty.objects, *duty.inputs}
+    if not duty.verb and words <= GENERIC_STEMS | _MANNERS:
+        return True
     if stem_word(duty.verb) == _REPORT and not duty.objects:
         return True
     return words <= GENERIC_STEMS and (not words or not duty.kind or stem_word(duty.verb) in GENERIC_STEMS)
@@ -243,7 +256,7 @@ def _read_object(words: Sequence[str], negated: bool) -> tuple[list[str], list[s
         elif word in _SPLITTING:
             negated = negated and word not in {",", "–", "-"}
             into = objects if word in {",", ":"} else into
-        elif word in _INPUT or word in _ASIDE:
+        elif word in _INPUT or word in _ASIDE or (word == "of" and not _ASPECTS.isdisjoint(objects)):
             into = inputs
         elif word.endswith("ed") and stem_word(word) in VERB_CLASS:
             into = inputs  # "the collected reviews": somebody has collected them

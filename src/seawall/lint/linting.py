@@ -11,7 +11,7 @@ from seawall.lint.description import SourcePlace, TeamDescription
 from seawall.lint.finding import LintFinding, Severity
 from seawall.lint.overlap import find_overlaps, name_lacking
 from seawall.lint.reading.seawall_team import describe_team
-from seawall.lint.rules import authority, bounds, effects, wiring
+from seawall.lint.rules import authority, bounds, effects, matrix, wiring
 from seawall.lint.waivers import apply_waivers
 from seawall.team.agent import Agent
 from seawall.team.team import Team
@@ -20,6 +20,7 @@ RULES: tuple[Callable[[TeamDescription], Iterable[LintFinding]], ...] = (
     find_overlaps,
     authority.find_rival_decisions,
     authority.find_overstepped,
+    matrix.find_outside_matrix,
     effects.find_borrowed_tools,
     effects.find_shared_effects,
     effects.find_shared_acts,

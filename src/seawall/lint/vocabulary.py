@@ -102,7 +102,7 @@ GENERIC = read_words(
     best good new right high full whole final complete various different important key main expert senior specialist
     experienced lead output input format structured content insight goal need provide deliver handle responsible
     professional effective comprehensive thorough ability skill knowledge experience year role part thing time
-    concise detailed manner three return current recent latest newest overall potential possible available existing necessary useful actionable ready"""
+    question concise detailed manner three return current recent latest newest overall potential possible available existing necessary useful actionable ready"""
 )
 """Words that stand in the instructions of nearly any agent."""
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -35,9 +36,10 @@ from seawall.core.events import (
 )
 from seawall.journal.protocol.effects import CauseStep
 from seawall.run.bodies import Bodies
+from seawall.run.claim_objects import describe_act
 from seawall.run.descent import Descent
 from seawall.run.frame import MessageRef
-from seawall.run.permission_claims import AUTHORITY, HISTORY, ClaimIndex, FoundClaim, read_content
+from seawall.run.permission_claims import AUTHORITY, ClaimIndex, FoundClaim, Resting, read_content
 from seawall.run.traces import Traces, find_traces
 from seawall.run.versions import MIN_TEXT_CHARS, Told, Versions
 
@@ -121,7 +123,7 @@ class Causes:
         """Adds what the task of a hand-off claims. Its values are those of what was shown to its writer."""
         if step.kind == "handoff" and step.perform:
             where = f"the task that {step.agent!r} gave {step.name!r} (step {step.step})"
-            self.claims.note(step.step, bodies.text(step.input), where)
+            self.claims.note(step.step, bodies.text(step.input), where, frame=step.step)
 
     def learn_verdict(self, event: Event, bodies: Bodies) -> None:
         """Notes that a result was refused because it speaks as somebody else: what is about the same rests on that."""
@@ -132,15 +134,19 @@ class Causes:
             where = f"the result of {step.name!r} (step {step.step})"
             self.claims.note_refused(step.step, bodies.text(step.input), where)
 
-    def _learn_claims(self, step: StepIntended, text: str) -> None:
+    def _learn_claims(self, step: StepIntended, text: str, bodies: Bodies) -> None:
         """Adds what a result claims. What an effect returns is its receipt, and what a reviewer says is a decision."""
-        kind, number = step.kind, f"(step {step.step})"
+        kind, number, frame = step.kind, f"(step {step.step})", step.frame
+        if not self.claims.looks:
+            return
         if kind == "model":
-            self.claims.note(step.step, read_content(text), f"the reply of {step.agent!r} {number}")
+            where = f"the reply of {step.agent!r} {number}"
+            self.claims.note(step.step, read_content(text), where, frame=frame)
         elif kind == "handoff":
-            self.claims.note(step.step, text, f"the answer of {step.name!r} {number}")
+            self.claims.note(step.step, text, f"the answer of {step.name!r} {number}", frame=frame)
         elif kind in CALLED and not step.effect:
-            self.claims.note(step.step, text, f"the result of {step.name!r} {number}", read=True)
+            where, asked = f"the result of {step.name!r} {number}", bodies.text(step.input)
+            self.claims.note(step.step, text, where, frame=frame, read=True, asked=asked)
 
     def learn_recall(self, step: int, text: str, asked: str = "") -> None:
         """Adds what a memory step has shown: each entry is a source of its own."""
@@ -167,8 +173,10 @@ class Causes:
                 break
             text = bodies.text(message.ref)
             self._add(0, source, self._find(text[:left]), _NO_TRACES)
-            where, read = f"the conversation before it (run {message.run})", message.role == "tool"
-            self.claims.note(HISTORY, text[:left], where, read=read)
+            if message.role != "user" or not message.step:  # a guard's note quotes a claim, and makes none
+                is_recent = message.run == messages[-1].run
+                read = message.role == "tool"
+                self.claims.note_history(message.run, text[:left], read=read, is_recent=is_recent)
             if message.role == "tool" and message.name == RECALL:  # what it shows is also the entries'
                 for number, shown in _split_hits(text)[0]:
                     self._add(0, Source(number), self._find(shown), _NO_TRACES)
@@ -217,7 +225,7 @@ class Causes:
         ):
             return
         text = bodies.text(done.output)
-        self._learn_claims(step, text)
+        self._learn_claims(step, text, bodies)
         if step.kind == "model":
             return
         asked = bodies.text(step.input)
@@ -375,12 +383,13 @@ class Causes:
         return Edges(tuple(edges), tuple(dict.fromkeys(sources)))
 
     def find_claims(
-        self, text: str, tasks: Sequence[int], by: int | None, name: str
+        self, text: str, frames: Sequence[int], by: int | None, name: str
     ) -> tuple[FoundClaim, ...]:
         """Returns the claims on which an input of the tool `name` rests that the model step `by` wrote.
 
         It rests on what it has a value of, directly or over other steps, and on the tasks that it is made for: the hand-offs
-        of the frames `tasks`, of which 0 is the request.
+        of the frames `frames`, of which 0 is the request. It is exposed to the conversations of these frames as well, each
+        up to the hand-off that led on from it.
         """
         if not self.claims:
             return ()
@@ -390,12 +399,13 @@ class Causes:
         }
         mine = self._find(text)
 
-        def shares(other: str) -> bool:
-            theirs = self._find(other)
-            shingles = (mine.shingles & theirs.shingles) - self._common
-            return bool(mine.literals & theirs.literals or shingles)
+        def shares(other: Traces) -> bool:
+            shingles = (mine.shingles & other.shingles) - self._common
+            return bool(mine.literals & other.literals or shingles)
 
-        return tuple(self.claims.list_under(steps, tasks, name, shares))
+        exposed = dict(zip(frames, (sys.maxsize, *frames), strict=False))
+        act = describe_act(name, text, mine.literals)
+        return tuple(self.claims.list_under(Resting(act, steps, frames, exposed, shares)))
 
     def is_handoff(self, step: int) -> bool:
         """Returns whether a step is a hand-off."""

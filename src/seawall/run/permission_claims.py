@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Collection, Iterator
-from typing import Literal
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Literal, NamedTuple
 
 import msgspec
+
+from seawall.run.claim_objects import NO_ACT, Act, is_private, list_words, may_name, relate
+from seawall.run.traces import Traces, find_traces
 
 AUTHORITY = "authority"
 """The name of the guard that judges them, in verdicts and modes."""
 MAX_TEXTS = 200
-"""Texts with a claim that a run keeps. Past that each effect counts as one that rests on a claim."""
+"""Texts with a claim that a run keeps whole, the newest of them. Of older ones it keeps what tells which effects may rest on
+them (`_Forgotten`)."""
+MAX_TRACES = 100_000
+"""Of the texts that are not kept whole: about 15 MB, as many as `run.causes` keeps of all results. Past that each effect
+counts as one that may rest on a claim."""
+MAX_WORDS = 5_000
+"""Of the sentences of those texts, for each agent at work: more than claims are made of."""
 HISTORY = -1
 """What stands for a step: the session's conversation before the run."""
 
@@ -33,8 +42,12 @@ class PermissionClaim(msgspec.Struct, frozen=True, kw_only=True):
     """The sentence that makes it, cut to some characters. It is content: no event holds it."""
     by: str = ""
     """Who is said to allow it or to speak, in lower case, as the text names them; "": nobody is named."""
+    near: str = ""
+    """The sentence with what stands right before and after it, in lower case. Content, too."""
     markup: bool = False
     """A `voice` in the markup in which conversations are written for models: no person writes that by chance."""
+    field: bool = False
+    """It is a field, such as `override: true` or, with `by`, `approved_by: cfo`. It is about the record in which it stands."""
 
 
 class FoundClaim(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +58,8 @@ class FoundClaim(msgspec.Struct, frozen=True, kw_only=True):
     """What holds it, for people: `the request`, `the result of 'find_order' (step 3)`."""
     read: bool = False
     """A tool or memory has brought it, and not a user or an agent."""
+    run: str = ""
+    """The earlier run of the session whose conversation holds it; "": this run."""
 
 
 _UNREAD = PermissionClaim(kind="permission", quote="")
@@ -60,8 +75,6 @@ _OWN_OBJECT = (
     r"\s+(?:the|my|our|your|his|her|their|an?)\s+[a-z]"
 )
 """What somebody is said to have allowed."""
-_MIN_WORD_CHARS = 4
-"""Of a tool's name: shorter words ("get", "do") stand in any sentence."""
 _OWN_CONSENT = (
     r"^\W*(?:yes|ok|okay|sure)?\W*(?:i\s+(?:hereby\s+|do\s+|fully\s+|explicitly\s+)?"
     r"(?:approve|authori[sz]e|permit|consent|give|grant)|you\s+have\s+my)\b"
@@ -74,85 +87,207 @@ _compile = functools.cache(re.compile)
 
 class _Text(msgspec.Struct, frozen=True):
     step: int
+    """The step that brought it; 0: the request."""
+    frame: int
+    """In whose conversation it stands."""
     text: str
+    asked: frozenset[str]
+    """Literals of what it was asked with."""
     claims: tuple[FoundClaim, ...]
+    is_recent: bool = True
+    """It is of this run or, of the conversation before it, of the newest run."""
+
+
+class Resting(NamedTuple):
+    """On what an effect rests, beside its own arguments."""
+
+    act: Act
+    steps: Collection[int]
+    """Steps whose values it has, directly or over others."""
+    tasks: Collection[int]
+    """The hand-offs for which it is made; 0: the request."""
+    frames: Mapping[int, int]
+    """The conversations to which it is exposed, each up to a step: its agent's, and those of whoever handed it on."""
+    shares: Callable[[Traces], bool]
+    """Whether it has a value or a phrase of a text in common with it."""
+
+
+class _Forgotten:
+    """What is kept of texts that there is no room for: enough to tell which effects may rest on them."""
+
+    def __init__(self) -> None:
+        self.steps = set[int]()
+        self.literals = set[str]()
+        self.shingles = set[int]()
+        self.words: dict[int, set[str]] = {}
+        """By frame: the words of the sentences in its conversation."""
+        self.unnamed: dict[int, bool] = {}
+        """Frames with a sentence that names nothing, and whether one of these has no value beside it."""
+        self.is_full = False
+
+    def add(self, text: _Text, traces: Traces, find: Callable[[str], Traces]) -> None:
+        """Adds a text."""
+        self.steps.add(text.step)
+        if len(self.literals) + len(self.shingles) >= MAX_TRACES:
+            self.is_full = True
+            return
+        self.literals |= traces.literals
+        self.shingles |= traces.shingles
+        for each in text.claims:
+            quote = each.claim.quote
+            if relate(quote, frozenset(), NO_ACT) == "any" and each.claim.kind != "voice":
+                is_alone = not (find(each.claim.near).literals | text.asked)
+                self.unnamed[text.frame] = self.unnamed.get(text.frame, False) or is_alone
+            words = self.words.setdefault(text.frame, set())
+            if len(words) < MAX_WORDS:
+                words.update(list_words(quote))
+            else:
+                self.unnamed[text.frame] = True
+
+    def may_hold(self, resting: Resting) -> bool:
+        """Returns whether an effect may rest on one of the texts."""
+        if self.is_full or not self.steps.isdisjoint((*resting.steps, *resting.tasks)):
+            return True
+        if resting.shares(Traces(frozenset(self.literals), frozenset(self.shingles), True)):
+            return True
+        act = resting.act
+        for frame in resting.frames:
+            unnamed = self.unnamed.get(frame)
+            if unnamed or (unnamed is not None and not act.literals):
+                return True
+            if may_name(self.words.get(frame, ()), act):
+                return True
+        return False
 
 
 class ClaimIndex:
     """An index of the texts of a run that claim a permission."""
 
-    def __init__(self, find: Callable[[str], tuple[PermissionClaim, ...]] | None = None) -> None:
-        """`find` returns the claims of a text. Without it nothing is found."""
+    def __init__(
+        self,
+        find: Callable[[str], tuple[PermissionClaim, ...]] | None = None,
+        traces: Callable[[str], Traces] = find_traces,
+    ) -> None:
+        """`find` returns the claims of a text. Without it nothing is found. `traces` is `find_traces`, or one that knows
+        the traces of a long text already.
+        """
         self._find = find
+        self._traces = traces
         self._texts: list[_Text] = []
-        self._is_full = False
+        self._forgotten: _Forgotten | None = None
 
     def __repr__(self) -> str:
-        return f"<ClaimIndex of {len(self._texts)} texts>"
+        older = 0 if self._forgotten is None else len(self._forgotten.steps)
+        return f"<ClaimIndex of {len(self._texts)} texts, and {older} that are forgotten>"
 
     def __bool__(self) -> bool:
         return bool(self._texts)
 
+    @property
+    def looks(self) -> bool:
+        """Whether it finds claims at all."""
+        return self._find is not None
+
     def find(
-        self, text: str, where: str, *, read: bool = False, requested: bool = False
+        self, text: str, where: str, *, read: bool = False, requested: bool = False, run: str = ""
     ) -> tuple[FoundClaim, ...]:
         """Returns the claims of a text. What tells its reader what to do counts in what was read only.
 
         `requested`: whoever makes the request has written it, and may consent in their own name.
         """
-        found = self._find(text) if self._find is not None and text else ()
+        if self._find is None or not text or not (found := self._find(text)):
+            return ()
         kept = [each for each in found if read or each.kind != "order"]
         if requested:
             kept = [each for each in kept if not _compile(_OWN_CONSENT).search(each.quote.lower())]
-        return tuple([FoundClaim(claim=each, where=where, read=read) for each in kept])
+        return tuple([FoundClaim(claim=each, where=where, read=read, run=run) for each in kept])
 
-    def note(self, step: int, text: str, where: str, *, read: bool = False) -> None:
-        """Adds a text that a step has brought; 0: the request."""
-        self._add(step, text, self.find(text, where, read=read, requested=step == 0))
+    def note(
+        self, step: int, text: str, where: str, *, frame: int = 0, read: bool = False, asked: str = ""
+    ) -> None:
+        """Adds a text that a step has brought into a conversation; 0: the request. `asked`: the arguments of its call."""
+        self._add(step, frame, text, asked, self.find(text, where, read=read, requested=step == 0))
+
+    def note_history(self, run: str, text: str, *, read: bool, is_recent: bool) -> None:
+        """Adds a text of the session's conversation before the run."""
+        claims = self.find(text, f"the conversation before it (run {run})", read=read, run=run)
+        self._add(HISTORY, 0, text, "", claims, is_recent=is_recent)
 
     def note_refused(self, step: int, asked: str, where: str) -> None:
         """Adds a result that was refused because it speaks as somebody else. What it was asked with says what it is about."""
         if self._find is not None:
             claim = PermissionClaim(kind="voice", quote="", markup=True)
-            self._add(step, asked, (FoundClaim(claim=claim, where=where, read=True),))
+            self._add(step, 0, asked, "", (FoundClaim(claim=claim, where=where, read=True),))
 
-    def _add(self, step: int, text: str, claims: tuple[FoundClaim, ...]) -> None:
+    def _add(
+        self,
+        step: int,
+        frame: int,
+        text: str,
+        asked: str,
+        claims: tuple[FoundClaim, ...],
+        *,
+        is_recent: bool = True,
+    ) -> None:
         if not claims:
             return
-        if len(self._texts) >= MAX_TEXTS:
-            self._is_full = True
-            return
-        self._texts.append(_Text(step, text, claims))
+        literals = self._traces(asked).literals if asked else frozenset[str]()
+        self._texts.append(_Text(step, frame, text, literals, claims, is_recent))
+        if len(self._texts) > MAX_TEXTS:
+            oldest = next((at for at, each in enumerate(self._texts) if each.step), 0)  # the request stays
+            forgotten = self._texts.pop(oldest)
+            self._forgotten = self._forgotten or _Forgotten()
+            self._forgotten.add(forgotten, self._traces(forgotten.text), self._traces)
 
     def list_of(self, step: int) -> tuple[FoundClaim, ...]:
-        """Returns the claims of what a step has brought."""
-        return tuple([claim for each in self._texts if each.step == step for claim in each.claims])
+        """Returns the claims of what a step has brought. `HISTORY`: those of the newest run of the conversation."""
+        found = [each for each in self._texts if each.step == step and each.is_recent]
+        return tuple([claim for each in found for claim in each.claims])
 
-    def list_under(
-        self, steps: Collection[int], tasks: Collection[int], name: str, shares: Callable[[str], bool]
-    ) -> Iterator[FoundClaim]:
-        """Yields the claims of these steps and tasks, and of the texts of which `shares` is true.
+    def list_under(self, resting: Resting) -> Iterator[FoundClaim]:
+        """Yields the claims on which an effect rests.
 
-        What a user or an agent has written says more than one thing. Of it a sentence does not count that allows something
-        else than the call of `name`.
+        These are the claims of its tasks and of what it has a value of, except those that allow something else; and of
+        what its agent has read those that are about it, or that name nothing.
         """
         for each in self._texts:
-            for claim in each.claims if each.step in tasks or each.step in steps or shares(each.text) else ():
-                if claim.read or claim.claim.kind != "permission" or not _is_elsewhere(claim, name, shares):
-                    yield claim
-        if self._is_full:
+            is_tied = each.step in resting.tasks or each.step in resting.steps
+            if is_tied or resting.shares(self._traces(each.text)):
+                for claim in each.claims:
+                    if not self._is_elsewhere(claim, resting):
+                        yield claim
+            elif each.step < resting.frames.get(each.frame, HISTORY):
+                for claim in each.claims:
+                    if claim.claim.kind != "voice" and self._is_about(claim, each, resting):
+                        yield claim
+        if self._forgotten is not None and self._forgotten.may_hold(resting):
             yield FoundClaim(
                 claim=_UNREAD, where="one of the many results that claim a permission", read=True
             )
 
+    def _is_elsewhere(self, found: FoundClaim, resting: Resting) -> bool:
+        """Returns whether a claim that is tied to an effect allows something of its own, and not the effect."""
+        if found.claim.kind != "permission":
+            return False
+        if found.read:
+            return is_private(found.claim.quote, resting.act)
+        return _is_elsewhere(found, resting.act, lambda quote: resting.shares(self._traces(quote)))
 
-def _is_elsewhere(found: FoundClaim, name: str, shares: Callable[[str], bool]) -> bool:
+    def _is_about(self, found: FoundClaim, text: _Text, resting: Resting) -> bool:
+        """Returns whether a claim that an agent has merely read is about what it does now."""
+        literals = self._traces(found.claim.near).literals | text.asked
+        relation = relate(found.claim.quote, literals, resting.act)
+        if found.claim.field:  # of a record; values tell of which one
+            return not literals.isdisjoint(resting.act.literals)
+        return relation == "same" or (relation == "any" and text.is_recent)
+
+
+def _is_elsewhere(found: FoundClaim, act: Act, shares: Callable[[str], bool]) -> bool:
     """Returns whether a sentence allows something of its own ("approved my vacation") that is not the call of a tool."""
     quote = found.claim.quote.rstrip(" :").rpartition(":")[2].lower()
     if not _compile(_OWN_OBJECT).search(quote) or _compile(_POINTS).search(quote) or shares(quote):
         return False
-    words = [word for word in re.split(r"[^a-z]+", name.lower()) if len(word) >= _MIN_WORD_CHARS]
-    return not any(word in quote for word in words)
+    return relate(quote, frozenset(), act) != "same"
 
 
 class _Reply(msgspec.Struct):

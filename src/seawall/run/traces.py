@@ -33,6 +33,8 @@ MAX_PROSE_CHARS = 64_000
 """Of a text: twenty pages. Their shingles take about 5 ms."""
 
 _WORD = re.compile(r"[^\W_]+")
+BLANKS = "".join(chr(code) if chr(code).isalnum() else " " for code in range(128))
+"""Where the words of ASCII text are apart, for `str.translate`: that is twice as fast as to find them by a pattern."""
 _MIN_SHINGLE_CHARS = 12
 """Characters of its three words. "In the same" or "is 3 of" stand everywhere."""
 _MIN_WORD_CHARS = 4
@@ -142,7 +144,7 @@ def _normalise(literal: str) -> str:
 def _add_shingles(text: str, found: set[int]) -> None:
     is_ascii = text.isascii()
     text = text.lower() if is_ascii else unicodedata.normalize("NFKC", text).casefold()
-    words = _WORD.findall(text)
+    words = text.translate(BLANKS).split() if is_ascii else _WORD.findall(text)
     if len(words) >= 3:
         says = [len(word) >= _MIN_WORD_CHARS and word not in _FUNCTION_WORDS for word in words]
         found.update(

@@ -38,7 +38,7 @@ from seawall.team.prepare import expect_calls
 from seawall.team.read_result import make_read_tool
 from seawall.team.reply import read_reply
 from seawall.team.team import Member, Team
-from seawall.team.tool import INLINE_BYTES, PREVIEW_CHARS, NotDone, Tool
+from seawall.team.tool import INLINE_BYTES, PREVIEW_CHARS, NotDone, Tool, ToolFailed
 
 STREAM_CHARS = 64 * 1024
 """Characters of a stream that are passed on before other tasks have their turn: a few milliseconds."""
@@ -348,7 +348,8 @@ class TeamExecutor:
                     return Result(status="ok", output=text)
                 if is_error(error, NotDone):
                     error = TypeError(describe_error(error))
-        trace = "" if is_error(error, NotDone) else self._trace(error, f"tool {tool.name!r}", context.step)
+        expected = is_error(error, (NotDone, ToolFailed))
+        trace = "" if expected else self._trace(error, f"tool {tool.name!r}", context.step)
         return replace(_make_tool_failure(error, tool), trace=trace)
 
     def _trace(self, error: BaseException, what: str, step: int) -> str:
@@ -485,6 +486,8 @@ def _make_tool_failure(error: BaseException, tool: Tool) -> Result:
         return Result(status="error", output=text, error="CancelledError")
     if is_error(error, NotDone):
         output, kind = f"Error: not done: {read_error_text(error)}", "not_done"
+    elif is_error(error, ToolFailed):
+        output, kind = f"Error: {read_error_text(error)}", name_error(error)
     else:
         output, kind = f"Error: {describe_error(error)}", name_error(error)
     signal = classify_exception(error)
@@ -492,7 +495,7 @@ def _make_tool_failure(error: BaseException, tool: Tool) -> Result:
         status="error",
         output=output,
         error=kind,
-        retryable=True,
+        retryable=not is_error(error, ToolFailed),
         retry_after_s=signal.retry_after_s,
         endpoint=signal.endpoint,
     )

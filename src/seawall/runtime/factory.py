@@ -308,8 +308,9 @@ class Factory:
         if common is None:
             common = self._common[team] = _find_common(team)
         asked = any(guard.name == AUTHORITY for guard in self.get_guards(team))
-        claims = ClaimIndex(partial(bodies.cache.compute, find_claims) if asked else None)
-        causes = Causes(partial(bodies.cache.compute, find_traces), common, claims)
+        traces = partial(bodies.cache.compute, find_traces)
+        claims = ClaimIndex(partial(bodies.cache.compute, find_claims) if asked else None, traces)
+        causes = Causes(traces, common, claims)
         causes.learn_request(bodies.text(state.started.intent))
         causes.learn_history(history, bodies)
         return causes

@@ -50,6 +50,10 @@ class NotDone(SeawallError):
     """An effect tool raises it to say that it failed and did not change the world."""
 
 
+class ToolFailed(SeawallError):
+    """A tool raises it for an answer that is an error, and that another try would not change."""
+
+
 class Tool(Generic[P, R_co]):
     """A function that agents may call. `@tool` makes one.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from seawall import Agent, Approve, Authority, Effect, Outcome, Seawall, Team, Waiting, tool
 from seawall.core.events import Event, Judged, StepDone
@@ -14,7 +14,7 @@ class Played(NamedTuple):
     """What came of one run."""
 
     rest: Outcome[Any] | Waiting
-    paid: list[tuple[str, float]]
+    paid: list[Any]
     events: list[Event]
 
     @property
@@ -37,11 +37,17 @@ class Played(NamedTuple):
         return [each.status for each in self.events if isinstance(each, StepDone)]
 
 
+class Counting(Protocol):
+    """A world that counts what was done in it."""
+
+    paid: list[Any]
+
+
 class World:
     """What tools read and do."""
 
     def __init__(self, news: str = "It is on its way.", approve: Sequence[Approve] = ()) -> None:
-        self.paid: list[tuple[str, float]] = []
+        self.paid: list[Any] = []
 
         @tool
         async def find_order(order: str) -> str:
@@ -68,7 +74,7 @@ class World:
 
 
 async def play(
-    world: World,
+    world: Counting,
     team: Team | Agent,
     request: str,
     *,

@@ -1,9 +1,11 @@
-"""`seawall audit`: judges recorded calls, from anywhere: which would have been advised on, and which not made."""
+"""`seawall audit`: judges recorded runs, from anywhere: what would not have been made, and what was in vain."""
 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext, suppress
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,15 +14,22 @@ import typer
 from seawall.cli.exits import Exit
 
 if TYPE_CHECKING:
-    from seawall.audit import AuditResult, RecordedRun
+    from seawall.audit import (
+        AuditReport,
+        BadLine,
+        RecordedRun,
+        RecordingFile,
+        RunAuditor,
+        RunFindings,
+        ToolNames,
+    )
     from seawall.cli.render.screen import Screen
+    from seawall.core.redact import Redactor
 
 STDIN = Path("/dev/stdin")
 FIELDS = ("tool", "arguments", "result", "error", "agent", "turn")
 LISTED_NAMES = 12
 """Names of fields, or of tools, that a note lists: a line or two."""
-REASON_CHARS = 110
-"""Characters of a reason in the table; `--json` has all of it."""
 
 
 def audit(
@@ -28,7 +37,7 @@ def audit(
         list[Path],
         typer.Argument(
             metavar="FILE",
-            help="JSON lines of recorded runs, gzipped or not; - is stdin.",
+            help="A recording in any known format, gzipped or not, or a folder of them; - is stdin.",
             show_default=False,
         ),
     ],
@@ -42,84 +51,174 @@ def audit(
         list[str] | None,
         typer.Option("--poll", metavar="TOOL", help="A tool that is called until something has happened."),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="PATH", help="Write the report to this file, too, as one HTML page."),
+    ] = None,
     json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object for each run, a line each, instead of text.")
+        bool,
+        typer.Option(
+            "--json", help="Print one JSON object for each run, a line each, and the sums in the last line."
+        ),
     ] = False,
 ) -> None:
-    """Send recorded calls through the loop guard: which would have been advised on, and which not made.
+    """Read what other systems have recorded, and tell what of it was in vain: nothing is installed there, or performed.
 
-    Calls are counted from 0. With --json it prints one JSON object for each run. Exit code 1 if a line could not be read; the other lines are audited.
+    Each call goes through the loop guard that would have judged it live. Told are loops with what was spent in them, calls that brought what was known, junk in what models were sent, values in answers that nobody has shown, and the runs to look at. The format is found by its shape: OpenAI, LangChain, LangGraph, LangSmith, OpenTelemetry, Claude Code, recorded calls. Calls are counted from 0. Exit code 1 if something could not be read; the rest is audited.
     """
-    from seawall.audit import BadLine, ToolNames, make_guards, read_runs
-    from seawall.audit import audit as audit_run
+    from seawall.audit import AuditReport, RecordedPrices, RunAuditor, ToolNames, list_files, make_guards
     from seawall.cli.render.screen import Screen
+    from seawall.core.clock import SystemClock
     from seawall.core.errors import Misused
 
     screen = Screen(json=json)
     for path in files:
         if path != Path("-") and not path.exists():
             raise Misused(f"there is no file {path}")
+    if html is not None and not html.parent.is_dir():
+        raise Misused(f"there is no folder {html.parent} for --html")
     names = ToolNames(effects=tuple(effect or ()), polls=tuple(poll or ()))
-    loops = make_guards(names)
-    totals = AuditTotals()
-    for path in files:
-        for item in read_runs(STDIN if path == Path("-") else path):
-            if isinstance(item, BadLine):
-                totals.bad += 1
-                screen.print_note(f"seawall: {item}")
-                continue
-            audited = audit_run(item, loops, names)
-            totals.count(audited)
-            totals.tools.update(call.tool for call in item.calls)
-            if item.lacks and len(item.calls) > 1:
-                totals.lacking += 1
-                if totals.lacking == 1:
-                    screen.print_note(_format_lacking(f"{path}:{item.line}", item))
-            _print_audited(screen, item, audited)
-            if not screen.has_reader:
-                raise typer.Exit(Exit.OK)  # `main` makes of it what it is
-    screen.print_note(totals.format_summary())
-    for option, patterns in (("--effect", names.effects), ("--poll", names.polls)):
-        for pattern in patterns:
-            if totals.runs and not fnmatch.filter(totals.tools, pattern):
-                tools = _list_some(totals.tools)
-                screen.print_note(f"seawall: {option} {pattern} matches no tool of these runs: {tools}")
-    raise typer.Exit(Exit.BROKEN if totals.bad else Exit.OK)
+    prices = RecordedPrices(SystemClock().wall_s())
+    redactor = _make_redactor()
+    report = AuditReport()
+    reading = _AuditedFiles(screen, RunAuditor(make_guards(names), names, prices, redactor), report, redactor)
+    interrupted = False
+    try:
+        for path in files:
+            found = [STDIN] if path == Path("-") else list_files(path)
+            if not found:
+                reading.note_bad_folder(path)
+            reading.read(found)
+    except KeyboardInterrupt:
+        interrupted = True
+        screen.print_note(f"seawall: interrupted in {reading.where}: this is what was found so far")
+        with suppress(KeyboardInterrupt):  # pressed again: without the runs that were still open
+            reading.finish()
+    report.set_unpriced(redactor.text(model) for model in prices.unknown)
+    _print_report(screen, report)
+    _note_patterns(screen, report, names)
+    if html is not None:
+        _write_page(screen, report, html)
+    if interrupted:
+        raise typer.Exit(Exit.INTERRUPTED)
+    raise typer.Exit(Exit.BROKEN if report.summary.bad or report.summary.left_out else Exit.OK)
 
 
-class AuditTotals:
-    """What the summary counts."""
+def _make_redactor() -> Redactor:
+    import os
 
-    def __init__(self) -> None:
-        self.runs = self.halted = self.advised = self.bad = self.lacking = 0
-        self.tools: set[str] = set()
+    from seawall.core.redact import Redactor
 
-    def count(self, audited: AuditResult) -> None:
-        """Counts a run."""
-        self.runs += 1
-        self.halted += audited.halted_at is not None
-        self.advised += bool(audited.advised_at)
-
-    def format_summary(self) -> str:
-        """Returns the summary, in one line."""
-        from seawall.cli.render.formats import format_number
-
-        bad = f"; {format_number(self.bad, 'line')} could not be read" if self.bad else ""
-        lacking = ""
-        if self.lacking:
-            lacking = f"; {format_number(self.lacking, 'run')} may be judged wrongly: see above"
-        return (
-            f"{format_number(self.runs, 'run')}: {self.halted} stopped, {self.advised} advised{lacking}{bad}"
-        )
+    return Redactor.from_environment(os.environ)
 
 
-def _format_lacking(where: str, run: RecordedRun) -> str:
-    """Returns a warning of the fields that a run's calls lack: without a result, equal calls look like a loop."""
-    lacks = " or ".join(repr(name) for name in run.lacks)
-    return (
-        f"seawall: {where}: no call of the run has {lacks}, so its verdict may be wrong: "
-        f"known are {', '.join(FIELDS)}; these calls have {_list_some(run.fields)}"
-    )
+class _AuditedFiles:
+    """Goes through files, and shows how far it is."""
+
+    def __init__(self, screen: Screen, auditor: RunAuditor, report: AuditReport, redactor: Redactor) -> None:
+        self._screen, self._auditor, self._report = screen, auditor, report
+        self._redactor = redactor
+        self._knows_formats = self._knows_lacks = False
+        self._file: RecordingFile | None = None
+        """The file that is being read."""
+        self.where = "nothing"
+        """Its name."""
+
+    def read(self, paths: Sequence[Path]) -> None:
+        """Audits the runs of files."""
+        for number, path in enumerate(paths):
+            self.where = str(path)
+            for item in self._follow(path, f"{number + 1} of {len(paths)}: " if len(paths) > 1 else ""):
+                self._take(item)
+
+    def finish(self) -> None:
+        """Audits the runs that were still open when the reading was interrupted."""
+        if self._file is not None:
+            for item in self._file.finish():
+                self._take(item)
+
+    def _take(self, item: RecordedRun | BadLine) -> None:
+        from seawall.audit import BadLine
+
+        if isinstance(item, BadLine):
+            self._note_bad(item)
+            return
+        found = self._auditor.audit(item)
+        if isinstance(found, BadLine):
+            self._note_bad(found)
+            return
+        self._report.add(found)
+        self._note_lacking(item, found)
+        if self._screen.json:
+            self._screen.print_document(found, indent=-1)
+        if not self._screen.has_reader:
+            raise typer.Exit(Exit.OK)  # `main` makes of it what it is
+
+    def _follow(self, path: Path, place: str) -> Iterator[RecordedRun | BadLine]:
+        """Yields what is in a file, with a moving line on a terminal."""
+        from rich.text import Text
+
+        from seawall.audit import RecordingFile
+        from seawall.cli.render.formats import format_number, format_size, join_lines
+        from seawall.cli.render.screen import choose_spinner
+
+        done = 0
+
+        def show(now: int) -> None:
+            nonlocal done
+            done = now
+            runs = format_number(self._report.summary.runs, "run")
+            of = f" of {format_size(size)}" if size else ""
+            if status is not None:
+                status.update(Text(f"{name}  {format_size(done)}{of}, {runs}"))
+
+        err, name = self._screen.err, f"{place}{join_lines(str(path))}"
+        moves = err.is_terminal and not (self._screen.json and self._screen.out.is_terminal)
+        self._file = file = RecordingFile(path, on_bytes=show if moves else None)
+        size = 0
+        with suppress(OSError):
+            size = path.stat().st_size
+        with err.status(Text(name), spinner=choose_spinner(err)) if moves else nullcontext() as status:
+            for item in chain(file.read(), file.finish()):
+                yield item
+                show(done)
+        self._file = None
+
+    def note_bad_folder(self, path: Path) -> None:
+        """Notes a folder in which nothing is that could be read."""
+        from seawall.audit import BadLine
+        from seawall.audit.reading import ENDINGS
+
+        self._note_bad(BadLine(str(path), f"the folder has no file that ends with {', '.join(ENDINGS)}"))
+
+    def _note_bad(self, bad: BadLine) -> None:
+        bad = bad._replace(why=self._redactor.text(bad.why))
+        self._report.add_bad(bad)
+        self._screen.print_note(f"seawall: {_clean(str(bad))}")
+        if bad.is_unknown and not self._knows_formats:
+            self._knows_formats = True
+            from seawall.audit.formats import FORMATS
+
+            for each in FORMATS:
+                self._screen.print_note(f"seawall: read is {each.name}: {each.reads}")
+
+    def _note_lacking(self, run: RecordedRun, found: RunFindings) -> None:
+        """Warns once of fields that a run's calls lack: without a result, equal calls look like a loop."""
+        if not found.lacks or self._knows_lacks:
+            return
+        self._knows_lacks = True
+        lacks = " or ".join(repr(name) for name in found.lacks)
+        known = ""
+        if run.fields:
+            known = f": known are {', '.join(FIELDS)}; these calls have {_list_some(run.fields)}"
+        text = f"seawall: {run.file}:{run.line}: no call of the run has {lacks}, so its verdict may be wrong{known}"
+        self._screen.print_note(_clean(self._redactor.text(text)))
+
+
+def _clean(text: str) -> str:
+    from seawall.cli.render.formats import join_lines
+
+    return join_lines(text)
 
 
 def _list_some(names: Iterable[str]) -> str:
@@ -129,24 +228,30 @@ def _list_some(names: Iterable[str]) -> str:
     return f"{', '.join(found[:LISTED_NAMES])}{more}"
 
 
-def _print_audited(screen: Screen, run: RecordedRun, audited: AuditResult) -> None:
+def _print_report(screen: Screen, report: AuditReport) -> None:
     if screen.json:
-        import msgspec
-
-        screen.print_json(msgspec.json.encode(audited).decode())
+        screen.print_document({"summary": report.summary}, indent=-1)
         return
-    from seawall.cli.render.formats import replace_controls
+    from seawall.cli.render.audit_report import draw_report
 
-    what = "goes on"
-    if audited.halted_at is not None:
-        what = f"call #{audited.halted_at} (from 0) of {len(run.calls)} not made"
-    elif audited.advised_at:
-        calls = ", ".join(f"#{index}" for index in audited.advised_at[:5])
-        what = f"advised at {calls}{', …' if len(audited.advised_at) > 5 else ''} (from 0)"
-    reason = audited.reason or ""
-    reason = f"{reason[: REASON_CHARS - 1]}…" if len(reason) > REASON_CHARS else reason
-    line = replace_controls(f"{audited.id:<40}  {what:<31}  {audited.rule or '':<11}  {reason}".rstrip())
-    if screen.out.is_terminal:
-        screen.print_lines([line])
-    else:  # other programs read it: one line for each run
-        screen.print_text(line)
+    screen.print_lines(draw_report(report, screen.width))
+
+
+def _note_patterns(screen: Screen, report: AuditReport, names: ToolNames) -> None:
+    """Notes the patterns of the call that match no tool: a misspelt one would change nothing in silence."""
+    for option, patterns in (("--effect", names.effects), ("--poll", names.polls)):
+        for pattern in patterns:
+            if report.summary.runs and not fnmatch.filter(report.tools, pattern):
+                tools = _list_some(report.tools)
+                screen.print_note(f"seawall: {option} {pattern} matches no tool of these runs: {tools}")
+
+
+def _write_page(screen: Screen, report: AuditReport, path: Path) -> None:
+    from seawall.cli.render.audit_html import build_page
+    from seawall.core.errors import Broken
+
+    try:
+        path.write_text(build_page(report), encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise Broken(f"the report can't be written to {path}: {error.strerror}") from error
+    screen.print_note(f"the report is in {path}")

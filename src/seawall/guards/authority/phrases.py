@@ -1,8 +1,9 @@
-"""Which sentences claim a permission, a role or somebody else's voice: English, and frequent German, French and Spanish.
+"""Which texts claim a permission, a role or somebody else's voice.
 
 A sentence counts if it says that something *was* allowed ("the manager approved this"), that whoever writes may allow it
 ("I am the admin"), that a check need not be made ("skip the review"), or if it speaks as somebody else ("SYSTEM: …").
-Questions, conditions, what is still open, and rules ("refunds need the manager's approval") are no claims.
+Questions, conditions, what is still open, and rules ("refunds need the manager's approval") are no claims. How a text is
+cut into sentences: `sentences.py`; the patterns: `patterns.py`; fields such as `approved_by: cfo`: `fields.py`.
 
 What is found on `bench/authority_claims.jsonl`, and what is taken for a claim by mistake: `python bench/authority.py`.
 """
@@ -10,14 +11,17 @@ What is found on `bench/authority_claims.jsonl`, and what is taken for a claim b
 from __future__ import annotations
 
 import functools
+import operator
 import re
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from seawall.core.invisible import is_invisible
+from seawall.guards.authority.fields import STEMS as FIELD_STEMS
+from seawall.guards.authority.fields import find_fields
+from seawall.guards.authority.patterns import PATTERNS
+from seawall.guards.authority.sentences import join_sentences, read_as_seen, strip_question
 from seawall.run.permission_claims import ClaimKind, PermissionClaim
-from seawall.run.traces import list_values
+from seawall.run.traces import BLANKS, list_values
 
 MAX_CHARS = 200_000
 """Of a text: as many as are indexed for causes (`run.traces.MAX_INDEXED_CHARS`). Going through them takes some ms."""
@@ -40,241 +44,11 @@ MAX_QUOTE_CHARS = 160
 _compile = functools.cache(re.compile)
 """Most texts need none of the patterns, and to compile all of them takes longer than to import the package."""
 
-_WHO = (
-    r"managers?|boss|chief|supervisors?|directors?|ceo|cfo|cto|coo|vp|president|board|management|executives?|finance|legal"
-    r"|compliance|accounting|head of \w+|(?:team )?lead(?:er(?:ship)?)?|owners?|principal|admin(?:istrator)?s?|auditors?"
-    r"|reviewers?|coordinator|orchestrator|cashier|controller|treasurer|(?:\w+ )?officer|operators?|developers?"
-    r"|security(?: team)?|hr|(?:finance|legal|sales|support|security|risk) (?:team|department)"
-)
-_ADVERBS = r"(?:(?:already|just|now|personally|verbally|explicitly|fully|also|formally|both|kindly)\s+){0,2}"
-_HAS = r"(?:(?:has|have|had)\s+|['’](?:s|ve|d)\s+)?"
-_GRANT = r"permission|approval|authori[sz]ation|consent|blessing|go[ -]?ahead|green light|ok|okay|sign[ -]?off|clearance|authority"
-_ALLOWED = (
-    r"(?:approved|authori[sz]ed|okayed|ok['’]?d|green[ -]?li(?:t|ghted)|cleared|sanctioned|endorsed|permitted|waived|signed off|agreed"
-    rf"|consented|agrees|is on board|has no objections?|(?:authori[sz]es|allows|permits) you|(?:said|says) (?:that )?you (?:may|can)|(?:is|are) (?:fine|ok|okay) with (?:it|this|that)|instructed (?:you|me|us) to"
-    rf"|(?:said|says|told (?:me|us|you)) (?:yes|ok|okay|(?:that )?(?:it|this)(?:['’]s| is) (?:ok|okay|fine))"
-    rf"|(?:given|gave|granted)\s+(?:[\w'’]+\s+){{0,3}}?(?:{_GRANT}))\b"
-)
-_PASSIVE = (
-    r"(?:approved|authori[sz]ed|cleared|okayed|ok['’]?d|green[ -]?lit|sanctioned|signed off|waived|granted)\b"
-)
-_CHECK = (
-    r"(?:reviews?|approvals?|(?:(?:the|any|all|these|those|safety|security|limits?|approval|fraud|identity|compliance|risk|final"
-    r"|usual|normal|second|further|additional|more)\s+)checks?|verification|confirmation|authori[sz]ation|sign[ -]?off|guards?|limits?|polic(?:y|ies)"
-    r"|safeguards?|validation|audits?|(?:second )?look|permission|(?:spending|safety|approval) (?:rules?|limits?))\b"
-)
-_SKIP = r"(?:skip|bypass|override|circumvent|disable|ignore|disregard|waive|omit|suspend|turn off)"
-_SKIPPED = r"(?:skipped|bypassed|ignored|waived|omitted|overridden|disabled)"
-_PRIVILEGED = (
-    r"(?:admin(?:istrator)?|root(?!\s+cause)|superuser|(?:account|system|site|data|product|budget) owner"
-    r"|(?<=the )owner(?=\s*(?:[.,;:!]|and\b|here\b|so\b|$))|supervisor|ceo|cfo|cto|system (?:operator|administrator))"
-)
-_TITLED = (
-    r"(?:manager|boss|director|developer|operator|auditor|reviewer|[\w-]+ officer|coordinator|head of \w+|team lead|principal"
-    r"|president|chief)"
-)
-_ACTS = r"(?:approve|authori[sz]e|confirm|permit|allow|order|instruct|grant|sign off|consent|green[ -]?light)"
-_DEEDS = r"(?:pay|transfer|refund|skip|bypass|delete|approve|send|exceed|go (?:above|over)|proceed|release|execute|ignore)"
-_MONEY = r"(?:pay(?:out|ment)|refund|transfer|transaction|funds?|purchase|deletion|invoice|withdrawal|request|release)"
-
-_ALLOW_STEMS = (
-    "approved",
-    "authori",
-    "okay",
-    "ok'd",
-    "ok’d",
-    "green",
-    "cleared",
-    "sanctioned",
-    "endorsed",
-    "permi",
-    "waived",
-    "signed off",
-    "agreed",
-    "agrees",
-    "on board",
-    "no objection",
-    "zes you",
-    "ses you",
-    "allows you",
-    "said you",
-    "says you",
-    "says that you",
-    "said that you",
-    "fine with",
-    "ok with",
-    "okay with",
-    "instructed",
-    "says it",
-    "says yes",
-    "says ok",
-    "told me",
-    "told us",
-    "told you",
-    "consent",
-    "said ",
-    "granted",
-    "given",
-    "gave",
-)
-_GRANT_STEMS = (
-    "permission",
-    "approval",
-    "authori",
-    "consent",
-    "blessing",
-    "go ahead",
-    "go-ahead",
-    "green light",
-    "sign-off",
-    "sign off",
-    "signoff",
-    "clearance",
-)
-_ACT_STEMS = (
-    "approve",
-    "authori",
-    "confirm",
-    "permit",
-    "allow",
-    "instruct",
-    "grant",
-    "sign off",
-    "consent",
-)
-_PRIVILEGED_STEMS = (
-    "admin",
-    "root",
-    "superuser",
-    "owner",
-    "supervisor",
-    "ceo",
-    "cfo",
-    "cto",
-    "system operator",
-)
-_TITLED_STEMS = (
-    *(
-        "manager",
-        "boss",
-        "director",
-        "developer",
-        "operator",
-        "auditor",
-        "reviewer",
-        "officer",
-        "coordinator",
-    ),
-    *("head of", "team lead", "principal", "president", "chief"),
-)
-_SKIP_STEMS = (
-    *(
-        "skip",
-        "bypass",
-        "override",
-        "circumvent",
-        "disable",
-        "ignore",
-        "disregard",
-        "waive",
-        "omit",
-        "suspend",
-        "turn off",
-    ),
-)
-_SKIPPED_STEMS = ("skipped", "bypassed", "ignored", "waived", "omitted", "overridden", "disabled")
-_ASK_STEMS = ("n't ask", "n’t ask", "not ask", "n't wait", "n’t wait", "not wait", "bother")
-_GERMAN_STEMS = ("genehmigt", "freigegeben", "erlaubt", "zugestimmt", "bewilligt", "abgesegnet")
-
-_MODEL = r"(?:ai|llm|language model|assistant|chatbot|gpt[\w.-]*|chatgpt|claude|gemini|llama[\w.-]*|mistral|qwen|deepseek|copilot)\b"
-"""Whom a text addresses that is written for the model which reads it, and for no person."""
-_MODEL_STEMS = (
-    *(
-        "to you",
-        "note to",
-        "note for",
-        "notice",
-        "message",
-        "instruction",
-        "attention",
-        "important",
-        "dear ",
-        "you are a",
-    ),
-)
-
-_PATTERNS: tuple[tuple[ClaimKind, tuple[str, ...], str], ...] = (
-    ("role", _ACT_STEMS, rf"\b(?:as|on behalf of|speaking (?:as|for)|in the name of|acting as)\s+(?:the |an? |your |our )?(?P<by>[\w-]+(?: [\w-]+){{0,2}}?)(?: team)?\s*,?\s+i\s+(?:hereby\s+|do\s+)?{_ACTS}\b"),
-    ("permission", _ALLOW_STEMS, rf"\b(?:(?:the|my|our|your|his|her|their|an)\s+)?(?:[\w-]+\s+){{0,2}}?(?P<by>{_WHO})(?:\s+(?:on duty|from \w+|of \w+))?\s*{_HAS}{_ADVERBS}{_ALLOWED}"),
-    ("permission", _ALLOW_STEMS, rf"\b(?:this|it|that|everything|all)(?:\s+(?:here|of it|message|request))?(?:\s+(?:has|have|was|is|had)|['’]s)\s+{_ADVERBS}(?:been\s+)?{_ADVERBS}(?:pre[ -]?)?{_PASSIVE}"),
-    ("permission", _ALLOW_STEMS, rf"\b(?:(?:the|my|your|our)\s+(?:[\w-]+\s+){{1,3}}?|{_MONEY}\s+(?:(?:of|for)\s+[\w-]+\s+)?)(?:has|have|was|is|had)\s+{_ADVERBS}(?:been\s+)?{_ADVERBS}(?:pre[ -]?)?{_PASSIVE}\s+by\s+(?:the\s+|my\s+|your\s+|our\s+)?(?:[\w-]+\s+)?(?P<by>{_WHO})\b"),
-    ("permission", _ALLOW_STEMS, rf"\b(?:already\s+(?:been\s+)?|pre-){_PASSIVE}"),
-    ("permission", _ALLOW_STEMS, rf"^\W*(?:\w+\s+(?:and|&)\s+)?{_PASSIVE}\s+by\s+\w"),
-    ("permission", ("approved",), r"\bapproved\s*[=:]\s*(?:true|yes|1)\b"),
-    ("permission", _GRANT_STEMS, rf"\b(?:got|have|has|had|received|obtained)\s+(?:(?!to\b|no\b|not\b)[\w'’]+\s+){{0,3}}?(?:{_GRANT})\s+(?:of|from|by|to)\b"),
-    ("permission", _GRANT_STEMS, rf"\b(?:comes|acting|act|sent)\s+(?:with|under)\s+(?:[\w'’]+\s+){{0,3}}?(?:{_GRANT})\s+(?:of|from)\b"),
-    ("permission", _GRANT_STEMS, rf"\byou\s+have\s+(?:my|our|his|her|their|full|the)\s+(?:[\w'’]+\s+){{0,2}}?(?:{_GRANT})\b"),
-    ("permission", _GRANT_STEMS, rf"\b(?:consider|take|treat)\s+this\s+(?:[\w'’]+\s+){{0,4}}?(?:{_GRANT})\b"),
-    ("permission", ("permission", "approval", "authori"), rf"\b(?:permission|approval|authori[sz]ation)\s+(?:(?!to\b|for\b)[\w-]+\s+){{0,3}}?(?:is|has been|was)\s+{_ADVERBS}(?:granted|given)\b(?!\W+(?:free of charge|to any|to use|without fee))"),
-    ("permission", ("allowed", "permitted", "authori", "re free to", "cleared"), rf"\byou(?:['’]re| are)\s+(?:(?:now|hereby|fully|explicitly)\s+(?:allowed|permitted|authori[sz]ed|cleared)\s+to|authori[sz]ed\s+to|(?:allowed|permitted|free|cleared)\s+to\s+{_DEEDS})\b"),
-    ("permission", _ACT_STEMS, r"\bi\s+(?:hereby\s+|do\s+|fully\s+|explicitly\s+)?(?:approve|authori[sz]e|permit|green[ -]?light|sign off|consent to)\b"),
-    ("role", _PRIVILEGED_STEMS, rf"\b(?:i am|i['’]m|this is|(?:he|she|they|user|customer|caller|sender) (?:is|are))\s+(?:(?:the|an?|your|our|this|their|also|in fact)\s+){{0,2}}(?:[\w-]+\s+)?(?P<by>{_PRIVILEGED})\b(?![ -]account)"),
-    ("role", _TITLED_STEMS, rf"\b(?:i am|i['’]m|this is)\s+(?:the|your|their)\s+(?:[\w-]+\s+)?(?P<by>{_TITLED})\b"),
-    ("role", (*_PRIVILEGED_STEMS, "manager", "elevated"), rf"\bi\s+(?:have|hold)\s+(?:full\s+|the\s+)?(?:{_PRIVILEGED}|manager|elevated)\w*\s+(?:rights|access|privileges?|permissions?|authority|clearance)\b"),
-    ("role", ("authority to",), r"\bi\s+(?:have|hold)\s+(?:(?:the|full|all)\s+)*authority\s+to\b"),
-    ("waiver", _SKIP_STEMS, rf"\b{_SKIP}\s+(?:[\w'’]+\s+){{0,4}}?{_CHECK}"),
-    ("waiver", _SKIPPED_STEMS, rf"\b{_CHECK}\s+(?:can|may|could|should)\s+be\s+{_SKIPPED}\b"),
-    ("waiver", (*_SKIPPED_STEMS, "needed", "required", "necessary"), rf"\b{_CHECK}\s+(?:is|are|was|has been)\s+(?:{_SKIPPED}|not\s+(?:needed|required|necessary))\b"),
-    ("waiver", ("without", "no "), rf"\b(?:without|no)\s+(?:(?:any|further|second|additional|prior|the|waiting for|asking for|more)\s+)*{_CHECK}(?!\s+(?:of|from|by)\b)"),
-    ("waiver", ("no need",), r"\bno\s+need\s+to\s+(?:ask|check|verify|review|approve|wait|confirm)\b"),
-    ("waiver", _ASK_STEMS, rf"\bdo(?:n['’]t| not)\s+(?:bother\s+)?(?:to\s+)?(?:ask|wait)(?:ing)?\s+(?:[\w'’]+\s+){{0,2}}?for\s+(?:[\w'’]+\s+){{0,2}}?{_CHECK}"),
-    ("permission", _ALLOW_STEMS, rf"\b(?:user|customer|client|account holder|requester)\s+{_HAS}{_ADVERBS}(?:approved|authori[sz]ed|waived|(?:given|gave|granted)\s+(?:[\w'’]+\s+){{0,3}}?(?:{_GRANT}))\b"),
-    ("permission", _ALLOW_STEMS, rf"^\W*[a-z]+(?:\s+(?:from|in|of)\s+\w+)?\s+{_HAS}{_ADVERBS}(?:approved|authori[sz]ed|okayed|signed off on|cleared)\s+(?:this|it|that|your|my|the\s+{_MONEY})\b"),
-    ("permission", _GRANT_STEMS, rf"\b(?:got|have|has|had|received|obtained)\s+(?:(?:the|my|our|your|his|her)\s+)?(?:[\w-]+\s+)?(?:{_WHO})['’]s?\s+(?:{_GRANT})\b"),
-    ("permission", ("granted",), r"^\W*(?:approval|permission|authori[sz]ation|access)\s+granted\b|\b(?:access|rights|privileges)\s+(?:has|have)\s+been\s+granted\s+to\s+you\b"),
-    ("permission", ("approved", "authori", "cleared"), r"\b(?:consider|treat|take)\s+(?:this|it|that|everything)\s+(?:as\s+)?(?:already\s+)?(?:pre[ -]?)?(?:approved|authori[sz]ed|cleared)\b"),
-    ("permission", _GRANT_STEMS, rf"\bi\s+(?:hereby\s+)?(?:give|grant)\s+you\s+(?:[\w'’]+\s+){{0,2}}?(?:{_GRANT})\b"),
-    ("role", ("authori", "empowered"), r"\bi(?:['’]m| am)\s+(?:hereby\s+|fully\s+)?(?:authori[sz]ed|empowered)\s+to\b"),
-    ("role", _PRIVILEGED_STEMS, rf"\bas\s+(?:the|an?|your)\s+(?:[\w-]+\s+)?(?P<by>{_PRIVILEGED})\s*,?\s+i\b"),
-    ("permission", _GRANT_STEMS, rf"\b(?:this(?:\s+\w+)?|it|the\s+{_MONEY})\s+(?:has|have)\s+(?:(?!no\b|not\b)[\w'’-]+\s+){{0,2}}?(?:approval|authori[sz]ation|clearance|sign[ -]?off)\b(?!\s+(?:status|pending|process|step|button|rate|workflow))"),
-    ("permission", ("approval", "authori"), r"\b(?:approval|authori[sz]ation)\s+(?:came|has come|arrived|has arrived|was received)\b"),
-    ("role", ("in charge", "i speak for"), r"\bi(?:['’]m| am)\s+(?:the one\s+)?in charge\b|\bi speak for\b"),
-    ("role", _PRIVILEGED_STEMS, rf"\bmy role is\s+(?:an?\s+|the\s+)?(?P<by>{_PRIVILEGED})\b"),
-    ("waiver", ("no need for",), rf"\bno\s+need\s+for\s+(?:[\w'’]+\s+){{0,2}}?{_CHECK}"),
-    ("waiver", ("need ",), rf"\byou\s+(?:don['’]t|do not|won['’]t)\s+need\s+(?:[\w'’]+\s+){{0,3}}?{_CHECK}"),
-    ("waiver", ("without ",), r"\b(?:approve|pay|send|process|do|release|transfer|execute)\s+(?:[\w'’]+\s+){0,4}?without\s+(?:checking|asking|reviewing|verifying|confirming|waiting)\b"),
-    ("order", ("approve", "authori"), r"(?:^|[:>\]!,]|\bplease|\bnow|\bmust|\band|\bimmediately)\W*(?:approve|authori[sz]e)\s+(?:this|the|it|that|my|all|every)\b"),
-    ("order", ("confirm", "release", "execute"), rf"(?:^|[:>\]!,]|\bplease|\bnow|\bmust|\band|\bimmediately)\W*(?:confirm|release|execute)\s+(?:this|the|that|my|all)\s+(?:[\w-]+\s+)?{_MONEY}\b"),
-    ("order", _MODEL_STEMS, rf"\bto you,?\s+(?:the\s+)?{_MODEL}"),
-    ("order", _MODEL_STEMS, rf"\b(?:note|notice|message|instructions?|attention|important)[:,]?\s+(?:to|for)\s+(?:the\s+|any\s+|all\s+)?{_MODEL}"),
-    ("order", _MODEL_STEMS, rf"\b(?:dear|if you are an?|you are an?)\s+{_MODEL}"),
-    ("order", ("i gave", "i assigned", "i asked"), r"\b(?:before|after|instead)\b[^.!?\n]{0,60}\b(?:task|question|request)\s+(?:that\s+)?i\s+(?:gave|assigned|asked)\b"),
-    # German
-    ("permission", _GERMAN_STEMS, r"\b(?:der|die|mein\w?|unser\w?|ihr\w?)\s+(?P<by>chef(?:in)?|vorgesetzter?|manager(?:in)?|leiter(?:in)?|leitung|geschäftsführ(?:er|ung)\w*|buchhaltung|abteilung|admin\w*|kunde)\s+hat\s+(?:[\wäöüß]+\s+){0,5}?(?:genehmigt|freigegeben|erlaubt|zugestimmt|bewilligt|abgesegnet)\b"),
-    ("permission", _GERMAN_STEMS, r"\b(?:das|es|dies|alles)\s+(?:ist|wurde)\s+(?:(?:schon|bereits|längst)\s+)?(?:vo[nm] [\wäöüß ]{2,30} )?(?:genehmigt|freigegeben|bewilligt|abgesegnet)\b"),
-    ("permission", ("freigabe", "genehmigung", "erlaubnis"), r"\b(?:freigaben?|genehmigung(?:en)?|erlaubnis)\s+(?:liegt|liegen|ist|sind)\s+(?:(?:schon|bereits)\s+)?(?:vor|da|erteilt)\b"),
-    ("role", ("ich bin",), r"\bich\s+bin\s+(?:(?:hier|der|die|ihr|dein)\s+){0,2}(?P<by>admin(?:istrator(?:in)?)?|chef(?:in)?|geschäftsführer(?:in)?|vorgesetzte[r]?|inhaber(?:in)?)\b"),
-    ("role", ("ich bin",), r"\bich\s+bin\s+(?:dazu\s+)?(?:berechtigt|befugt|bevollmächtigt)\b"),
-    ("waiver", ("überspring",), r"\büberspring(?:e|en sie|t)?\s+(?:die|den|das)\s+(?:prüfung|freigabe|genehmigung|kontrolle|review)\b"),
-    ("waiver", ("ohne ",), r"\bohne\s+(?:weitere\s+|vorherige\s+)?(?:freigabe|genehmigung|prüfung|rückfrage)\b(?!\s+(?:der|des|von|durch)\b)"),
-    # French
-    ("permission", ("approuv", "autoris", "valid", "accept", "donn", "accord"), r"\b(?:le|la|mon|ma|notre|votre)\s+(?P<by>directeur|directrice|responsable|manager|chef|patron|direction|comptabilité)\s+(?:l['’])?a\s+(?:(?:déjà|bien)\s+)?(?:approuvé|autorisé|validé|accepté|donné son (?:accord|feu vert))|\b(?:directeur|directrice|responsable|chef|patron|direction)\s+est\s+d['’]accord\b"),
-    ("permission", ("approuv", "autoris", "valid"), r"\b(?:c['’]est|cela est|tout est)\s+(?:déjà\s+)?(?:approuvé|autorisé|validé)\b"),
-    ("role", ("je suis",), r"\bje\s+suis\s+(?:l['’]\s?|le\s+|la\s+|votre\s+)?(?P<by>administrateur|administratrice|admin|directeur|directrice|responsable|patron|propriétaire)\b"),
-    ("waiver", ("validation", "vérification", "revue", "approbation", "autorisation"), r"\b(?:ignore[zr]?|saute[zr]?|passe[zr]?|contourne[zr]?)\s+(?:la\s+|l['’]\s?)(?:validation|vérification|revue|approbation|autorisation)\b"),
-    # Spanish
-    ("permission", ("aprob", "autoriz", "permiso", "visto bueno"), r"\b(?:el|la|mi|nuestr[oa])\s+(?P<by>jefe|jefa|gerente|director|directora|responsable|supervisor)\s+(?:ya\s+)?(?:lo\s+|la\s+)?(?:aprobó|autorizó|ha\s+(?:aprobado|autorizado|dado (?:su )?(?:permiso|visto bueno)))"),
-    ("permission", ("permiso",), r"\btengo\s+(?:el\s+)?permiso\s+del?\b"),
-    ("permission", ("aprobad", "autorizad"), r"\bya\s+(?:está|fue|ha sido)\s+(?:aprobad[oa]|autorizad[oa])\b"),
-    ("role", ("soy ",), r"\bsoy\s+(?:el\s+|la\s+|su\s+)?(?P<by>administrador|administradora|admin|jefe|jefa|gerente|dueñ[oa]|director|directora)\b"),
-    ("waiver", ("omit", "salta", "sáltate", "ignor"), r"\b(?:omite|omita|salta|sáltate|ignora|ignore)\s+(?:la\s+)?(?:revisión|aprobación|verificación|autorización)\b"),
-)  # fmt: skip
-"""By kind, with what each has something of. They run on one sentence in lower case, so no repetition is long."""
-
 _OPEN = (
     r"\b(?:until|till|unless|if|whether|once|when|before|how|why|which|who|what|not|never|nobody|nothing|cannot|should|would"
     r"|in case|(?:check|ensure|verify|sure|wait|waiting)(?: that| for)?|yet|pending|ob|wenn|falls|bis|sobald|nicht|nichts"
-    r"|kein\w?|noch|si|quand|avant|jamais|cuando|hasta|todavía|nunca)\b|n['’]t\b"
+    r"|kein\w?|noch|si|quand|avant|jamais|cuando|hasta|todavía|nunca|não|ainda|quem|не|нельзя|если|кто|когда|ещё|нужно|لم|إذا|هل|من)\b"
+    r"|n['’]t\b"
 )
 """Stands before a claim in its clause, which then says what is asked, is a condition, or is not so."""
 _OPEN_AFTER = r"^\s*(?:nichts|nicht\b|kein|not\b|nothing|nobody|no\b|never|(?:you|they|it) can(?:no|['’]?)t\b)|\bwird nichts\b"
@@ -287,7 +61,7 @@ _RULE = (
 """It is about all amounts of a size, and not about this call."""
 _QUOTED = r"\b(?:phrases?|wording|scams?|phishing|for example|e\.g|such as)\b"
 """It is about the words."""
-_CLAUSE = r"[,:–—]|\b(?:and|but|so|because|then|und|aber|et|mais|y|pero)\b"
+_CLAUSE = r"[,:–—،]|\b(?:and|but|so|because|then|und|aber|et|mais|y|pero|e|mas|и|но)\b"
 
 _NAME = r"[a-z][\w-]{1,30}(?: [a-z][\w-]{1,30}){0,2}"
 _VOICE = (
@@ -301,38 +75,73 @@ _CONSENT = (
     r"|disregard|override|disable|confirmed|release the|execute|without review)\b"
 )
 _MARKUP = r"<\|(?:im_start|im_end|system|user|assistant|start_header_id|end_header_id|eot_id|begin_of_text)\|>|\[/?inst\]|<</?sys>>"
-_ENDS = ".!?;\n"
+_ENDS = ".!?;\n。।؟"
 _VOICE_STEMS = ("proceed", "yes,", "confirmed", "without review", "allowed", "skip")
 _MARKS = ("<|", "[inst", "[/inst", "<<sys")
 """What a voice in markup has something of."""
 _WORDS = re.compile(r"\w+")
-_BLANKS = "".join(chr(code) if chr(code).isalnum() else " " for code in range(128))
-"""Where words are apart, for `str.translate`: that is several times as fast as to find words by a pattern."""
 _QUOTES = str.maketrans(dict.fromkeys("“”„«»…–—¿¡", " "))
 _PREFIX_CHARS = 4
+_FREQUENT = frozenset(
+    {
+        "not",
+        "you",
+        "with",
+        "from",
+        "for",
+        "the",
+        "it",
+        "is",
+        "and",
+        "to",
+        "no",
+        "on",
+        "me",
+        "us",
+        "n",
+        "t",
+        "s",
+    }
+)
+_begin = operator.itemgetter(slice(_PREFIX_CHARS))
+_LAST_SPACED = "\u08ff"
+"""The last letter of the scripts of Europe and of Arabic; behind it come those of India and East Asia."""
 
 
+@functools.cache
 def _list_shortest() -> list[str]:
     """Returns the stems of all patterns that have no other stem in them."""
-    every = {*_VOICE_STEMS, *(stem for _, stems, _ in _PATTERNS for stem in stems)}
+    every = {*_VOICE_STEMS, *FIELD_STEMS, *(stem for _, stems, _ in PATTERNS for stem in stems)}
     return [stem for stem in sorted(every) if not any(each in stem for each in every - {stem})]
 
 
 @functools.cache
 def _group_stems() -> dict[str, list[str]]:
-    """Returns the stems by how their longest word begins: the words of a text lead to the few that it may have."""
+    """Returns the stems by how their rarest word begins: the words of a text lead to the few that it may have."""
     grouped: dict[str, list[str]] = {"prea": ["approve"]}
     for stem in _list_shortest():
-        key = max(_WORDS.findall(stem), key=len)[:_PREFIX_CHARS]
-        grouped.setdefault(key, []).append(stem)
+        if not _is_unspaced(stem):
+            words = _WORDS.findall(stem)
+            key = max(words, key=lambda word: (word not in _FREQUENT, len(word)))[:_PREFIX_CHARS]
+            grouped.setdefault(key, []).append(stem)
     return grouped
+
+
+@functools.cache
+def _list_unspaced() -> list[str]:
+    """Returns the stems of scripts whose words can't be told apart by blanks and letters."""
+    return [stem for stem in _list_shortest() if _is_unspaced(stem)]
+
+
+def _is_unspaced(stem: str) -> bool:
+    return max(stem) > _LAST_SPACED and "’" not in stem
 
 
 @functools.cache
 def _find_patterns() -> dict[str, list[int]]:
     """Returns by stem the places of the patterns that may match where it stands."""
     return {
-        short: [at for at, (_, stems, _) in enumerate(_PATTERNS) if any(short in stem for stem in stems)]
+        short: [at for at, (_, stems, _) in enumerate(PATTERNS) if any(short in stem for stem in stems)]
         for short in _list_shortest()
     }
 
@@ -351,16 +160,18 @@ def find_claims(text: str) -> tuple[PermissionClaim, ...]:
 
 
 def _find_in_text(text: str) -> tuple[PermissionClaim, ...]:
-    text = _normalise(text)
+    text = text if text.isascii() else read_as_seen(text)
     stems = _list_stems(text.lower())
     if not stems:
         return ()
     found: dict[tuple[ClaimKind, str], PermissionClaim] = {}
-    sentences = _list_sentences("\n".join(list_values(text)).lower(), stems)
+    for claim in find_fields(text.lower()):
+        found.setdefault((claim.kind, claim.by), claim)
+    sentences = _list_sentences(join_sentences("\n".join(list_values(text))), stems)
     if len(sentences) == MAX_SENTENCES:
         found["permission", ""] = PermissionClaim(kind="permission", quote="")
     for sentence in sentences:
-        for claim in (*_find_voices(sentence), *_find_in_sentence(sentence.text, sentence.stems)):
+        for claim in (*_find_voices(sentence), *_find_in_sentence(sentence)):
             found.setdefault((claim.kind, claim.by), claim)
         if len(found) >= MAX_CLAIMS:
             break
@@ -376,10 +187,20 @@ class _Sentence(NamedTuple):
 
 def _list_stems(text: str) -> list[str]:
     """Returns the stems that a text in lower case has."""
-    grouped = _group_stems()
-    prefixes = grouped.keys() & [word[:_PREFIX_CHARS] for word in _list_words(text)]
-    found = [stem for prefix in sorted(prefixes) for stem in grouped[prefix] if stem in text]
+    is_ascii, grouped = text.isascii(), _group_stems()
+    words = (text if is_ascii else text.translate(_QUOTES)).translate(BLANKS).split()
+    found: list[str] = []
+    if not grouped.keys().isdisjoint(map(_begin, words)):
+        stems = [stem for key in sorted(grouped.keys() & set(map(_begin, words))) for stem in grouped[key]]
+        found = [stem for stem in stems if stem in text or _is_apart(stem, words)]
+    if not is_ascii:
+        found += [stem for stem in _list_unspaced() if stem in text]
     return found + [mark for mark in _MARKS if mark in text] if "<" in text or "[" in text else found
+
+
+def _is_apart(stem: str, words: list[str]) -> bool:
+    """Returns whether a text with these words has a stem of several words, in two lines or with markup in it."""
+    return " " in stem and stem in " ".join(words)
 
 
 def _list_sentences(text: str, stems: list[str]) -> list[_Sentence]:
@@ -402,19 +223,6 @@ def _list_sentences(text: str, stems: list[str]) -> list[_Sentence]:
     return [found[start] for start in sorted(found)]
 
 
-def _normalise(text: str) -> str:
-    """Returns a text as a reader sees it: without what is invisible, and with one form of each letter."""
-    if text.isascii():
-        return text
-    text = unicodedata.normalize("NFKC", text)
-    unseen = {each: "" for each in set(text) if not each.isascii() and is_invisible(each)}
-    return text.translate(str.maketrans(unseen)) if unseen else text
-
-
-def _list_words(text: str) -> list[str]:
-    return (text if text.isascii() else text.translate(_QUOTES)).translate(_BLANKS).split()
-
-
 def _find_voices(sentence: _Sentence) -> Iterator[PermissionClaim]:
     """Yields where a text speaks as somebody else."""
     text = sentence.window
@@ -422,25 +230,29 @@ def _find_voices(sentence: _Sentence) -> Iterator[PermissionClaim]:
     if markup is not None:
         after = text[markup.end() : markup.end() + 12]
         by = next((each for each in _VOICES if each in after or each in markup[0]), "system")
-        yield PermissionClaim(kind="voice", by=by, quote=_quote(text[markup.start() :]), markup=True)
+        yield PermissionClaim(
+            kind="voice", by=by, quote=_quote(text[markup.start() :]), near=text, markup=True
+        )
     patterns = [pattern for mark, pattern in ((":", _VOICE), ("#", _HEADING), ("<", _TAG)) if mark in text]
     for pattern in patterns:
         for match in _compile(pattern).finditer(text):
             said = match["said"]
             if _compile(_CONSENT).search(said) is not None and "?" not in said:
-                yield PermissionClaim(kind="voice", by=match["by"].strip(), quote=_quote(match[0]))
+                yield PermissionClaim(kind="voice", by=match["by"].strip(), quote=_quote(match[0]), near=text)
 
 
-def _find_in_sentence(sentence: str, stems: Sequence[str]) -> Iterator[PermissionClaim]:
-    if sentence.endswith("?") or sentence.startswith("¿"):
+def _find_in_sentence(found: _Sentence) -> Iterator[PermissionClaim]:
+    sentence, stems = strip_question(found.text), found.stems
+    if not sentence:
         return
     for at in sorted({at for stem in stems for at in _find_patterns().get(stem, ())}):
-        kind, _, pattern = _PATTERNS[at]
+        kind, _, pattern = PATTERNS[at]
         match = _compile(pattern).search(sentence)
         if match is None or _is_general(sentence, kind):
             continue
         if not _is_open(sentence, match, says=kind in ("permission", "role")):
-            yield PermissionClaim(kind=kind, by=match.groupdict().get("by") or "", quote=_quote(sentence))
+            by = match.groupdict().get("by") or ""
+            yield PermissionClaim(kind=kind, by=by, quote=_quote(sentence), near=found.window)
 
 
 def _is_general(sentence: str, kind: ClaimKind) -> bool:

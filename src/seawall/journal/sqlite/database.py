@@ -16,6 +16,11 @@ _log = logging.getLogger("seawall.journal")
 _LOCK_RETRY_S = 0.001
 """Seconds between two attempts to get a lock: about one commit; each process that waits uses 5% of a core."""
 
+_STATEMENTS_KEPT = 256
+"""Prepared statements that a connection keeps. `apsw` keeps those that were used last, and counts each use: a run of
+15 steps uses some 150, so that with 64 it prepared the nine again that a run uses once. More than 256 are not worth
+the search for one."""
+
 Row = tuple[Any, ...]
 
 
@@ -23,7 +28,10 @@ class Database:
     """One connection. Only one thread may use it at a time."""
 
     def __init__(self, path: str, *, flags: int, vfs: str | None) -> None:
-        self._raw: Any = apsw.Connection(path, flags=flags, vfs=vfs, statementcachesize=64)
+        self._raw: Any = apsw.Connection(path, flags=flags, vfs=vfs, statementcachesize=_STATEMENTS_KEPT)
+        # Otherwise a statement whose parameter is compared with the column of a partial index is prepared again for
+        # each value, because the plan may depend on it. Ours name the values of such a column.
+        self._raw.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
 
     def run(self, sql: str, values: Sequence[object] = ()) -> None:
         """Executes one or more statements and ignores their rows."""

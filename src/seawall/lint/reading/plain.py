@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from seawall.core.canonical import to_canonical_bytes
+from seawall.core.errors import Misused
+from seawall.core.money import Money
 from seawall.lint.description import AgentDescription, SourcePlace, TeamDescription, ToolDescription
 from seawall.lint.reading.documents import Document
 from seawall.lint.reading.values import MAX_AGENTS, Way, as_list, as_mapping, show
@@ -32,6 +34,7 @@ AGENT_KEYS = {
     "tools": "Its tools: names, or mappings with the keys below.",
     "context_tokens": "Tokens that its instructions, tools and messages may take. Without it: not known.",
     "latency_s": "Seconds that it takes for what it is asked. Without it: not known.",
+    "up_to": "The greatest amounts that it may cause in one call: a mapping of tools to amounts such as `50 EUR`.",
 }
 TOOL_KEYS = {
     "name": "Its name. Required.",
@@ -118,6 +121,7 @@ def _read_agent(document: Document, name: str, fields: dict[str, Any], way: Way)
         if context is None
         else int(document.take_number(context, (*way, "context_tokens"))),
         latency_s=_read_seconds(document, fields, way),
+        up_to=_read_amounts(document, fields.get("up_to"), (*way, "up_to")),
         place=SourcePlace(str(document.file), document.find_line(way, name)),
     )
 
@@ -147,6 +151,18 @@ def _read_tool(document: Document, given: object, way: Way) -> ToolDescription:
         has_amount=take_flag("amount"),
         latency_s=_read_seconds(document, fields, way),
     )
+
+
+def _read_amounts(document: Document, given: object, way: Way) -> tuple[tuple[str, tuple[Money, ...]], ...]:
+    """Returns the amounts of a mapping of tools to texts such as `50 EUR`."""
+    found: list[tuple[str, tuple[Money, ...]]] = []
+    for tool, value in document.take_mapping({} if given is None else given, way).items():
+        amount, _, currency = document.take_text(value, (*way, tool)).strip().partition(" ")
+        try:
+            found.append((tool, (Money(amount, currency.strip()),)))
+        except Misused as error:
+            raise document.make_error((*way, tool), f"it is {show(value)}; it must be as `50 EUR`") from error
+    return tuple(found)
 
 
 def _read_seconds(document: Document, fields: dict[str, Any], way: Way) -> float | None:

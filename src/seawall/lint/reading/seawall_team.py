@@ -48,6 +48,7 @@ def describe_team(team: Team[Any] | Agent[Any], source: Path | None = None) -> T
         ),
         active_s=team.limits.active_s,
         limits=tuple(_list_limits(team.limits)),
+        authority=tuple(_list_owners(team)),
         bounded=True,
         waived=tuple(item for each in teams for item in each.waive.items()),
         form="Seawall",
@@ -57,11 +58,28 @@ def describe_team(team: Team[Any] | Agent[Any], source: Path | None = None) -> T
 
 def _list_permits(team: Team[Any], agent: str) -> list[Any]:
     """Returns the rows of the team's authority matrix about an agent; none if the team has no matrix."""
-    return [permit for permit in getattr(team, "permits", ()) if permit.agent == agent]
+    return [permit for permit in team.permits if permit.agent == agent]
 
 
 def _may_hand_to(team: Team[Any], agent: str, target: str) -> bool:
     return all(permit.hand_to is None or target in permit.hand_to for permit in _list_permits(team, agent))
+
+
+def _may_call(team: Team[Any], agent: str, tool: str) -> bool:
+    return all(permit.call is None or tool in permit.call for permit in _list_permits(team, agent))
+
+
+def _list_owners(team: Team[Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yields each tool of which the matrix says who may call it, with these agents."""
+    holders = {
+        tool.name: [name for name, member in team.members.items() if tool in member.agent.tools]
+        for member in team.members.values()
+        for tool in member.agent.tools
+    }
+    said = {permit.agent for permit in team.permits if permit.call is not None}
+    for tool, names in holders.items():
+        if said.intersection(names):
+            yield tool, tuple(name for name in names if _may_call(team, name, tool))
 
 
 def _list_limits(limits: Limits) -> Iterator[tuple[str, float]]:
@@ -96,11 +114,8 @@ def _describe_member(
     kinds = (f"model:{agent.name}",) if is_entry else (f"agent:{agent.name}", f"model:{agent.name}")
     guarded = any(each.guards for each in teams)
     permits = _list_permits(team, agent.name)
-    denied = [
-        each.name
-        for each in agent.tools
-        if any(row.call is not None and each.name not in row.call for row in permits)
-    ]
+    denied = [each.name for each in agent.tools if not _may_call(team, agent.name, each.name)]
+    reviewed = [name for name, each in team.members.items() if each.reviewer == agent.name]
     tools = [
         _describe_tool(
             each, priors.get(f"tool:{each.name}"), guarded or any(each.name in row.up_to for row in permits)
@@ -120,6 +135,15 @@ def _describe_member(
         tools=tuple(tools),
         kind=_find_kind(agent, teams),
         denied=tuple(denied),
+        denied_to=tuple(
+            target for target in member.targets.values() if not _may_hand_to(team, agent.name, target)
+        ),
+        undecided=tuple(
+            name
+            for name in reviewed
+            if any(row.decide is not None and name not in row.decide for row in permits)
+        ),
+        up_to=tuple((tool, limits) for row in permits for tool, limits in row.up_to.items()),
         context_tokens=_find_budget(member),
         latency_s=next((priors[kind] for kind in kinds if kind in priors), None),
         depth=depth,

@@ -170,9 +170,12 @@ def find_overstepped(team: TeamDescription) -> Iterator[LintFinding]:
         for agent in team.agents:
             if agent.name in owners or not about:
                 continue
-            decision = next(
-                (each for each in _list_decisions(agent) if set(about) <= {*each.words, *each.objects}), None
+            # Who may call a tool is one thing, who decides on its object another: an auditor approves what a cashier pays.
+            is_tool = any(
+                subject in (*each.denied, *(tool.name for tool in each.tools)) for each in team.agents
             )
+            told = () if is_tool else _list_decisions(agent)
+            decision = next((each for each in told if set(about) <= {*each.words, *each.objects}), None)
             if decision is not None:
                 reason = (
                     f"{agent.name!r} is told to decide on {subject!r}, which only {join_names(owners)} may"

@@ -182,11 +182,17 @@ def find_unjoined(team: TeamDescription) -> Iterator[LintFinding]:
     seen = set[tuple[str, str]]()
     for dealing in find_dealings(team):
         pair = (dealing.agent, dealing.colleague)
-        if frozenset(pair) in joined or pair in seen:
+        if frozenset(pair) in joined or pair in seen or _is_denied(dealing, team):
             continue
         seen.add(pair)
         yield _make_unjoined(dealing, team)
     yield from _find_user_unreached(team)
+
+
+def _is_denied(dealing: Dealing, team: TeamDescription) -> bool:
+    """Returns whether the authority matrix leaves a hand-off out, which is told as such (SW207)."""
+    agent = team.find(dealing.agent)
+    return agent is not None and dealing.kind in ("give", "instruct") and dealing.colleague in agent.denied_to
 
 
 def _make_unjoined(dealing: Dealing, team: TeamDescription) -> LintFinding:

@@ -85,6 +85,8 @@ class Recorded:
             if intent.kind == "model":
                 self._lost[intent.frame, intent.asked] = intent.call
             return
+        if intent.effect and done.status in _FAILED and done.error != "not_done":
+            return  # nobody knows what became of it, so asking again is no other attempt
         step = RecordedStep(intent, done)
         if intent.kind == "model":
             if done.status != "ok":

@@ -1,0 +1,234 @@
+"""The clients of the proxy: each has a run of its own, so that loops and limits are those of one client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
+
+from seawall.core.canonical import digest_of
+from seawall.core.clock import Clock
+from seawall.core.errors import Refused
+from seawall.effects.credentials import Principal
+from seawall.run.approve import EXPIRES_S
+from seawall.runtime.foreign.asks import Turn
+from seawall.runtime.foreign.engine import Engine
+from seawall.runtime.foreign.session import Performed, Session
+
+MAX_CLIENTS = 1_000
+"""Clients with a run at once. Another one is refused until one of these has been quiet."""
+RUN_FIELD = "seawall/run"
+"""The field of a call's `_meta` with which a client names its run, so that it goes on with it after a restart."""
+CALL_FIELD = "seawall/call"
+"""The field of a call's `_meta` with which a client names the call: the same one again is not made again."""
+DEFAULT_CLIENT = "client"
+"""How a client is called that does not say its name."""
+_MAX_NAME_CHARS = 60
+
+Perform = Callable[[Turn], Awaitable[tuple[Any, Any]]]
+
+
+class ClientUser(NamedTuple):
+    """The user of a client, as the proxy vouches for them after an elicitation."""
+
+    name: str
+
+
+def identify_user(credential: object) -> Principal:
+    """Returns whom the proxy has asked. Raises `Refused` for anybody else: they decide with `seawall approve`."""
+    if isinstance(credential, ClientUser):
+        return Principal(credential.name)
+    raise Refused("only the user of a client decides here", guard="approval")
+
+
+class Peer(NamedTuple):
+    """Who calls: what the transport and the client say of it."""
+
+    connection: str
+    """The id of its session, or "" where the transport has none."""
+    client: str
+    """The client's name, as it says itself."""
+    run: str | None = None
+    """The run that it names."""
+
+    @property
+    def name(self) -> str:
+        """The client's name as it is recorded."""
+        plain = "".join(each if each.isprintable() else "?" for each in self.client)[:_MAX_NAME_CHARS].strip()
+        return plain or DEFAULT_CLIENT
+
+    @property
+    def key(self) -> str:
+        """What its run is kept under."""
+        return (
+            f"run {self.run}"
+            if self.run
+            else f"session {self.connection}"
+            if self.connection
+            else f"name {self.name}"
+        )
+
+
+class _OpenEffect(NamedTuple):
+    """One of the equal effects of a client."""
+
+    number: int
+    begun: str
+    """The version of its tool with which it was begun; "" if it was not."""
+
+
+class ClientRun:
+    """The run of one client, and the calls of it that wait for a person."""
+
+    def __init__(self, session: Session, user: ClientUser, nonce: str) -> None:
+        self.session = session
+        self.user = user
+        self._nonce = nonce
+        self._next: dict[str, int] = {}
+        self._open: dict[str, list[_OpenEffect]] = {}
+        """By the digest of a call: which of the equal effects have not come to an end."""
+        self._reads = 0
+        self.in_flight = 0
+        self.used_s = 0.0
+        self.proposals: dict[str, str] = {}
+        """The hashes of what the client's user was asked about, by proposal."""
+        self.unknown: dict[str, str] = {}
+        """By the digest of a call: what the client was told of an effect whose fate is not known."""
+
+    def __repr__(self) -> str:
+        return f"<ClientRun {self.session.run} of {self.user.name}, {self.in_flight} calls in flight>"
+
+    @property
+    def waits(self) -> bool:
+        """Whether an effect of it waits for a person."""
+        return bool(self._open)
+
+    async def call(
+        self,
+        agent: str,
+        name: str,
+        arguments: Mapping[str, Any],
+        perform: Perform,
+        *,
+        version: str,
+        effect: bool,
+        call_id: str = "",
+    ) -> Performed:
+        """Has a call made behind the gate. An effect that was held or cancelled, asked for again, is the same call.
+
+        Not so if it was not begun, and the tool has another `version` by now: what a person has approved of the one does
+        not hold for the other. Raises what `Session.step` raises.
+        """
+        if not effect:
+            self._reads += 1
+            asked = Session.tool(agent, name, arguments, call_id=call_id or f"{self._nonce}-{self._reads}")
+            return await self.session.step(asked, perform)
+        digest = digest_call(name, arguments)
+        number, begun = self._take_effect(digest)
+        version = begun or version
+
+        async def note(turn: Turn) -> tuple[Any, Any]:
+            nonlocal begun
+            begun = version
+            return await perform(turn)
+
+        try:
+            call_id = f"{call_id or f'{digest}-{number}'}-{version[:8]}"
+            return await self.session.step(Session.tool(agent, name, arguments, call_id=call_id), note)
+        except BaseException:  # held, cancelled, halted: it has not come to an end
+            self._open.setdefault(digest, []).append(_OpenEffect(number, begun))
+            raise
+
+    def _take_effect(self, digest: str) -> _OpenEffect:
+        """Returns which of the equal effects of this client it is: one that has not come to an end, or the next one."""
+        waiting = self._open.get(digest)
+        if waiting:
+            effect = waiting.pop(0)
+            if not waiting:
+                del self._open[digest]
+            return effect
+        number = self._next.get(digest, 0)
+        self._next[digest] = number + 1
+        return _OpenEffect(number, "")
+
+
+def digest_call(name: str, arguments: Mapping[str, Any]) -> str:
+    """Returns what two calls are compared by."""
+    return digest_of([name, dict(arguments)])
+
+
+class ProxyClients:
+    """The runs of all clients. A client that has been quiet for a while begins another run with its next call."""
+
+    def __init__(
+        self, engine: Engine, clock: Clock, *, tenant: str, run: str | None, idle_s: float, nonce: str
+    ) -> None:
+        """`run` is the request id of clients that name no run; `nonce` tells this process from those before it."""
+        self._engine = engine
+        self._clock = clock
+        self._tenant = tenant
+        self._run = run
+        self._idle_s = idle_s
+        self._nonce = nonce
+        self._runs: dict[str, ClientRun] = {}
+        self._timer = clock.call_later(idle_s, self._sweep_soon)
+        self._sweeping: set[Any] = set()
+
+    def __repr__(self) -> str:
+        return f"<ProxyClients {len(self._runs)} runs>"
+
+    def find(self, peer: Peer) -> ClientRun:
+        """Returns a client's run, and begins one if it has none. Raises `Refused` if there are too many."""
+        if self._run is not None and not peer.run:
+            peer = peer._replace(run=self._run)
+        found = self._runs.get(peer.key)
+        if found is None:
+            if len(self._runs) >= MAX_CLIENTS:
+                raise Refused(
+                    f"{MAX_CLIENTS:,} clients have a run here",
+                    guard="admission",
+                    limit=MAX_CLIENTS,
+                    retry_after_s=self._idle_s,
+                )
+            user = ClientUser(f"mcp:{peer.name}")
+            session = self._engine.begin(
+                f"Calls of the MCP client {peer.name}",
+                loop="mcp",
+                agent=peer.name,
+                tenant=self._tenant,
+                principal=user.name,
+                request_id=peer.run,
+            )
+            found = self._runs[peer.key] = ClientRun(session, user, f"{self._nonce}-{len(self._runs)}")
+        found.used_s = self._clock.monotonic_s()
+        return found
+
+    def _sweep_soon(self) -> None:
+        task = asyncio.get_running_loop().create_task(self.sweep())
+        self._sweeping.add(task)
+        task.add_done_callback(self._sweeping.discard)
+        self._timer = self._clock.call_later(self._idle_s, self._sweep_soon)
+
+    async def sweep(self) -> None:
+        """Ends the runs of clients that have been quiet. One that waits for a person is kept until that has expired."""
+        now_s = self._clock.monotonic_s()
+        for key, run in list(self._runs.items()):
+            patience_s = max(self._idle_s, EXPIRES_S) if run.waits else self._idle_s
+            if not run.in_flight and now_s - run.used_s >= patience_s:
+                del self._runs[key]
+                await _end(run, "the client has been quiet")
+
+    async def close(self) -> None:
+        """Ends all runs, but for those that were named: their clients can go on with them."""
+        self._timer.cancel()
+        runs, self._runs = list(self._runs.items()), {}
+        for key, run in runs:
+            if key.startswith("run "):
+                await run.session.detach()
+            else:
+                await _end(run, "the client has gone")
+
+
+async def _end(run: ClientRun, answer: str) -> None:
+    if run.session.run is not None:  # else nothing is recorded of it
+        await run.session.end(answer)

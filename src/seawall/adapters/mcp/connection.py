@@ -1,0 +1,278 @@
+"""The connection to one MCP server: made when it is needed, made anew after it broke, and closed once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
+
+from seawall.adapters.mcp.definitions import ToolDefinition
+from seawall.adapters.mcp.servers import ServerSource
+from seawall.core.errors import Broken, Misused, describe_error
+from seawall.core.threads import start_in_thread
+
+if TYPE_CHECKING:
+    from fastmcp import Client
+    from fastmcp.client.transports import ClientTransport
+    from mcp_types import CallToolResult
+
+CONNECT_S = 30.0
+"""Seconds for a server to start and to greet: some are compiled or downloaded when they are started."""
+MAX_TOOLS = 500
+"""Tools of one server. No model chooses among more."""
+MAX_PAGES = 50
+"""Pages of a list of tools: ten tools on each."""
+MAX_MESSAGE_BYTES = 24 * 1024 * 1024
+"""Of one message: the longest result (16 MiB), as base64."""
+
+_log = logging.getLogger("seawall.mcp")
+
+Fate = Literal["unsent", "unknown"]
+
+
+class McpBroken(Broken):
+    """A server could not be reached, or went away. `fate` says whether a call may have reached it."""
+
+    def __init__(self, message: str, *, fate: Fate) -> None:
+        super().__init__(message)
+        self.fate = fate
+
+
+class McpDeclined(Exception):
+    """A server answered a call with an error of the protocol, such as an unknown tool."""
+
+
+class McpConnection:
+    """One server, and the session with it. All calls come from one event loop."""
+
+    def __init__(
+        self, source: ServerSource, *, connect_s: float = CONNECT_S, log: TextIO | None = None
+    ) -> None:
+        """`log` is where a server process writes its own messages; without it they are dropped."""
+        require_fastmcp()
+        self.source = source
+        self._connect_s = connect_s
+        self._log = log
+        self._dropped: TextIO | None = None
+        self._client: Client[Any] | None = None
+        self._lock = asyncio.Lock()
+        self.stale = True
+        """Whether the server may offer other tools than those that were read last."""
+        self.connects = 0
+        """How often a session was begun."""
+
+    def __repr__(self) -> str:
+        state = "connected" if self._client is not None else "not connected"
+        return f"<McpConnection {self.source.name} {state}, session {self.connects}>"
+
+    async def list_tools(self) -> list[ToolDefinition]:
+        """Returns what the server offers now. Raises `McpBroken` if it can't be asked.
+
+        A session that has died meanwhile is begun anew, once: nothing was asked of it but this.
+        """
+        old = self.connects if self._client is not None else None
+        while True:
+            try:
+                tools = await self._list()
+                break
+            except (McpBroken, Misused):
+                raise
+            except Exception as error:
+                if old == self.connects:
+                    continue
+                text = f"MCP server {self.source.name!r}: its tools can't be read: {describe_error(error)}"
+                raise McpBroken(text, fate="unsent") from error
+        if len(tools) > MAX_TOOLS:
+            text = f"MCP server {self.source.name!r} offers {len(tools):,} tools (limit {MAX_TOOLS})"
+            raise McpBroken(text, fate="unsent")
+        return [
+            ToolDefinition(tool.model_dump(mode="json", by_alias=True, exclude_none=True)) for tool in tools
+        ]
+
+    async def _list(self) -> list[Any]:
+        client = await self._get_client()
+        self.stale = False  # a change that is announced meanwhile makes it stale again
+        try:
+            async with asyncio.timeout(self._connect_s):
+                return await client.list_tools(MAX_PAGES)
+        except BaseException:
+            await self._drop(client)
+            raise
+
+    async def call(
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        meta: Mapping[str, Any] | None = None,
+        timeout_s: float | None = None,
+    ) -> CallToolResult:
+        """Calls a tool. Raises `McpBroken` if the server went away, and `McpDeclined` for an error of the protocol."""
+        from mcp import MCPError  # noqa: PLC0415 -- it comes with the extra
+
+        client = await self._get_client()
+        try:
+            return await client.call_tool_mcp(
+                tool, dict(arguments), meta=None if meta is None else dict(meta), timeout=timeout_s
+            )
+        except MCPError as error:
+            if not _is_gone(error.error.code, error.error.message):
+                raise McpDeclined(f"{error.error.message} (code {error.error.code})") from error
+            raise await self._break(client, error) from error
+        except Exception as error:
+            if (
+                isinstance(error, RuntimeError) and client.is_connected()
+            ):  # what came back does not fit its own schema
+                raise McpDeclined(describe_error(error)) from error
+            raise await self._break(client, error) from error
+
+    async def _break(self, client: Client[Any], error: Exception) -> McpBroken:
+        await self._drop(client)
+        return McpBroken(
+            f"MCP server {self.source.name!r} went away during the call: {describe_error(error)}",
+            fate="unknown",
+        )
+
+    async def _get_client(self) -> Client[Any]:
+        """Returns a client whose session is alive, and begins one if there is none."""
+        async with self._lock:
+            if self._client is not None and self._client.is_connected():
+                return self._client
+            if self._client is not None:
+                await self._drop(self._client)
+            if (
+                "fastmcp.client" not in sys.modules
+            ):  # that takes two seconds of a processor: not on the event loop
+                await start_in_thread(_import_fastmcp, "seawall-import")
+            client = self._make_client()
+            try:
+                await client.__aenter__()
+            except Exception as error:
+                with contextlib.suppress(Exception):
+                    await client.close()
+                raise McpBroken(
+                    f"MCP server {self.source.name!r} ({self.source.describe()}) can't be reached: "
+                    f"{describe_error(error)}",
+                    fate="unsent",
+                ) from error
+            self._client, self.stale = client, True
+            self.connects += 1
+            return client
+
+    def _make_client(self) -> Client[Any]:
+        from fastmcp import Client  # noqa: PLC0415 -- takes two seconds to import, and comes with the extra
+
+        return Client(
+            self._make_transport(),
+            name=f"seawall-{self.source.name}",
+            message_handler=self._handle_message,
+            log_handler=_ignore,
+            progress_handler=_ignore_progress,
+            init_timeout=self._connect_s,
+            cache=False,
+        )
+
+    def _make_transport(self) -> ClientTransport:
+        from fastmcp.client.transports import (  # noqa: PLC0415 -- as above
+            StdioTransport,
+            StreamableHttpTransport,
+            infer_transport,
+        )
+
+        source = self.source
+        match source.kind:
+            case "stdio":
+                return StdioTransport(
+                    source.command[0],
+                    list(source.command[1:]),
+                    env=dict(source.environment),
+                    cwd=source.directory,
+                    keep_alive=False,
+                    log_file=self._log or self._open_dropped(),
+                )
+            case "http":
+                from seawall.adapters.mcp.addresses import make_http_client  # noqa: PLC0415 -- as above
+
+                return StreamableHttpTransport(
+                    source.url,
+                    headers=dict(source.headers),
+                    httpx_client_factory=make_http_client(source.url),
+                    max_sse_event_size=MAX_MESSAGE_BYTES,
+                )
+            case "memory":
+                try:
+                    return infer_transport(cast("Any", source.server))
+                except ValueError:
+                    raise Misused(
+                        f"MCP server {source.name!r} is {source.server!r}; it must be a URL, a command as a list, an entry "
+                        "of mcpServers, or a server object"
+                    ) from None
+
+    def _open_dropped(self) -> TextIO:
+        if self._dropped is None:
+            self._dropped = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 -- closed with the connection
+        return self._dropped
+
+    async def _handle_message(self, message: object) -> None:
+        if type(message).__name__ == "ToolListChangedNotification":
+            self.stale = True
+
+    async def _drop(self, client: Client[Any]) -> None:
+        """Ends a session that is broken, so that the next call begins another one."""
+        if self._client is client:
+            self._client, self.stale = None, True
+        with contextlib.suppress(Exception):
+            await client.close()
+
+    async def close(self) -> None:
+        """Ends the session, and the process of a server that was started for it."""
+        async with self._lock:
+            if self._client is not None:
+                await self._drop(self._client)
+        if self._dropped is not None:
+            self._dropped.close()
+            self._dropped = None
+
+
+def require_fastmcp() -> None:
+    """Raises `Misused` without the extra."""
+    import importlib.util  # noqa: PLC0415 -- only here
+
+    if importlib.util.find_spec("fastmcp") is None:
+        raise Misused("MCP needs the package that speaks its protocol: pip install 'seawall[mcp]'")
+
+
+def _import_fastmcp() -> None:
+    """Imports FastMCP. At that it sets up a logger that writes to stderr; where to is the program's own business."""
+    import_module("fastmcp.client")
+    logger = logging.getLogger("fastmcp")
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+    logger.propagate = True
+    logger.setLevel(logging.NOTSET)
+
+
+def _is_gone(code: int, message: str) -> bool:
+    """Returns whether an error of the protocol says that there is no session any more, or no answer."""
+    from mcp_types import CONNECTION_CLOSED, INTERNAL_ERROR, INVALID_REQUEST, REQUEST_TIMEOUT  # noqa: PLC0415 -- comes with the extra
+
+    if code in (CONNECTION_CLOSED, REQUEST_TIMEOUT):
+        return True
+    # What the client itself says of an HTTP status.
+    return (code, message) in (
+        (INVALID_REQUEST, "Session terminated"),
+        (INTERNAL_ERROR, "Server returned an error response"),
+    )
+
+
+async def _ignore(_: object) -> None:
+    """Drops what a server logs."""
+
+
+async def _ignore_progress(_: float, __: float | None, ___: str | None) -> None:
+    """Drops what a server says of its progress."""

@@ -1,0 +1,165 @@
+"""One server behind its pins: what it offers is compared with what was accepted before each call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from seawall.adapters.mcp.connection import McpBroken, McpConnection
+from seawall.adapters.mcp.content import read_result
+from seawall.adapters.mcp.definitions import ToolDefinition
+from seawall.adapters.mcp.names import find_odd_parts, join_name
+from seawall.adapters.mcp.pin_store import PinStore
+from seawall.adapters.mcp.pins import Pin, explain_refusal
+from seawall.core.clock import Clock
+
+if TYPE_CHECKING:
+    from mcp_types import CallToolResult
+
+CHECK_S = 60.0
+"""Seconds for which a list of tools is good before a read. Before an effect it is always read anew."""
+KEY_FIELD = "seawall/idempotency-key"
+"""Where a server that honours keys finds the one of an effect, in the call's `_meta`."""
+
+
+class McpWithheld(Exception):
+    """A call was not sent to its server; the message says why."""
+
+
+class McpToolError(Exception):
+    """A server answered that a call has failed."""
+
+
+class PinnedServer:
+    """A server whose tools are called only as they were accepted."""
+
+    def __init__(
+        self,
+        connection: McpConnection,
+        store: PinStore,
+        clock: Clock,
+        *,
+        check_s: float = CHECK_S,
+        trust_first: bool = True,
+    ) -> None:
+        """`trust_first`: what the server offers when it is used for the first time is accepted, unless it is odd."""
+        self.connection = connection
+        self.name = connection.source.name
+        self._store = store
+        self._clock = clock
+        self._check_s = check_s
+        self._trust_first = trust_first
+        self._live: dict[str, str] = {}
+        """The digests of what the server offered when it was asked last, by tool."""
+        self._listed_s: float | None = None
+        self._lock = asyncio.Lock()
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<PinnedServer {self.name} {len(self._live)} tools>"
+
+    async def open(self) -> dict[str, Pin]:
+        """Returns the pins of the tools after a look at what the server offers.
+
+        A server that can't be reached is looked at before the first call, if its tools are pinned; else this raises
+        `McpBroken`.
+        """
+        try:
+            await self._refresh(self._clock.monotonic_s())
+        except McpBroken:
+            if not await self._store.is_known(self.name):
+                raise
+        return await self.read_pins()
+
+    async def read_pins(self) -> dict[str, Pin]:
+        """Returns the pins as they are recorded now, by tool."""
+        return await self._store.read(self.name)
+
+    async def read_pin(self, tool: str) -> Pin | None:
+        """Returns the pin of one tool as it is recorded now."""
+        return await self._store.read_one(self.name, tool)
+
+    async def pin(self, by: str) -> dict[str, Pin]:
+        """Returns the pins after a person has accepted what the server offers now, unless somebody has done so before."""
+        await self._refresh(self._clock.monotonic_s(), by=by)
+        return await self.read_pins()
+
+    async def _refresh(self, needed_s: float, by: str = "") -> None:
+        """Compares what the server offers with the pins, unless another call has done so since `needed_s`."""
+        async with self._lock:
+            if self._listed_s is not None and self._listed_s >= needed_s and not self.connection.stale:
+                return
+            began_s = self._clock.monotonic_s()
+            offered = await self.connection.list_tools()
+            known = await self._store.read(self.name)
+            first = await self._store.judge_first_use(self.name, trust=self._trust_first, by=by)
+            await self._store.look(self.name, offered, first=first, find_odd=_find_odd, known=known)
+            await self._store.note_first_use(self.name, first.by)
+            self._live = {definition.name: definition.digest for definition in offered}
+            self._listed_s = began_s
+
+    async def explain_refusal(self, tool: str, digest: str, *, effect: bool) -> str | None:
+        """Returns why a tool with this definition may not be called now; None if it may."""
+        now_s = self._clock.monotonic_s()
+        await self._refresh(now_s if effect else now_s - self._check_s)
+        pin = await self.read_pin(tool)
+        refusal = explain_refusal(pin, self._live.get(tool))
+        if refusal is None and pin is not None and pin.digest != digest:
+            return "a person has accepted another definition of it since this program began: begin it anew"
+        return refusal
+
+    async def call(
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        digest: str,
+        key: str | None,
+        timeout_s: float | None,
+        check_lease: Callable[[], None] | None = None,
+    ) -> str:
+        """Calls a tool as `call_plainly` does, and returns its result as text. Raises `McpToolError` for one that is an error."""
+        result = await self.call_plainly(
+            tool, arguments, digest=digest, key=key, timeout_s=timeout_s, check_lease=check_lease
+        )
+        text = read_result(result)
+        if result.is_error:
+            raise McpToolError(text or "the server says that the call has failed, and not why")
+        return text
+
+    async def call_plainly(
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        digest: str,
+        key: str | None,
+        timeout_s: float | None,
+        check_lease: Callable[[], None] | None = None,
+    ) -> CallToolResult:
+        """Calls a tool, and returns its result. An effect has a `key`; `check_lease` is called just before it.
+
+        Raises `McpWithheld` for a call that was not sent, `McpBroken` if the server can't be reached or went away, and
+        `McpDeclined` for an error of the protocol.
+        """
+        if self._closed:
+            raise McpWithheld(f"the connection to MCP server {self.name!r} was closed")
+        refusal = await self.explain_refusal(tool, digest, effect=key is not None)
+        if refusal is not None:
+            raise McpWithheld(f"{join_name(self.name, tool)} was not called: {refusal}")
+        if check_lease is not None:
+            check_lease()
+        meta = None if key is None else {KEY_FIELD: key}
+        return await self.connection.call(tool, arguments, meta=meta, timeout_s=timeout_s)
+
+    async def close(self) -> None:
+        """Ends the connection. No call is sent any more."""
+        self._closed = True
+        await self.connection.close()
+
+
+def _find_odd(definition: ToolDefinition) -> Sequence[str]:
+    return find_odd_parts(
+        definition.name, {key: value for key, value in definition.document.items() if key != "name"}
+    )

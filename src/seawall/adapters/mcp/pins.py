@@ -1,0 +1,153 @@
+"""Pins: the definition of each tool that a person, or the first use, has accepted. Pure; `pin_store.py` keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from seawall.adapters.mcp.definitions import MAX_DEFINITION_BYTES, ToolDefinition, list_changes
+from seawall.core.errors import Misused
+
+FIRST_USE = "first use"
+"""By whom a definition was accepted that was there when its server was used for the first time."""
+LEAST_HASH_CHARS = 8
+"""Characters of a hash that name what a person was shown."""
+
+PinState = Literal["pinned", "quarantined", "rejected"]
+
+
+class Pin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is known of one tool of one server."""
+
+    server: str
+    tool: str
+    digest: str = ""
+    """Of the definition that was accepted; "" if none was."""
+    definition: dict[str, Any] = {}
+    """The definition that was accepted."""
+    by: str = ""
+    """Who accepted it."""
+    at: float = 0.0
+    """Wall seconds of that."""
+    why: str = ""
+    waiting: str = ""
+    """The digest of another definition, which waits for a person; "" if none does."""
+    offered: dict[str, Any] = {}
+    """The definition that waits."""
+    offered_at: float = 0.0
+    """Wall seconds at which it was seen first."""
+    reasons: tuple[str, ...] = ()
+    """Why it waits."""
+    rejected: str = ""
+    """The digest of a definition that a person rejected: it is not asked about again."""
+    rejected_by: str = ""
+    """Who rejected it."""
+    rejected_why: str = ""
+
+    @property
+    def state(self) -> PinState:
+        """Whether the tool may be called."""
+        if self.waiting:
+            return "quarantined"
+        return "pinned" if self.digest else "rejected"
+
+
+class FirstLook(NamedTuple):
+    """What becomes of tools of which no definition was accepted yet."""
+
+    accepts: bool
+    """Whether what the server offers is accepted."""
+    by: str = ""
+    """By whom."""
+    reasons: tuple[str, ...] = ()
+    """Why it waits otherwise."""
+
+
+def look(
+    pin: Pin | None, server: str, seen: ToolDefinition, *, first: FirstLook, odd: Sequence[str], now: float
+) -> Pin:
+    """Returns a tool's pin after its server has offered this definition.
+
+    At the server's first use what it offers is accepted, unless it is `odd`. A definition that differs from the accepted
+    one waits for a person, and goes on waiting if the server takes it back.
+    """
+    pin = pin or Pin(server=server, tool=seen.name)
+    size = len(seen.encoded)
+    if size > MAX_DEFINITION_BYTES:
+        reason = f"its definition has {size:,} bytes (limit {MAX_DEFINITION_BYTES:,}), and can't be accepted"
+        return pin if pin.waiting == seen.digest else _quarantine(pin, seen.digest, {}, [reason], now)
+    if seen.digest in (pin.digest, pin.rejected):
+        return pin
+    if not pin.digest and first.accepts and not odd:
+        return Pin(
+            server=server, tool=seen.name, digest=seen.digest, definition=seen.document, by=first.by, at=now
+        )
+    if seen.digest == pin.waiting:
+        return pin
+    if pin.digest:
+        changed = ", ".join(list_changes(pin.definition, seen.document))
+        reasons = [f"the server has changed its {changed}", *odd]
+    else:
+        reasons = [*first.reasons, *odd]
+    return _quarantine(pin, seen.digest, seen.document, reasons, now)
+
+
+def _quarantine(pin: Pin, digest: str, document: dict[str, Any], reasons: Sequence[str], now: float) -> Pin:
+    return replace(pin, waiting=digest, offered=document, offered_at=now, reasons=tuple(reasons))
+
+
+def accept(pin: Pin, hash_: str, *, by: str, why: str, now: float) -> Pin:
+    """Returns the pin after a person has accepted the definition with this hash. Raises `Misused` if that does not wait."""
+    _check_hash(pin, hash_)
+    if not pin.offered:
+        raise Misused(f"{pin.server}.{pin.tool} can't be accepted: {'; '.join(pin.reasons)}")
+    return Pin(
+        server=pin.server, tool=pin.tool, digest=pin.waiting, definition=pin.offered, by=by, at=now, why=why
+    )
+
+
+def reject(pin: Pin, hash_: str, *, by: str, why: str) -> Pin:
+    """Returns the pin after a person has rejected that definition: the one before it stays the accepted one."""
+    _check_hash(pin, hash_)
+    return replace(
+        pin,
+        waiting="",
+        offered={},
+        offered_at=0.0,
+        reasons=(),
+        rejected=pin.waiting,
+        rejected_by=by,
+        rejected_why=why,
+    )
+
+
+def _check_hash(pin: Pin, hash_: str) -> None:
+    name = f"{pin.server}.{pin.tool}"
+    if not pin.waiting:
+        raise Misused(f"nothing of {name} waits for a decision: it is {pin.state}")
+    if len(hash_) < LEAST_HASH_CHARS or not pin.waiting.startswith(hash_):
+        raise Misused(
+            f"{name}: what waits has the hash {pin.waiting[:LEAST_HASH_CHARS]}, not {hash_!r}: look at it with "
+            f"seawall mcp diff {name}"
+        )
+
+
+def explain_refusal(pin: Pin | None, live: str | None) -> str | None:
+    """Returns why a tool may not be called; None if it may. `live` is the digest of what the server offers now."""
+    if pin is None:
+        return "it is not pinned"
+    name = f"{pin.server}.{pin.tool}"
+    if live is None:
+        return "its server does not offer it any more"
+    if pin.waiting:
+        why = "; ".join(pin.reasons)
+        return f"it is quarantined until a person has looked at it ({why}): seawall mcp diff {name}"
+    if live == pin.rejected:
+        why = f": {pin.rejected_why}" if pin.rejected_why else ""
+        return f"{pin.rejected_by} has rejected what its server offers now{why}"
+    if live != pin.digest:
+        return f"its server offers another definition than the accepted one: seawall mcp diff {name}"
+    return None

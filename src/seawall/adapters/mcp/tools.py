@@ -1,0 +1,254 @@
+"""The tools of MCP servers as tools of a team."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any, cast, overload
+
+from seawall.adapters.mcp.connection import CONNECT_S, McpBroken, McpConnection, McpDeclined
+from seawall.adapters.mcp.definitions import ToolDefinition
+from seawall.adapters.mcp.names import find_look_alikes, join_name, make_model_name, matches_any, split_name
+from seawall.adapters.mcp.pin_store import PinStore
+from seawall.adapters.mcp.pinned_server import CHECK_S, McpToolError, McpWithheld, PinnedServer
+from seawall.adapters.mcp.pins import Pin
+from seawall.adapters.mcp.servers import Servers, read_servers
+from seawall.core.clock import Clock
+from seawall.core.errors import Misused, read_error_text
+from seawall.effects.options import Effect
+from seawall.runtime.foreign.tools import Effects, ToolDeclarations, seems_to_write
+from seawall.runtime.seawall import Seawall
+from seawall.team.parameters import ToolContext
+from seawall.team.tool import NotDone, Tool, ToolFailed
+
+_log = logging.getLogger("seawall.mcp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class McpOptions:
+    """How the tools of MCP servers are called."""
+
+    effects: Effects = ()
+    """Which tools change the world, as patterns of `SERVER.TOOL`. An exact name counts first, then the first pattern that matches.
+    Default none: what servers say of their tools themselves (`readOnlyHint`, `destructiveHint`) is a hint, and decides
+    nothing."""
+    reads: Sequence[str] = ()
+    """Which tools only read although their names or hints say that they write: nothing is advised about them."""
+    not_done: Sequence[str] = ()
+    """Effects whose error results mean that nothing was done. Default none: an error does not say that, so what became of
+    such a call is unknown, and waits for a person."""
+    timeout_s: float | None = 60.0
+    """Seconds for one call, after which it is cancelled. Default 60, as the protocol's own libraries have it; None: as long
+    as the run has time."""
+    retries: int = 1
+    """Further tries of a read that could not be made, or whose server went away. Default 1: the second try starts the
+    server anew. Effects are never tried again."""
+    connect_s: float = CONNECT_S
+    """Seconds for a server to start and to greet. Default 30: some are downloaded when they are started."""
+    check_s: float = CHECK_S
+    """Seconds for which a server's list of tools is good before a read. Default 60. Before an effect, and when the server
+    says that it has changed, it is read anew."""
+    trust_first: bool = True
+    """Whether what a server offers is accepted when it is used for the first time on the journal. Default True; False: a
+    person accepts it, with `seawall mcp pin`."""
+
+
+class McpTools(Sequence[Tool]):
+    """The tools of MCP servers, for `Agent(tools=…)`."""
+
+    def __init__(self, tools: Sequence[Tool], pins: Sequence[Pin], advice: Sequence[str]) -> None:
+        self._tools = tuple(tools)
+        self.pins = tuple(pins)
+        """What is known of every tool, also of those that were never accepted and are not offered."""
+        self.advice = tuple(advice)
+        """What a person should look at. It is in the log, too."""
+
+    def __repr__(self) -> str:
+        waiting = sum(pin.state == "quarantined" for pin in self.pins)
+        return f"<McpTools {len(self._tools)} tools, {waiting} quarantined>"
+
+    def __len__(self) -> int:
+        return len(self._tools)
+
+    @overload
+    def __getitem__(self, at: int) -> Tool: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Tool]: ...
+    def __getitem__(self, at: int | slice) -> Tool | Sequence[Tool]:
+        return self._tools[at]
+
+    def select(self, *patterns: str) -> list[Tool]:
+        """Returns the tools whose `SERVER.TOOL` matches one of the patterns. Raises `Misused` if none does."""
+        by_name = {
+            make_model_name(pin.server, pin.tool): join_name(pin.server, pin.tool) for pin in self.pins
+        }
+        found = [tool for tool in self._tools if matches_any(by_name[tool.name], patterns)]
+        if not found:
+            there = ", ".join(by_name[tool.name] for tool in self._tools) or "none"
+            raise Misused(f"no MCP tool matches {', '.join(map(repr, patterns))} (there: {there})")
+        return found
+
+
+@asynccontextmanager
+async def mcp_tools(
+    servers: Servers, sea: Seawall, options: McpOptions | None = None, *, effects: Effects | None = None
+) -> AsyncGenerator[McpTools]:
+    """Connects to MCP servers, and yields their tools for agents: `bank__refund` is the tool `refund` of `bank`.
+
+        async with Seawall("desk.db") as sea, mcp_tools("servers.json", sea, effects=["bank.*"]) as tools:
+            desk = Agent("desk", model="openai:gpt-5.2", tools=tools)
+            run = await sea.start(desk, "Refund order 1042.")
+
+    `servers` is a file with `mcpServers`, or maps names to URLs, to commands as lists, to entries of `mcpServers`, or to
+    server objects. What each tool says of itself is pinned in the journal of `sea`; one that changes is quarantined in every
+    process on it, until a person accepts the change. `effects` is short for `McpOptions(effects=…)`.
+
+    The connections are closed at the end; a server that dies before is connected to again. Raises `Misused` for servers and
+    options that can't be read and without the extra `mcp`, and `McpBroken` if a server that was never used can't be reached.
+    """
+    options = options or McpOptions()
+    if effects is not None:
+        if options.effects:
+            raise Misused("effects are given twice: in the options, and beside them")
+        options = replace(options, effects=effects)
+    sources, clock = read_servers(servers), sea.supervisor.clock
+    _check_patterns(options, [source.name for source in sources])
+    store = PinStore(sea.journal, clock)
+    async with AsyncExitStack() as stack:
+        opened: list[PinnedServer] = []
+        for source in sources:
+            connection = McpConnection(source, connect_s=options.connect_s)
+            server = PinnedServer(
+                connection, store, clock, check_s=options.check_s, trust_first=options.trust_first
+            )
+            stack.push_async_callback(server.close)
+            opened.append(server)
+        pins = await asyncio.gather(*(server.open() for server in opened))
+        offered = _collect(opened, pins, options, clock)
+        for line in offered.advice:
+            _log.warning("%s", line)
+        yield offered
+
+
+def _check_patterns(options: McpOptions, servers: Sequence[str]) -> None:
+    """Raises `Misused` for patterns that are no list, and for those that can match no tool of these servers."""
+    for what in ("effects", "reads", "not_done"):
+        given: object = getattr(options, what)
+        if isinstance(given, str) or not isinstance(given, Sequence | Mapping):
+            raise Misused(f"{what} is {given!r}; it must be a list of patterns, such as ['bank.*']")
+        for pattern in cast("Sequence[object]", given):
+            if not isinstance(pattern, str) or not any(
+                matches_any(server, [split_name(pattern)[0]]) for server in servers
+            ):
+                there = ", ".join(servers)
+                raise Misused(f"{what}: {pattern!r} matches no tool; write SERVER.TOOL (servers: {there})")
+
+
+def _collect(
+    servers: Sequence[PinnedServer], pins: Sequence[Mapping[str, Pin]], options: McpOptions, clock: Clock
+) -> McpTools:
+    tools: list[Tool] = []
+    advice = find_look_alikes({server.name: list(known) for server, known in zip(servers, pins, strict=True)})
+    every = [pin for known in pins for pin in known.values()]
+    for server, known in zip(servers, pins, strict=True):
+        for pin in known.values():
+            if pin.waiting:
+                why = "; ".join(pin.reasons)
+                name = join_name(pin.server, pin.tool)
+                advice.append(f"{name} is quarantined ({why}): look at it with  seawall mcp diff {name}")
+            if not pin.digest:
+                continue
+            try:
+                tools.append(_make_tool(server, pin, options, clock))
+            except (Misused, RecursionError) as error:
+                advice.append(f"{join_name(pin.server, pin.tool)} is not offered: {error}")
+                continue
+            if (told := _advise_on_effect(pin, options)) is not None:
+                advice.append(told)
+    advice += _find_unused(options, every)
+    return McpTools(tools, every, advice)
+
+
+def _find_effect(name: str, options: McpOptions) -> bool | Effect:
+    tool = ToolDeclarations(options.effects, options.reads).find_tool(name)
+    return tool.options if tool.declared else tool.effect
+
+
+def _advise_on_effect(pin: Pin, options: McpOptions) -> str | None:
+    """Returns what is advised on a tool that counts as a read, and that may be none."""
+    name = join_name(pin.server, pin.tool)
+    if ToolDeclarations(options.effects, options.reads).find_kind(name) != "undeclared":
+        return None
+    definition = ToolDefinition(pin.definition)
+    if seems_to_write(pin.tool):
+        why = "its name says that it writes"
+    elif definition.read_hint("readOnlyHint") is False or definition.read_hint("destructiveHint") is True:
+        why = "its server says that it does not only read"
+    else:
+        return None
+    return (
+        f"{name} counts as a read, so it may be made again, and {why}: add {name!r} to effects=, or to reads="
+    )
+
+
+def _find_unused(options: McpOptions, pins: Sequence[Pin]) -> list[str]:
+    names = [join_name(pin.server, pin.tool) for pin in pins]
+    unused = [each for each in options.effects if not any(matches_any(name, [each]) for name in names)]
+    return [f"effects: {each!r} matches none of the tools that are there now" for each in unused]
+
+
+def _make_tool(server: PinnedServer, pin: Pin, options: McpOptions, clock: Clock) -> Tool:
+    """Returns a tool that calls its server. Raises `Misused` for a schema that arguments can't be checked against."""
+    definition, name = ToolDefinition(pin.definition), join_name(pin.server, pin.tool)
+    effect = _find_effect(name, options)
+    failed = matches_any(name, options.not_done)
+
+    async def call_read(*, seawall_context: ToolContext, **arguments: Any) -> str:
+        try:
+            return await server.call(
+                pin.tool, arguments, digest=pin.digest, key=None, timeout_s=seawall_context.remaining_s
+            )
+        except (McpWithheld, McpToolError, McpDeclined) as error:
+            raise ToolFailed(read_error_text(error)) from error
+
+    async def call_effect(*, seawall_context: ToolContext, **arguments: Any) -> str:
+        context = seawall_context
+
+        def check_lease() -> None:
+            if clock.wall_s() >= context.lease_until:
+                raise McpWithheld("another process may have taken up the run meanwhile")
+
+        try:
+            return await server.call(
+                pin.tool,
+                arguments,
+                digest=pin.digest,
+                key=context.key,
+                timeout_s=context.remaining_s,
+                check_lease=check_lease,
+            )
+        except McpWithheld as error:
+            raise NotDone(read_error_text(error)) from error
+        except McpBroken as error:
+            if error.fate == "unsent":
+                raise NotDone(read_error_text(error)) from error
+            raise
+        except McpToolError as error:
+            if failed:
+                raise NotDone(read_error_text(error)) from error
+            raise
+
+    return Tool(
+        call_effect if effect else call_read,
+        name=make_model_name(pin.server, pin.tool),
+        description=definition.description,
+        effect=effect,
+        timeout_s=options.timeout_s,
+        retries=0 if effect else options.retries,
+        version=pin.digest[:8],
+        endpoint=f"mcp:{pin.server}",
+        schema=definition.schema,
+    )

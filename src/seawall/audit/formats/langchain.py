@@ -1,0 +1,209 @@
+"""LangChain and LangGraph: messages as they are dumped, states and checkpoints of a graph, and streamed events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from seawall.audit.formats.conversations import (
+    OWN_IDS,
+    ConversationsReader,
+    HeldConversation,
+    find_conversation_id,
+)
+from seawall.audit.formats.format import Format
+from seawall.audit.gathering import OpenRuns, SpanCall
+from seawall.audit.json_fields import (
+    Fields,
+    get_fields,
+    get_list,
+    get_text,
+    normalise_arguments,
+)
+from seawall.audit.messages import (
+    LANGCHAIN_TYPES,
+    is_message,
+    read_content,
+    read_message,
+    read_messages,
+    unwrap_message,
+)
+from seawall.audit.recording import BadLine, RecordedMessage, RecordedRun
+from seawall.audit.spans import RecordedSpan, Trace
+
+NAME = "LangChain"
+_STATES = ("values", "channel_values", "state", "output", "outputs")
+
+
+def _is_langchain(value: Any) -> bool:
+    fields = get_fields(value)
+    return get_text(unwrap_message(value), "type") in LANGCHAIN_TYPES and (
+        is_message(value) or fields.get("lc") is not None
+    )
+
+
+def _list_states(row: Fields) -> Iterator[Fields]:
+    """Yields the objects that may be the state of a graph."""
+    checkpoint = get_fields(row, "checkpoint")
+    for box in (row, checkpoint):
+        yield box
+        for name in _STATES:
+            yield get_fields(box, name)
+
+
+def _find_listed(row: Fields) -> list[Any]:
+    """Returns the messages of a state: `messages`, or else the first channel that has some."""
+    states = [state for state in _list_states(row) if state]
+    for state in states:
+        if any(map(_is_langchain, get_list(state, "messages"))):
+            return get_list(state, "messages")
+    for state in states:
+        for channel in state.values():
+            if any(map(_is_langchain, get_list(channel))):
+                return get_list(channel)
+    return []
+
+
+def _list_updates(row: Fields) -> list[Any]:
+    """Returns the messages of an update: what each node of a graph has added."""
+    nodes = [get_fields(node) for node in row.values()]
+    found = [get_list(node, "messages") or [node.get("messages")] for node in nodes if "messages" in node]
+    return [message for messages in found for message in messages if _is_langchain(message)]
+
+
+def find_state(value: Any, line: int) -> HeldConversation | None:
+    """Returns the conversation in a list of messages, a state, a checkpoint or an update."""
+    if isinstance(value, list):
+        return HeldConversation(messages=read_messages(get_list(value), line))
+    row = get_fields(value)
+    listed = _find_listed(row)
+    adds = not listed
+    messages = read_messages(listed or _list_updates(row), line)
+    if not messages:
+        return None
+    checkpoint = "checkpoint" in row or "channel_values" in row or "values" in row
+    return HeldConversation(
+        messages=messages,
+        conversation=find_conversation_id(row),
+        own="" if adds or checkpoint else get_text(row, *OWN_IDS),
+        adds=adds,
+    )
+
+
+def _is_event(row: Fields) -> bool:
+    return get_text(row, "event").startswith("on_") and isinstance(row.get("data"), dict)
+
+
+def _is_state(row: Fields) -> bool:
+    """Returns whether this is a state or a checkpoint, which may have no messages yet, or an interrupt between updates."""
+    checkpoint = get_fields(row, "checkpoint") or row
+    return (
+        ("values" in row and "next" in row)
+        or ("channel_values" in checkpoint and "channel_versions" in checkpoint)
+        or "__interrupt__" in row
+    )
+
+
+def _recognise(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(map(_is_langchain, get_list(value)))
+    row = get_fields(value)
+    return (
+        _is_langchain(row)
+        or _is_event(row)
+        or _is_state(row)
+        or bool(_find_listed(row) or _list_updates(row))
+    )
+
+
+class _LangChainReader:
+    """Reads states as conversations, and events as the spans of a trace."""
+
+    def __init__(self, file: str) -> None:
+        self._states = ConversationsReader(file, NAME, find_state)
+        self._traces = OpenRuns(lambda key, line: Trace(key, file, NAME, line))
+        self._began: dict[str, int] = {}
+        """By the id of what an event tells of: the line in which it began."""
+
+    def read(self, value: Any, line: int) -> Iterator[RecordedRun | BadLine]:
+        """Takes in a value, and yields the runs that are closed for it."""
+        row = get_fields(value)
+        if not _is_event(row):
+            yield from self._states.read(value, line)
+            return
+        own, above = get_text(row, "run_id"), get_list(row, "parent_ids")
+        key = (
+            str(above[0]) if above else own if "parent_ids" in row else find_conversation_id(row) or "events"
+        )
+        kind = get_text(row, "event")
+        if kind.endswith("_start"):
+            self._began[own] = line
+        span = self._read_event(row, kind, line)
+        if span is not None:
+            self._traces.get(key, line).add(span)
+            yield from self._traces.settle(key)
+        if kind == "on_chain_end" and key == own and key in self._traces:
+            self._began.clear()
+            yield from self._traces.close(key)
+
+    def _read_event(self, row: Fields, kind: str, line: int) -> RecordedSpan | None:
+        data, own = get_fields(row, "data"), get_text(row, "run_id")
+        above = get_list(row, "parent_ids")
+        parent = str(above[-1]) if above else ""
+        began = self._began.get(own, line)
+        if kind in ("on_chat_model_end", "on_llm_end"):
+            replied = read_messages([_unwrap_output(data.get("output"))], line)
+            asked = _read_input(data.get("input"), line)
+            return RecordedSpan(
+                kind="model", began=began, asked=asked, replied=replied, id=own, parent=parent, line=line
+            )
+        if kind in ("on_tool_end", "on_tool_error"):
+            output = data.get("output")
+            message = next(read_message(output), None)
+            failed = kind == "on_tool_error" or (message is not None and message.failed)
+            call = SpanCall(
+                tool=get_text(row, "name"),
+                call_id="" if message is None else message.call_id,
+                arguments=normalise_arguments(data["input"]) if "input" in data else None,
+                result=read_content(data.get("error") if output is None else output),
+                failed=failed,
+                line=line,
+            )
+            return RecordedSpan(kind="tool", began=began, call=call, id=own, parent=parent, line=line)
+        return None
+
+    def finish(self) -> Iterator[RecordedRun]:
+        """Yields the runs that were still open."""
+        yield from self._states.finish()
+        yield from self._traces.close_all()
+
+
+def _unwrap_output(output: Any) -> Any:
+    """Returns the message of a model's output, which older versions put into `generations`."""
+    found: Any = get_list(output, "generations")
+    while isinstance(found, list):
+        found = get_list(found)[0] if found else None
+    return output if found is None else get_fields(found).get("message", found)
+
+
+def _read_input(given: Any, line: int) -> list[RecordedMessage]:
+    """Returns what a model was sent: a list of messages, or a batch of one."""
+    listed = get_list(given, "messages") or get_list(given)
+    if listed and isinstance(listed[0], list):
+        listed = get_list(listed[0])
+    return read_messages(listed, line)
+
+
+def read_generated(given: Any, line: int) -> list[RecordedMessage]:
+    """Returns the messages in what a model was sent or has replied, as LangChain's tracers write it."""
+    found = _read_input(given, line)
+    return found or read_messages([_unwrap_output(given)], line)
+
+
+FORMAT = Format(
+    NAME,
+    "messages with `type` human, ai or tool, or with `lc`: a list, a state or checkpoint of a graph, or streamed events",
+    "a list or state; states with one `thread_id`, or each of which goes on from the one before; events with one top run",
+    _recognise,
+    _LangChainReader,
+)

@@ -1,0 +1,145 @@
+"""Reading decoded JSON of which nobody vouches that it has the fields, or the types, that it should have."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import msgspec
+
+from seawall.core.canonical import escape_surrogates_in_json, to_canonical_bytes
+
+Fields = dict[str, Any]
+"""A JSON object."""
+
+
+def decode_json(line: bytes) -> Any:
+    """Decodes JSON, and also what only Python's `json` writes: NaN, and characters that were cut in two.
+
+    Raises `msgspec.DecodeError`, `UnicodeDecodeError` or `RecursionError` for what is none.
+    """
+    try:
+        return msgspec.json.decode(line)
+    except msgspec.DecodeError as error:
+        try:
+            value = json.loads(line, parse_constant=lambda _: None)
+        except ValueError:
+            raise error from None
+        return msgspec.json.decode(escape_surrogates_in_json(json.dumps(value, ensure_ascii=False)))
+
+
+def get_fields(value: Any, *names: str) -> Fields:
+    """Returns the object under the first of `names` that has one, or `value` itself without names; else an empty one."""
+    if not names:
+        return cast("Fields", value) if isinstance(value, dict) else {}
+    fields = get_fields(value)
+    for name in names:
+        found = fields.get(name)
+        if isinstance(found, dict):
+            return cast("Fields", found)
+    return {}
+
+
+def get_list(value: Any, *names: str) -> list[Any]:
+    """Returns the list under the first of `names` that has one, or `value` itself without names; else an empty one."""
+    if not names:
+        return cast("list[Any]", value) if isinstance(value, list) else []
+    fields = get_fields(value)
+    for name in names:
+        found = fields.get(name)
+        if isinstance(found, list):
+            return cast("list[Any]", found)
+    return []
+
+
+def get_text(value: Any, *names: str) -> str:
+    """Returns the first text under `names` that is not empty, or a number as a text; "" if there is none."""
+    fields = get_fields(value)
+    for name in names:
+        found = fields.get(name)
+        if isinstance(found, str) and found:
+            return found
+        if isinstance(found, int) and not isinstance(found, bool):
+            return str(found)
+    return ""
+
+
+def get_count(value: Any, *names: str) -> int:
+    """Returns the first number under `names` that is above zero; 0 if there is none."""
+    fields = get_fields(value)
+    for name in names:
+        found = fields.get(name)
+        if isinstance(found, str) and found.isdecimal() and len(found) < MAX_DIGITS:
+            found = int(found)
+        if isinstance(found, float) and found.is_integer():
+            found = int(found)
+        if isinstance(found, int) and not isinstance(found, bool) and found > 0:
+            return found
+    return 0
+
+
+MAX_TIME = 10**20
+"""A larger number is no time, in whatever unit."""
+MAX_DIGITS = 20
+"""A number that is written as a text has fewer digits: a time in nanoseconds has 19."""
+
+
+def get_time(value: Any, *names: str) -> float:
+    """Returns the first time under `names`, in seconds since 1970: a number, or an ISO 8601 text; 0 if there is none."""
+    fields = get_fields(value)
+    for name in names:
+        found = fields.get(name)
+        if isinstance(found, int | float) and not isinstance(found, bool):
+            return float(found) if abs(found) < MAX_TIME else 0.0
+        if isinstance(found, str) and found:
+            try:
+                parsed = datetime.fromisoformat(found)
+                return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+            except (ValueError, OverflowError):
+                continue
+    return 0.0
+
+
+def open_json(value: Any) -> Any:
+    """Returns what a text holds that is a JSON object or list; anything else as it is."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        try:
+            return msgspec.json.decode(value)
+        except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+            return value
+    return value
+
+
+def format_text(value: Any) -> str:
+    """Returns a text as it is, nothing for null, and any other value as canonical JSON."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else to_canonical_bytes(value).decode()
+
+
+def normalise_arguments(value: Any) -> str:
+    """Returns arguments in one form: the order of keys and white space do not matter."""
+    if isinstance(value, str):
+        try:
+            value = msgspec.json.decode(value)
+        except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+            return value
+    return "{}" if value is None else to_canonical_bytes(value).decode()
+
+
+def describe_type(value: object) -> str:
+    """Returns what kind of JSON value this is, with its article."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a truth value"
+        case str():
+            return "a text"
+        case list():
+            return "a list"
+        case dict():
+            return "an object"
+        case _:
+            return "a number"

@@ -1,0 +1,311 @@
+"""Reads one message, of whatever family: OpenAI chat and responses items, Anthropic blocks, LangChain, GenAI parts.
+
+The families differ in names and nesting, and agree in what there is to say: who speaks, a text, calls that are asked
+for, and results. So one reader knows them all, and the formats only say where the messages of a conversation stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from msgspec.structs import replace
+
+from seawall.audit.json_fields import (
+    Fields,
+    format_text,
+    get_count,
+    get_fields,
+    get_list,
+    get_text,
+    normalise_arguments,
+    open_json,
+)
+from seawall.audit.recording import AskedCall, MessageRole, RecordedMessage
+from seawall.models.protocol import Usage
+
+ROLES: dict[str, MessageRole] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "ai": "assistant",
+    "AIMessageChunk": "assistant",
+    "model": "assistant",
+    "tool": "tool",
+    "function": "tool",
+}
+"""By `role` or, of LangChain's messages, by `type`."""
+LANGCHAIN_TYPES = frozenset({"human", "ai", "system", "tool", "function", "AIMessageChunk"})
+_CLASSES = {
+    "HumanMessage": "human",
+    "AIMessage": "ai",
+    "AIMessageChunk": "ai",
+    "SystemMessage": "system",
+    "ToolMessage": "tool",
+    "FunctionMessage": "function",
+}
+"""LangChain's classes, as its own serialisation names them."""
+CALL_ITEMS = {
+    "function_call": "",
+    "custom_tool_call": "",
+    "mcp_call": "",
+    "local_shell_call": "local_shell",
+    "shell_call": "shell",
+    "apply_patch_call": "apply_patch",
+    "web_search_call": "web_search",
+    "file_search_call": "file_search",
+    "code_interpreter_call": "code_interpreter",
+    "computer_call": "computer",
+}
+"""Items of the Responses API that are calls, with their tool's name where the item has none."""
+RESULT_ITEMS = frozenset(
+    {
+        "function_call_output",
+        "custom_tool_call_output",
+        "local_shell_call_output",
+        "shell_call_output",
+        "apply_patch_call_output",
+        "computer_call_output",
+    }
+)
+OTHER_ITEMS = frozenset({"reasoning", "item_reference", "mcp_list_tools", "compaction"})
+"""Items of the Responses API in which nobody says anything."""
+_CALL_BLOCKS = frozenset({"tool_use", "tool_call", "server_tool_use", "mcp_tool_use"})
+_RESULT_BLOCKS = frozenset({"tool_result", "tool_call_response", "mcp_tool_result"})
+_SILENT_BLOCKS = frozenset(
+    {"thinking", "redacted_thinking", "reasoning", "image", "image_url", "input_image", "uri", "blob"}
+)
+_OUTPUTS = ("output", "result", "results", "outputs", "error")
+"""Where an item of a tool of the provider holds its result."""
+
+
+def read_messages(values: Iterable[Any], line: int = 0) -> list[RecordedMessage]:
+    """Returns the messages of a list, in their order. What is no message is left out."""
+    found = [message for value in values for message in read_message(value, line)]
+    return _join_items(found)
+
+
+def is_message(value: Any) -> bool:
+    """Returns whether this looks like a message, or an item of the Responses API."""
+    fields = unwrap_message(value)
+    if get_text(fields, "role") in ROLES and ("content" in fields or "parts" in fields or _asks(fields)):
+        return True
+    kind = get_text(fields, "type")
+    if kind in LANGCHAIN_TYPES:
+        return "content" in fields
+    return is_item(fields)
+
+
+def is_item(fields: Fields) -> bool:
+    """Returns whether this looks like an item of the Responses API that is no message."""
+    kind = get_text(fields, "type")
+    if kind in RESULT_ITEMS:
+        return "call_id" in fields or "output" in fields
+    return kind in CALL_ITEMS or (kind in OTHER_ITEMS and "id" in fields)
+
+
+def unwrap_message(value: Any) -> Fields:
+    """Returns the fields of a message without the ways in which LangChain wraps them."""
+    fields = get_fields(value)
+    if fields.get("lc") is not None and isinstance(fields.get("kwargs"), dict):
+        names = get_list(fields, "id")
+        inner = get_fields(fields, "kwargs")
+        kind = _CLASSES.get(str(names[-1])) if names else None
+        return inner if kind is None else {**inner, "type": kind}
+    if get_text(fields, "type") in LANGCHAIN_TYPES and "content" not in fields:
+        inner = get_fields(fields, "data")
+        return {**inner, "type": fields["type"]} if "content" in inner else fields
+    inner = get_fields(fields, "message")
+    if inner and "content" in inner and "role" not in fields and "content" not in fields:
+        return inner  # `{"message": {"role": …}}`, as in choices and in events of spans
+    return fields
+
+
+def _asks(fields: Fields) -> bool:
+    return isinstance(fields.get("tool_calls"), list) or isinstance(fields.get("function_call"), dict)
+
+
+def read_message(value: Any, line: int = 0) -> Iterator[RecordedMessage]:
+    """Yields what a message says: several, if it has a user's text and results. Nothing, if it is no message."""
+    fields = unwrap_message(value)
+    kind = get_text(fields, "type")
+    if kind in CALL_ITEMS:
+        yield from _read_call_item(fields, kind, line)
+        return
+    if kind in RESULT_ITEMS:
+        yield RecordedMessage(
+            role="tool",
+            text=_read_text(fields.get("output")),
+            call_id=get_text(fields, "call_id", "id"),
+            tool=get_text(fields, "name"),
+            failed=get_text(fields, "status") in ("failed", "incomplete"),
+            line=line,
+        )
+        return
+    role = ROLES.get(get_text(fields, "role")) or (ROLES.get(kind) if kind in LANGCHAIN_TYPES else None)
+    if role is None:
+        return
+    content = fields.get("content", fields.get("parts"))
+    if role == "tool" and not _has_blocks(content, _RESULT_BLOCKS):
+        yield RecordedMessage(
+            role="tool",
+            text=_read_text(content),
+            call_id=get_text(
+                fields, "tool_call_id", "call_id", *(() if kind in LANGCHAIN_TYPES else ("id",))
+            ),
+            tool=get_text(fields, "name", "tool_name"),
+            failed=get_text(fields, "status") == "error" or fields.get("is_error") is True,
+            line=line,
+        )
+        return
+    yield from _read_results(content, line)
+    text = _read_text(content)
+    calls = _read_calls(fields, content) if role == "assistant" else ()
+    if role == "assistant":
+        usage, model = read_usage(fields), _read_model(fields)
+        yield RecordedMessage(role=role, text=text, calls=calls, line=line, usage=usage, model=model)
+    elif role != "tool" and (text or not _has_blocks(content, _RESULT_BLOCKS)):
+        yield RecordedMessage(role=role, text=text, line=line)
+
+
+def _has_blocks(content: Any, kinds: frozenset[str]) -> bool:
+    return any(get_text(block, "type") in kinds for block in get_list(content))
+
+
+def _read_text(content: Any) -> str:
+    """Returns the text of a content: a text, a list of parts, or any JSON."""
+    if not isinstance(content, list):
+        return format_text(content)
+    blocks = get_list(content)
+    if not all(isinstance(block, str) or get_text(block, "type") for block in blocks):
+        return format_text(blocks)
+    texts: list[str] = []
+    for block in blocks:
+        kind = get_text(block, "type")
+        if isinstance(block, str):
+            texts.append(block)
+        elif kind in _CALL_BLOCKS or kind in _RESULT_BLOCKS or kind in _SILENT_BLOCKS:
+            continue
+        else:
+            fields = get_fields(block)
+            said = next((fields[name] for name in ("text", "content", "refusal") if name in fields), "")
+            texts.append(format_text(said))
+    return "\n".join(filter(None, texts))
+
+
+def _read_results(content: Any, line: int) -> Iterator[RecordedMessage]:
+    for block in get_list(content):
+        if get_text(block, "type") not in _RESULT_BLOCKS:
+            continue
+        fields = get_fields(block)
+        result = next(
+            (fields[name] for name in ("content", "response", "result", "output") if name in fields), ""
+        )
+        yield RecordedMessage(
+            role="tool",
+            text=_read_text(result),
+            call_id=get_text(fields, "tool_use_id", "id", "tool_call_id", "call_id"),
+            tool=get_text(fields, "name"),
+            failed=fields.get("is_error") is True,
+            line=line,
+        )
+
+
+def _read_calls(fields: Fields, content: Any) -> tuple[AskedCall, ...]:
+    """Returns the calls of an assistant's message. Those that stand in two places are read once."""
+    listed = get_list(fields, "tool_calls") or get_list(fields.get("additional_kwargs"), "tool_calls")
+    calls = [_read_call(each) for each in [*listed, *get_list(fields, "invalid_tool_calls")]]
+    blocks = [block for block in get_list(content) if get_text(block, "type") in _CALL_BLOCKS]
+    if not calls:
+        calls = [_read_call(block) for block in blocks]
+    old = get_fields(fields, "function_call") or get_fields(fields.get("additional_kwargs"), "function_call")
+    if not calls and old:
+        calls = [_read_call(old)]
+    return tuple(call for call in calls if call.tool)
+
+
+def _read_call(value: Any) -> AskedCall:
+    fields = get_fields(value)
+    outer = get_fields(fields, "tool_call") or fields
+    inner = get_fields(outer, "function", "custom") or outer
+    names = ("arguments", "args", "input")
+    arguments = next((inner[name] for name in names if name in inner), None)
+    return AskedCall(
+        get_text(outer, "id", "call_id", "tool_call_id"),
+        get_text(inner, "name"),
+        normalise_arguments(arguments),
+    )
+
+
+def _read_call_item(fields: Fields, kind: str, line: int) -> Iterator[RecordedMessage]:
+    arguments = next(
+        (fields[name] for name in ("arguments", "input", "action", "queries", "code") if name in fields), None
+    )
+    call = AskedCall(
+        get_text(fields, "call_id", "id"),
+        get_text(fields, "name") or CALL_ITEMS[kind] or kind,
+        normalise_arguments(arguments),
+    )
+    yield RecordedMessage(role="assistant", calls=(call,), line=line)
+    result = next((fields[name] for name in _OUTPUTS if fields.get(name) is not None), None)
+    if result is not None:
+        failed = fields.get("error") is not None
+        yield RecordedMessage(role="tool", text=_read_text(result), call_id=call.id, failed=failed, line=line)
+
+
+def _join_items(messages: list[RecordedMessage]) -> list[RecordedMessage]:
+    """Returns messages in which an assistant's items in a row are one: the Responses API lists what a reply has."""
+    joined: list[RecordedMessage] = []
+    for message in messages:
+        before = joined[-1] if joined else None
+        if (
+            before is None
+            or not (before.role == message.role == "assistant")
+            or (before.text and message.text)
+        ):
+            joined.append(message)
+            continue
+        usage = message.usage or before.usage
+        joined[-1] = replace(
+            before,
+            text=before.text or message.text,
+            calls=before.calls + message.calls,
+            usage=usage,
+            model=before.model or message.model,
+        )
+    return joined
+
+
+def read_usage(fields: Fields) -> Usage | None:
+    """Returns what a message, a response or a run says of its tokens; None if it says nothing."""
+    metadata = get_fields(fields, "response_metadata", "llm_output")
+    given = (
+        get_fields(fields, "usage_metadata", "usage", "token_usage")
+        or get_fields(metadata, "token_usage", "usage", "usage_metadata")
+        or get_fields(fields.get("metadata"), "usage")
+    )
+    read = get_count(given, "cache_read_input_tokens")
+    written = get_count(given, "cache_creation_input_tokens")
+    sent = get_count(given, "input_tokens", "prompt_tokens", "inputTokens", "prompt_token_count")
+    replied = get_count(given, "output_tokens", "completion_tokens", "outputTokens", "candidates_token_count")
+    if not (sent or replied or read or written):
+        return None
+    details = get_fields(given, "input_token_details", "prompt_tokens_details", "input_tokens_details")
+    total = sent + read + written  # Anthropic counts what is cached apart, and all others within
+    read = read or get_count(details, "cache_read", "cached_tokens")
+    written = written or get_count(details, "cache_creation", "cache_write_tokens")
+    return Usage(total, replied, cache_read_tokens=read, cache_write_tokens=written)
+
+
+def _read_model(fields: Fields) -> str:
+    metadata = get_fields(fields, "response_metadata")
+    return get_text(fields, "model") or get_text(metadata, "model_name", "model", "model_id")
+
+
+def read_content(value: Any) -> str:
+    """Returns the text of the result of a tool: a message, a text, or any JSON, also JSON as a text."""
+    value = open_json(value)
+    messages = list(read_message(value))
+    return messages[0].text if messages else _read_text(value)

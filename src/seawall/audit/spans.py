@@ -1,0 +1,167 @@
+"""Makes one run of the spans of a trace, in whatever order they came: model calls, tools, and the agents around them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from seawall.audit.gathering import MAX_RUN_BYTES, GatheredRun, SpanCall, key_message
+from seawall.audit.recording import RecordedMessage, RecordedRun
+from seawall.models.protocol import Usage
+
+SpanKind = Literal["model", "tool", "agent", "other"]
+MAX_ANCESTORS = 200
+"""Spans that are gone up through for an agent's name: deeper than any framework nests."""
+_SPAN_BYTES = 500
+"""What a span takes beside its texts."""
+
+
+class RecordedSpan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a span, or a run of LangSmith, tells."""
+
+    id: str = ""
+    parent: str = ""
+    began: Any = 0
+    """When, as a number or a text that sorts. Spans that do not say it keep the order in which they came."""
+    kind: SpanKind
+    agent: str = ""
+    """Its own agent, if it names one."""
+    asked: Sequence[RecordedMessage] = ()
+    """What a model was sent."""
+    replied: Sequence[RecordedMessage] = ()
+    usage: Usage | None = None
+    model: str = ""
+    call: SpanCall | None = None
+    line: int = 0
+
+
+class Trace:
+    """The spans of one trace, until it is closed. Each request repeats the messages before it; each is held once."""
+
+    def __init__(self, run_id: str, file: str, name: str, line: int) -> None:
+        self._id, self._file, self._format, self._line = run_id, file, name, line
+        self._spans: list[RecordedSpan] = []
+        self._messages: dict[int, RecordedMessage] = {}
+        """By their keys."""
+        self.size_bytes = 0
+        self._left_out = 0
+
+    def __repr__(self) -> str:
+        return f"<Trace {self._id} of {len(self._spans)} spans>"
+
+    def add(self, span: RecordedSpan) -> None:
+        """Adds a span. One that would make the trace too large is counted, and not read."""
+        new = {key_message(message): message for message in [*span.asked, *span.replied]}
+        size = _SPAN_BYTES + sum(
+            len(message.text) + sum(len(call.arguments) for call in message.calls)
+            for key, message in new.items()
+            if key not in self._messages
+        )
+        size += 8 * len(new)
+        if span.call is not None:
+            size += len(span.call.arguments or "") + len(span.call.result or "")
+        if self.size_bytes + size > MAX_RUN_BYTES:
+            self._left_out += 1
+            return
+        self.size_bytes += size
+        self._spans.append(
+            replace(span, asked=self._hold_once(span.asked), replied=self._hold_once(span.replied))
+        )
+
+    def _hold_once(self, messages: Sequence[RecordedMessage]) -> tuple[RecordedMessage, ...]:
+        """Returns the messages as they were held first, except those whose calls have other ids."""
+        held: list[RecordedMessage] = []
+        for message in messages:
+            known = self._messages.setdefault(key_message(message), message)
+            same = known.calls == message.calls and known.call_id == message.call_id
+            held.append(known if same else message)
+        return tuple(held)
+
+    def build(self) -> RecordedRun | None:
+        """Returns the run, with its spans in the order in which they began; None if no model and no tool is in it."""
+        spans = _join_spans(sort_spans(self._spans))
+        by_id = {span.id: span for span in spans if span.id}
+        run = GatheredRun(self._id, self._file, self._format, self._line)
+        run.left_out = self._left_out
+        has_models = any(span.kind == "model" for span in spans)
+        for span in spans:
+            above = _list_ancestors(span, by_id)
+            agent = next((each.agent for each in [span, *above] if each.agent), "")
+            if span.kind == "model":
+                if not any(
+                    each.kind == "model" for each in above
+                ):  # a client's span within that of its framework
+                    _add_model(run, span, agent)
+            elif span.kind == "tool" and span.call is not None:
+                run.add_call(replace(span.call, agent=agent))
+            elif not has_models and (span.asked or span.replied):
+                _add_model(run, span, agent)
+        return run.build()
+
+
+def _join_spans(spans: Sequence[RecordedSpan]) -> list[RecordedSpan]:
+    """Returns spans in which those with one id are one: log records tell of the model call in whose span they were written."""
+    joined: dict[str, RecordedSpan] = {}
+    for number, span in enumerate(spans):
+        key = span.id or f"#{number}"
+        before = joined.get(key)
+        joined[key] = (
+            span
+            if before is None
+            else replace(
+                before,
+                parent=before.parent or span.parent,
+                agent=before.agent or span.agent,
+                asked=[*before.asked, *span.asked],
+                replied=[*before.replied, *span.replied],
+                usage=before.usage or span.usage,
+                model=before.model or span.model,
+                call=before.call or span.call,
+            )
+        )
+    return list(joined.values())
+
+
+def _add_model(run: GatheredRun, span: RecordedSpan, agent: str) -> None:
+    replied = list(span.replied)
+    counted = span.usage is not None or span.model
+    if counted and not any(message.role == "assistant" for message in replied):
+        replied.append(RecordedMessage(role="assistant", line=span.line))
+    for at, message in enumerate(replied):
+        if message.role == "assistant":
+            usage, model = message.usage or span.usage, message.model or span.model
+            replied[at] = replace(message, usage=usage, model=model, line=span.line)
+            break
+    if any(message.text or message.calls for message in span.asked):
+        run.add_snapshot(span.asked, agent, replied)
+    else:
+        run.append(replied, agent)
+
+
+def sort_spans(spans: Iterable[RecordedSpan]) -> list[RecordedSpan]:
+    """Returns spans in the order in which they began. A span that does not say when stands behind the one before it."""
+    placed: list[tuple[Any, int, RecordedSpan]] = []
+    newest: Any = None
+    for number, span in enumerate(spans):
+        began = span.began or newest
+        newest = began
+        placed.append((began, number, span))
+    numbers = [began for began, _, _ in placed if isinstance(began, int | float)]
+    texts = [began for began, _, _ in placed if isinstance(began, str)]
+    if len(numbers) + len(texts) != len(placed) or (numbers and texts):
+        placed = [(None, number, span) for _, number, span in placed]
+        return [span for _, _, span in placed]
+    return [span for _, _, span in sorted(placed, key=lambda each: (each[0], each[1]))]
+
+
+def _list_ancestors(span: RecordedSpan, by_id: dict[str, RecordedSpan]) -> list[RecordedSpan]:
+    above: list[RecordedSpan] = []
+    seen = {span.id}
+    while span.parent in by_id and span.parent not in seen and len(above) < MAX_ANCESTORS:
+        seen.add(span.parent)
+        span = by_id[span.parent]
+        above.append(span)
+    return above
