@@ -15,7 +15,8 @@ ARGS ?=
 # What `make test-quick` leaves out, by CPU seconds: whatever starts processes (crash, torture, bench, cli, the examples
 # of the documentation, three files of the journal), loads real clients (models, wire, recording), or reads the source
 # (house), and one long random search (whole runs).
-SLOW := crash torture bench cli house adapters/test_mcp_http.py adapters/test_mcp_pins.py \
+SLOW := crash torture bench cli house adapters/test_openai_agents.py adapters/test_openai_agents_frames.py \
+    adapters/test_openai_agents_holds.py adapters/test_openai_agents_wire.py adapters/test_mcp_http.py adapters/test_mcp_pins.py \
     adapters/test_mcp_proxy.py adapters/test_mcp_proxy_process.py adapters/test_mcp_tools.py docs/test_examples.py effects/test_attacks.py effects/test_deciding.py \
     effects/test_faults.py effects/test_kill_points.py effects/test_once.py effects/test_tampering.py guards/endpoints/test_wire.py journal/test_disk_faults.py \
     journal/test_machine.py journal/test_processes.py models/test_provider_classes.py models/test_providers.py \
@@ -138,11 +139,11 @@ $(STAMP)/run: $(INPUTS) | $(BIN)/uv
 	@mkdir -p $(STAMP) && touch $@
 
 $(STAMP)/test: $(INPUTS) | $(BIN)/uv
-	$(INSTALL) -e '.[providers,modelserver,prices,schema,lint,mcp]' --group test
+	$(INSTALL) -e '.[providers,modelserver,prices,schema,lint,mcp,openai-agents]' --group test
 	@mkdir -p $(STAMP) && touch $@ $(STAMP)/run
 
 $(STAMP)/check: $(INPUTS) | $(BIN)/uv
-	$(INSTALL) -e '.[providers,modelserver,prices,schema,lint,mcp]' --group test --group check
+	$(INSTALL) -e '.[providers,modelserver,prices,schema,lint,mcp,openai-agents]' --group test --group check
 	@mkdir -p $(STAMP) && touch $@ $(STAMP)/run $(STAMP)/test
 
 $(STAMP)/docs: $(INPUTS) | $(BIN)/uv

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Generator
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from agents.exceptions import AgentsException
 
@@ -13,9 +13,7 @@ from seawall.core.errors import Misused, SeawallError
 from seawall.run.outcome import Outcome
 from seawall.runtime.foreign.asks import Ask, Halted, Held, Settled, Turn
 from seawall.runtime.foreign.session import Session
-
-if TYPE_CHECKING:
-    from seawall.adapters.openai_agents.gating import AgentGate
+from seawall.runtime.foreign.tools import ToolDeclarations
 
 Asking = tuple[Ask, Turn] | Settled
 
@@ -40,11 +38,26 @@ class AgentsHeld(AgentsException):
         self.held = held
 
 
+class Gate(Protocol):
+    """Makes the gated likeness of agents and tools."""
+
+    tools: ToolDeclarations
+    """What is declared of the tools."""
+
+    def gate_agent(self, agent: Any) -> Any:
+        """Returns the likeness of an agent and of all that it can reach, as they are now."""
+        ...
+
+    def gate_tool(self, tool: Any) -> Any:
+        """Returns the likeness of a tool, if it can be gated."""
+        ...
+
+
 class GatedRun:
     """One run: its session, and what was asked for in it and is not performed yet."""
 
-    def __init__(self, session: Session, gate: AgentGate, not_done: tuple[type[BaseException], ...]) -> None:
-        self.session, self.gate, self.not_done = session, gate, not_done
+    def __init__(self, session: Session, gate: Gate) -> None:
+        self.session, self.gate = session, gate
         self.stop: AgentsException | None = None
         """What has ended it: each later call raises this again, whatever a tool or a handler has made of it."""
         self._asked: dict[tuple[int, str], Asking] = {}

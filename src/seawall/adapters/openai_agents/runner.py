@@ -209,7 +209,7 @@ class SeawallRunner:
             resume=goes_on,
             not_done=self._not_done,
         )
-        run = GatedRun(session, self._gate, self._not_done)
+        run = GatedRun(session, self._gate)
         gated = self._gate.gate_agent(agent)
         prepared, provider = gate_config(options)
         return _Started(run, Invocation(run, agent.name, 0), gated, prepared, new_id or "", provider)
