@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agents import Agent, RunState
+from agents import Agent, RunState, SQLiteSession
 
 from adapters.agents_model import QUIET, SCRIPT, Bank, PlayedModel, make_desk
 from seawall import Effect, Principal, Seawall, always
 from seawall.adapters.openai_agents import SeawallRunner, find_outcome
 from seawall.core.errors import Misused
+from seawall.journal.protocol import RunFilter
 from seawall.runtime.foreign.engine import Engine
 
 ASK = "Refund order 1042"
@@ -109,6 +110,36 @@ def test_a_decision_in_the_state_needs_somebody_who_decides(engine: Engine) -> N
     with pytest.raises(Misused, match="nobody is named"):
         ask(runner, agent, state)
     assert bank.refunds == []
+    check_finished(bank, ask(runner, agent, state, credential=BOSS))
+
+
+def test_the_state_of_a_tenants_run_goes_on_with_it(engine: Engine) -> None:
+    bank = Bank()
+    agent, _ = make_desk(bank)
+    runner = SeawallRunner(engine)
+    result = ask(runner, agent, tenant="acme")  # without a request id, too
+    state = result.to_state()
+    state.approve(result.interruptions[0])
+    result = ask(runner, agent, state, credential=BOSS)
+
+    check_finished(bank, result)
+    outcome = find_outcome(result)
+    assert outcome is not None
+    rows = engine.call(lambda sea: sea.journal.runs(RunFilter(tenant="acme"), limit=9))
+    assert [row.run for row in rows] == [outcome.run]
+
+
+def test_a_state_goes_on_by_its_session_after_a_restart(journal: Path) -> None:
+    bank = Bank()
+    session = SQLiteSession("dana", journal.with_name("sessions.db"))
+    agent, _ = make_desk(bank)
+    with make_engine(journal) as engine:
+        text = ask(SeawallRunner(engine), agent, session=session).to_state().to_string()
+    with make_engine(journal) as engine:
+        state = read(agent, text)
+        state.approve(state.get_interruptions()[0])
+        check_finished(bank, ask(SeawallRunner(engine), agent, state, session=session, credential=BOSS))
+    session.close()
 
 
 def test_a_rejection_in_the_state_is_one_in_seawall_too(engine: Engine) -> None:

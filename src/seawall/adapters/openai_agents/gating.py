@@ -33,7 +33,7 @@ from agents.tool import (
 from agents.tool_context import ToolContext
 
 from seawall.adapters.openai_agents.models import gate_model
-from seawall.adapters.openai_agents.place import Place, find_invocation, inside
+from seawall.adapters.openai_agents.place import CallPlace, find_invocation, inside
 from seawall.adapters.openai_agents.replies import (
     add_result_notes,
     read_arguments,
@@ -278,7 +278,7 @@ class _GatedInvoker:
         invocation = find_invocation()
         run = invocation.run
         call_id = ctx.tool_call_id
-        place = Place(invocation, invocation.agent, invocation.frame, call_id, self._is_agent)
+        place = CallPlace(invocation, invocation.agent, invocation.frame, call_id, self._is_agent)
         if self._is_agent:  # its frame is opened by the run of the agent
             run.check()
             with inside(place):
@@ -297,7 +297,7 @@ class _GatedInvoker:
         return _write_result(done)
 
     async def _perform(
-        self, ctx: ToolContext[Any], text: str, place: Place, turn: Turn, arguments: dict[str, Any]
+        self, ctx: ToolContext[Any], text: str, place: CallPlace, turn: Turn, arguments: dict[str, Any]
     ) -> tuple[Result, Any]:
         if dict(turn.arguments) != arguments:
             text = to_canonical_bytes(dict(turn.arguments)).decode()  # a person has changed them

@@ -21,7 +21,7 @@ from seawall.runtime.foreign.engine import Engine
 T = TypeVar("T")
 
 
-class Decider(NamedTuple):
+class StateDecider(NamedTuple):
     """Whose the decisions in a `RunState` are."""
 
     by: str = ""
@@ -55,7 +55,7 @@ async def find_place(invocation: Invocation, state: Any) -> None:
 
 
 async def prepare_state(
-    engine: Engine, invocation: Invocation, agent: Any, state: Any, decider: Decider
+    engine: Engine, invocation: Invocation, agent: Any, state: Any, decider: StateDecider
 ) -> Any:
     """Returns a state that can go on: each side is told what was decided on the other.
 
@@ -73,7 +73,7 @@ async def prepare_state(
 
 
 async def _settle_item(
-    engine: Engine, invocation: Invocation, state: Any, item: Any, decider: Decider
+    engine: Engine, invocation: Invocation, state: Any, item: Any, decider: StateDecider
 ) -> None:
     run, name, call_id = invocation.run, str(item.tool_name), str(item.call_id)
     arguments = read_arguments(str(item.arguments or ""))

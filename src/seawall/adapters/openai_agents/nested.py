@@ -7,8 +7,9 @@ another runner meanwhile, the next gated run puts this one before it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any, NamedTuple
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any, NamedTuple, cast
 
 from agents.items import ItemHelpers
 from agents.result import RunResult, RunResultStreaming
@@ -18,7 +19,7 @@ from agents.run_state import RunState
 from seawall.adapters.openai_agents.gating import get_original, is_gated
 from seawall.adapters.openai_agents.going_on import find_place, restore_state, wait_for_thread
 from seawall.adapters.openai_agents.models import gate_config
-from seawall.adapters.openai_agents.place import Invocation, Place, current, find_invocation, inside
+from seawall.adapters.openai_agents.place import CallPlace, Invocation, current, find_invocation, inside
 from seawall.adapters.openai_agents.replies import make_plain, write_answer
 from seawall.core.canonical import digest_of
 from seawall.runtime.foreign.loop_side import HandoffAsk
@@ -110,8 +111,9 @@ class NestedRunner(AgentRunner):
 
         async def stream_events() -> AsyncIterator[Any]:
             try:
-                async for event in events():
-                    yield event
+                async with contextlib.aclosing(cast("AsyncGenerator[Any]", events())) as inner:
+                    async for event in inner:
+                        yield event
             except BaseException as error:
                 await nested.fail(error)
                 raise
@@ -130,7 +132,7 @@ def _ask_frame(agent: Any, given: Any) -> HandoffAsk:
     state: Any = given
     original = state._original_input if isinstance(given, RunState) else given  # noqa: SLF001 -- the SDK offers no other way to it
     items = make_plain(ItemHelpers.input_to_new_input_list(original))
-    if isinstance(found, Place):
+    if isinstance(found, CallPlace):
         key = f"{found.call}/agent" if found.is_agent else f"{found.call}/{digest_of(items)[:16]}"
         by, frame = found.agent, found.frame
     else:

@@ -38,7 +38,7 @@ class AgentsHeld(AgentsException):
         self.held = held
 
 
-class Gate(Protocol):
+class AgentGating(Protocol):
     """Makes the gated likeness of agents and tools."""
 
     tools: ToolDeclarations
@@ -56,7 +56,7 @@ class Gate(Protocol):
 class GatedRun:
     """One run: its session, and what was asked for in it and is not performed yet."""
 
-    def __init__(self, session: Session, gate: Gate) -> None:
+    def __init__(self, session: Session, gate: AgentGating) -> None:
         self.session, self.gate = session, gate
         self.stop: AgentsException | None = None
         """What has ended it: each later call raises this again, whatever a tool or a handler has made of it."""
@@ -129,7 +129,7 @@ class Invocation:
         return f"<Invocation of {self.agent!r}, frame {self.frame}>"
 
 
-class Place(NamedTuple):
+class CallPlace(NamedTuple):
     """Where something happens."""
 
     invocation: Invocation
@@ -141,7 +141,7 @@ class Place(NamedTuple):
     """That tool is an agent."""
 
 
-current: ContextVar[Place | Invocation | None] = ContextVar("seawall_openai_agents_place", default=None)
+current: ContextVar[CallPlace | Invocation | None] = ContextVar("seawall_openai_agents_place", default=None)
 """The invocation, and in a tool the place of its call."""
 
 
@@ -157,11 +157,11 @@ def find_invocation() -> Invocation:
                 "runner get_original(agent)"
             )
         )
-    return found.invocation if isinstance(found, Place) else found
+    return found.invocation if isinstance(found, CallPlace) else found
 
 
 @contextlib.contextmanager
-def inside(place: Place | Invocation) -> Generator[None]:
+def inside(place: CallPlace | Invocation) -> Generator[None]:
     """What runs in this block happens at `place`."""
     token = current.set(place)
     try:

@@ -19,7 +19,7 @@ from agents.run import AgentRunner
 from agents.run_state import RunState
 
 from seawall.adapters.openai_agents.gating import AgentGate, get_original
-from seawall.adapters.openai_agents.going_on import Decider, prepare_state, wait_for_thread
+from seawall.adapters.openai_agents.going_on import StateDecider, prepare_state, wait_for_thread
 from seawall.adapters.openai_agents.models import gate_config
 from seawall.adapters.openai_agents.nested import find_plain_runner, install_runner
 from seawall.adapters.openai_agents.place import AgentsHalted, AgentsHeld, GatedRun, Invocation, inside
@@ -57,6 +57,7 @@ class _Started(NamedTuple):
     agent: Any
     options: dict[str, Any]
     request_id: str
+    tenant: str
     provider: Any
     """The provider of models that was made for this run, and is closed after it."""
 
@@ -90,7 +91,7 @@ class SeawallRunner:
         self._limits, self._name, self._not_done = limits, name, not_done
         tools = engine.tools if effects is None else ToolDeclarations(effects, reads)
         self._gate = AgentGate(tools, engine.note_not_gated, not_done)
-        self._requests: OrderedDict[str, str] = OrderedDict()
+        self._requests: OrderedDict[str, tuple[str, str]] = OrderedDict()
         install_runner()
 
     def __repr__(self) -> str:
@@ -117,11 +118,10 @@ class SeawallRunner:
         person must decide on what the SDK can't be interrupted for.
         """
         begun = self._begin(starting_agent, input, request_id, tenant, principal, options)
+        if isinstance(input, RunState):
+            input = await self._prepare(begun, input, StateDecider(decided_by, credential))  # noqa: A001 -- the SDK's name
         async with _ended(begun):
             with inside(begun.invocation):
-                if isinstance(input, RunState):
-                    decider = Decider(decided_by, credential)
-                    input = await prepare_state(self._engine, begun.invocation, begun.agent, input, decider)  # noqa: A001 -- the SDK's name
                 result = await find_plain_runner().run(begun.agent, input, **begun.options)
             begun.run.check()
             await self._finish(begun, result)
@@ -152,18 +152,16 @@ class SeawallRunner:
     ) -> RunResultStreaming:
         """As `run`: the result streams its events. What is streamed of a reply is not settled before its end."""
         begun = self._begin(starting_agent, input, request_id, tenant, principal, options)
+        if isinstance(input, RunState):
+            decider = StateDecider(decided_by, credential)
+            input = wait_for_thread(self._prepare(begun, input, decider))  # noqa: A001 -- the SDK's name
         with inside(begun.invocation):
-            if isinstance(input, RunState):
-                decider = Decider(decided_by, credential)
-                input = wait_for_thread(  # noqa: A001 -- the SDK's name
-                    prepare_state(self._engine, begun.invocation, begun.agent, input, decider)
-                )
             result = find_plain_runner().run_streamed(begun.agent, input, **begun.options)
         events = result.stream_events
 
         async def stream_events() -> AsyncIterator[Any]:
-            async with _ended(begun):
-                async for event in events():
+            async with _ended(begun), contextlib.aclosing(cast("AsyncGenerator[Any]", events())) as inner:
+                async for event in inner:
                     yield event
                 begun.run.check()
                 await self._finish(begun, result)
@@ -187,7 +185,8 @@ class SeawallRunner:
         sdk_session = options.get("session")
         goes_on = isinstance(given, RunState)
         if goes_on and request_id is None:
-            request_id = self._find_request(given)
+            request_id, known_tenant = self._find_request(given)
+            tenant = tenant or known_tenant
             if request_id is None and sdk_session is None:
                 raise Misused(
                     "whose run is this RunState? This runner has not interrupted it: pass the request_id of its run, or the "
@@ -212,26 +211,40 @@ class SeawallRunner:
         run = GatedRun(session, self._gate)
         gated = self._gate.gate_agent(agent)
         prepared, provider = gate_config(options)
-        return _Started(run, Invocation(run, agent.name, 0), gated, prepared, new_id or "", provider)
+        return _Started(run, Invocation(run, agent.name, 0), gated, prepared, new_id or "", tenant, provider)
 
-    def _find_request(self, state: Any) -> str | None:
+    def _find_request(self, state: Any) -> tuple[str | None, str]:
+        """Returns the request id and the tenant of the run that this runner has interrupted."""
         for item in state.get_interruptions():
             known = self._requests.get(str(item.call_id))
             if known is not None:
                 return known
-        return None
+        return None, ""
+
+    async def _prepare(self, begun: _Started, state: Any, decider: StateDecider) -> Any:
+        """Returns a state that can go on. If it can't, the run is let go of, and can be tried again."""
+        try:
+            with inside(begun.invocation):
+                return await prepare_state(self._engine, begun.invocation, begun.agent, state, decider)
+        except BaseException:
+            await _let_go(begun.run)
+            raise
 
     # ---- ending
+
+    def _remember(self, begun: _Started, interruptions: Sequence[Any]) -> None:
+        """Notes whose calls wait. A run that was found by its session is found by it again."""
+        for item in interruptions if begun.request_id else ():
+            self._requests[str(item.call_id)] = begun.request_id, begun.tenant
+        while len(self._requests) > MAX_REMEMBERED:
+            self._requests.popitem(last=False)
 
     async def _finish(self, begun: _Started, result: RunResult | RunResultStreaming) -> None:
         run = begun.run
         with run.translated():
             await run.give_back()
             if result.interruptions:
-                for item in result.interruptions:
-                    self._requests[str(item.call_id)] = begun.request_id
-                while len(self._requests) > MAX_REMEMBERED:
-                    self._requests.popitem(last=False)
+                self._remember(begun, result.interruptions)
                 await run.session.detach()
                 return
             answer = write_answer(result.final_output)
