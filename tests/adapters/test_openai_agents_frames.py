@@ -7,8 +7,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from agents import Agent, GuardrailFunctionOutput, Runner, function_tool, handoff, input_guardrail
+from agents import (
+    Agent,
+    GuardrailFunctionOutput,
+    Runner,
+    function_tool,
+    handoff,
+    input_guardrail,
+    set_trace_processors,
+)
 from agents.mcp import MCPServer
+from agents.tracing import TracingProcessor
 from mcp.types import CallToolResult, TextContent
 from mcp.types import Tool as McpTool
 
@@ -207,3 +216,52 @@ def test_tools_of_mcp_servers_that_the_sdk_calls_pass_the_gate(engine: Engine) -
 
     assert shelf.called == ["refund"]
     assert engine.coverage().effects == {"refund": 1}
+
+
+class KeptSpans(TracingProcessor):
+    """Keeps what is traced."""
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[str, Any, str]] = []
+
+    def on_trace_start(self, trace: Any) -> None: ...
+
+    def on_trace_end(self, trace: Any) -> None: ...
+
+    def on_span_start(self, span: Any) -> None: ...
+
+    def on_span_end(self, span: Any) -> None:
+        self.spans.append((span.span_data.type, getattr(span.span_data, "name", None), str(span.error)))
+
+    def shutdown(self) -> None: ...
+
+    def force_flush(self) -> None: ...
+
+
+@pytest.fixture
+def traced() -> Iterator[KeptSpans]:
+    kept = KeptSpans()
+    set_trace_processors([kept])
+    yield kept
+    set_trace_processors([])
+
+
+def test_tracing_stays_as_it_is(engine: Engine, traced: KeptSpans) -> None:
+    async def trace(run: Any) -> list[Any]:
+        traced.spans = []
+        bank = Bank()
+        clerk, _ = make_desk(bank, [[("find_order", {"order": 1})], [("fail", {})], "Done."])
+        clerk.tools = [*clerk.tools, fail]
+        top = PlayedModel([[("ask_clerk", {"input": "Look."})], "Done."], "top")
+        chief = Agent(name="chief", model=top, tools=[clerk.as_tool("ask_clerk", "Asks.")])
+        assert (await run(chief, "Look.")).final_output == "Done."
+        return traced.spans
+
+    @function_tool
+    def fail() -> str:
+        """Fails."""
+        raise ValueError("it is broken")
+
+    plain = asyncio.run(trace(Runner.run))
+    assert asyncio.run(trace(SeawallRunner(engine).run)) == plain
+    assert len(plain) > 8

@@ -7,12 +7,13 @@ taken over when a run begins.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import inspect
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextvars import ContextVar
 from typing import Any, cast
 
@@ -21,13 +22,16 @@ from agents.agent import Agent
 from agents.exceptions import ToolTimeoutError
 from agents.handoffs import Handoff, handoff
 from agents.models.interface import Model
+from agents.run_config import RunConfig, ToolErrorFormatterArgs
 from agents.run_context import RunContextWrapper
 from agents.tool import (
     FunctionTool,
     Tool,
+    default_tool_error_function,
     default_tool_timeout_error_message,
     invoke_function_tool,
     maybe_invoke_function_tool_failure_error_function,
+    resolve_function_tool_failure_error_function,
     set_function_tool_failure_error_function,
 )
 from agents.tool_context import ToolContext
@@ -266,7 +270,12 @@ class _GatedInvoker:
     def __init__(self, tool: FunctionTool, is_agent: bool, not_done: tuple[type[BaseException], ...]) -> None:
         self.tool, self._is_agent, self._not_done = tool, is_agent, not_done
         inner = copy.copy(tool)
-        set_function_tool_failure_error_function(inner, self._note_failure)
+        self._has_default = resolve_function_tool_failure_error_function(tool) is default_tool_error_function
+        self._is_formatted = getattr(tool, "_use_default_failure_error_function", True)
+        if not self._has_default:
+            set_function_tool_failure_error_function(inner, self._note_failure)
+        elif not is_agent:
+            set_function_tool_failure_error_function(inner)  # `_watched` hears of the errors
         inner.timeout_behavior = "raise_exception"
         self._inner = inner
 
@@ -282,7 +291,9 @@ class _GatedInvoker:
         if self._is_agent:  # its frame is opened by the run of the agent
             run.check()
             with inside(place):
-                return await self._invoke(ctx, input)
+                value = await self._invoke(ctx, input)
+            run.check()
+            return value
         arguments = read_arguments(input)
         with run.translated():
             asked = run.session.tool(
@@ -304,7 +315,7 @@ class _GatedInvoker:
         failures: list[BaseException] = []
         token = _failure.set(failures)
         try:
-            with inside(place):
+            with inside(place), self._watched(ctx, failures):
                 value = await self._invoke(ctx, text)
         finally:
             _failure.reset(token)
@@ -330,6 +341,29 @@ class _GatedInvoker:
                 )
             found = write(ctx, error)
             return await found if inspect.isawaitable(found) else found
+
+    @contextlib.contextmanager
+    def _watched(self, ctx: ToolContext[Any], failures: list[BaseException]) -> Generator[None]:
+        """Hears of what the tool raises where the SDK's own error function makes a text of it.
+
+        That function stays in its place: the SDK keeps details out of its traces where it is.
+        """
+        if not self._has_default:
+            yield
+            return
+        own = ctx.run_config
+        write = None if own is None or not self._is_formatted else own.tool_error_formatter
+
+        def note(told: ToolErrorFormatterArgs[Any]) -> Any:
+            if told.error is not None:
+                failures.append(told.error)
+            return None if write is None else write(told)
+
+        ctx.run_config = dataclasses.replace(own or RunConfig(), tool_error_formatter=note)
+        try:
+            yield
+        finally:
+            ctx.run_config = own
 
     async def _note_failure(self, context: Any, error: Exception) -> Any:
         """Stands in the place of the tool's own error function: the gate is told what was raised, and what ends a run is
