@@ -144,7 +144,8 @@ def call_with(mode: tuple[str, str], commands: list[list[str]]) -> list[tuple[li
 @pytest.mark.parametrize("stream", ["out", "both"])
 def test_no_command_breaks_when_nobody_can_get_its_output(desks: Desks, kind: str, stream: str) -> None:
     commands = list_commands(desks)
-    assert {name.__name__.replace("_", "-") for names in PANELS.values() for name in names} <= {
+    # `proxy` speaks a protocol on stdout, and ends with its client.
+    assert {name.__name__.replace("_", "-") for names in PANELS.values() for name in names} - {"proxy"} <= {
         words[0] for words in commands
     }
 
@@ -243,7 +244,7 @@ def test_what_an_encoding_lacks_is_escaped_and_what_it_has_is_not() -> None:
 def test_every_sign_in_the_commands_texts_has_a_look_alike() -> None:
     missing: dict[str, str] = {}
     for path in Path(seawall.cli.__file__).parent.rglob("*.py"):
-        if path.name == "streams.py":
+        if path.name in ("streams.py", "audit_html.py"):  # a page is UTF-8, whatever the terminal is
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
