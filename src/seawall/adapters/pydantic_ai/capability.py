@@ -94,7 +94,7 @@ class SeawallCapability(AbstractCapability[Any]):
             handoff = above.session.handoff(
                 above.agent, agent, identity.request, call_id=call_id, frame=above.frame
             )
-            mine.run = GatedRun(self._engine, above.session, agent, identity, handoff)
+            mine.run = GatedRun(self._engine, above.session, agent, identity, self._not_done, handoff)
             return mine
         session = self._engine.begin(
             identity.request,
@@ -112,7 +112,7 @@ class SeawallCapability(AbstractCapability[Any]):
             not_done=self._not_done,
             passes=PASSES,
         )
-        mine.run = GatedRun(self._engine, session, agent, identity)
+        mine.run = GatedRun(self._engine, session, agent, identity, self._not_done)
         return mine
 
     async def wrap_run(

@@ -151,13 +151,8 @@ def find_denied(messages: Sequence[ModelMessage]) -> dict[str, str]:
 
 def find_answered(messages: Sequence[ModelMessage]) -> set[str]:
     """Returns the ids of the calls that have a result."""
-    return {
-        part.tool_call_id
-        for message in messages
-        if isinstance(message, ModelRequest)
-        for part in message.parts
-        if part.part_kind in ("tool-return", "retry-prompt") and part.tool_call_id is not None
-    }
+    parts = (part for message in messages if isinstance(message, ModelRequest) for part in message.parts)
+    return {str(getattr(part, "tool_call_id", None)) for part in parts}
 
 
 # ---- tools

@@ -108,12 +108,15 @@ class GatedRun:
         session: Session,
         agent: str,
         identity: Identity,
+        not_done: tuple[type[BaseException], ...] = (),
         handoff: HandoffAsk | None = None,
     ) -> None:
-        """`handoff`: the agent works inside a tool of another one, in a frame that this opens."""
+        """`not_done`: errors of tools which say that nothing has happened. `handoff`: the agent works inside a tool of
+        another one, in a frame that this opens.
+        """
         self.engine, self.session, self.agent = engine, session, agent
         self.frame = 0
-        self._identity, self._handoff = identity, handoff
+        self._identity, self._not_done, self._handoff = identity, not_done, handoff
         self.failure: AgentHalted | None = None
         """What has ended the run, whatever the framework has made of it."""
         self.held: dict[str, Held] = {}
@@ -243,7 +246,7 @@ class GatedRun:
 
         async def perform(turn: Turn) -> tuple[Any, Any]:
             with self._inside(call_id):
-                return await _read_call(name, call_id, partial(call, fit(turn)))
+                return await self._read_call(name, call_id, partial(call, fit(turn)))
 
         try:
             return await self._step_tool(name, given, ctx, perform)
@@ -283,13 +286,21 @@ class GatedRun:
 
         async def perform(turn: Turn) -> tuple[Any, Any]:
             with self._inside(call_id):
-                return await _read_call(name, call_id, partial(handler, output))
+                return await self._read_call(name, call_id, partial(handler, output))
 
         asked = self.session.tool(self.agent, name, arguments, call_id=call_id, frame=self.frame)
         try:
             return _finish(await self.step(asked, perform))
         except Held as held:
             raise AgentHeld(held) from held
+
+    async def _read_call(self, name: str, call_id: str, call: Callable[[], Awaitable[Any]]) -> tuple[Any, Any]:
+        """Calls a tool, and returns its result and its value. A signal to the model is a failure that is raised later."""
+        try:
+            value = await call()
+        except (ModelRetry, ToolFailed) as signal:
+            return keep_signal(make_failure(signal, f"tool {name!r}", self._not_done), signal), signal
+        return read_value(name, call_id, value), value
 
     @contextlib.contextmanager
     def _inside(self, call_id: str) -> Generator[None]:
@@ -396,15 +407,6 @@ async def _reject(sea: Seawall, identity: Identity, denied: Mapping[str, str]) -
             await sea.decide(
                 run, event.step, approve=False, by=identity.principal or LOOP, reason=denied[call_id]
             )
-
-
-async def _read_call(name: str, call_id: str, call: Callable[[], Awaitable[Any]]) -> tuple[Any, Any]:
-    """Calls a tool, and returns its result and its value. A signal to the model is a failure that is raised afterwards."""
-    try:
-        value = await call()
-    except (ModelRetry, ToolFailed) as signal:
-        return keep_signal(make_failure(signal, f"tool {name!r}"), signal), signal
-    return read_value(name, call_id, value), value
 
 
 def _validate(
