@@ -26,6 +26,8 @@ OUTSIDE = (code.SRC / "models", code.SRC / "testing", code.SRC / "team" / "tool.
 THE_WAY = {
     ("src/seawall/engine/driver.py", "Driver._perform", "self._gate.perform"),
     ("src/seawall/engine/gate.py", "Gate.perform", "self._executor.perform"),
+    # Of a loop that others own: an effect's question to the other side is Seawall's own to ask.
+    ("src/seawall/runtime/foreign/logic.py", "ForeignExecutor.perform", "self._beside.perform"),
 }
 """Who may ask for a step to be performed, and of whom."""
 

@@ -22,7 +22,7 @@ from seawall.adapters.versions import check_version
 
 check_version("langchain", lowest="1.0", below="2.0", extra="langchain")
 
-from langchain.agents.middleware.types import (  # noqa: E402 -- after the check of its version
+from langchain.agents.middleware.types import (
     AgentMiddleware,
     AgentState,
     ModelRequest,
@@ -30,8 +30,8 @@ from langchain.agents.middleware.types import (  # noqa: E402 -- after the check
     PrivateStateAttr,
     ToolCallRequest,
 )
-from langchain_core.language_models import BaseChatModel  # noqa: E402
-from langchain_core.messages import (  # noqa: E402
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import (
     AIMessage,
     BaseMessage,
     HumanMessage,
@@ -39,24 +39,24 @@ from langchain_core.messages import (  # noqa: E402
     message_to_dict,
     messages_from_dict,
 )
-from langchain_core.outputs import ChatGeneration, ChatResult  # noqa: E402
-from langchain_core.tools import BaseTool  # noqa: E402
-from langchain_core.utils.function_calling import convert_to_openai_tool  # noqa: E402
-from langgraph.config import get_config  # noqa: E402
-from langgraph.errors import GraphBubbleUp  # noqa: E402
-from langgraph.types import Command, interrupt  # noqa: E402
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from langgraph.config import get_config
+from langgraph.errors import GraphBubbleUp
+from langgraph.types import Command, interrupt
 
-from seawall.core.canonical import digest_of  # noqa: E402
-from seawall.core.errors import Broken, Refused  # noqa: E402
-from seawall.core.limits import Limits  # noqa: E402
-from seawall.models.protocol import Usage  # noqa: E402
-from seawall.run.outcome import Outcome  # noqa: E402
-from seawall.run.step import Result  # noqa: E402
-from seawall.runtime.foreign.asks import Halted, Held, Settled, Turn  # noqa: E402
-from seawall.runtime.foreign.engine import Engine  # noqa: E402
-from seawall.runtime.foreign.results import NO_USAGE, ModelResult, make_tool_result  # noqa: E402
-from seawall.runtime.foreign.session import Performed, Session  # noqa: E402
-from seawall.runtime.foreign.tools import Effects  # noqa: E402
+from seawall.core.canonical import digest_of
+from seawall.core.errors import Broken, Refused
+from seawall.core.limits import Limits
+from seawall.models.protocol import Usage
+from seawall.run.outcome import Outcome
+from seawall.run.step import Result
+from seawall.runtime.foreign.asks import Halted, Held, Settled, Turn
+from seawall.runtime.foreign.engine import Engine
+from seawall.runtime.foreign.results import NO_USAGE, ModelResult, make_tool_result
+from seawall.runtime.foreign.session import Performed, Session
+from seawall.runtime.foreign.tools import Effects
 
 LOOP = "langchain"
 MAX_SESSIONS = 10_000

@@ -38,7 +38,7 @@ from seawall.run.commands import take_command
 from seawall.run.fold import apply
 from seawall.run.outcome import summarise
 from seawall.run.state import RunState
-from seawall.run.step import Close, End, Logic, Propose, Result, Step, Watcher, restore_step
+from seawall.run.step import UNWATCHED, Close, End, Logic, Propose, Result, RunWatcher, Step, restore_step
 from seawall.run.verdict import GuardVerdict
 
 MAX_ROUNDS = 10_000
@@ -68,7 +68,7 @@ class Driver:
         bodies: Bodies,
         planner: RunPlanner | None = None,
         resolve: Resolve | None = None,
-        watcher: Watcher | None = None,
+        watcher: RunWatcher = UNWATCHED,
         on_rest: Callable[[Driver], None],
         on_record: Callable[[], None],
     ) -> None:
@@ -194,8 +194,7 @@ class Driver:
             self._release_all()
         if self._broken is not None:
             return
-        if self._watcher is not None:
-            self._watcher.sent(None)
+        self._watcher.sent(None)
         self._watch_time()
         self._watch_team_time()
         if ended is not None or self._recorded_waiting:
@@ -330,8 +329,7 @@ class Driver:
             durable = asyncio.ensure_future(merging.begin(batch, unsaved, merge))
         self._recorded_waiting = parked
         self._final = durable if ended is not None or parked else None
-        if self._watcher is not None:
-            self._watcher.sent(durable)
+        self._watcher.sent(durable)
         return ready, durable
 
     def _fold_and_decide(
@@ -365,8 +363,7 @@ class Driver:
             before = self.state
             after = self.state = apply(before, event, self._gate.judge.folding)
             self._beside.note(event, before, after)
-            if self._watcher is not None:
-                self._watcher.note(event, before, after)
+            self._watcher.note(event, before, after)
             if after.memories is not before.memories:
                 self._fold(batch, self._gate.judge.halt_failed_folds(before, after))
 

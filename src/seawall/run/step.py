@@ -346,7 +346,7 @@ class Executor(Protocol):
         ...
 
 
-class Watcher(Protocol):
+class RunWatcher(Protocol):
     """Is told what a run records, as it is folded: a loop outside waits for its steps."""
 
     def note(self, event: Event, before: RunState, after: RunState) -> None:
@@ -356,6 +356,19 @@ class Watcher(Protocol):
     def sent(self, durable: asyncio.Future[None] | None) -> None:
         """All events noted since the last call are durable with `durable`; None: they are now."""
         ...
+
+
+class _Unwatched:
+    """Of a run for whose steps no loop outside waits."""
+
+    def note(self, event: Event, before: RunState, after: RunState) -> None:
+        pass
+
+    def sent(self, durable: asyncio.Future[None] | None) -> None:
+        pass
+
+
+UNWATCHED: RunWatcher = _Unwatched()
 
 
 def restore_step(intent: StepIntended) -> Step:

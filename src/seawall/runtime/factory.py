@@ -44,6 +44,7 @@ from seawall.run.ledger import LEAST_REPLY_TOKENS
 from seawall.run.originals import KEY_BYTES, Originals
 from seawall.run.permission_claims import ClaimIndex
 from seawall.run.state import RunState
+from seawall.run.step import UNWATCHED
 from seawall.run.traces import find_traces
 from seawall.runtime.calls import await_apart
 from seawall.runtime.executor import Resources, TeamExecutor
@@ -365,10 +366,6 @@ class Factory:
             decisions=effects.find_decisions,
             wake=wake,
         )
-        planner = None
-        if team.planner is not None and started.errand is None:  # the latencies of all runs of this process
-            now = self._clock.wall_s
-            planner = RunPlanner(team, team.planner, self._latencies, bodies, now=now)
         driver = Driver(
             state,
             logic=logic,
@@ -377,15 +374,21 @@ class Factory:
             lease=lease,
             clock=self._clock,
             bodies=bodies,
-            planner=planner,
+            planner=self._make_planner(team, started, bodies),
             resolve=ConflictSolver(journal, started, team, bodies) if team.has_memory else None,
-            watcher=asks,
+            watcher=UNWATCHED if asks is None else asks,
             on_rest=on_rest,
             on_record=on_record,
         )
         if asks is not None:
             asks.attach(started.run, bodies, driver.finished)
         return driver
+
+    def _make_planner(self, team: Team, started: RunStarted, bodies: Bodies) -> RunPlanner | None:
+        """Returns the planner of a run, which knows the latencies of all runs of this process."""
+        if team.planner is None or started.errand is not None:
+            return None
+        return RunPlanner(team, team.planner, self._latencies, bodies, now=self._clock.wall_s)
 
 
 def _check_names(owner: str, guards: Sequence[Guard]) -> None:

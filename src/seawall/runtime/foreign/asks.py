@@ -162,7 +162,7 @@ def _look_at_error(future: asyncio.Future[Any]) -> None:
 class Asks:
     """The open asks of one run, for all drivers that it has in this process, one after another.
 
-    Implements `run.step.Watcher`: what it hears of, it tells the askers once it is durable; the result of a read and a
+    Implements `run.step.RunWatcher`: what it hears of, it tells the askers once it is durable; the result of a read and a
     reply that calls tools at once, because nothing outside acts on them before a later batch is durable.
     """
 
@@ -252,7 +252,7 @@ class Asks:
     # ---- what the driver records
 
     def note(self, event: Event, before: RunState, after: RunState) -> None:
-        """See `Watcher.note`."""
+        """See `RunWatcher.note`."""
         self.on_event(event, before)
         match event:
             case StepIntended():
@@ -266,7 +266,7 @@ class Asks:
                 pass
 
     def sent(self, durable: asyncio.Future[None] | None) -> None:
-        """See `Watcher.sent`."""
+        """See `RunWatcher.sent`."""
         unsent, self._unsent = self._unsent, []
         waiting: list[Callable[[], None]] = []
         for tell, early in unsent:
