@@ -107,7 +107,8 @@ class Desk:
 
 
 def _is_prompt(message: ModelRequest) -> bool:
-    return any(part.part_kind == "user-prompt" for part in message.parts)
+    kinds = {part.part_kind for part in message.parts}
+    return "user-prompt" in kinds and "tool-return" not in kinds
 
 
 def find_run(engine: Engine, request_id: str) -> str:
