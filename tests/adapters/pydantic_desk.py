@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
@@ -109,6 +110,13 @@ class Desk:
 def _is_prompt(message: ModelRequest) -> bool:
     kinds = {part.part_kind for part in message.parts}
     return "user-prompt" in kinds and "tool-return" not in kinds
+
+
+def run_sync(agent: Agent[Any, Any], *arguments: Any, **options: Any) -> Any:
+    """Calls `agent.run_sync` in an event loop that is closed afterwards; the framework would leave its own open."""
+    with asyncio.Runner() as runner:
+        asyncio.set_event_loop(runner.get_loop())
+        return agent.run_sync(*arguments, **options)
 
 
 def find_run(engine: Engine, request_id: str) -> str:

@@ -16,7 +16,7 @@ from pydantic_ai.messages import BinaryContent, ModelResponse, TextPart, ToolRet
 from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.function import FunctionModel
 
-from adapters.pydantic_desk import ANSWER, ASKED, Desk, read_events, read_outcome
+from adapters.pydantic_desk import ANSWER, ASKED, Desk, read_events, read_outcome, run_sync
 from seawall import Effect, Limits
 from seawall.adapters.pydantic_ai import AgentHalted, AgentHeld, SeawallCapability
 from seawall.core.events import StepIntended
@@ -36,7 +36,7 @@ def engine(journal: Path) -> Iterator[Engine]:
 
 def test_a_run_is_recorded_with_its_models_and_tools(engine: Engine) -> None:
     desk = Desk()
-    result = desk.make_agent(engine, request_id="r-1").run_sync(ASKED)
+    result = run_sync(desk.make_agent(engine, request_id="r-1"), ASKED)
     outcome = read_outcome(engine, "r-1")
 
     assert result.output == ANSWER
@@ -66,9 +66,9 @@ def test_an_async_run_and_a_run_by_steps_are_recorded_the_same(engine: Engine) -
 def test_the_same_request_is_answered_from_the_record(journal: Path) -> None:
     desk = Desk()
     with Engine(journal, effects=["refund"]) as engine:
-        first = desk.make_agent(engine, request_id="r-1").run_sync(ASKED)
+        first = run_sync(desk.make_agent(engine, request_id="r-1"), ASKED)
     with Engine(journal, effects=["refund"]) as engine:
-        second = desk.make_agent(engine, request_id="r-1").run_sync(ASKED)
+        second = run_sync(desk.make_agent(engine, request_id="r-1"), ASKED)
 
     assert (second.output, desk.model_calls, desk.refunds) == (first.output, 3, [(1042, 5)])
     assert _list_parts(second) == _list_parts(first)
@@ -91,8 +91,8 @@ def test_a_structured_answer_is_an_answer_and_is_given_again(engine: Engine) -> 
     desk = Desk([[("find_order", {"order": 7})], [("final_result", {"order": 7, "state": "paid"})]])
     agent = desk.make_agent(engine, output_type=Found, request_id="r-1")
 
-    assert agent.run_sync("What of order 7?").output == Found(order=7, state="paid")
-    assert agent.run_sync("What of order 7?").output == Found(order=7, state="paid")
+    assert run_sync(agent, "What of order 7?").output == Found(order=7, state="paid")
+    assert run_sync(agent, "What of order 7?").output == Found(order=7, state="paid")
     assert desk.model_calls == 2
     assert read_outcome(engine, "r-1").answer == '{"order": 7, "state": "paid"}'
 
@@ -100,9 +100,9 @@ def test_a_structured_answer_is_an_answer_and_is_given_again(engine: Engine) -> 
 def test_a_conversation_is_a_session_and_its_messages_are_requests(engine: Engine) -> None:
     desk = Desk()
     agent = desk.make_agent(engine)
-    first = agent.run_sync(ASKED, conversation_id="thread-1")
-    again = agent.run_sync(ASKED, conversation_id="thread-1")  # after a crash, without a history
-    next_turn = agent.run_sync(ASKED, message_history=first.all_messages())
+    first = run_sync(agent, ASKED, conversation_id="thread-1")
+    again = run_sync(agent, ASKED, conversation_id="thread-1")  # after a crash, without a history
+    next_turn = run_sync(agent, ASKED, message_history=first.all_messages())
 
     assert again.output == first.output
     assert next_turn.output == ANSWER
@@ -130,9 +130,9 @@ def test_who_asks_is_read_from_the_deps_or_the_metadata(engine: Engine) -> None:
     agent = Agent(
         desk.make_model(), tools=[desk.refund, desk.find_order], deps_type=Ticket, capabilities=[gate]
     )
-    agent.run_sync(ASKED, deps=Ticket(number="t-9", customer="acme"))
+    run_sync(agent, ASKED, deps=Ticket(number="t-9", customer="acme"))
     told = {"seawall_request_id": "t-10", "seawall_tenant": "acme"}
-    desk.make_agent(engine).run_sync(ASKED, metadata=told)
+    run_sync(desk.make_agent(engine), ASKED, metadata=told)
 
     by_request = {}
     for number in ("t-9", "t-10"):
@@ -146,7 +146,7 @@ def test_who_asks_is_read_from_the_deps_or_the_metadata(engine: Engine) -> None:
 def test_a_capability_of_a_run_takes_the_place_of_the_agents(engine: Engine) -> None:
     desk = Desk()
     agent = desk.make_agent(engine)
-    agent.run_sync(ASKED, capabilities=[SeawallCapability(engine, request_id="r-run")])
+    run_sync(agent, ASKED, capabilities=[SeawallCapability(engine, request_id="r-run")])
 
     assert read_outcome(engine, "r-run").tool_calls == 2
     assert engine.coverage().effects == {"refund": 1}
@@ -160,7 +160,7 @@ def test_a_closed_engine_lets_nothing_pass(journal: Path) -> None:
     engine = Engine(journal, effects=["refund"])
     engine.close()
     with pytest.raises(AgentHalted, match="closed"):
-        desk.make_agent(engine).run_sync(ASKED)
+        run_sync(desk.make_agent(engine), ASKED)
 
     assert (desk.model_calls, desk.reads, desk.refunds) == (0, [], [])
 
@@ -169,7 +169,7 @@ def test_a_limit_ends_the_agents_run_with_the_outcome(engine: Engine) -> None:
     desk = Desk(lambda messages: [("find_order", {"order": len(messages)})])
     agent = desk.make_agent(engine, limits=Limits(tool_calls=3))
     with pytest.raises(AgentHalted) as halted:
-        agent.run_sync("Look", usage_limits=UsageLimits(request_limit=None))
+        run_sync(agent, "Look", usage_limits=UsageLimits(request_limit=None))
 
     assert halted.value.outcome is not None
     assert halted.value.outcome.stopped_by is not None
@@ -181,7 +181,7 @@ def test_parallel_calls_are_counted_exactly(engine: Engine) -> None:
     desk = Desk([[("find_order", {"order": order}) for order in range(30)], "done"])
     agent = desk.make_agent(engine, limits=Limits(tool_calls=12))
     with pytest.raises(AgentHalted):
-        agent.run_sync("Look at all")
+        run_sync(agent, "Look at all")
 
     assert len(desk.reads) == 12
 
@@ -205,7 +205,7 @@ def test_no_error_handler_of_the_framework_performs_what_the_gate_refuses(engine
     gate = SeawallCapability(engine, limits=Limits(tool_calls=2))
     agent = Agent(desk.make_model(), tools=[desk.find_order], capabilities=[gate, hooks])
     with pytest.raises(AgentHalted):
-        agent.run_sync("Look")
+        run_sync(agent, "Look")
 
     assert len(desk.reads) == 2
 
@@ -215,10 +215,10 @@ def test_a_fallback_does_not_go_around_a_halt(engine: Engine) -> None:
     models = FallbackModel(desk.make_model(), desk.make_model(), fallback_on=(Exception,))
     agent = Agent(models, capabilities=[SeawallCapability(engine, limits=Limits(model_calls=1))])
 
-    assert agent.run_sync("One").output == "done"
+    assert run_sync(agent, "One").output == "done"
     engine.close()
     with pytest.raises(AgentHalted) as halted:
-        agent.run_sync("Two")
+        run_sync(agent, "Two")
 
     assert isinstance(halted.value.__cause__, FallbackExceptionGroup)
     assert desk.model_calls == 1
@@ -235,7 +235,7 @@ def test_each_candidate_of_a_fallback_is_a_step(engine: Engine) -> None:
     )
     agent = Agent(models, capabilities=[SeawallCapability(engine, request_id="r-1")])
 
-    assert agent.run_sync("Say it").output == "done"
+    assert run_sync(agent, "Say it").output == "done"
     assert read_outcome(engine, "r-1").model_calls == 2
     assert set(engine.coverage().models) == {"function:first", "function:scripted"}
 
@@ -251,7 +251,7 @@ def test_what_a_tool_raises_is_raised_and_the_run_has_failed(engine: Engine) -> 
         Desk().make_model(), tools=[find_order], capabilities=[SeawallCapability(engine, request_id="r-1")]
     )
     with pytest.raises(LookupError, match="no such order"):
-        agent.run_sync(ASKED)
+        run_sync(agent, ASKED)
 
     outcome = read_outcome(engine, "r-1")
     assert outcome.status == "failed"
@@ -274,7 +274,7 @@ def test_a_model_retry_is_an_attempt_of_its_own_and_is_given_again(engine: Engin
         retries=2,
         capabilities=[SeawallCapability(engine, request_id="r-1")],
     )
-    first, second = agent.run_sync("Is it paid?"), agent.run_sync("Is it paid?")
+    first, second = run_sync(agent, "Is it paid?"), run_sync(agent, "Is it paid?")
 
     assert (tries, desk.model_calls) == ([7, 8], 3)
     assert _list_parts(first) == _list_parts(second)
@@ -289,7 +289,7 @@ def test_a_tool_that_failed_tells_the_model_and_is_given_again(engine: Engine) -
     agent = Agent(
         desk.make_model(), tools=[find_order], capabilities=[SeawallCapability(engine, request_id="r-1")]
     )
-    first, second = agent.run_sync("Is it paid?"), agent.run_sync("Is it paid?")
+    first, second = run_sync(agent, "Is it paid?"), run_sync(agent, "Is it paid?")
 
     assert first.output == "It can't be found."
     assert _list_parts(first) == _list_parts(second)
@@ -319,7 +319,7 @@ def test_retries_of_a_capability_are_attempts_of_their_own(engine: Engine) -> No
     gate = SeawallCapability(engine, request_id="r-1")
     agent = Agent(desk.make_model(), tools=[find_order], capabilities=[gate, hooks])
 
-    assert agent.run_sync("Is it paid?").output == "It is paid."
+    assert run_sync(agent, "Is it paid?").output == "It is paid."
     assert len(tries) == 3
     assert read_outcome(engine, "r-1").tool_calls == 3
 
@@ -334,7 +334,7 @@ def test_what_another_capability_changes_is_what_is_judged(engine: Engine) -> No
     desk = Desk()
     gate = SeawallCapability(engine, request_id="r-1")
     agent = Agent(desk.make_model(), tools=[desk.refund, desk.find_order], capabilities=[gate, hooks])
-    agent.run_sync(ASKED)
+    run_sync(agent, ASKED)
 
     assert desk.refunds == [(1042, 500)]
     asked = [each for each in read_events(engine, "r-1") if isinstance(each, StepIntended) and each.effect]
@@ -352,7 +352,7 @@ def test_a_value_that_is_no_text_is_given_again_as_it_was(engine: Engine) -> Non
     agent = Agent(
         desk.make_model(), tools=[find_order], capabilities=[SeawallCapability(engine, request_id="r-1")]
     )
-    first, second = agent.run_sync("Is it paid?"), agent.run_sync("Is it paid?")
+    first, second = run_sync(agent, "Is it paid?"), run_sync(agent, "Is it paid?")
 
     assert desk.model_calls == 2
     for result in (first, second):
@@ -373,7 +373,7 @@ def test_an_effect_that_raises_is_unknown_and_a_person_is_asked(engine: Engine) 
         capabilities=[SeawallCapability(engine, request_id="r-1")],
     )
     with pytest.raises(AgentHeld) as held:
-        agent.run_sync(ASKED)
+        run_sync(agent, ASKED)
 
     assert held.value.held.name == "refund"
 
@@ -393,7 +393,7 @@ def test_an_error_that_says_nothing_happened_leaves_nothing_open(engine: Engine)
     gate = SeawallCapability(engine, request_id="r-1", not_done=(ModelRetry,))
     agent = Agent(desk.make_model(), tools=[refund], capabilities=[gate])
 
-    assert agent.run_sync("Refund order 7").output == "Refunded."
+    assert run_sync(agent, "Refund order 7").output == "Refunded."
     assert tries == [5, 3]
 
 
@@ -401,7 +401,7 @@ def test_an_effect_is_done_once_over_requests(journal: Path) -> None:
     desk = Desk()
     with Engine(journal, effects={"refund": Effect(unique_by=("order",))}) as engine:
         for number in range(2):
-            desk.make_agent(engine, request_id=f"r-{number}").run_sync(ASKED)
+            run_sync(desk.make_agent(engine, request_id=f"r-{number}"), ASKED)
 
     assert desk.refunds == [(1042, 5)]
 
@@ -423,7 +423,7 @@ def test_a_declared_output_function_is_a_tool(engine: Engine) -> None:
         capabilities=[SeawallCapability(engine, effects=["close_ticket"], request_id="r-1")],
     )
 
-    assert [agent.run_sync("Close it").output for _ in range(2)] == ["closed 7", "closed 7"]
+    assert [run_sync(agent, "Close it").output for _ in range(2)] == ["closed 7", "closed 7"]
     assert made == [7]
     assert engine.coverage().effects == {"close_ticket": 1}
 
@@ -435,7 +435,7 @@ def test_an_output_function_that_nobody_declared_is_named(engine: Engine) -> Non
     desk = Desk([[("final_result", {"order": 7})]])
     agent = Agent(desk.make_model(), output_type=close_ticket, capabilities=[SeawallCapability(engine)])
 
-    assert agent.run_sync("Close it").output == "closed 7"
+    assert run_sync(agent, "Close it").output == "closed 7"
     assert "output function 'close_ticket'" in str(engine.coverage())
 
 
@@ -463,7 +463,7 @@ def test_an_agent_inside_a_tool_works_in_a_frame_of_the_same_run(engine: Engine)
     desk = Desk()
     team = make_team(engine, desk)
 
-    assert team.run_sync("Refund both").output == "Both are done."
+    assert run_sync(team, "Refund both").output == "Both are done."
     outcome = read_outcome(engine, "r-team")
     assert (outcome.handoffs, outcome.model_calls, outcome.tool_calls) == (2, 2 + 6, 2 + 4)
     intents = [each for each in read_events(engine, "r-team") if isinstance(each, StepIntended)]
@@ -476,7 +476,7 @@ def test_the_limits_of_a_request_hold_over_its_agents(engine: Engine) -> None:
     desk = Desk()
     team = make_team(engine, desk, limits=Limits(tool_calls=3))
     with pytest.raises(AgentHalted) as halted:
-        team.run_sync("Refund both")
+        run_sync(team, "Refund both")
 
     assert halted.value.outcome is not None
     assert len(desk.refunds) + len(desk.reads) == 1
@@ -489,7 +489,7 @@ def test_the_limits_of_the_framework_stay_as_they_are(engine: Engine) -> None:
     desk = Desk()
     agent = desk.make_agent(engine, request_id="r-1")
     with pytest.raises(UsageLimitExceeded):
-        agent.run_sync(ASKED, usage_limits=UsageLimits(request_limit=2))
+        run_sync(agent, ASKED, usage_limits=UsageLimits(request_limit=2))
 
     assert desk.model_calls == 2
     assert read_outcome(engine, "r-1").status == "failed"
@@ -498,6 +498,6 @@ def test_the_limits_of_the_framework_stay_as_they_are(engine: Engine) -> None:
 def test_the_retries_of_the_framework_stay_as_they_are(engine: Engine) -> None:
     desk = Desk(lambda messages: [("nothing_like_it", {})])
     with pytest.raises(UnexpectedModelBehavior):
-        desk.make_agent(engine).run_sync("Try")
+        run_sync(desk.make_agent(engine), "Try")
 
     assert desk.model_calls == 2

@@ -13,7 +13,7 @@ from pydantic_ai import Agent, DeferredToolRequests, DeferredToolResults, ToolDe
 from pydantic_ai.capabilities import HandleDeferredToolCalls
 from pydantic_ai.messages import ModelMessagesTypeAdapter
 
-from adapters.pydantic_desk import ANSWER, ASKED, Desk, read_outcome
+from adapters.pydantic_desk import ANSWER, ASKED, Desk, read_outcome, run_sync
 from seawall import Effect, Principal, Seawall, always
 from seawall.adapters.pydantic_ai import AgentHeld, SeawallCapability
 from seawall.runtime.foreign.engine import Engine
@@ -68,16 +68,14 @@ def count_open(engine: Engine) -> int:
 def decide(result: Any, decision: Any = True, metadata: Any = BOSS) -> DeferredToolResults:
     """The decision of the framework's person on all that is deferred."""
     calls = [call.tool_call_id for call in result.output.approvals]
-    return DeferredToolResults(
-        approvals=dict.fromkeys(calls, decision),
-        metadata={} if metadata is None else dict.fromkeys(calls, metadata),
-    )
+    told: dict[str, Any] = {} if metadata is None else dict.fromkeys(calls, metadata)
+    return DeferredToolResults(approvals=dict.fromkeys(calls, decision), metadata=told)
 
 
 def test_a_held_call_is_deferred_and_made_after_the_frameworks_approval(engine: Engine) -> None:
     desk = Desk()
     agent = desk.make_agent(engine, output_type=OUTPUT)
-    held = agent.run_sync(ASKED)
+    held = run_sync(agent, ASKED)
 
     assert isinstance(held.output, DeferredToolRequests)
     assert desk.refunds == []
@@ -85,7 +83,7 @@ def test_a_held_call_is_deferred_and_made_after_the_frameworks_approval(engine: 
     assert question["tool"] == "refund"
     assert question["decide"] == f"seawall approve {question['seawall']}"
 
-    done = agent.run_sync(message_history=held.all_messages(), deferred_tool_results=decide(held))
+    done = run_sync(agent, message_history=held.all_messages(), deferred_tool_results=decide(held))
 
     assert done.output == ANSWER
     assert (desk.refunds, desk.model_calls) == ([(1042, 5)], 3)
@@ -95,10 +93,10 @@ def test_a_held_call_is_deferred_and_made_after_the_frameworks_approval(engine: 
 def test_an_approval_of_seawall_is_enough(engine: Engine) -> None:
     desk = Desk()
     agent = desk.make_agent(engine, output_type=OUTPUT)
-    held = agent.run_sync(ASKED)
+    held = run_sync(agent, ASKED)
     assert engine.call(approve) == 1
-    done = agent.run_sync(
-        message_history=held.all_messages(), deferred_tool_results=decide(held, metadata=None)
+    done = run_sync(
+        agent, message_history=held.all_messages(), deferred_tool_results=decide(held, metadata=None)
     )
 
     assert (done.output, desk.refunds) == (ANSWER, [(1042, 5)])
@@ -107,9 +105,9 @@ def test_an_approval_of_seawall_is_enough(engine: Engine) -> None:
 def test_a_history_whose_calls_are_open_goes_on_without_results(engine: Engine) -> None:
     desk = Desk()
     agent = desk.make_agent(engine, output_type=OUTPUT)
-    held = agent.run_sync(ASKED)
+    held = run_sync(agent, ASKED)
     engine.call(approve)
-    done = agent.run_sync(message_history=held.all_messages())
+    done = run_sync(agent, message_history=held.all_messages())
 
     assert (done.output, desk.refunds) == (ANSWER, [(1042, 5)])
 
@@ -117,12 +115,12 @@ def test_a_history_whose_calls_are_open_goes_on_without_results(engine: Engine) 
 def test_a_decision_is_found_after_a_restart(journal: Path) -> None:
     desk = Desk()
     with make_engine(journal) as engine:
-        saved = desk.make_agent(engine, output_type=OUTPUT).run_sync(ASKED).all_messages_json()
+        saved = run_sync(desk.make_agent(engine, output_type=OUTPUT), ASKED).all_messages_json()
     with make_engine(journal) as engine:
         engine.call(approve)
     with make_engine(journal) as engine:
         history = ModelMessagesTypeAdapter.validate_json(saved)
-        done = desk.make_agent(engine, output_type=OUTPUT).run_sync(message_history=history)
+        done = run_sync(desk.make_agent(engine, output_type=OUTPUT), message_history=history)
 
     assert (done.output, desk.refunds) == (ANSWER, [(1042, 5)])
 
@@ -130,10 +128,10 @@ def test_a_decision_is_found_after_a_restart(journal: Path) -> None:
 def test_the_same_request_without_a_history_goes_on_too(journal: Path) -> None:
     desk = Desk()
     with make_engine(journal) as engine:
-        desk.make_agent(engine, output_type=OUTPUT, request_id="r-1").run_sync(ASKED)
+        run_sync(desk.make_agent(engine, output_type=OUTPUT, request_id="r-1"), ASKED)
         engine.call(approve)
     with make_engine(journal) as engine:
-        done = desk.make_agent(engine, output_type=OUTPUT, request_id="r-1").run_sync(ASKED)
+        done = run_sync(desk.make_agent(engine, output_type=OUTPUT, request_id="r-1"), ASKED)
 
     assert (done.output, desk.refunds, desk.model_calls) == (ANSWER, [(1042, 5)], 3)
 
@@ -141,9 +139,11 @@ def test_the_same_request_without_a_history_goes_on_too(journal: Path) -> None:
 def test_an_approval_without_a_credential_is_none(engine: Engine) -> None:
     desk = Desk()
     agent = desk.make_agent(engine, output_type=OUTPUT)
-    held = agent.run_sync(ASKED)
-    again = agent.run_sync(
-        message_history=held.all_messages(), deferred_tool_results=decide(held, metadata={"by": "dana"})
+    held = run_sync(agent, ASKED)
+    again = run_sync(
+        agent,
+        message_history=held.all_messages(),
+        deferred_tool_results=decide(held, metadata={"by": "dana"}),
     )
 
     assert isinstance(again.output, DeferredToolRequests)
@@ -151,18 +151,18 @@ def test_an_approval_without_a_credential_is_none(engine: Engine) -> None:
     (question,) = again.output.metadata.values()
     assert "credential" in question["problem"]
 
-    done = agent.run_sync(message_history=again.all_messages(), deferred_tool_results=decide(again))
+    done = run_sync(agent, message_history=again.all_messages(), deferred_tool_results=decide(again))
     assert (done.output, desk.refunds) == (ANSWER, [(1042, 5)])
 
 
 def test_a_rejection_of_seawall_stands_against_the_framework(engine: Engine) -> None:
     desk = Desk()
     agent = desk.make_agent(engine, output_type=OUTPUT)
-    held = agent.run_sync(ASKED)
+    held = run_sync(agent, ASKED)
     engine.call(reject)
-    done = agent.run_sync(message_history=held.all_messages(), deferred_tool_results=decide(held))
+    done = run_sync(agent, message_history=held.all_messages(), deferred_tool_results=decide(held))
 
-    again = agent.run_sync(message_history=held.all_messages())
+    again = run_sync(agent, message_history=held.all_messages())
     assert desk.refunds == []
     for result in (done, again):
         assert "the order is fraud" in result.all_messages_json().decode()
@@ -172,10 +172,10 @@ def test_a_denial_of_the_framework_rejects_the_proposal(journal: Path) -> None:
     desk = Desk()
     with Engine(journal, effects=HELD) as engine:
         agent = desk.make_agent(engine, output_type=OUTPUT)
-        held = agent.run_sync(ASKED)
+        held = run_sync(agent, ASKED)
         assert count_open(engine) == 1
         denied = decide(held, ToolDenied("not this one"), metadata=None)
-        done = agent.run_sync(message_history=held.all_messages(), deferred_tool_results=denied)
+        done = run_sync(agent, message_history=held.all_messages(), deferred_tool_results=denied)
 
         assert done.output == ANSWER  # what the scripted model says
         assert desk.refunds == []
@@ -185,9 +185,9 @@ def test_a_denial_of_the_framework_rejects_the_proposal(journal: Path) -> None:
 def test_what_a_person_has_changed_is_performed(engine: Engine) -> None:
     desk = Desk()
     agent = desk.make_agent(engine, output_type=OUTPUT)
-    held = agent.run_sync(ASKED)
+    held = run_sync(agent, ASKED)
     engine.call(lambda sea: change(sea, engine.make_team("clerk")))
-    agent.run_sync(message_history=held.all_messages())
+    run_sync(agent, message_history=held.all_messages())
 
     assert desk.refunds == [(1042, 3)]
 
@@ -195,7 +195,7 @@ def test_what_a_person_has_changed_is_performed(engine: Engine) -> None:
 def test_two_calls_are_held_at_once_and_decided_apart(engine: Engine) -> None:
     desk = Desk(TWO)
     agent = desk.make_agent(engine, output_type=OUTPUT)
-    held = agent.run_sync("Refund both")
+    held = run_sync(agent, "Refund both")
 
     assert isinstance(held.output, DeferredToolRequests)
     assert len(held.output.approvals) == 2
@@ -203,12 +203,12 @@ def test_two_calls_are_held_at_once_and_decided_apart(engine: Engine) -> None:
 
     first, second = (call.tool_call_id for call in held.output.approvals)
     results = DeferredToolResults(approvals={first: True, second: True}, metadata={first: BOSS})
-    half = agent.run_sync(message_history=held.all_messages(), deferred_tool_results=results)
+    half = run_sync(agent, message_history=held.all_messages(), deferred_tool_results=results)
     assert desk.refunds == [(1, 5)]
     assert isinstance(half.output, DeferredToolRequests)
 
     engine.call(approve)
-    done = agent.run_sync(message_history=half.all_messages(), deferred_tool_results=decide(half))
+    done = run_sync(agent, message_history=half.all_messages(), deferred_tool_results=decide(half))
     assert done.output == "Both were refunded."
     assert desk.refunds == [(1, 5), (2, 6)]
 
@@ -216,9 +216,9 @@ def test_two_calls_are_held_at_once_and_decided_apart(engine: Engine) -> None:
 def test_a_new_request_of_the_conversation_holds_anew(engine: Engine) -> None:
     desk = Desk()
     agent = desk.make_agent(engine, output_type=OUTPUT)
-    first = agent.run_sync(ASKED, conversation_id="thread-1")
-    done = agent.run_sync(message_history=first.all_messages(), deferred_tool_results=decide(first))
-    second = agent.run_sync("And again", message_history=done.all_messages())
+    first = run_sync(agent, ASKED, conversation_id="thread-1")
+    done = run_sync(agent, message_history=first.all_messages(), deferred_tool_results=decide(first))
+    second = run_sync(agent, "And again", message_history=done.all_messages())
 
     assert isinstance(second.output, DeferredToolRequests)
     assert desk.refunds == [(1042, 5)]
@@ -228,11 +228,11 @@ def test_an_agent_that_can_not_defer_ends_and_goes_on_when_asked_again(engine: E
     desk = Desk()
     agent = desk.make_agent(engine, request_id="r-1")
     with pytest.raises(AgentHeld) as held:
-        agent.run_sync(ASKED)
+        run_sync(agent, ASKED)
     assert held.value.held.name == "refund"
 
     engine.call(approve)
-    assert agent.run_sync(ASKED).output == ANSWER
+    assert run_sync(agent, ASKED).output == ANSWER
     assert desk.refunds == [(1042, 5)]
 
 
@@ -252,7 +252,7 @@ def test_a_handler_of_the_framework_decides_within_the_run(engine: Engine) -> No
         capabilities=[SeawallCapability(engine), HandleDeferredToolCalls(handle)],
     )
 
-    assert agent.run_sync(ASKED).output == ANSWER
+    assert run_sync(agent, ASKED).output == ANSWER
     assert desk.refunds == [(1042, 5)]
     assert len(asked) == 1
 
@@ -278,11 +278,11 @@ def test_the_frameworks_own_approval_comes_before_the_gate(engine: Engine) -> No
         capabilities=[SeawallCapability(engine, effects=["refund"], request_id="r-1")],
     )
     agent.tool_plain(requires_approval=True)(desk.refund)
-    held = agent.run_sync(ASKED)
+    held = run_sync(agent, ASKED)
     assert isinstance(held.output, DeferredToolRequests)
     assert read_open_run(engine) == 2
 
-    done = agent.run_sync(message_history=held.all_messages(), deferred_tool_results=decide(held))
+    done = run_sync(agent, message_history=held.all_messages(), deferred_tool_results=decide(held))
     assert (done.output, desk.refunds) == (ANSWER, [(1042, 5)])
     assert read_outcome(engine, "r-1").model_calls == 3
 
@@ -310,10 +310,10 @@ def test_a_hold_inside_an_agent_of_a_tool_holds_the_request(engine: Engine) -> N
         capabilities=[SeawallCapability(engine, request_id="r-team")],
     )
     with pytest.raises(AgentHeld):
-        team.run_sync("Have it refunded")
+        run_sync(team, "Have it refunded")
     engine.call(approve)
 
-    assert team.run_sync("Have it refunded").output == "It is done."
+    assert run_sync(team, "Have it refunded").output == "It is done."
     assert desk.refunds == [(1042, 5)]
     assert (lead.model_calls, desk.model_calls) == (2, 3)
 
@@ -336,15 +336,17 @@ def test_what_became_of_an_effect_is_told_and_the_run_goes_on(journal: Path) -> 
             output_type=OUTPUT,
             capabilities=[SeawallCapability(engine, request_id="r-1")],
         )
-        held = agent.run_sync(ASKED)
-        approved = agent.run_sync(  # which says nothing of what became of it
-            message_history=held.all_messages(), deferred_tool_results=decide(held, metadata=None)
+        held = run_sync(agent, ASKED)
+        approved = run_sync(
+            agent,  # which says nothing of what became of it
+            message_history=held.all_messages(),
+            deferred_tool_results=decide(held, metadata=None),
         )
         assert isinstance(approved.output, DeferredToolRequests)
         (question,) = approved.output.metadata.values()
         engine.call(lambda sea: tell(sea, question))
-        done = agent.run_sync(message_history=held.all_messages())
-        again = agent.run_sync(ASKED)
+        done = run_sync(agent, message_history=held.all_messages())
+        again = run_sync(agent, ASKED)
 
     assert (done.output, again.output, tries) == (ANSWER, ANSWER, [1042])
     for result in (done, again):
@@ -354,8 +356,8 @@ def test_what_became_of_an_effect_is_told_and_the_run_goes_on(journal: Path) -> 
 def test_a_held_call_does_not_keep_others_of_its_reply_from_being_made(engine: Engine) -> None:
     desk = Desk([[("find_order", {"order": 1}), ("refund", {"order": 1, "amount": 5})], ANSWER])
     agent = desk.make_agent(engine, output_type=OUTPUT)
-    held = agent.run_sync(ASKED)
-    done = agent.run_sync(message_history=held.all_messages(), deferred_tool_results=decide(held))
+    held = run_sync(agent, ASKED)
+    done = run_sync(agent, message_history=held.all_messages(), deferred_tool_results=decide(held))
 
     assert done.output == ANSWER
     assert (desk.reads, desk.refunds) == ([1], [(1, 5)])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 
 from pydantic_ai.messages import ModelMessage, ModelResponse, ModelResponseStreamEvent
@@ -128,15 +128,15 @@ class GatedModel(WrapperModel):
         ask, turn = asking
         following = _Following(run, ask, asked)
         most = find_limit(model_settings) or MAX_OUTPUT_TOKENS
+        opening = self.wrapped.request_stream(
+            add_notes(messages, turn.notes),
+            fit_settings(model_settings, turn, most),
+            model_request_parameters,
+            run_context,
+        )
         try:
-            async with self.wrapped.request_stream(
-                add_notes(messages, turn.notes),
-                fit_settings(model_settings, turn, most),
-                model_request_parameters,
-                run_context,
-            ) as stream:
-                following.follow(stream)
-                yield stream
+            async with AsyncExitStack() as stack:
+                yield await following.open(stack.enter_async_context(opening))
         except BaseException as error:
             await following.fail(error)
             raise
@@ -175,40 +175,54 @@ class _Following:
         self._settled = False
         self._over = False
         """The run has ended while the stream was open."""
-        self._closing: asyncio.Task[None] | None = None
+        self._patience: asyncio.Timeout | None = None
+        """Of what is awaited from the model just now."""
         self._loop = asyncio.get_running_loop()
         ask.on_over = self._tell_over
 
-    def follow(self, stream: StreamedResponse) -> None:
-        """Puts itself behind the stream's events, before anybody reads them."""
-        self._stream = stream
+    async def open(self, opening: Awaitable[StreamedResponse]) -> StreamedResponse:
+        """Opens the stream, and puts itself behind its events before anybody reads them."""
+        stream = self._stream = await self._await(opening)
         stream._event_iterator = self._pass_on(aiter(stream))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- a stream has no other place for it
+        return stream
 
     async def _pass_on(
         self, events: AsyncIterator[ModelResponseStreamEvent]
     ) -> AsyncIterator[ModelResponseStreamEvent]:
-        async for event in events:
-            if self._over:
-                break
-            yield event
+        with contextlib.suppress(StopAsyncIteration):
+            while not self._over:
+                event = await self._await(anext(events))
+                yield event
         await self.settle()
+
+    async def _await(self, what: Awaitable[T]) -> T:
+        """Awaits something of the model. Once the run has ended it raises `AgentHalted`."""
+        try:
+            async with asyncio.timeout(None) as self._patience:
+                return await what
+        except TimeoutError:
+            if self._over:
+                await self.settle()
+            raise
+        finally:
+            self._patience = None
 
     def _tell_over(self) -> None:
         """Is called on the engine's thread."""
         self._loop.call_soon_threadsafe(self._stop)
 
     def _stop(self) -> None:
-        """Closes the stream: nobody waits for its end any more."""
+        """Nobody waits for the end of the stream any more."""
         self._over = True
-        if self._stream is not None and not self._settled:
-            self._closing = self._loop.create_task(_cancel(self._stream))
+        if self._patience is not None and not self._patience.expired():
+            self._patience.reschedule(0.0)
 
     async def settle(self) -> None:
         """Brings the reply. Raises `AgentHalted` if the run has ended with it, or a guard has taken its place."""
-        if self._settled or self._stream is None:
+        if self._settled:
             return
         self._settled = True
-        brought = CUT if self._over else read_response(self._stream.get())
+        brought = CUT if self._over or self._stream is None else read_response(self._stream.get())
         with self._run.translated():
             settled = await _finish_anyway(self._run.session.give(self._ask, self._asked, brought))
             if not settled.performed:
@@ -225,11 +239,6 @@ class _Following:
             brought = CUT if self._over else error
         with contextlib.suppress(AgentHalted), self._run.translated():
             await _finish_anyway(self._run.session.give(self._ask, self._asked, brought))
-
-
-async def _cancel(stream: StreamedResponse) -> None:
-    with contextlib.suppress(Exception):  # some can't be closed; they are read to the next event
-        await stream.cancel()
 
 
 async def _finish_anyway(work: Coroutine[Any, Any, T]) -> T:

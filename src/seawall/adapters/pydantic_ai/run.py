@@ -294,7 +294,9 @@ class GatedRun:
         except Held as held:
             raise AgentHeld(held) from held
 
-    async def _read_call(self, name: str, call_id: str, call: Callable[[], Awaitable[Any]]) -> tuple[Any, Any]:
+    async def _read_call(
+        self, name: str, call_id: str, call: Callable[[], Awaitable[Any]]
+    ) -> tuple[Any, Any]:
         """Calls a tool, and returns its result and its value. A signal to the model is a failure that is raised later."""
         try:
             value = await call()
