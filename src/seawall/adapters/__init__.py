@@ -1,6 +1,7 @@
 """Adapters: the gate around the loops of other frameworks. Each is a module of its own, and imports its framework alone.
 
 - `langchain`: `SeawallMiddleware` for `create_agent` of LangChain, and for deep agents built on it
+- `pydantic_ai`: `SeawallCapability` for agents of Pydantic AI
 
 A loop of your own is gated with `seawall.Engine` itself; what its models and tools bring is told with the names here.
 """
