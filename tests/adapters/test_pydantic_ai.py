@@ -9,17 +9,31 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
-from pydantic_ai import Agent, ModelRetry, RunContext, ToolFailed, UsageLimitExceeded, UsageLimits
-from pydantic_ai.capabilities import Hooks
+from pydantic_ai import (
+    Agent,
+    DeferredToolRequests,
+    ExternalToolset,
+    ModelRetry,
+    RunContext,
+    ToolFailed,
+    UsageLimitExceeded,
+    UsageLimits,
+    WebSearchTool,
+)
+from pydantic_ai.capabilities import Hooks, NativeTool
 from pydantic_ai.exceptions import FallbackExceptionGroup, UnexpectedModelBehavior
 from pydantic_ai.messages import BinaryContent, ModelResponse, TextPart, ToolReturn
 from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.function import FunctionModel
+from pydantic_ai.tools import ToolDefinition
 
 from adapters.pydantic_desk import ANSWER, ASKED, Desk, read_events, read_outcome, run_sync
 from seawall import Effect, Limits
 from seawall.adapters.pydantic_ai import AgentHalted, AgentHeld, SeawallCapability
+from seawall.core.clock import SystemClock
+from seawall.core.errors import JournalFull
 from seawall.core.events import StepIntended
+from seawall.journal.sqlite import SqliteJournal
 from seawall.runtime.foreign.engine import Engine
 
 
@@ -163,6 +177,47 @@ def test_a_closed_engine_lets_nothing_pass(journal: Path) -> None:
         run_sync(desk.make_agent(engine), ASKED)
 
     assert (desk.model_calls, desk.reads, desk.refunds) == (0, [], [])
+
+
+class FullJournal:
+    """A journal whose disk is full from its `room`th batch on."""
+
+    def __init__(self, inner: SqliteJournal, room: int) -> None:
+        self._inner, self.room = inner, room
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def append(self, *arguments: Any, **options: Any) -> Any:
+        self.room -= 1
+        if self.room < 0:
+            return self._fail()
+        return self._inner.append(*arguments, **options)
+
+    async def _fail(self) -> None:
+        raise JournalFull("the disk is full; nothing was written")
+
+
+@pytest.mark.parametrize("room", range(5))
+def test_a_journal_that_is_full_lets_no_effect_pass(journal: Path, room: int) -> None:
+    desk = Desk()
+    hooks = Hooks[Any]()
+
+    @hooks.on.tool_execute_error
+    async def forgive(ctx: RunContext[Any], *, call: Any, tool_def: Any, args: Any, error: Any) -> Any:
+        return "it worked, I think"
+
+    full: Any = FullJournal(SqliteJournal.open(str(journal), clock=SystemClock()), room)
+    with Engine(full, effects=["refund"]) as engine:
+        gate = SeawallCapability(engine, request_id="r-1")
+        agent = Agent(desk.make_model(), tools=[desk.refund, desk.find_order], capabilities=[gate, hooks])
+        with pytest.raises(AgentHalted, match="full"):
+            run_sync(agent, ASKED)
+
+    with Engine(journal) as reader:
+        run = reader.call(lambda sea: sea.journal.run_of_request("", "r-1"))
+        events = [] if run is None else reader.call(lambda sea: sea.journal.events(run))
+    assert len(desk.refunds) <= sum(isinstance(each, StepIntended) and each.effect for each in events)
 
 
 def test_a_limit_ends_the_agents_run_with_the_outcome(engine: Engine) -> None:
@@ -480,6 +535,32 @@ def test_the_limits_of_a_request_hold_over_its_agents(engine: Engine) -> None:
 
     assert halted.value.outcome is not None
     assert len(desk.refunds) + len(desk.reads) == 1
+
+
+# ---- what can't be gated
+
+
+def test_the_coverage_names_what_can_not_be_gated_and_counts_the_rest(engine: Engine) -> None:
+    desk = Desk([[("find_order", {"order": 7}), ("delete_order", {"order": 7})], "done"])
+
+    def delete_order(order: int) -> str:
+        return "deleted"
+
+    agent: Agent[Any, Any] = Agent(
+        desk.make_model(),
+        tools=[desk.find_order, delete_order],
+        toolsets=[ExternalToolset([ToolDefinition(name="call_customer")])],
+        capabilities=[SeawallCapability(engine), NativeTool(WebSearchTool())],
+        output_type=[str, DeferredToolRequests],
+    )
+    run_sync(agent, "Look")
+    report = engine.coverage()
+
+    assert report.undeclared == {"find_order": 1, "delete_order": 1}
+    assert report.seem_to_write == ("delete_order",)
+    assert report.models == {"function:scripted": 2}
+    assert "native tool 'web_search'" in str(report)
+    assert "external tool 'call_customer'" in str(report)
 
 
 # ---- what the framework bounds itself

@@ -68,8 +68,9 @@ def count_open(engine: Engine) -> int:
 def decide(result: Any, decision: Any = True, metadata: Any = BOSS) -> DeferredToolResults:
     """The decision of the framework's person on all that is deferred."""
     calls = [call.tool_call_id for call in result.output.approvals]
+    answers: dict[str, Any] = dict.fromkeys(calls, decision)
     told: dict[str, Any] = {} if metadata is None else dict.fromkeys(calls, metadata)
-    return DeferredToolResults(approvals=dict.fromkeys(calls, decision), metadata=told)
+    return DeferredToolResults(approvals=answers, metadata=told)
 
 
 def test_a_held_call_is_deferred_and_made_after_the_frameworks_approval(engine: Engine) -> None:

@@ -163,7 +163,9 @@ def test_each_candidate_of_a_fallback_streams_as_a_step(engine: Engine) -> None:
         Desk(["all is well"]).make_model(),
         fallback_on=(ConnectionError,),
     )
-    agent = Agent(models, capabilities=[SeawallCapability(engine, request_id="r-1")])
+    timed: Any = {"request_timeout": 60.0, "first_event_timeout": 60.0}
+    gate = SeawallCapability(engine, request_id="r-1")
+    agent = Agent(models, model_settings=timed, capabilities=[gate])
 
     assert "".join(asyncio.run(read_stream(agent, "Say it"))).strip() == "all is well"
     assert read_outcome(engine, "r-1").model_calls == 2

@@ -7,7 +7,9 @@ import contextlib
 import copy
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, TypeVar
+from functools import lru_cache
+from types import new_class
+from typing import Any, TypeVar, cast
 
 from pydantic_ai.messages import ModelMessage, ModelResponse, ModelResponseStreamEvent
 from pydantic_ai.models import (
@@ -36,6 +38,8 @@ from seawall.runtime.foreign.loop_side import ModelAsk
 from seawall.runtime.foreign.session import CUT, MAX_OUTPUT_TOKENS
 
 T = TypeVar("T")
+_FOLLOWING = "_seawall_following"
+"""The attribute of a stream that says who follows it."""
 
 
 def gate_model(model: Model, run: GatedRun) -> Model:
@@ -183,12 +187,14 @@ class _Following:
     async def open(self, opening: Awaitable[StreamedResponse]) -> StreamedResponse:
         """Opens the stream, and puts itself behind its events before anybody reads them."""
         stream = self._stream = await self._await(opening)
-        stream._event_iterator = self._pass_on(aiter(stream))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- a stream has no other place for it
+        stream.__class__ = _make_followed(type(stream))
+        vars(stream)[_FOLLOWING] = self
         return stream
 
-    async def _pass_on(
+    async def pass_on(
         self, events: AsyncIterator[ModelResponseStreamEvent]
     ) -> AsyncIterator[ModelResponseStreamEvent]:
+        """Passes on the events of the stream, and brings the reply after the last one."""
         with contextlib.suppress(StopAsyncIteration):
             while not self._over:
                 event = await self._await(anext(events))
@@ -239,6 +245,23 @@ class _Following:
             brought = CUT if self._over else error
         with contextlib.suppress(AgentHalted), self._run.translated():
             await _finish_anyway(self._run.session.give(self._ask, self._asked, brought))
+
+
+@lru_cache(maxsize=256)  # a program has a class of streams for each provider
+def _make_followed(kind: type[StreamedResponse]) -> type[StreamedResponse]:
+    """Returns the class of a stream that is followed. Deadlines and peeks of the framework are put upon it as upon any."""
+
+    def iterate(stream: StreamedResponse) -> AsyncIterator[ModelResponseStreamEvent]:
+        known: AsyncIterator[ModelResponseStreamEvent] | None = vars(stream).get("_event_iterator")
+        if known is None:
+            following: _Following = vars(stream)[_FOLLOWING]
+            known = vars(stream)["_event_iterator"] = following.pass_on(kind.__aiter__(stream))
+        return known
+
+    return cast(
+        "type[StreamedResponse]",
+        new_class(kind.__name__, (kind,), exec_body=lambda names: names.update(__aiter__=iterate)),
+    )
 
 
 async def _finish_anyway(work: Coroutine[Any, Any, T]) -> T:
