@@ -34,7 +34,7 @@ def check_finished(job: ForeignJob, report: ForeignReport | None) -> None:
 
 @pytest.mark.parametrize(
     ("checkpoint", "where", "after", "every"),
-    [("none", "world", True, 1), ("each", "world", True, 1), ("late", "journal", False, 2)],
+    [("none", "world", True, 1), ("each", "world", True, 1), ("late", "journal", False, 3)],
 )
 def test_an_agent_may_die_at_any_write_and_any_call(
     agent_workers: Workers,
