@@ -257,13 +257,15 @@ def test_an_effect_of_unknown_fate_is_held_until_somebody_says_what_became_of_it
             session.end_sync(desk.run_sync(session, "Refund order 1042"))
         return desk.settled[1].text
 
+    found: list[Held] = []
     for _ in range(2):  # in this process, and in the next one
         with Engine(journal, effects=["refund"]) as engine:
             for _ in range(2):
                 with pytest.raises(Held) as held:
                     run(engine)
+                found.append(held.value)
     with Engine(journal, effects=["refund"]) as engine:
-        engine.call(lambda sea: tell(sea, held.value))
+        engine.call(lambda sea: tell(sea, found[-1]))
         assert [run(engine), run(engine)] == [
             "refund 1",
             "refund 1",
