@@ -7,10 +7,11 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from pydantic import BaseModel
 from pydantic_ai import Agent, AgentStreamEvent, RunContext
-from pydantic_ai.messages import PartDeltaEvent
+from pydantic_ai.messages import ModelMessage, ModelResponse, PartDeltaEvent
 from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 
@@ -195,3 +196,40 @@ def test_a_run_that_is_cancelled_rests_and_goes_on(engine: Engine) -> None:
     asyncio.run(cancel())
     agent = Desk(["all is well"]).make_agent(engine, request_id="r-1")
     assert "".join(asyncio.run(read_stream(agent, "Say it"))).strip() == "all is well"
+
+
+@pytest.mark.parametrize("inside", ["model", "tool"])
+def test_a_run_in_a_cancelled_scope_rests_and_goes_on(engine: Engine, inside: str) -> None:
+    """A cancelled scope of anyio cancels each further wait, too; what was under way must be told all the same."""
+    begun: list[anyio.Event] = []
+
+    async def hang(what: str) -> None:
+        if what == inside and not begun[0].is_set():
+            begun[0].set()
+            await anyio.sleep_forever()
+
+    async def reply(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        await hang("model")
+        return desk.answer(messages, info)
+
+    async def find_order(order: int) -> str:
+        await hang("tool")
+        return "paid"
+
+    desk = Desk()
+    agent = Agent(
+        FunctionModel(reply, model_name="scripted"),
+        tools=[find_order, desk.refund],
+        capabilities=[SeawallCapability(engine, request_id="r-1")],
+    )
+
+    async def cancel() -> Any:
+        begun.append(anyio.Event())
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(agent.run, ASKED)
+            await begun[0].wait()
+            tasks.cancel_scope.cancel()
+        return (await agent.run(ASKED)).output
+
+    assert asyncio.run(cancel()) == ANSWER
+    assert desk.refunds == [(1042, 5)]

@@ -16,7 +16,7 @@ from pydantic_ai.toolsets import AbstractToolset
 
 from seawall.adapters.pydantic_ai.identity import LOOP, IdentitySource, Reads
 from seawall.adapters.pydantic_ai.models import gate_model
-from seawall.adapters.pydantic_ai.run import PASSES, GatedRun, current_place, make_handoff_id
+from seawall.adapters.pydantic_ai.run import PASSES, GatedAgentRun, current_place, make_handoff_id
 from seawall.adapters.pydantic_ai.toolset import GatedToolset
 from seawall.core.errors import Misused
 from seawall.core.limits import Limits
@@ -62,7 +62,7 @@ class SeawallCapability(AbstractCapability[Any]):
         self._limits, self._name, self._waits, self._not_done = limits, name, waits, not_done
         self._source = IdentitySource(request_id, session, tenant, principal)
         self._tools = engine.tools if effects is None else ToolDeclarations(effects, reads)
-        self.run: GatedRun | None = None
+        self.run: GatedAgentRun | None = None
 
     def __repr__(self) -> str:
         return f"<SeawallCapability of {self._engine!r}>"
@@ -94,7 +94,7 @@ class SeawallCapability(AbstractCapability[Any]):
             handoff = above.session.handoff(
                 above.agent, agent, identity.request, call_id=call_id, frame=above.frame
             )
-            mine.run = GatedRun(self._engine, above.session, agent, identity, self._not_done, handoff)
+            mine.run = GatedAgentRun(self._engine, above.session, agent, identity, self._not_done, handoff)
             return mine
         session = self._engine.begin(
             identity.request,
@@ -112,7 +112,7 @@ class SeawallCapability(AbstractCapability[Any]):
             not_done=self._not_done,
             passes=PASSES,
         )
-        mine.run = GatedRun(self._engine, session, agent, identity, self._not_done)
+        mine.run = GatedAgentRun(self._engine, session, agent, identity, self._not_done)
         return mine
 
     async def wrap_run(
@@ -135,7 +135,7 @@ class SeawallCapability(AbstractCapability[Any]):
         self._find_run().raise_if_over(error)
         raise error
 
-    def _find_run(self) -> GatedRun:
+    def _find_run(self) -> GatedAgentRun:
         if self.run is None:
             raise Misused("SeawallCapability gates models and tools of an agent's run, and there is none")
         return self.run

@@ -31,7 +31,7 @@ from seawall.adapters.pydantic_ai.messages import (
     read_response,
     recall_response,
 )
-from seawall.adapters.pydantic_ai.run import AgentHalted, AgentHeld, GatedRun
+from seawall.adapters.pydantic_ai.run import AgentHalted, AgentHeld, GatedAgentRun
 from seawall.core.errors import Refused
 from seawall.runtime.foreign.asks import Ask, Held, Settled
 from seawall.runtime.foreign.loop_side import ModelAsk
@@ -42,11 +42,11 @@ _FOLLOWING = "_seawall_following"
 """The attribute of a stream that says who follows it."""
 
 
-def gate_model(model: Model, run: GatedRun) -> Model:
+def gate_model(model: Model, run: GatedAgentRun) -> Model:
     """Returns a model whose calls pass the gate. Of a `FallbackModel` each candidate does."""
     if type(model) is FallbackModel:
         candidates = copy.copy(model)
-        candidates.models = [GatedModel(each, run) for each in model.models]
+        candidates.models = [GatedAgentModel(each, run) for each in model.models]
         return GatedFallback(model, candidates)
     inner = model
     while isinstance(inner, WrapperModel):
@@ -55,7 +55,7 @@ def gate_model(model: Model, run: GatedRun) -> Model:
             run.engine.note_not_gated(
                 f"the candidates of model {inner.model_name!r} one by one: they are wrapped, and count as one call"
             )
-    return GatedModel(model, run)
+    return GatedAgentModel(model, run)
 
 
 class GatedFallback(WrapperModel):
@@ -89,10 +89,10 @@ class GatedFallback(WrapperModel):
             yield stream
 
 
-class GatedModel(WrapperModel):
+class GatedAgentModel(WrapperModel):
     """A model whose calls pass the gate."""
 
-    def __init__(self, wrapped: Model, run: GatedRun) -> None:
+    def __init__(self, wrapped: Model, run: GatedAgentRun) -> None:
         super().__init__(wrapped)
         self._run = run
 
@@ -173,7 +173,7 @@ class GatedModel(WrapperModel):
 class _Following:
     """Follows a stream to its end, and brings what it has become as the result of its step."""
 
-    def __init__(self, run: GatedRun, ask: Ask, asked: ModelAsk) -> None:
+    def __init__(self, run: GatedAgentRun, ask: Ask, asked: ModelAsk) -> None:
         self._run, self._ask, self._asked = run, ask, asked
         self._stream: StreamedResponse | None = None
         self._settled = False

@@ -84,7 +84,7 @@ PASSES = (ApprovalRequired, CallDeferred, AgentHeld)
 """What a tool raises if it was not made: it is deferred, or an agent inside of it waits for a person."""
 
 
-class Place(NamedTuple):
+class ToolPlace(NamedTuple):
     """Where a tool is performed: an agent that runs inside of it works in a frame below."""
 
     engine: Engine
@@ -96,10 +96,10 @@ class Place(NamedTuple):
     """How often the same request was handed to the same agent in this call."""
 
 
-current_place: ContextVar[Place | None] = ContextVar("seawall_pydantic_ai_place", default=None)
+current_place: ContextVar[ToolPlace | None] = ContextVar("seawall_pydantic_ai_place", default=None)
 
 
-class GatedRun:
+class GatedAgentRun:
     """One run of an agent. Each call of a model or a tool is a step of its session."""
 
     def __init__(
@@ -123,7 +123,7 @@ class GatedRun:
         """By call: what waits for a person."""
 
     def __repr__(self) -> str:
-        return f"<GatedRun {self.agent} in frame {self.frame} of {self.session!r}>"
+        return f"<GatedAgentRun {self.agent} in frame {self.frame} of {self.session!r}>"
 
     # ---- steps
 
@@ -307,7 +307,7 @@ class GatedRun:
     @contextlib.contextmanager
     def _inside(self, call_id: str) -> Generator[None]:
         """An agent that runs in this block works in a frame below this one."""
-        place = Place(self.engine, self.session, self.agent, self.frame, call_id, Counter())
+        place = ToolPlace(self.engine, self.session, self.agent, self.frame, call_id, Counter())
         token = current_place.set(place)
         try:
             yield
@@ -431,7 +431,7 @@ def _finish(done: Performed) -> Any:
     return add_advice(done.value, done.settled.notes)
 
 
-def make_handoff_id(place: Place, agent: str, request: str) -> str:
+def make_handoff_id(place: ToolPlace, agent: str, request: str) -> str:
     """Returns the key of an agent's run inside a tool's call: it is the same when the call is made again."""
     asked = digest_of([agent, request])[:16]
     place.opened[asked] += 1

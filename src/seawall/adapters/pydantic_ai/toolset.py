@@ -9,14 +9,14 @@ from pydantic_ai.tools import RunContext
 from pydantic_ai.toolsets import WrapperToolset
 from pydantic_ai.toolsets.abstract import ToolsetTool
 
-from seawall.adapters.pydantic_ai.run import GatedRun
+from seawall.adapters.pydantic_ai.run import GatedAgentRun
 
 
 @dataclass
 class GatedToolset(WrapperToolset[Any]):
     """Takes each call of a tool through the gate, with the arguments that it is really made with."""
 
-    run: GatedRun
+    run: GatedAgentRun
 
     async def call_tool(
         self, name: str, tool_args: dict[str, Any], ctx: RunContext[Any], tool: ToolsetTool[Any]
