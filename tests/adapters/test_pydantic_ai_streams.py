@@ -233,3 +233,28 @@ def test_a_run_in_a_cancelled_scope_rests_and_goes_on(engine: Engine, inside: st
 
     assert asyncio.run(cancel()) == ANSWER
     assert desk.refunds == [(1042, 5)]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "made"), [("early", []), ("graceful", [(7, 1)]), ("exhaustive", [(7, 1)])]
+)
+def test_tools_beside_a_streamed_output_are_called_once(
+    engine: Engine, strategy: Any, made: list[Any]
+) -> None:
+    calls = [("final_result", {"order": 7, "state": "paid"}), ("refund", {"order": 7, "amount": 1})]
+    desk = Desk([calls])
+    agent = Agent(
+        desk.make_model(),
+        tools=[desk.refund],
+        output_type=Found,
+        end_strategy=strategy,
+        capabilities=[SeawallCapability(engine, request_id="r-1")],
+    )
+
+    async def read() -> Found:
+        async with agent.run_stream("Refund it") as stream:
+            return await stream.get_output()
+
+    for _ in range(2):
+        assert asyncio.run(read()) == Found(order=7, state="paid")
+    assert (desk.refunds, desk.model_calls) == (made, 1)
