@@ -126,14 +126,7 @@ class Framework:
         if name != "refund":
             self._world.happen("read", name, json.dumps(arguments))
             return f"{name}: paid"
-        with sqlite3.connect(self._job.bank) as bank:
-            bank.execute("CREATE TABLE IF NOT EXISTS refunds(id, amount)")
-        self._world.happen("effect", name, json.dumps(arguments))
-        with sqlite3.connect(self._job.bank) as bank:
-            bank.execute("INSERT INTO refunds VALUES (?, ?)", (arguments["id"], arguments["amount"]))
-        bank.close()
-        self._world.happen("read", "bank answers", "")
-        return "refunded"
+        return make_bank(self._job, self._world)(arguments["id"], arguments["amount"])
 
     # ---- the loop
 
@@ -167,6 +160,22 @@ class Framework:
 
         asked = session.tool("clerk", name, arguments, call_id=number)
         self.add("tool", session.step_sync(asked, perform).settled.told, call=number)
+
+
+def make_bank(job: ForeignJob, world: World) -> Callable[[int, int], str]:
+    """Returns what makes a refund: the bank's table counts them."""
+
+    def refund(order: int, amount: int) -> str:
+        with sqlite3.connect(job.bank) as bank:
+            bank.execute("CREATE TABLE IF NOT EXISTS refunds(id, amount)")
+        world.happen("effect", "refund", json.dumps({"id": order, "amount": amount}))
+        with sqlite3.connect(job.bank) as bank:
+            bank.execute("INSERT INTO refunds VALUES (?, ?)", (order, amount))
+        bank.close()
+        world.happen("read", "bank answers", "")
+        return "refunded"
+
+    return refund
 
 
 def count_refunds(job: ForeignJob) -> int:

@@ -4,6 +4,7 @@ own, and imports its framework alone.
 - `langchain`: `SeawallMiddleware` for `create_agent` of LangChain, and for deep agents built on it
 - `openai_agents`: `SeawallRunner` for agents of the OpenAI Agents SDK
 - `mcp`: `mcp_tools` for the tools of MCP servers in a native team, and the proxy of `seawall proxy`
+- `pydantic_ai`: `SeawallCapability` for agents of Pydantic AI
 
 A loop of your own is gated with `seawall.Engine` itself; what its models and tools bring is told with the names here.
 """

@@ -239,3 +239,48 @@ def _wait_for_proposals(engine: Engine, count: int) -> int:
 
 async def _count_proposals(sea: Seawall) -> int:
     return len(await sea.approvals())
+
+
+def test_an_effect_of_unknown_fate_is_held_until_somebody_says_what_became_of_it(journal: Path) -> None:
+    tries: list[int] = []
+
+    def break_off(order: int, amount: int) -> str:
+        tries.append(order)
+        raise ConnectionError("reset")
+
+    async def tell(sea: Seawall, held: Held) -> None:
+        await sea.reconcile(held.run, step=held.step, committed="refund 1", by="dana")
+
+    def run(engine: Engine) -> str:
+        desk = ScriptedLoop(REPLIES, {"refund": break_off})
+        with engine.begin("Refund order 1042", loop="own", request_id="r-1") as session:
+            session.end_sync(desk.run_sync(session, "Refund order 1042"))
+        return desk.settled[1].text
+
+    found: list[Held] = []
+    for _ in range(2):  # in this process, and in the next one
+        with Engine(journal, effects=["refund"]) as engine:
+            for _ in range(2):
+                with pytest.raises(Held) as held:
+                    run(engine)
+                found.append(held.value)
+    with Engine(journal, effects=["refund"]) as engine:
+        engine.call(lambda sea: tell(sea, found[-1]))
+        assert [run(engine), run(engine)] == [
+            "refund 1",
+            "refund 1",
+        ]  # the second one of a run that has ended
+    assert tries == [1042]
+
+
+def test_a_rejection_is_told_again_and_the_call_is_not_held_anew(journal: Path) -> None:
+    bank = Bank()
+    with make_engine(journal) as engine:
+        with pytest.raises(Held):
+            ask(engine, bank)
+        engine.call(lambda sea: reject(sea, "the order is fraud"))
+    for _ in range(2):
+        with make_engine(journal) as engine:
+            ask(engine, bank)
+
+    assert bank.refunds == []

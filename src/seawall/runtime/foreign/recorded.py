@@ -22,6 +22,7 @@ from typing import NamedTuple
 from seawall.core.canonical import Ref, to_canonical_bytes
 from seawall.core.events import Event, StepDone, StepIntended
 from seawall.run.bodies import Bodies
+from seawall.run.frame import effect_state
 from seawall.run.requests import PreparedRequest
 
 ROOT = 0
@@ -53,6 +54,8 @@ class Recorded:
         self._model_asks = 0
         self._lost: dict[tuple[int, str], str] = {}
         """By frame and meaning: the key of a request that was made, and of which no result is recorded."""
+        self._in_doubt: set[tuple[int, str]] = set()
+        """Calls of effects that were attempted, and of which the record does not say whether they happened."""
         self.replays = False
         """Whether what is learned now was recorded before the loop began."""
         self.attempted: set[str] = set()
@@ -81,6 +84,14 @@ class Recorded:
     def _learn_done(self, intent: StepIntended, done: StepDone) -> None:
         if intent.call is None:
             return
+        place = intent.frame, intent.call
+        if intent.kind == "tool" and intent.effect and intent.perform:
+            if (
+                effect_state(done) == "unknown"
+            ):  # what became of it is told by a person or the other side, not by this
+                self._in_doubt.add(place)
+                return
+            self._in_doubt.discard(place)
         if done.status in ("lost", "withdrawn", "unknown", "cancelled") or done.retry:
             if intent.kind == "model":
                 self._lost[intent.frame, intent.asked] = intent.call
@@ -97,8 +108,13 @@ class Recorded:
             if self.replays:
                 by_digest = self._models.setdefault(intent.frame, {})
                 by_digest.setdefault(intent.asked, deque()).append(step)
+        elif intent.kind == "approval":
+            if (
+                done.status != "ok" or place in self._in_doubt
+            ):  # otherwise it was approved, and the call follows
+                self._by_key[place] = step
         elif intent.kind in ("tool", "handoff"):
-            self._by_key[intent.frame, intent.call] = step
+            self._by_key[place] = step
             if not self.replays and done.status in _FAILED:
                 self._count(intent.frame, intent.call.partition("~")[0])
 

@@ -1,0 +1,97 @@
+"""Whose request a run of an agent answers: its request id, its conversation, its tenant and its principal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, UserPromptPart
+from pydantic_ai.tools import RunContext
+
+from seawall.adapters.pydantic_ai.messages import find_answered, to_json_value, write_text
+from seawall.core.canonical import digest_of
+
+LOOP = "pydantic-ai"
+
+Reads = str | Callable[[RunContext[Any]], str | None] | None
+"""A value for every run, or a function that reads it from the run's context, for example from its `deps`."""
+
+
+class Identity(NamedTuple):
+    """Whose request a run answers."""
+
+    request: str
+    """What the person has written."""
+    request_id: str | None
+    session: str | None
+    tenant: str
+    principal: str
+
+
+class IdentitySource(NamedTuple):
+    """Where the identity of a run comes from. What is not given is read from the run's `metadata`."""
+
+    request_id: Reads = None
+    session: Reads = None
+    tenant: Reads = None
+    principal: Reads = None
+
+    def read(self, ctx: RunContext[Any]) -> Identity:
+        """Returns the identity of a run. The session is by default its conversation."""
+        return Identity(
+            request=_read_request(ctx),
+            request_id=_read(self.request_id, ctx, "seawall_request_id") or make_request_id(ctx),
+            session=_read(self.session, ctx, "seawall_session") or ctx.conversation_id,
+            tenant=_read(self.tenant, ctx, "seawall_tenant") or "",
+            principal=_read(self.principal, ctx, "seawall_principal") or "",
+        )
+
+
+def _read(reads: Reads, ctx: RunContext[Any], key: str) -> str | None:
+    given = reads(ctx) if callable(reads) else reads
+    if given is None:
+        given = (ctx.metadata or {}).get(key)
+    return None if given is None else str(given)
+
+
+def make_request_id(ctx: RunContext[Any]) -> str:
+    """Returns a request id made from the conversation, the message before the prompt, and the prompt.
+
+    A run that goes on from a message history, because calls in it were deferred or cut off, has the id of the run that it
+    goes on with. A conversation without an id of the caller's has a new one each time, and so has the request.
+    """
+    prompt, before = _find_prompt(ctx)
+    anchor = None if before is None else [before.run_id, str(before.timestamp)]
+    return digest_of([LOOP, ctx.conversation_id, anchor, to_json_value(prompt)])
+
+
+def _find_prompt(ctx: RunContext[Any]) -> tuple[Any, ModelMessage | None]:
+    """Returns the prompt that a run answers, and the message before it."""
+    messages = ctx.messages
+    if ctx.prompt is not None and not _is_unfinished(messages):
+        return ctx.prompt, messages[-1] if messages else None
+    for index in range(len(messages) - 1, -1, -1):
+        message = messages[index]
+        prompts = (
+            [each.content for each in message.parts if isinstance(each, UserPromptPart)]
+            if isinstance(message, ModelRequest)
+            else []
+        )
+        if prompts:
+            return prompts[-1], messages[index - 1] if index else None
+    return ctx.prompt, messages[-1] if messages else None
+
+
+def _is_unfinished(messages: Sequence[ModelMessage]) -> bool:
+    """Returns whether a history ends with calls that have no result: then a run goes on with it."""
+    newest = next((each for each in reversed(messages) if isinstance(each, ModelResponse)), None)
+    if newest is None:
+        return False
+    return not {call.tool_call_id for call in newest.tool_calls} <= find_answered(messages)
+
+
+def _read_request(ctx: RunContext[Any]) -> str:
+    prompt, _ = _find_prompt(ctx)
+    if prompt is None or isinstance(prompt, str):
+        return prompt or ""
+    return "\n".join(write_text(each) for each in prompt)

@@ -1,0 +1,230 @@
+"""Pydantic AI's messages and the values of its tools: as they are recorded, and as they are given again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from msgspec.structs import replace
+from pydantic_ai.exceptions import ModelAPIError, ModelRetry, ToolFailed
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelMessagesTypeAdapter,
+    ModelRequest,
+    ModelResponse,
+    TextPart,
+    ToolReturn,
+    ToolReturnPart,
+    UserPromptPart,
+)
+from pydantic_ai.models import Model, ModelRequestParameters
+from pydantic_ai.settings import ModelSettings
+from pydantic_core import to_jsonable_python
+
+from seawall.core.canonical import to_canonical_bytes
+from seawall.models.protocol import Usage
+from seawall.run.step import Result
+from seawall.runtime.foreign.asks import Settled, Turn
+from seawall.runtime.foreign.results import NO_USAGE, ModelResult, make_tool_result
+
+DONE = ("ok", "replaced", "simulated")
+"""What a step's status is if its text is a result, and no failure."""
+
+
+def to_json_value(value: Any) -> Any:
+    """Returns a value as JSON. What has no JSON form is named by its type, which is the same in every process."""
+    return to_jsonable_python(value, inf_nan_mode="strings", fallback=_name_type)
+
+
+def _name_type(value: Any) -> str:
+    return f"<{type(value).__name__}>"
+
+
+def write_text(value: Any) -> str:
+    """Returns a value as text: a string as it is, and anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(to_json_value(value), ensure_ascii=False)
+
+
+# ---- models
+
+
+def describe_messages(messages: Sequence[ModelMessage]) -> list[Any]:
+    """Returns messages as JSON values."""
+    return ModelMessagesTypeAdapter.dump_python(list(messages), mode="json", fallback=_name_type)
+
+
+def describe_tools(parameters: ModelRequestParameters) -> list[Any]:
+    """Returns what a model is told of the tools, and of the form of its answer."""
+    described: list[Any] = [
+        {"name": tool.name, "description": tool.description, "parameters": tool.parameters_json_schema}
+        for tool in [*parameters.function_tools, *parameters.output_tools]
+    ]
+    if parameters.output_object is not None:
+        described.append({"output": parameters.output_object.json_schema})
+    return described
+
+
+def name_model(model: Model) -> str:
+    """Returns a model's name as the list of prices has it: `provider:name`."""
+    return f"{model.system}:{model.model_name}"
+
+
+def find_limit(settings: ModelSettings | None) -> int | None:
+    """Returns the longest reply that the framework asks for; None if it does not say."""
+    given = (settings or {}).get("max_tokens")
+    return given if isinstance(given, int) and given > 0 else None
+
+
+def fit_settings(settings: ModelSettings | None, turn: Turn, asked: int) -> ModelSettings | None:
+    """Returns the settings, with a shorter reply if a limit has less room than the `asked` tokens."""
+    if not 0 < turn.max_output_tokens < asked:
+        return settings
+    return {**(settings or {}), "max_tokens": turn.max_output_tokens}
+
+
+def add_notes(messages: list[ModelMessage], notes: tuple[str, ...]) -> list[ModelMessage]:
+    """Returns messages with what guards advise at their end. Without advice it is the same list."""
+    if not notes:
+        return messages
+    told = [UserPromptPart(f"[Not from the user: {note}]") for note in notes]
+    last = messages[-1] if messages else None
+    if isinstance(last, ModelRequest):
+        return [*messages[:-1], dataclasses.replace(last, parts=[*last.parts, *told])]
+    return [*messages, ModelRequest(parts=told)]
+
+
+def read_response(response: ModelResponse) -> ModelResult:
+    """Returns a reply as a step's result, with all that it takes to give it again."""
+    calls = [(call.tool_call_id, call.tool_name, call.args_as_json_str()) for call in response.tool_calls]
+    raw = ModelMessagesTypeAdapter.dump_json([response], fallback=_name_type).decode()
+    return ModelResult(response.text or "", calls, usage=_read_usage(response), raw=raw)
+
+
+def _read_usage(response: ModelResponse) -> Usage:
+    usage = response.usage
+    if not (usage.input_tokens or usage.output_tokens):
+        return NO_USAGE
+    return Usage(
+        usage.input_tokens,
+        usage.output_tokens,
+        cache_read_tokens=usage.cache_read_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+    )
+
+
+def recall_response(settled: Settled, model: Model) -> ModelResponse:
+    """Returns the recorded reply, or what a guard has put in its place.
+
+    Raises `ModelAPIError` for a call that was not made, as for a provider that does not answer: a framework that has
+    another model may go on with that.
+    """
+    if settled.raw is not None:
+        found = ModelMessagesTypeAdapter.validate_json(settled.raw)[0]
+        if isinstance(found, ModelResponse):
+            return found
+    if settled.status not in DONE:
+        raise ModelAPIError(model.model_name, settled.told)
+    return ModelResponse(parts=[TextPart(_read_text(settled.text))], model_name=model.model_name)
+
+
+def _read_text(text: str) -> str:
+    """Returns the text of a recorded message."""
+    if text.startswith("{"):
+        message = cast("Mapping[str, Any]", json.loads(text))
+        return str(message.get("content") or "")
+    return text
+
+
+def find_denied(messages: Sequence[ModelMessage]) -> dict[str, str]:
+    """Returns what the framework's person has denied since the newest reply, by call, with what the agent is told."""
+    denied: dict[str, str] = {}
+    for message in reversed(messages):
+        if isinstance(message, ModelResponse):
+            break
+        for part in message.parts:
+            if isinstance(part, ToolReturnPart) and part.outcome == "denied":
+                denied[part.tool_call_id] = str(part.content)
+    return denied
+
+
+def find_answered(messages: Sequence[ModelMessage]) -> set[str]:
+    """Returns the ids of the calls that have a result."""
+    parts = (part for message in messages if isinstance(message, ModelRequest) for part in message.parts)
+    return {str(getattr(part, "tool_call_id", None)) for part in parts}
+
+
+# ---- tools
+
+
+def read_value(name: str, call_id: str, value: Any) -> Result:
+    """Returns what a tool has returned as a step's result. What is no plain text is kept in full beside it."""
+    if type(value) is str:
+        return make_tool_result(value)
+    returned = cast("ToolReturn[Any]", value) if isinstance(value, ToolReturn) else ToolReturn[Any](value)
+    part = ToolReturnPart(
+        tool_name=name, content=returned.return_value, tool_call_id=call_id, metadata=returned.metadata
+    )
+    beside = [] if returned.content is None else [UserPromptPart(returned.content)]
+    more = None if returned.tools is None else {"tools": list(returned.tools)}
+    kept = ModelRequest(parts=[part, *beside], metadata=more)
+    try:
+        text = part.model_response_str()
+    except Exception:  # noqa: BLE001 -- a value without a JSON form; the framework will say so itself
+        text = write_text(returned.return_value)
+    if returned.content is not None:
+        text = f"{text}\n{write_text(returned.content)}"
+    raw = ModelMessagesTypeAdapter.dump_json([kept], fallback=_name_type).decode()
+    return _keep(make_tool_result(text), raw)
+
+
+def keep_signal(failure: Result, error: BaseException) -> Result:
+    """Returns a failure with which signal to the model the tool has raised, so that it can be raised again."""
+    if not isinstance(error, ModelRetry | ToolFailed):
+        return failure
+    raw = to_canonical_bytes({type(error).__name__: error.message}).decode()
+    return _keep(failure, raw)
+
+
+def _keep(result: Result, raw: str) -> Result:
+    return replace(result, reasoning=raw)
+
+
+def recall_value(settled: Settled) -> Any:
+    """Returns the recorded value of a tool, or raises what stands for it: `ModelRetry` and `ToolFailed` tell the model."""
+    if settled.raw is not None:
+        kept = json.loads(settled.raw)
+        if isinstance(kept, Mapping):
+            signals = cast("Mapping[str, str]", kept)
+            if "ModelRetry" in signals:
+                raise ModelRetry(signals["ModelRetry"])
+            raise ToolFailed(signals["ToolFailed"])
+        return _restore(settled.raw)
+    if settled.status in DONE:
+        return settled.text
+    raise ToolFailed(settled.told)
+
+
+def _restore(raw: str) -> Any:
+    request = ModelMessagesTypeAdapter.validate_json(raw)[0]
+    part = next(each for each in request.parts if isinstance(each, ToolReturnPart))
+    beside = next((each.content for each in request.parts if isinstance(each, UserPromptPart)), None)
+    tools = (request.metadata or {}).get("tools")
+    if beside is None and tools is None and part.metadata is None:
+        return part.content
+    return ToolReturn[Any](part.content, content=beside, metadata=part.metadata, tools=tools)
+
+
+def add_advice(value: Any, notes: tuple[str, ...]) -> Any:
+    """Returns a tool's value with what guards advise beside it. Without advice it is the same value."""
+    if not notes:
+        return value
+    if isinstance(value, str):
+        return "\n\n".join((value, *notes))
+    if not isinstance(value, ToolReturn):
+        return ToolReturn[Any](value, content=list(notes))
+    returned = cast("ToolReturn[Any]", value)
+    there = returned.content
+    before = [] if there is None else [there] if isinstance(there, str) else list(there)
+    return dataclasses.replace(returned, content=[*before, *notes])

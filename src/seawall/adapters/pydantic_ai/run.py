@@ -1,0 +1,438 @@
+"""One run of an agent: its session with the gate, and the frame in which it works."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextvars import ContextVar
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+from pydantic import ValidationError
+from pydantic_ai.exceptions import (
+    AgentRunError,
+    ApprovalRequired,
+    CallDeferred,
+    ModelRetry,
+    ToolFailed,
+    UserError,
+)
+from pydantic_ai.messages import ModelMessage, ModelResponse
+from pydantic_ai.models import Model, ModelRequestParameters
+from pydantic_ai.output import OutputContext
+from pydantic_ai.settings import ModelSettings
+from pydantic_ai.tools import DeferredToolRequests, RunContext
+from pydantic_ai.toolsets.abstract import ToolsetTool
+
+from seawall.adapters.pydantic_ai.identity import LOOP, Identity
+from seawall.adapters.pydantic_ai.messages import (
+    add_advice,
+    add_notes,
+    describe_messages,
+    describe_tools,
+    find_denied,
+    find_limit,
+    fit_settings,
+    keep_signal,
+    name_model,
+    read_response,
+    read_value,
+    recall_response,
+    recall_value,
+    to_json_value,
+    write_text,
+)
+from seawall.core.canonical import digest_of
+from seawall.core.errors import Broken, Misused, Refused, describe_error
+from seawall.core.events import StepIntended
+from seawall.run.outcome import Outcome
+from seawall.runtime.foreign.asks import Halted, Held, Turn
+from seawall.runtime.foreign.engine import Engine
+from seawall.runtime.foreign.loop_side import Asked, HandoffAsk, ModelAsk
+from seawall.runtime.foreign.results import make_failure
+from seawall.runtime.foreign.session import MAX_OUTPUT_TOKENS, Performed, Session
+from seawall.runtime.seawall import Seawall
+from seawall.team.tool import NotDone
+
+Call = Callable[[list[ModelMessage], ModelSettings | None, ModelRequestParameters], Awaitable[ModelResponse]]
+"""Calls a model."""
+
+
+class AgentHalted(AgentRunError):
+    """The run has ended, and the agent's run ends with it.
+
+    `outcome` says how it ended; None: it was refused, or broke, before it could end.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.outcome: Outcome[Any] | None = error.outcome if isinstance(error, Halted) else None
+
+
+class AgentHeld(AgentRunError):
+    """A step waits for a person, and the agent can't defer it: `DeferredToolRequests` is not among its output types, or
+    the step is no tool. Ask again, with the same request id, after the decision.
+    """
+
+    def __init__(self, held: Held) -> None:
+        super().__init__(str(held))
+        self.held = held
+
+
+PASSES = (ApprovalRequired, CallDeferred, AgentHeld)
+"""What a tool raises if it was not made: it is deferred, or an agent inside of it waits for a person."""
+
+
+class ToolPlace(NamedTuple):
+    """Where a tool is performed: an agent that runs inside of it works in a frame below."""
+
+    engine: Engine
+    session: Session
+    agent: str
+    frame: int
+    call: str
+    opened: Counter[str]
+    """How often the same request was handed to the same agent in this call."""
+
+
+current_place: ContextVar[ToolPlace | None] = ContextVar("seawall_pydantic_ai_place", default=None)
+
+
+class GatedAgentRun:
+    """One run of an agent. Each call of a model or a tool is a step of its session."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        session: Session,
+        agent: str,
+        identity: Identity,
+        not_done: tuple[type[BaseException], ...] = (),
+        handoff: HandoffAsk | None = None,
+    ) -> None:
+        """`not_done`: errors of tools which say that nothing has happened. `handoff`: the agent works inside a tool of
+        another one, in a frame that this opens.
+        """
+        self.engine, self.session, self.agent = engine, session, agent
+        self.frame = 0
+        self._identity, self._not_done, self._handoff = identity, not_done, handoff
+        self.failure: AgentHalted | None = None
+        """What has ended the run, whatever the framework has made of it."""
+        self.held: dict[str, Held] = {}
+        """By call: what waits for a person."""
+
+    def __repr__(self) -> str:
+        return f"<GatedAgentRun {self.agent} in frame {self.frame} of {self.session!r}>"
+
+    # ---- steps
+
+    @contextlib.contextmanager
+    def translated(self) -> Generator[None]:
+        """Raises what the gate raises as what ends an agent's run. `Held` passes."""
+        try:
+            yield
+        except Held:
+            raise
+        except (Refused, Broken, Misused) as error:
+            self.failure = AgentHalted(error)
+            raise self.failure from error
+
+    async def step(self, asked: Asked, perform: Callable[[Turn], Awaitable[tuple[Any, Any]]]) -> Performed:
+        """Makes a step. What the tool or the model itself raises is raised as it is."""
+        raised: list[BaseException] = []
+
+        async def watch(turn: Turn) -> tuple[Any, Any]:
+            try:
+                return await perform(turn)
+            except BaseException as error:
+                raised.append(error)
+                raise
+
+        async def make() -> Performed | BaseException:
+            try:
+                return await self.session.step(asked, watch)
+            except BaseException as error:
+                if error in raised:
+                    return error
+                raise
+
+        with self.translated():
+            made = await make()
+        if isinstance(made, BaseException):
+            raise made
+        return made
+
+    # ---- models
+
+    async def ask_model(
+        self,
+        model: Model,
+        messages: list[ModelMessage],
+        settings: ModelSettings | None,
+        parameters: ModelRequestParameters,
+    ) -> ModelAsk:
+        """Returns the ask for a reply. What a person of the framework has denied meanwhile is noted before it."""
+        if denied := find_denied(messages):
+            await self._note_denied(denied)
+        self._note_not_gated(parameters)
+        return self.session.model(
+            self.agent,
+            name_model(model),
+            describe_messages(messages),
+            tools=describe_tools(parameters),
+            max_output_tokens=find_limit(settings),
+            frame=self.frame,
+        )
+
+    async def request(
+        self,
+        model: Model,
+        messages: list[ModelMessage],
+        settings: ModelSettings | None,
+        parameters: ModelRequestParameters,
+        call: Call,
+    ) -> ModelResponse:
+        """Calls a model if it may be called, and returns its reply, the recorded one, or what stands for it."""
+        asked = await self.ask_model(model, messages, settings, parameters)
+
+        async def perform(turn: Turn) -> tuple[Any, ModelResponse]:
+            most = find_limit(settings) or MAX_OUTPUT_TOKENS
+            response = await call(
+                add_notes(messages, turn.notes), fit_settings(settings, turn, most), parameters
+            )
+            return read_response(response), response
+
+        try:
+            done = await self.step(asked, perform)
+        except Held as held:
+            raise AgentHeld(held) from held
+        return done.value if done.settled.performed else recall_response(done.settled, model)
+
+    def _note_not_gated(self, parameters: ModelRequestParameters) -> None:
+        for native in parameters.native_tools:
+            self.engine.note_not_gated(f"native tool {native.kind!r}: the model's provider runs it")
+        for tool in parameters.function_tools:
+            if tool.kind == "external":
+                self.engine.note_not_gated(f"external tool {tool.name!r}: it is performed outside of the run")
+
+    async def _note_denied(self, denied: Mapping[str, str]) -> None:
+        """Rejects what a person of the framework has denied. If that may not be, the proposal stays open: nothing is made."""
+        for call_id in denied:
+            self.held.pop(call_id, None)
+        with contextlib.suppress(Refused, Misused):
+            await self.engine.call_async(partial(_reject, identity=self._identity, denied=denied))
+
+    # ---- tools
+
+    async def call_tool(
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        ctx: RunContext[Any],
+        tool: ToolsetTool[Any],
+        call: Callable[[dict[str, Any]], Awaitable[Any]],
+    ) -> Any:
+        """Calls a tool if it may be called, and returns its value, the recorded one, or what stands for it.
+
+        Raises `ApprovalRequired` for a call that waits for a person, with what to decide on as its metadata.
+        """
+        call_id = ctx.tool_call_id or ""
+        given = to_json_value(arguments)
+
+        def fit(turn: Turn) -> dict[str, Any]:
+            changed = dict(turn.arguments)
+            return arguments if changed == given else _validate(name, changed, ctx, tool)
+
+        async def perform(turn: Turn) -> tuple[Any, Any]:
+            with self._inside(call_id):
+                return await self._read_call(name, call_id, partial(call, fit(turn)))
+
+        try:
+            return await self._step_tool(name, given, ctx, perform)
+        except NotDone as error:
+            raise ToolFailed(str(error)) from error
+
+    async def _step_tool(
+        self, name: str, arguments: Any, ctx: RunContext[Any], perform: Callable[[Turn], Awaitable[Any]]
+    ) -> Any:
+        call_id, decided = ctx.tool_call_id or "", False
+        asked = self.session.tool(self.agent, name, arguments, call_id=call_id, frame=self.frame)
+        while True:
+            try:
+                done = await self.step(asked, perform)
+            except Held as held:
+                self.held[call_id] = held
+                problem = ""
+                if ctx.tool_call_approved and not decided:
+                    decided, problem = True, await self._approve(held, ctx.tool_call_metadata)
+                    if not problem:
+                        continue
+                raise ApprovalRequired(_describe_held(held, problem)) from held
+            self.held.pop(call_id, None)
+            return _finish(done)
+
+    async def call_output(
+        self,
+        context: OutputContext,
+        output: Any,
+        handler: Callable[[Any], Awaitable[Any]],
+    ) -> Any:
+        """Calls a declared output function if it may be called. It can't be deferred, so a held one ends the agent's run."""
+        name = context.function_name or ""
+        call_id = "" if context.tool_call is None else context.tool_call.tool_call_id
+        given = to_json_value(output)
+        arguments = cast("dict[str, Any]", given if isinstance(given, dict) else {"output": given})
+
+        async def perform(turn: Turn) -> tuple[Any, Any]:
+            with self._inside(call_id):
+                return await self._read_call(name, call_id, partial(handler, output))
+
+        asked = self.session.tool(self.agent, name, arguments, call_id=call_id, frame=self.frame)
+        try:
+            return _finish(await self.step(asked, perform))
+        except Held as held:
+            raise AgentHeld(held) from held
+
+    async def _read_call(
+        self, name: str, call_id: str, call: Callable[[], Awaitable[Any]]
+    ) -> tuple[Any, Any]:
+        """Calls a tool, and returns its result and its value. A signal to the model is a failure that is raised later."""
+        try:
+            value = await call()
+        except (ModelRetry, ToolFailed) as signal:
+            return keep_signal(make_failure(signal, f"tool {name!r}", self._not_done), signal), signal
+        return read_value(name, call_id, value), value
+
+    @contextlib.contextmanager
+    def _inside(self, call_id: str) -> Generator[None]:
+        """An agent that runs in this block works in a frame below this one."""
+        place = ToolPlace(self.engine, self.session, self.agent, self.frame, call_id, Counter())
+        token = current_place.set(place)
+        try:
+            yield
+        finally:
+            current_place.reset(token)
+
+    # ---- people
+
+    async def _approve(self, held: Held, metadata: Any) -> str:
+        """Approves as whoever has approved the call in the framework. What somebody else has decided meanwhile stands.
+
+        Returns why that may not be; "": it is decided.
+        """
+        given = cast("Mapping[str, Any]", metadata if isinstance(metadata, Mapping) else {})
+        credential = given.get("credential")
+        by = "" if credential is not None else str(given.get("by") or self._identity.principal or LOOP)
+        reason = str(given.get("reason") or "")
+        deciding = partial(_decide, held=held, by=by, credential=credential, reason=reason)
+        try:
+            await self.engine.call_async(deciding)
+        except (Refused, Misused) as error:
+            return str(error)
+        return ""
+
+    # ---- beginning and ending
+
+    async def begin(self) -> None:
+        """Opens the frame of an agent inside a tool. Nothing is recorded for a request before its first step."""
+        if self._handoff is not None:
+            with self.translated():
+                self.frame = await self.session.open_frame(self._handoff)
+
+    def raise_if_over(self, error: BaseException | None = None) -> None:
+        """Raises what the gate has said, if the framework has made something else of it."""
+        if self.failure is not None and error is not self.failure:
+            raise self.failure from error
+        if isinstance(error, UserError) and self.held:  # it can't be deferred
+            raise AgentHeld(next(iter(self.held.values()))) from error
+
+    async def finish(self, output: Any) -> None:
+        """Ends the run with the agent's output. With calls that are deferred it only rests."""
+        if isinstance(output, DeferredToolRequests):
+            if self._handoff is None:
+                await self.session.detach()
+            return
+        with self.translated():
+            if self.frame:
+                await self.session.close_frame(self.frame, write_text(output))
+            else:
+                await self.session.end(write_text(output))
+
+    async def fail(self, error: BaseException) -> None:
+        """Ends the run with an error. A halt has ended it already; what waits or is cancelled only rests."""
+        rests = isinstance(error, AgentHalted | AgentHeld) or not isinstance(error, Exception)
+        if self.frame and rests:
+            return
+        with contextlib.suppress(Refused, Broken, Misused):  # the error itself says more
+            if self.frame:
+                await self.session.close_frame(self.frame, describe_error(error), failed=True)
+            elif self._handoff is not None:
+                return
+            elif rests:
+                await self.session.detach()
+            else:
+                await self.session.end(error=describe_error(error))
+
+
+def _describe_held(held: Held, problem: str) -> dict[str, Any]:
+    described = {
+        "seawall": held.proposal,
+        "run": held.run,
+        "step": held.step,
+        "tool": held.name,
+        "reason": held.reason,
+        "decide": f"seawall approve {held.proposal or f'{held.run} {held.step}'}",
+    }
+    return {**described, "problem": problem} if problem else described
+
+
+async def _decide(sea: Seawall, held: Held, by: str, credential: Any, reason: str) -> None:
+    found = next((each for each in await sea.approvals(run=held.run) if each.id == held.proposal), None)
+    if found is not None:
+        await sea.decide(held.run, held.step, approve=True, by=by, credential=credential, reason=reason)
+
+
+async def _reject(sea: Seawall, identity: Identity, denied: Mapping[str, str]) -> None:
+    """Rejects the open proposals of the calls that were denied."""
+    if identity.request_id is None:
+        return
+    run = await sea.journal.run_of_request(identity.tenant, identity.request_id)
+    waiting = {each.id for each in await sea.approvals(run=run)} if run is not None else set[str]()
+    if run is None or not waiting:
+        return
+    for event in await sea.journal.events(run):
+        if not isinstance(event, StepIntended) or event.proposal not in waiting or event.call is None:
+            continue
+        call_id = event.call.partition("/")[2].partition("~")[0]
+        if call_id in denied:
+            await sea.decide(
+                run, event.step, approve=False, by=identity.principal or LOOP, reason=denied[call_id]
+            )
+
+
+def _validate(
+    name: str, arguments: dict[str, Any], ctx: RunContext[Any], tool: ToolsetTool[Any]
+) -> dict[str, Any]:
+    """Returns arguments that a person has changed, as the tool takes them."""
+    try:
+        return tool.args_validator.validate_python(arguments, context=ctx.validation_context)
+    except ValidationError as error:
+        raise NotDone(
+            f"tool {name!r} does not take the arguments as a person has changed them: {error}"
+        ) from error
+
+
+def _finish(done: Performed) -> Any:
+    if not done.settled.performed:
+        return recall_value(done.settled)
+    if isinstance(done.value, ModelRetry | ToolFailed):
+        raise done.value
+    return add_advice(done.value, done.settled.notes)
+
+
+def make_handoff_id(place: ToolPlace, agent: str, request: str) -> str:
+    """Returns the key of an agent's run inside a tool's call: it is the same when the call is made again."""
+    asked = digest_of([agent, request])[:16]
+    place.opened[asked] += 1
+    return f"{place.call}/{asked}/{place.opened[asked]}"

@@ -1,0 +1,364 @@
+"""Pydantic AI: a call that a person must decide on is deferred in the framework's own way, and decided there or here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic_ai import Agent, DeferredToolRequests, DeferredToolResults, ToolDenied
+from pydantic_ai.capabilities import HandleDeferredToolCalls
+from pydantic_ai.messages import ModelMessagesTypeAdapter
+
+from adapters.pydantic_desk import ANSWER, ASKED, Desk, read_outcome, run_sync
+from seawall import Effect, Principal, Seawall, always
+from seawall.adapters.pydantic_ai import AgentHeld, SeawallCapability
+from seawall.runtime.foreign.engine import Engine
+
+HELD = {"refund": Effect(approve=always())}
+OUTPUT = [str, DeferredToolRequests]
+BOSS = {"credential": "boss"}
+TWO = ([("refund", {"order": 1, "amount": 5}), ("refund", {"order": 2, "amount": 6})], "Both were refunded.")
+
+
+def identify(credential: Any) -> Principal:
+    return Principal(str(credential))
+
+
+def make_engine(journal: Path) -> Engine:
+    return Engine(journal, effects=HELD, authenticate=identify)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "desk.db"
+
+
+@pytest.fixture
+def engine(journal: Path) -> Iterator[Engine]:
+    with make_engine(journal) as engine:
+        yield engine
+
+
+async def approve(sea: Seawall) -> int:
+    found = await sea.approvals()
+    for each in found:
+        await sea.approve(each.id, hash=each.hash, credential="boss")
+    return len(found)
+
+
+async def change(sea: Seawall, team: Any) -> None:
+    for each in await sea.approvals():
+        edit = {"order": 1042, "amount": 3}
+        await sea.approve(each.id, hash=each.hash, credential="boss", edit=edit, team=team)
+
+
+async def reject(sea: Seawall) -> None:
+    for each in await sea.approvals():
+        await sea.reject(each.id, hash=each.hash, credential="boss", reason="the order is fraud")
+
+
+def count_open(engine: Engine) -> int:
+    return len(engine.call(lambda sea: sea.approvals()))
+
+
+def decide(result: Any, decision: Any = True, metadata: Any = BOSS) -> DeferredToolResults:
+    """The decision of the framework's person on all that is deferred."""
+    calls = [call.tool_call_id for call in result.output.approvals]
+    answers: dict[str, Any] = dict.fromkeys(calls, decision)
+    told: dict[str, Any] = {} if metadata is None else dict.fromkeys(calls, metadata)
+    return DeferredToolResults(approvals=answers, metadata=told)
+
+
+def test_a_held_call_is_deferred_and_made_after_the_frameworks_approval(engine: Engine) -> None:
+    desk = Desk()
+    agent = desk.make_agent(engine, output_type=OUTPUT)
+    held = run_sync(agent, ASKED)
+
+    assert isinstance(held.output, DeferredToolRequests)
+    assert desk.refunds == []
+    (question,) = held.output.metadata.values()
+    assert question["tool"] == "refund"
+    assert question["decide"] == f"seawall approve {question['seawall']}"
+
+    done = run_sync(agent, message_history=held.all_messages(), deferred_tool_results=decide(held))
+
+    assert done.output == ANSWER
+    assert (desk.refunds, desk.model_calls) == ([(1042, 5)], 3)
+    assert count_open(engine) == 0
+
+
+def test_an_approval_of_seawall_is_enough(engine: Engine) -> None:
+    desk = Desk()
+    agent = desk.make_agent(engine, output_type=OUTPUT)
+    held = run_sync(agent, ASKED)
+    assert engine.call(approve) == 1
+    done = run_sync(
+        agent, message_history=held.all_messages(), deferred_tool_results=decide(held, metadata=None)
+    )
+
+    assert (done.output, desk.refunds) == (ANSWER, [(1042, 5)])
+
+
+def test_a_history_whose_calls_are_open_goes_on_without_results(engine: Engine) -> None:
+    desk = Desk()
+    agent = desk.make_agent(engine, output_type=OUTPUT)
+    held = run_sync(agent, ASKED)
+    engine.call(approve)
+    done = run_sync(agent, message_history=held.all_messages())
+
+    assert (done.output, desk.refunds) == (ANSWER, [(1042, 5)])
+
+
+def test_a_decision_is_found_after_a_restart(journal: Path) -> None:
+    desk = Desk()
+    with make_engine(journal) as engine:
+        saved = run_sync(desk.make_agent(engine, output_type=OUTPUT), ASKED).all_messages_json()
+    with make_engine(journal) as engine:
+        engine.call(approve)
+    with make_engine(journal) as engine:
+        history = ModelMessagesTypeAdapter.validate_json(saved)
+        done = run_sync(desk.make_agent(engine, output_type=OUTPUT), message_history=history)
+
+    assert (done.output, desk.refunds) == (ANSWER, [(1042, 5)])
+
+
+def test_the_same_request_without_a_history_goes_on_too(journal: Path) -> None:
+    desk = Desk()
+    with make_engine(journal) as engine:
+        run_sync(desk.make_agent(engine, output_type=OUTPUT, request_id="r-1"), ASKED)
+        engine.call(approve)
+    with make_engine(journal) as engine:
+        done = run_sync(desk.make_agent(engine, output_type=OUTPUT, request_id="r-1"), ASKED)
+
+    assert (done.output, desk.refunds, desk.model_calls) == (ANSWER, [(1042, 5)], 3)
+
+
+def test_an_approval_without_a_credential_is_none(engine: Engine) -> None:
+    desk = Desk()
+    agent = desk.make_agent(engine, output_type=OUTPUT)
+    held = run_sync(agent, ASKED)
+    again = run_sync(
+        agent,
+        message_history=held.all_messages(),
+        deferred_tool_results=decide(held, metadata={"by": "dana"}),
+    )
+
+    assert isinstance(again.output, DeferredToolRequests)
+    assert desk.refunds == []
+    (question,) = again.output.metadata.values()
+    assert "credential" in question["problem"]
+
+    done = run_sync(agent, message_history=again.all_messages(), deferred_tool_results=decide(again))
+    assert (done.output, desk.refunds) == (ANSWER, [(1042, 5)])
+
+
+def test_a_rejection_of_seawall_stands_against_the_framework(engine: Engine) -> None:
+    desk = Desk()
+    agent = desk.make_agent(engine, output_type=OUTPUT)
+    held = run_sync(agent, ASKED)
+    engine.call(reject)
+    done = run_sync(agent, message_history=held.all_messages(), deferred_tool_results=decide(held))
+
+    again = run_sync(agent, message_history=held.all_messages())
+    assert desk.refunds == []
+    for result in (done, again):
+        assert "the order is fraud" in result.all_messages_json().decode()
+
+
+def test_a_denial_of_the_framework_rejects_the_proposal(journal: Path) -> None:
+    desk = Desk()
+    with Engine(journal, effects=HELD) as engine:
+        agent = desk.make_agent(engine, output_type=OUTPUT)
+        held = run_sync(agent, ASKED)
+        assert count_open(engine) == 1
+        denied = decide(held, ToolDenied("not this one"), metadata=None)
+        done = run_sync(agent, message_history=held.all_messages(), deferred_tool_results=denied)
+
+        assert done.output == ANSWER  # what the scripted model says
+        assert desk.refunds == []
+        assert count_open(engine) == 0
+
+
+def test_what_a_person_has_changed_is_performed(engine: Engine) -> None:
+    desk = Desk()
+    agent = desk.make_agent(engine, output_type=OUTPUT)
+    held = run_sync(agent, ASKED)
+    engine.call(lambda sea: change(sea, engine.make_team("clerk")))
+    run_sync(agent, message_history=held.all_messages())
+
+    assert desk.refunds == [(1042, 3)]
+
+
+def test_two_calls_are_held_at_once_and_decided_apart(engine: Engine) -> None:
+    desk = Desk(TWO)
+    agent = desk.make_agent(engine, output_type=OUTPUT)
+    held = run_sync(agent, "Refund both")
+
+    assert isinstance(held.output, DeferredToolRequests)
+    assert len(held.output.approvals) == 2
+    assert count_open(engine) == 2
+
+    first, second = (call.tool_call_id for call in held.output.approvals)
+    results = DeferredToolResults(approvals={first: True, second: True}, metadata={first: BOSS})
+    half = run_sync(agent, message_history=held.all_messages(), deferred_tool_results=results)
+    assert desk.refunds == [(1, 5)]
+    assert isinstance(half.output, DeferredToolRequests)
+
+    engine.call(approve)
+    done = run_sync(agent, message_history=half.all_messages(), deferred_tool_results=decide(half))
+    assert done.output == "Both were refunded."
+    assert desk.refunds == [(1, 5), (2, 6)]
+
+
+def test_a_new_request_of_the_conversation_holds_anew(engine: Engine) -> None:
+    desk = Desk()
+    agent = desk.make_agent(engine, output_type=OUTPUT)
+    first = run_sync(agent, ASKED, conversation_id="thread-1")
+    done = run_sync(agent, message_history=first.all_messages(), deferred_tool_results=decide(first))
+    second = run_sync(agent, "And again", message_history=done.all_messages())
+
+    assert isinstance(second.output, DeferredToolRequests)
+    assert desk.refunds == [(1042, 5)]
+
+
+def test_an_agent_that_can_not_defer_ends_and_goes_on_when_asked_again(engine: Engine) -> None:
+    desk = Desk()
+    agent = desk.make_agent(engine, request_id="r-1")
+    with pytest.raises(AgentHeld) as held:
+        run_sync(agent, ASKED)
+    assert held.value.held.name == "refund"
+
+    engine.call(approve)
+    assert run_sync(agent, ASKED).output == ANSWER
+    assert desk.refunds == [(1042, 5)]
+
+
+def test_a_handler_of_the_framework_decides_within_the_run(engine: Engine) -> None:
+    desk = Desk()
+    asked: list[Any] = []
+
+    def handle(ctx: Any, requests: DeferredToolRequests) -> DeferredToolResults:
+        asked.append(requests.metadata)
+        return requests.build_results(
+            approve_all=True, metadata={call.tool_call_id: BOSS for call in requests.approvals}
+        )
+
+    agent = Agent(
+        desk.make_model(),
+        tools=[desk.refund, desk.find_order],
+        capabilities=[SeawallCapability(engine), HandleDeferredToolCalls(handle)],
+    )
+
+    assert run_sync(agent, ASKED).output == ANSWER
+    assert desk.refunds == [(1042, 5)]
+    assert len(asked) == 1
+
+
+def test_a_run_that_waits_goes_on_by_itself(engine: Engine) -> None:
+    desk = Desk()
+    agent = desk.make_agent(engine, waits=True)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(lambda: asyncio.run(agent.run(ASKED)))
+        while not engine.call(approve):
+            assert not running.done()
+        done = running.result(60)
+
+    assert (done.output, desk.refunds) == (ANSWER, [(1042, 5)])
+
+
+def test_the_frameworks_own_approval_comes_before_the_gate(engine: Engine) -> None:
+    desk = Desk()
+    agent: Agent[Any, Any] = Agent(
+        desk.make_model(),
+        tools=[desk.find_order],
+        output_type=OUTPUT,
+        capabilities=[SeawallCapability(engine, effects=["refund"], request_id="r-1")],
+    )
+    agent.tool_plain(requires_approval=True)(desk.refund)
+    held = run_sync(agent, ASKED)
+    assert isinstance(held.output, DeferredToolRequests)
+    assert read_open_run(engine) == 2
+
+    done = run_sync(agent, message_history=held.all_messages(), deferred_tool_results=decide(held))
+    assert (done.output, desk.refunds) == (ANSWER, [(1042, 5)])
+    assert read_outcome(engine, "r-1").model_calls == 3
+
+
+def read_open_run(engine: Engine) -> int:
+    """How many models the newest run has called so far."""
+    (row,) = engine.call(lambda sea: sea.journal.runs())
+    assert row.state != "ended"
+    events = engine.call(lambda sea: sea.journal.events(row.run))
+    return sum(getattr(each, "kind", "") == "model" for each in events)
+
+
+def test_a_hold_inside_an_agent_of_a_tool_holds_the_request(engine: Engine) -> None:
+    desk = Desk()
+    clerk = desk.make_agent(engine)
+    lead = Desk([[("ask_clerk", {"task": ASKED})], "It is done."])
+
+    async def ask_clerk(task: str) -> str:
+        return (await clerk.run(task)).output
+
+    team = Agent(
+        lead.make_model(),
+        name="lead",
+        tools=[ask_clerk],
+        capabilities=[SeawallCapability(engine, request_id="r-team")],
+    )
+    with pytest.raises(AgentHeld):
+        run_sync(team, "Have it refunded")
+    engine.call(approve)
+
+    assert run_sync(team, "Have it refunded").output == "It is done."
+    assert desk.refunds == [(1042, 5)]
+    assert (lead.model_calls, desk.model_calls) == (2, 3)
+
+
+def test_what_became_of_an_effect_is_told_and_the_run_goes_on(journal: Path) -> None:
+    tries: list[int] = []
+
+    def refund(order: int, amount: int) -> str:
+        tries.append(order)
+        raise ConnectionError("the bank did not answer")
+
+    async def tell(sea: Seawall, question: Any) -> None:
+        await sea.reconcile(question["run"], step=question["step"], committed="refund 1 of 1042", by="dana")
+
+    desk = Desk()
+    with Engine(journal, effects=["refund"]) as engine:
+        agent = Agent(
+            desk.make_model(),
+            tools=[refund, desk.find_order],
+            output_type=OUTPUT,
+            capabilities=[SeawallCapability(engine, request_id="r-1")],
+        )
+        held = run_sync(agent, ASKED)
+        approved = run_sync(
+            agent,  # which says nothing of what became of it
+            message_history=held.all_messages(),
+            deferred_tool_results=decide(held, metadata=None),
+        )
+        assert isinstance(approved.output, DeferredToolRequests)
+        (question,) = approved.output.metadata.values()
+        engine.call(lambda sea: tell(sea, question))
+        done = run_sync(agent, message_history=held.all_messages())
+        again = run_sync(agent, ASKED)
+
+    assert (done.output, again.output, tries) == (ANSWER, ANSWER, [1042])
+    for result in (done, again):
+        assert "refund 1 of 1042" in result.all_messages_json().decode()
+
+
+def test_a_held_call_does_not_keep_others_of_its_reply_from_being_made(engine: Engine) -> None:
+    desk = Desk([[("find_order", {"order": 1}), ("refund", {"order": 1, "amount": 5})], ANSWER])
+    agent = desk.make_agent(engine, output_type=OUTPUT)
+    held = run_sync(agent, ASKED)
+    done = run_sync(agent, message_history=held.all_messages(), deferred_tool_results=decide(held))
+
+    assert done.output == ANSWER
+    assert (desk.reads, desk.refunds) == ([1], [(1, 5)])
