@@ -9,6 +9,7 @@ its frame ended. So a conversation of n turns takes room in proportion to n.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast
@@ -47,9 +48,27 @@ def prepare_request(
     """Returns a request of JSON values. It changes nothing, so any thread may do it."""
     texts = tuple([to_canonical_bytes(message).decode() for message in messages])
     schemas = to_canonical_bytes(list(tools)).decode() if tools else ""
-    digest = digest_of([model, [find_meaning(message) for message in messages], schemas])
+    digest = digest_of([model, [_digest_meaning(text) for text in texts], schemas])
     size = sum(measure_bytes(text) for text in texts) + measure_bytes(schemas)
     return PreparedRequest(digest, texts, schemas, size, max_output_tokens)
+
+
+KEPT_CHARS = 16 * 1024
+"""Characters of a message whose meaning is kept: a conversation is sent again with each step, and grows at its end."""
+KEPT_MESSAGES = 4096
+"""Messages whose meaning is kept, of all conversations of a process: some ten MB."""
+
+
+def _digest_meaning(text: str) -> str:
+    """Returns a digest of what a message means, given as JSON text."""
+    return (_recall_meaning if len(text) <= KEPT_CHARS else _compute_meaning)(text)
+
+
+def _compute_meaning(text: str) -> str:
+    return digest_of(find_meaning(msgspec.json.decode(text)))
+
+
+_recall_meaning = functools.lru_cache(maxsize=KEPT_MESSAGES)(_compute_meaning)
 
 
 def find_meaning(value: Any, *, written: bool = False) -> Any:
