@@ -193,13 +193,14 @@ def _read_content(message: Mapping[str, Any], whole: str) -> str:
     if isinstance(content, str):
         return content
     if isinstance(content, Sequence):
-        parts = [
-            each.get("text") if isinstance(each, Mapping) else each for each in cast("Sequence[Any]", content)
-        ]
-        texts = [each for each in parts if isinstance(each, str)]
+        texts = [text for each in cast("Sequence[Any]", content) if isinstance(text := _read_part(each), str)]
         if texts:
             return "\n".join(texts)
     return "" if content in (None, [], "") and ("tool_calls" in message or "calls" in message) else whole
+
+
+def _read_part(part: Any) -> Any:
+    return cast("Mapping[str, Any]", part).get("text") if isinstance(part, Mapping) else part
 
 
 def _read_call(call: Mapping[str, Any]) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from seawall.adapters.versions import check_version
 
 check_version("pydantic-ai-slim", lowest="2.68", below="3.0", extra="pydantic-ai")
 
-from seawall.adapters.pydantic_ai.capability import SeawallCapability  # noqa: E402 -- after the check of its version
-from seawall.adapters.pydantic_ai.run import AgentHalted, AgentHeld  # noqa: E402 -- as above
+from seawall.adapters.pydantic_ai.capability import SeawallCapability
+from seawall.adapters.pydantic_ai.run import AgentHalted, AgentHeld
 
 __all__ = ["AgentHalted", "AgentHeld", "SeawallCapability"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -127,7 +127,7 @@ class LoopSide:
     # ---- idling
 
     @contextlib.contextmanager
-    def busy(self) -> Iterator[None]:
+    def busy(self) -> Generator[None]:
         """The loop has asked for something, and waits for it."""
         self._busy += 1
         if self._idle is not None:

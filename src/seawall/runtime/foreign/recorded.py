@@ -84,39 +84,46 @@ class Recorded:
     def _learn_done(self, intent: StepIntended, done: StepDone) -> None:
         if intent.call is None:
             return
-        place = intent.frame, intent.call
+        cut_off = done.status in ("lost", "withdrawn", "unknown", "cancelled") or done.retry
+        if intent.kind == "model":
+            self._learn_reply(intent, done, intent.call, cut_off=cut_off)
+        elif intent.kind == "approval":
+            self._learn_decision(intent, done, intent.call, cut_off=cut_off)
+        else:
+            self._learn_call(intent, done, intent.call, cut_off=cut_off)
+
+    def _learn_reply(self, intent: StepIntended, done: StepDone, key: str, *, cut_off: bool) -> None:
+        if cut_off:
+            self._lost[intent.frame, intent.asked] = key
+        if done.status != "ok" or cut_off:
+            return
+        for call in done.calls:
+            self._asked_by[intent.frame, call.id] = done.step
+        self._newest[intent.frame] = done
+        if self.replays:
+            by_digest = self._models.setdefault(intent.frame, {})
+            by_digest.setdefault(intent.asked, deque()).append(RecordedStep(intent, done))
+
+    def _learn_decision(self, intent: StepIntended, done: StepDone, key: str, *, cut_off: bool) -> None:
+        place = intent.frame, key
+        # What was approved is made in a step that follows.
+        if not cut_off and (done.status != "ok" or place in self._in_doubt):
+            self._by_key[place] = RecordedStep(intent, done)
+
+    def _learn_call(self, intent: StepIntended, done: StepDone, key: str, *, cut_off: bool) -> None:
+        place = intent.frame, key
         if intent.kind == "tool" and intent.effect and intent.perform:
             if (
                 effect_state(done) == "unknown"
-            ):  # what became of it is told by a person or the other side, not by this
+            ):  # a person or the other side says what became of it, not this step
                 self._in_doubt.add(place)
                 return
             self._in_doubt.discard(place)
-        if done.status in ("lost", "withdrawn", "unknown", "cancelled") or done.retry:
-            if intent.kind == "model":
-                self._lost[intent.frame, intent.asked] = intent.call
+        if cut_off or intent.kind not in ("tool", "handoff"):
             return
-        if intent.effect and done.status in _FAILED and done.error != "not_done":
-            return  # nobody knows what became of it, so asking again is no other attempt
-        step = RecordedStep(intent, done)
-        if intent.kind == "model":
-            if done.status != "ok":
-                return
-            for call in done.calls:
-                self._asked_by[intent.frame, call.id] = done.step
-            self._newest[intent.frame] = done
-            if self.replays:
-                by_digest = self._models.setdefault(intent.frame, {})
-                by_digest.setdefault(intent.asked, deque()).append(step)
-        elif intent.kind == "approval":
-            if (
-                done.status != "ok" or place in self._in_doubt
-            ):  # otherwise it was approved, and the call follows
-                self._by_key[place] = step
-        elif intent.kind in ("tool", "handoff"):
-            self._by_key[place] = step
-            if not self.replays and done.status in _FAILED:
-                self._count(intent.frame, intent.call.partition("~")[0])
+        self._by_key[place] = RecordedStep(intent, done)
+        if not self.replays and done.status in _FAILED:
+            self._count(intent.frame, key.partition("~")[0])
 
     # ---- keys
 

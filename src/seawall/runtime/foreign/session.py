@@ -8,6 +8,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 from seawall.core.errors import Broken, Refused, describe_error
@@ -138,7 +139,7 @@ class Session:
         patience = asyncio.timeout(None)
         try:
             async with patience:
-                ask.on_over = lambda: loop.call_soon_threadsafe(_stop, patience)
+                ask.on_over = partial(_stop_soon, loop, patience)
                 with self._performing(turn):
                     brought, value = await perform(turn)
         except BaseException as raised:  # noqa: BLE001 -- recorded, and raised again if it stands
@@ -341,6 +342,12 @@ class Session:
         except BaseException:  # Ctrl-C in this thread, too
             future.cancel()
             raise
+
+
+def _stop_soon(loop: asyncio.AbstractEventLoop, patience: asyncio.Timeout) -> None:
+    """Has the caller's loop cancel what a step performs. A loop that is closed performs nothing."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(_stop, patience)
 
 
 def _stop(patience: asyncio.Timeout) -> None:
