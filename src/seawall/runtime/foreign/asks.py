@@ -78,7 +78,8 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     """What guards advise, beside the text of a tool's result."""
     raw: str | None = None
-    """Models: the reply as the framework has written it; None: it holds a secret that this process does not have."""
+    """The reply of a model, or what the adapter keeps of a tool's result, as JSON; None: there is none, or it holds a secret
+    that this process does not have."""
     calls: tuple[tuple[str, str, str], ...] = ()
     """Models: (id, name, arguments as JSON) of the recorded reply."""
     replayed: bool = False
