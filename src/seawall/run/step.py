@@ -179,6 +179,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """It may wait for its endpoint's recovery: its agent or tool allows further tries."""
     rest_s: float = 0.0
     """Active seconds that what must follow it needs, as the planner estimates: it waits no longer than up to them."""
+    enclosing: frozenset[int] = frozenset()
+    """Steps in flight that can't end before others do: a tool in which a framework's agent asks for steps of its own."""
     timeout_s: float | None = None
     claims: tuple[FoundClaim, ...] = ()
     """Claims of permission: effects have those that they rest on, hand-offs and writes to memory those in their input, and

@@ -16,6 +16,7 @@ from seawall import Effect, Limits, Loops, Misused
 from seawall.runtime.foreign.asks import Halted, Held
 from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.results import ModelResult, make_tool_result
+from seawall.runtime.foreign.session import Session
 
 
 @pytest.fixture
@@ -298,3 +299,28 @@ def test_a_closed_engine_says_so(journal: Path) -> None:
     engine.close()
     with pytest.raises(Misused, match="closed"), engine.begin("x", loop="own") as session:
         session.step_sync(session.tool("a", "t", {}), lambda turn: (make_tool_result("x"), None))
+
+
+def test_a_tool_that_asks_for_steps_itself_is_waited_for_by_none_of_them(engine: Engine) -> None:
+    """The limit is reached inside of two tools, each of which waits for a call that would go beyond it."""
+    both = threading.Barrier(2)
+
+    def work(session: Session, name: str) -> str:
+        def inside(turn: object) -> tuple[Any, None]:
+            both.wait(10)
+            frame = session.open_frame_sync(session.handoff("clerk", name, "look", call_id=name))
+            asked = session.tool(name, "look", {"at": name}, call_id=name, frame=frame)
+            done = session.step_sync(asked, lambda turn: (make_tool_result("found"), None))
+            return make_tool_result(done.settled.text), None
+
+        try:
+            session.step_sync(session.tool("clerk", "ask", {"whom": name}, call_id=name), inside)
+        except Halted as halted:
+            return str(halted.outcome.stopped_by and halted.outcome.stopped_by.limit)
+        return "went on"
+
+    with (
+        engine.begin("Look", loop="own", limits=Limits(tool_calls=2)) as session,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        assert list(threads.map(lambda name: work(session, name), ["a", "b"])) == ["tool_calls=2"] * 2

@@ -109,12 +109,13 @@ class Ask:
         request: PreparedRequest | None = None,
         waits: bool = False,
         doubt: str = "",
+        within: int = 0,
     ) -> None:
-        """`text`: the arguments as canonical JSON, or the task of a hand-off. `waits`: a step that is held is waited for, and does not raise `Held`. `doubt`: see `EffectFacts.doubt`."""
+        """`within`: the step in which it is asked for, if that is a tool's. `text`: the arguments as canonical JSON, or the task of a hand-off. `waits`: a step that is held is waited for, and does not raise `Held`. `doubt`: see `EffectFacts.doubt`."""
         self.kind: AskKind = kind
         self.name, self.agent, self.frame, self.key = name, agent, frame, key
         self.text, self.tool, self.request = text, tool, request
-        self.waits, self.doubt = waits, doubt
+        self.waits, self.doubt, self.within = waits, doubt, within
         loop = asyncio.get_running_loop()
         self.first: asyncio.Future[Turn | Settled] = loop.create_future()
         """The turn or, if the asker performs nothing, the end. Raises `Halted`, `Held`, and what broke the run."""
@@ -171,6 +172,8 @@ class Asks:
         self.run = ""
         self.open: dict[tuple[int, str], Ask] = {}
         """By frame and key, in the order in which they came."""
+        self.within: dict[int, int] = {}
+        """By frame: the tool's step in which its hand-off was asked for."""
         self.closes: dict[int, Close] = {}
         """By step: hand-offs that are to end."""
         self.end: End | None = None
@@ -205,6 +208,11 @@ class Asks:
     def find(self, frame: int, key: str | None) -> Ask | None:
         """Returns what is open under this key."""
         return None if key is None else self.open.get((frame, key))
+
+    def list_enclosing(self, state: RunState) -> frozenset[int]:
+        """Returns the steps that wait for others: tools in which something is asked for, or an agent works."""
+        asked = {ask.within for ask in self.open.values() if ask.within}
+        return frozenset(asked.union(step for frame, step in self.within.items() if frame in state.open))
 
     def withdraw(self, ask: Ask) -> None:
         """Forgets an ask whose asker is gone. A step that is under way ends, and nobody waits for its result."""
@@ -292,6 +300,8 @@ class Asks:
             self._unsent.append((hold, False))
         elif intent.kind == "handoff" and intent.perform:
             del self.open[ask.frame, ask.key]
+            if ask.within:
+                self.within[intent.step] = ask.within
             settled = Settled(step=intent.step, status="ok")
             self._unsent.append((lambda: ask.settle(settled), True))
 

@@ -111,6 +111,7 @@ class ForeignLogic:
             delay_s=proposal.delay_s,
             input=None if call is None else call.arguments,
             seal="" if call is None else call.seal or "",
+            enclosing=self._asks.list_enclosing(state),
         )
         ask = self._asks.find(proposal.frame, None if call is None else call.id)
         if ask is None or proposal.kind == "approval":

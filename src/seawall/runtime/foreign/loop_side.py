@@ -251,8 +251,8 @@ class LoopSide:
 
     # ---- asking
 
-    async def ask(self, asked: Asked) -> tuple[Ask, Turn] | Settled:
-        """Returns the asker's turn, or what became of the step without it.
+    async def ask(self, asked: Asked, within: int = 0) -> tuple[Ask, Turn] | Settled:
+        """Returns the asker's turn, or what became of the step without it. `within`: the step in which it is asked for.
 
         Raises `Halted` once the run has ended, `Held` if a person must decide first, `Refused` and `Broken` as
         `Seawall.start` and `Seawall.resume` do.
@@ -261,7 +261,10 @@ class LoopSide:
         settled, ask = self._find(asked)
         if settled is not None or ask is None:
             assert settled is not None
+            if within and isinstance(asked, HandoffAsk):
+                self._asks.within[settled.step] = within
             return settled
+        ask.within = within
         if self._outcome is not None:
             raise Halted(self._outcome)
         self._asks.add(ask)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from concurrent.futures import Future
+from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 from seawall.core.errors import Broken, Refused, describe_error
@@ -19,6 +21,8 @@ from seawall.runtime.foreign.requests import prepare_request
 from seawall.runtime.foreign.results import ModelResult, make_failure, make_model_result
 
 T = TypeVar("T")
+_performs: ContextVar[tuple[Session, int] | None] = ContextVar("seawall_performs", default=None)
+"""The step that is performed here. What is asked for meanwhile is asked for inside of it: the step waits for that."""
 CUT = Result(status="error", output="Error: the call was given up", error="cancelled", endpoint="cut")
 """The result of a call that is given up because its run has ended."""
 MAX_OUTPUT_TOKENS = 4096
@@ -119,7 +123,7 @@ class Session:
         recorded as the step's failure, and raised again unless a guard says otherwise.
         Raises `Halted`, `Held`, `Refused`, `Broken`.
         """
-        asking = await self._cross(lambda side: side.ask(asked))
+        asking = await self.ask(asked)
         if isinstance(asking, Settled):
             return Performed(asking)
         ask, turn = asking
@@ -128,7 +132,8 @@ class Session:
         try:
             async with patience:
                 ask.on_over = lambda: loop.call_soon_threadsafe(_stop, patience)
-                brought, value = await perform(turn)
+                with self._performing(turn):
+                    brought, value = await perform(turn)
         except BaseException as raised:  # noqa: BLE001 -- recorded, and raised again if it stands
             if patience.expired() and isinstance(raised, TimeoutError):
                 return Performed(await self._cross(lambda side: side.give(ask, CUT)))
@@ -141,12 +146,13 @@ class Session:
 
     def step_sync(self, asked: Asked, perform: Callable[[Turn], tuple[Any, Any]]) -> Performed:
         """As `step`, in this thread. `perform` can't be cancelled: what it brings after the run's end is recorded as late."""
-        asking = self._wait(lambda side: side.ask(asked))
+        asking = self.ask_sync(asked)
         if isinstance(asking, Settled):
             return Performed(asking)
         ask, turn = asking
         try:
-            brought, value = perform(turn)
+            with self._performing(turn):
+                brought, value = perform(turn)
         except BaseException as raised:  # noqa: BLE001 -- recorded, and raised again if it stands
             error = raised
         else:
@@ -154,6 +160,19 @@ class Session:
             settled = self._wait(lambda side: side.give(ask, result))
             return Performed(settled, value if settled.performed else None)
         return self._wait(lambda side: self._fail(side, ask, asked, error))
+
+    @contextlib.contextmanager
+    def _performing(self, turn: Turn) -> Generator[None]:
+        token = _performs.set((self, turn.step))
+        try:
+            yield
+        finally:
+            _performs.reset(token)
+
+    def _find_step(self) -> int:
+        """Returns the step of this run that is performed here; 0: none."""
+        found = _performs.get()
+        return found[1] if found is not None and found[0] is self else 0
 
     async def _fail(self, side: LoopSide, ask: Ask, asked: Asked, error: BaseException) -> Performed:
         """Brings what a step has raised, and raises it if it stands.
@@ -182,7 +201,8 @@ class Session:
 
     async def ask(self, asked: Asked) -> tuple[Ask, Turn] | Settled:
         """Returns this caller's turn, or what became of the step without it. `give` must follow a turn."""
-        return await self._cross(lambda side: side.ask(asked))
+        within = self._find_step()
+        return await self._cross(lambda side: side.ask(asked, within))
 
     async def give(self, ask: Ask, asked: Asked, brought: ModelResult | Result | BaseException) -> Settled:
         """Brings the result of a step, or what it has raised."""
@@ -191,7 +211,8 @@ class Session:
 
     def ask_sync(self, asked: Asked) -> tuple[Ask, Turn] | Settled:
         """As `ask`."""
-        return self._wait(lambda side: side.ask(asked))
+        within = self._find_step()
+        return self._wait(lambda side: side.ask(asked, within))
 
     def give_sync(self, ask: Ask, asked: Asked, brought: ModelResult | Result | BaseException) -> Settled:
         """As `give`."""
@@ -210,11 +231,11 @@ class Session:
 
         Raises `Refused` if a guard or a limit refuses it.
         """
-        return _read_frame(await self._cross(lambda side: side.ask(asked)))
+        return _read_frame(await self.ask(asked))
 
     def open_frame_sync(self, asked: HandoffAsk) -> int:
         """As `open_frame`."""
-        return _read_frame(self._wait(lambda side: side.ask(asked)))
+        return _read_frame(self.ask_sync(asked))
 
     async def close_frame(self, frame: int, text: str, *, failed: bool = False) -> None:
         """Ends a hand-off with what its agent has answered."""
