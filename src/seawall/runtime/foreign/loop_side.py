@@ -360,7 +360,7 @@ class LoopSide:
 
     def _find_handoff(self, asked: HandoffAsk, bodies: Bodies) -> tuple[Settled | None, Ask | None]:
         ref = bodies.put(asked.task)
-        key = self._recorded.make_key(asked.frame, asked.name, asked.call_id, ref)
+        key = self._recorded.make_key(asked.frame, asked.name, asked.call_id, ref, handoff=True)
         frame = self._recorded.find_frame(asked.frame, key)
         if frame is not None:
             return Settled(step=frame, status="ok", replayed=True), None

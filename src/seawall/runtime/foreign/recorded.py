@@ -110,16 +110,18 @@ class Recorded:
         self._model_asks += 1
         return f"model/{self._model_asks}"
 
-    def make_key(self, frame: int, name: str, call_id: str, arguments: Ref) -> str:
-        """Returns the key of a tool's call or a hand-off.
+    def make_key(self, frame: int, name: str, call_id: str, arguments: Ref, *, handoff: bool = False) -> str:
+        """Returns the key of a tool's call or a hand-off: a tool and the hand-off inside of it may have the same call id.
 
         A call with an id that has failed in this process and is asked for again is another attempt: the framework retries.
         """
         if call_id:
             base = f"{self._asked_by.get((frame, call_id), 0)}/{call_id.replace('~', '-')}"
+            base = f"handoff/{base}" if handoff else base
             attempt = self._attempts.get((frame, base), 0)
         else:
             base = f"{name}/{arguments[:16]}".replace("~", "-")
+            base = f"handoff/{base}" if handoff else base
             attempt = self._count(frame, base) - 1
         return f"{base}~{attempt + 1}" if attempt else base
 
