@@ -20,6 +20,7 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.types import Command, Send
 
+from seawall.core.canonical import to_canonical_bytes
 from seawall.models.protocol import Usage
 from seawall.run.step import Result
 from seawall.runtime.foreign.asks import Settled
@@ -86,9 +87,19 @@ def describe_tool(tool: Any) -> Any:
     return convert_to_openai_tool(tool) if isinstance(tool, BaseTool) else {"name": str(tool)}
 
 
-def dump_messages(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
-    """Returns messages as JSON values."""
-    return [message_to_dict(message) for message in messages]
+def dump_messages(messages: Sequence[BaseMessage]) -> list[Any]:
+    """Returns messages as JSON values. The artifact of a tool, which no model is sent, is left out."""
+    return [_dump_message(message) for message in messages]
+
+
+def _dump_message(message: BaseMessage) -> Any:
+    dumped = message_to_dict(message)
+    dumped["data"].pop("artifact", None)
+    try:
+        to_canonical_bytes(dumped)
+    except TypeError:  # an application may keep anything in a message's extra fields
+        return json.loads(json.dumps(dumped, default=str))
+    return dumped
 
 
 def tell_notes(notes: Sequence[str]) -> list[BaseMessage]:

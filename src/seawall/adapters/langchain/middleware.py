@@ -1,16 +1,4 @@
-"""LangChain: a middleware that takes the models and tools of `create_agent` through the gate.
-
-    sea = seawall.Engine("desk.db", effects=["refund"])
-    agent = create_agent(model, tools, middleware=[…, SeawallMiddleware(sea)], checkpointer=saver)
-
-It belongs last in the list: then it is next to the model and the tools, and what the others retry or shorten passes it.
-What it can't gate: models that other middleware calls itself (a summary, for example), models called inside tools, and tools
-that the model's provider runs. `gate_graph(sea, agent)` of `seawall.adapters.langgraph` gates the first two.
-
-- `langchain_places.py`: where something happens, and how a step passes the gate
-- `langchain_messages.py`: LangChain's messages, tools and commands, read and made again
-- `langgraph.py`: graphs that are built by hand
-"""
+"""The middleware for LangChain's agents. Its place is next to the model and the tools, last in the list."""
 
 from __future__ import annotations
 
@@ -19,11 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from threading import Lock
 from typing import Annotated, Any, NamedTuple, NotRequired, cast
 
-from seawall.adapters.versions import check_version
-
-check_version("langchain", lowest="1.5", below="2.0", extra="langchain")
-
-from langchain.agents.middleware.types import (  # noqa: E402 -- after the check of its version
+from langchain.agents.middleware.types import (
     AgentMiddleware,
     AgentState,
     ModelRequest,
@@ -31,12 +15,12 @@ from langchain.agents.middleware.types import (  # noqa: E402 -- after the check
     PrivateStateAttr,
     ToolCallRequest,
 )
-from langchain_core.messages import AIMessage, ToolMessage  # noqa: E402
-from langgraph.config import get_config  # noqa: E402
-from langgraph.errors import GraphBubbleUp  # noqa: E402
-from langgraph.types import Command  # noqa: E402
+from langchain_core.messages import AIMessage, ToolMessage
+from langgraph.config import get_config
+from langgraph.errors import GraphBubbleUp
+from langgraph.types import Command
 
-from seawall.adapters.langchain_messages import (  # noqa: E402
+from seawall.adapters.langchain.messages import (
     RecordedModel,
     describe_tool,
     dump_messages,
@@ -50,14 +34,12 @@ from seawall.adapters.langchain_messages import (  # noqa: E402
     read_request,
     tell_notes,
 )
-from seawall.adapters.langchain_places import (  # noqa: E402
+from seawall.adapters.langchain.places import (
     CHECKPOINTER_KEY,
     PRINCIPAL_KEY,
     REQUEST_KEY,
     TENANT_KEY,
     Place,
-    SeawallHalted,
-    SeawallHeld,
     count_depth,
     find_place,
     inside_model,
@@ -67,15 +49,13 @@ from seawall.adapters.langchain_places import (  # noqa: E402
     pass_gate_async,
     translated,
 )
-from seawall.adapters.langgraph_tools import gate_tool_call, gate_tool_call_async  # noqa: E402
-from seawall.core.canonical import digest_of  # noqa: E402
-from seawall.core.limits import Limits  # noqa: E402
-from seawall.runtime.foreign.asks import Settled, Turn  # noqa: E402
-from seawall.runtime.foreign.engine import Engine  # noqa: E402
-from seawall.runtime.foreign.session import Session  # noqa: E402
-from seawall.runtime.foreign.tools import Effects  # noqa: E402
-
-__all__ = ["SeawallHalted", "SeawallHeld", "SeawallMiddleware"]
+from seawall.adapters.langchain.tools import gate_tool_call, gate_tool_call_async
+from seawall.core.canonical import digest_of
+from seawall.core.limits import Limits
+from seawall.runtime.foreign.asks import Settled, Turn
+from seawall.runtime.foreign.engine import Engine
+from seawall.runtime.foreign.session import Session
+from seawall.runtime.foreign.tools import Effects
 
 LOOP = "langchain"
 MAX_PLACES = 10_000
@@ -96,7 +76,7 @@ class _Key(NamedTuple):
 
 
 class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
-    """Takes an agent's models and tools through the gate of an `Engine`. See the module.
+    """Takes an agent's models and tools through the gate of an `Engine`. See the package.
 
     `effects` and `reads` are those of this agent's tools, in place of the engine's. `limits` are those of each request.
     `not_done` are errors of tools which say that nothing has happened. The request id of an invocation is

@@ -8,8 +8,8 @@ from typing import Any
 from langchain_core.messages import ToolMessage
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
-from seawall.adapters.langchain_messages import make_tool_message, read_tool_result
-from seawall.adapters.langchain_places import FrameRefused, Place, inside_tool, pass_gate, pass_gate_async
+from seawall.adapters.langchain.messages import make_tool_message, read_tool_result
+from seawall.adapters.langchain.places import FrameRefused, Place, inside_tool, pass_gate, pass_gate_async
 from seawall.run.step import Result
 from seawall.runtime.foreign.asks import Turn
 from seawall.runtime.foreign.engine import Engine
