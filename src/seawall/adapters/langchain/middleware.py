@@ -235,7 +235,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
             not_done=self._not_done,
             passes=(GraphBubbleUp,),
         )
-        return Place(session=session, agent=agent)
+        return Place(engine=self._engine, session=session, agent=agent)
 
     def _name_agent(self, config: Mapping[str, Any]) -> str:
         named = config.get("metadata", {}).get("lc_agent_name")
@@ -254,7 +254,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
                 response = handler(_advise(request, turn.notes))
             return read_reply(_find_reply(response)), response
 
-        done = pass_gate(self._engine, place, _ask_model(place, request), perform)
+        done = pass_gate(place, _ask_model(place, request), perform)
         if done.value is not None:
             return done.value
         with inside_model():
@@ -273,7 +273,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
                 response = await handler(_advise(request, turn.notes))
             return read_reply(_find_reply(response)), response
 
-        done = await pass_gate_async(self._engine, place, _ask_model(place, request), perform)
+        done = await pass_gate_async(place, _ask_model(place, request), perform)
         if done.value is not None:
             return done.value
         with inside_model():
@@ -285,7 +285,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
     ) -> ToolMessage | Command[Any]:
         """Takes a call of a tool through the gate."""
-        return gate_tool_call(self._engine, self._enter(request.state), request, handler)
+        return gate_tool_call(self._enter(request.state), request, handler)
 
     async def awrap_tool_call(
         self,
@@ -294,7 +294,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
     ) -> ToolMessage | Command[Any]:
         """As `wrap_tool_call`."""
         place = await self._enter_async(request.state)
-        return await gate_tool_call_async(self._engine, place, request, handler)
+        return await gate_tool_call_async(place, request, handler)
 
 
 # ---- what passes the gate

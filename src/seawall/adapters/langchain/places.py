@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
@@ -21,11 +21,12 @@ from langgraph.types import interrupt
 from seawall.core.canonical import digest_of
 from seawall.core.errors import Misused, Refused, SeawallError
 from seawall.run.outcome import Outcome
-from seawall.runtime.foreign.asks import Halted, Held, Turn
+from seawall.runtime.foreign.asks import Ask, Halted, Held, Settled, Turn
 from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.loop_side import Asked, HandoffAsk
 from seawall.runtime.foreign.session import Performed, Session
 
+T = TypeVar("T")
 PLACE_KEY = "__seawall_place"
 """Where a gated graph keeps its place in `config["configurable"]`. LangGraph writes no name that begins so into a checkpoint."""
 REQUEST_KEY, TENANT_KEY, PRINCIPAL_KEY = "seawall_request_id", "seawall_tenant", "seawall_principal"
@@ -61,6 +62,7 @@ class FrameRefused(GraphBubbleUp):
 class Place:
     """Where something happens."""
 
+    engine: Engine
     session: Session
     agent: str
     frame: int = 0
@@ -84,6 +86,19 @@ class Place:
 
 _current: ContextVar[Place | None] = ContextVar("seawall_langchain_place", default=None)
 """Set while a tool is performed: an agent that runs inside of it works in a frame of its own."""
+
+
+@dataclass(eq=False)
+class ToolTurn:
+    """A tool's call that has passed the gate and is performed."""
+
+    runtime: object
+    """What LangGraph makes for each call, and only one has."""
+    begun: bool = False
+
+
+performs_tool: ContextVar[ToolTurn | None] = ContextVar("seawall_langchain_tool", default=None)
+"""Set while a tool that has passed the gate is called: nothing below takes the same call through the gate again."""
 performs_model: ContextVar[bool] = ContextVar("seawall_langchain_model", default=False)
 """Set while a model that has passed the gate is called: nothing below takes the same call through the gate again."""
 
@@ -125,15 +140,21 @@ def translated(own: list[BaseException] | None = None) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def inside_tool(place: Place, call: str) -> Generator[None]:
-    """An agent that runs in this block works in a frame below `place`."""
+def inside_tool(place: Place, call: str, runtime: object) -> Generator[None]:
+    """An agent that runs in this block works in a frame below `place`. `runtime`: see `ToolTurn`."""
     inner = Place(
-        session=place.session, agent=place.agent, frame=place.frame, call=call, level=place.level + 1
+        engine=place.engine,
+        session=place.session,
+        agent=place.agent,
+        frame=place.frame,
+        call=call,
+        level=place.level + 1,
     )
-    token = _current.set(inner)
+    token, turn = _current.set(inner), performs_tool.set(ToolTurn(runtime))
     try:
         yield
     finally:
+        performs_tool.reset(turn)
         _current.reset(token)
 
 
@@ -147,15 +168,12 @@ def inside_model() -> Generator[None]:
         performs_model.reset(token)
 
 
-def pass_gate(
-    engine: Engine, place: Place, asked: Asked, perform: Callable[[Turn], tuple[Any, Any]]
-) -> Performed:
+def pass_gate(place: Place, asked: Asked, perform: Callable[[Turn], tuple[Any, Any]]) -> Performed:
     """Takes a step through the gate; a person is asked by an interrupt of the graph.
 
     Raises `SeawallHalted`, `SeawallHeld`, LangGraph's interrupt, and what `perform` raises.
     """
     own: list[BaseException] = []
-    problem = ""
 
     def performing(turn: Turn) -> tuple[Any, Any]:
         try:
@@ -164,28 +182,14 @@ def pass_gate(
             own.append(error)
             raise
 
-    while True:
-        try:
-            with translated(own):
-                return place.session.step_sync(asked, performing)
-        except Held as held:
-            if own and held is own[-1]:
-                raise
-            decide = partial(_decide, held=held, decision=_ask_person(held, problem))
-        problem = ""
-        try:
-            with translated():
-                engine.call(decide)
-        except _NotDecided as error:
-            problem = str(error)
+    return _decided(place, own, lambda: place.session.step_sync(asked, performing))
 
 
 async def pass_gate_async(
-    engine: Engine, place: Place, asked: Asked, perform: Callable[[Turn], Awaitable[tuple[Any, Any]]]
+    place: Place, asked: Asked, perform: Callable[[Turn], Awaitable[tuple[Any, Any]]]
 ) -> Performed:
     """As `pass_gate`."""
     own: list[BaseException] = []
-    problem = ""
 
     async def performing(turn: Turn) -> tuple[Any, Any]:
         try:
@@ -194,10 +198,26 @@ async def pass_gate_async(
             own.append(error)
             raise
 
+    return await _decided_async(place, own, lambda: place.session.step(asked, performing))
+
+
+def ask_gate(place: Place, asked: Asked) -> tuple[Ask, Turn] | Settled:
+    """Asks for a step whose result comes later, by `give_result`. As `pass_gate`."""
+    return _decided(place, [], lambda: place.session.ask_sync(asked))
+
+
+async def ask_gate_async(place: Place, asked: Asked) -> tuple[Ask, Turn] | Settled:
+    """As `ask_gate`."""
+    return await _decided_async(place, [], lambda: place.session.ask(asked))
+
+
+def _decided(place: Place, own: list[BaseException], attempt: Callable[[], T]) -> T:
+    """Attempts something until no person is to decide about it any more."""
+    problem = ""
     while True:
         try:
             with translated(own):
-                return await place.session.step(asked, performing)
+                return attempt()
         except Held as held:
             if own and held is own[-1]:
                 raise
@@ -205,7 +225,25 @@ async def pass_gate_async(
         problem = ""
         try:
             with translated():
-                await engine.call_async(decide)
+                place.engine.call(decide)
+        except _NotDecided as error:
+            problem = str(error)
+
+
+async def _decided_async(place: Place, own: list[BaseException], attempt: Callable[[], Awaitable[T]]) -> T:
+    problem = ""
+    while True:
+        try:
+            with translated(own):
+                return await attempt()
+        except Held as held:
+            if own and held is own[-1]:
+                raise
+            decide = partial(_decide, held=held, decision=_ask_person(held, problem))
+        problem = ""
+        try:
+            with translated():
+                await place.engine.call_async(decide)
         except _NotDecided as error:
             problem = str(error)
 
@@ -234,7 +272,7 @@ def _ask_frame(above: Place, agent: str, request: str, key: str) -> HandoffAsk:
 
 
 def _make_below(above: Place, agent: str, frame: int) -> Place:
-    return Place(session=above.session, agent=agent, frame=frame, level=above.level + 1)
+    return Place(engine=above.engine, session=above.session, agent=agent, frame=frame, level=above.level + 1)
 
 
 @contextlib.contextmanager

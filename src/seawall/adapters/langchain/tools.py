@@ -12,27 +12,23 @@ from seawall.adapters.langchain.messages import make_tool_message, read_tool_res
 from seawall.adapters.langchain.places import FrameRefused, Place, inside_tool, pass_gate, pass_gate_async
 from seawall.run.step import Result
 from seawall.runtime.foreign.asks import Turn
-from seawall.runtime.foreign.engine import Engine
 
 
-def gate_tool_call(
-    engine: Engine, place: Place, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]
-) -> Any:
+def gate_tool_call(place: Place, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]) -> Any:
     """Takes a call of a tool through the gate. `handler` performs it."""
 
     def perform(turn: Turn) -> tuple[Result, Any]:
         try:
-            with inside_tool(place, _read_id(request)):
+            with inside_tool(place, _read_id(request), request.runtime):
                 brought = handler(_edit(request, turn))
         except FrameRefused as refused:
             brought = _write_refusal(request, refused)
         return read_tool_result(brought), brought
 
-    return make_tool_message(request.tool_call, pass_gate(engine, place, _ask(place, request), perform))
+    return make_tool_message(request.tool_call, pass_gate(place, _ask(place, request), perform))
 
 
 async def gate_tool_call_async(
-    engine: Engine,
     place: Place,
     request: ToolCallRequest,
     handler: Callable[[ToolCallRequest], Awaitable[Any]],
@@ -41,13 +37,13 @@ async def gate_tool_call_async(
 
     async def perform(turn: Turn) -> tuple[Result, Any]:
         try:
-            with inside_tool(place, _read_id(request)):
+            with inside_tool(place, _read_id(request), request.runtime):
                 brought = await handler(_edit(request, turn))
         except FrameRefused as refused:
             brought = _write_refusal(request, refused)
         return read_tool_result(brought), brought
 
-    done = await pass_gate_async(engine, place, _ask(place, request), perform)
+    done = await pass_gate_async(place, _ask(place, request), perform)
     return make_tool_message(request.tool_call, done)
 
 

@@ -63,6 +63,8 @@ class ModelAsk(NamedTuple):
     name: str
     request: PreparedRequest
     frame: int = 0
+    anew: bool = False
+    """The model is called in any case: the framework has no way to be given a recorded reply."""
 
 
 class ToolAsk(NamedTuple):
@@ -326,7 +328,7 @@ class LoopSide:
             case ModelAsk():
                 known = recorded.take_reply(asked.frame, asked.request, bodies)
                 settled = None if known is None else self._give_again(known, bodies)
-                if known is not None and settled is not None and settled.raw is None:
+                if known is not None and settled is not None and (settled.raw is None or asked.anew):
                     recorded.give_up_replies(asked.frame)  # its redacted text is not what the model wrote
                     settled = None
                 if settled is not None:
