@@ -9,7 +9,7 @@ from typing import Any, cast
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
-from langgraph.errors import GraphBubbleUp
+from langgraph.errors import GraphBubbleUp, ParentCommand
 from langgraph.types import Command
 from msgspec import Struct
 
@@ -206,7 +206,9 @@ class Invocation:
         """Returns whether the graph goes on later: it was interrupted, or its consumer has left."""
         if error is None:
             return self._calls is not None and self._calls.interrupted
-        return not isinstance(error, Exception) or isinstance(error, GraphBubbleUp)
+        return not isinstance(error, Exception) or (
+            isinstance(error, GraphBubbleUp) and not isinstance(error, ParentCommand)  # a hand-off to another node
+        )
 
     def _find_failure(self, error: BaseException | None) -> str:
         if isinstance(error, Exception) and not isinstance(error, GraphBubbleUp):
