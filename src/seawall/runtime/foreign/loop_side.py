@@ -123,6 +123,11 @@ class LoopSide:
         """The id of the run; None before its first step."""
         return self._run
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether the loop waits for something, or performs it."""
+        return bool(self._busy or self._asks.open)
+
     def _on_event(self, event: Event, before: RunState) -> None:
         self._recorded.learn(event)
 
@@ -217,6 +222,12 @@ class LoopSide:
                 return registry.drivers.get(self._run or "")
             while True:
                 driver = registry.drivers.get(self._run)
+                if driver is not None and registry.teams.get(self._run) is not self._team:
+                    raise Refused(
+                        f"run {self._run} is under way for another invocation with request id {self._options.request_id!r}",
+                        guard="request_id",
+                        value=self._options.request_id,
+                    )
                 if driver is not None and driver.broken is None and not driver.parked:
                     if driver.state.ended is None:
                         driver.decide_again()

@@ -86,6 +86,11 @@ class Session:
         """The id of the run; None before its first step."""
         return None if self._side is None else self._side.run
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is asked for or performed at this moment."""
+        return self._side is not None and self._side.is_busy
+
     # ---- what is asked for
 
     @staticmethod
