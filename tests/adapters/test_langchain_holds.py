@@ -30,6 +30,7 @@ from adapters.langchain_desk import (
     say,
 )
 from seawall.adapters.langchain import SeawallHeld, SeawallMiddleware
+from seawall.journal.protocol import RunFilter
 from seawall.runtime.foreign.engine import Engine
 from seawall.testing import ManualClock
 
@@ -226,6 +227,9 @@ def test_an_hour_in_which_a_person_decides_does_not_count(tmp_path: Path) -> Non
     async def wait(sea: Any) -> None:
         for _ in range(10):
             await clock.advance(360)
+        (row,) = await sea.journal.runs(RunFilter(), limit=1)
+        while (await sea.journal.row(row.run)).state == "running":
+            await asyncio.sleep(0)
 
     with make_engine(tmp_path / "desk.db", clock=clock) as engine:
         clerk = make_clerk(engine, bank, others=[HumanInTheLoopMiddleware(interrupt_on={"refund": True})])

@@ -108,7 +108,9 @@ def refuse_result(step: Step, done: StepDone, reason: str, bodies: Bodies) -> St
             answer=None,
             problem=bodies.put(reason),
         )
-    return replace(done, output=bodies.put(reason), reasoning=None, status=_keep_effect(step, done, "refused"))
+    return replace(
+        done, output=bodies.put(reason), reasoning=None, status=_keep_effect(step, done, "refused")
+    )
 
 
 def _keep_effect(step: Step, done: StepDone, status: StepStatus) -> StepStatus:

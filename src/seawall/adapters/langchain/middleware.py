@@ -107,11 +107,30 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
 
     def before_agent(self, state: Any, runtime: Any) -> dict[str, Any] | None:
         """Notes whose request this invocation answers."""
-        return {"seawall_request": self._make_request_id(state)}
+        request = self._make_request_id(state)
+        left = self._take_left(request)
+        if left is not None:
+            with translated():
+                left.session.detach_sync()
+        return {"seawall_request": request}
 
     async def abefore_agent(self, state: Any, runtime: Any) -> dict[str, Any] | None:
         """As `before_agent`."""
-        return self.before_agent(state, runtime)
+        request = self._make_request_id(state)
+        left = self._take_left(request)
+        if left is not None:
+            with translated():
+                await left.session.detach()
+        return {"seawall_request": request}
+
+    def _take_left(self, request: str) -> Place | None:
+        """Returns the place of an earlier invocation that has left its request unanswered. This one goes on from the record."""
+        key = _Key(None, request)
+        with self._lock:
+            place = self._places.get(key)
+            if find_place() is not None or place is None or place.session.is_busy:
+                return None
+            return self._places.pop(key)
 
     def after_agent(self, state: Any, runtime: Any) -> dict[str, Any] | None:
         """Ends the run with the agent's answer."""

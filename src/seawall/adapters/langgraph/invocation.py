@@ -207,7 +207,8 @@ class Invocation:
         if error is None:
             return self._calls is not None and self._calls.interrupted
         return not isinstance(error, Exception) or (
-            isinstance(error, GraphBubbleUp) and not isinstance(error, ParentCommand)  # a hand-off to another node
+            isinstance(error, GraphBubbleUp)
+            and not isinstance(error, ParentCommand)  # a hand-off to another node
         )
 
     def _find_failure(self, error: BaseException | None) -> str:
