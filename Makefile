@@ -137,11 +137,11 @@ $(STAMP)/run: $(INPUTS) | $(BIN)/uv
 	@mkdir -p $(STAMP) && touch $@
 
 $(STAMP)/test: $(INPUTS) | $(BIN)/uv
-	$(INSTALL) -e '.[providers,modelserver,prices,schema,lint]' --group test
+	$(INSTALL) -e '.[providers,langchain,langgraph,modelserver,prices,schema,lint]' --group test
 	@mkdir -p $(STAMP) && touch $@ $(STAMP)/run
 
 $(STAMP)/check: $(INPUTS) | $(BIN)/uv
-	$(INSTALL) -e '.[providers,modelserver,prices,schema,lint]' --group test --group check
+	$(INSTALL) -e '.[providers,langchain,langgraph,modelserver,prices,schema,lint]' --group test --group check
 	@mkdir -p $(STAMP) && touch $@ $(STAMP)/run $(STAMP)/test
 
 $(STAMP)/docs: $(INPUTS) | $(BIN)/uv
