@@ -19,7 +19,7 @@ from seawall.journal.protocol import RunFilter
 from seawall.runtime.foreign.engine import Engine
 
 USAGE: Any = {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15}
-ASK = {"messages": [("user", "Refund order 1042")]}
+ASK: Any = {"messages": [("user", "Refund order 1042")]}
 SIGNED = {"refund": Effect(approve=always())}
 BOSS = "boss"
 
@@ -63,6 +63,7 @@ class ScriptedChat(BaseChatModel):
             answer = self.script[min(replies, len(self.script) - 1)]
         if isinstance(answer, Exception):
             raise answer
+        assert isinstance(answer, AIMessage)
         return answer.model_copy()
 
     def _generate(self, messages: list[BaseMessage], *arguments: Any, **options: Any) -> ChatResult:

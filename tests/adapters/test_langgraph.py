@@ -262,8 +262,11 @@ def test_the_graphs_own_interrupt_lets_go_of_the_run(engine: Engine) -> None:
     def work(state: MessagesState) -> Any:
         return {"messages": [AIMessage(interrupt("How much?"))]}
 
+    def answer(state: MessagesState) -> Any:
+        return {"messages": [model.invoke(state["messages"])]}
+
     graph = StateGraph(MessagesState)
-    graph.add_node("model", lambda state: {"messages": [model.invoke(state["messages"])]})
+    graph.add_node("model", answer)
     graph.add_node("work", work)
     graph.add_edge(START, "model")
     graph.add_edge("model", "work")
@@ -313,15 +316,16 @@ def test_a_hand_off_out_of_a_sub_graph_closes_its_frame(engine: Engine) -> None:
             graph=Command.PARENT, goto="other", update={"messages": [inner.invoke(state["messages"])]}
         )
 
+    def take(state: MessagesState) -> Any:
+        return {"messages": [make_model([say("x"), say("Mine.")]).invoke(state["messages"])]}
+
     inner = make_model([say("Over to you.")])
     sub = StateGraph(MessagesState)
     sub.add_node("leave", leave)
     sub.add_edge(START, "leave")
     graph = StateGraph(MessagesState)
     graph.add_node("first", sub.compile())
-    graph.add_node(
-        "other", lambda state: {"messages": [make_model([say("x"), say("Mine.")]).invoke(state["messages"])]}
-    )
+    graph.add_node("other", take)
     graph.add_edge(START, "first")
     graph.add_edge("other", END)
     gated = gate_graph(engine, graph.compile())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.messages import ToolMessage
 from langgraph.prebuilt.tool_node import ToolCallRequest
@@ -19,7 +19,7 @@ def gate_tool_call(place: Place, request: ToolCallRequest, handler: Callable[[To
 
     def perform(turn: Turn) -> tuple[Result, Any]:
         try:
-            with inside_tool(place, _read_id(request), request.runtime):
+            with inside_tool(place, _read_id(request), cast("Any", request).runtime):
                 brought = handler(_edit(request, turn))
         except FrameRefused as refused:
             brought = _write_refusal(request, refused)
@@ -37,7 +37,7 @@ async def gate_tool_call_async(
 
     async def perform(turn: Turn) -> tuple[Result, Any]:
         try:
-            with inside_tool(place, _read_id(request), request.runtime):
+            with inside_tool(place, _read_id(request), cast("Any", request).runtime):
                 brought = await handler(_edit(request, turn))
         except FrameRefused as refused:
             brought = _write_refusal(request, refused)

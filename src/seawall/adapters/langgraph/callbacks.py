@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -97,8 +97,8 @@ class Calls:
     def ask_tool(self, name: str, inputs: Any, more: Mapping[str, Any]) -> tuple[Place, Asked]:
         """Returns what is asked for when a tool is called."""
         place = self.find_place()
-        arguments = inputs if isinstance(inputs, Mapping) else {"input": inputs}
-        plain = json.loads(json.dumps(arguments, default=str))
+        given = cast("Any", inputs)
+        plain = json.loads(json.dumps(given if isinstance(given, dict) else {"input": given}, default=str))
         agent = _name_agent(place, more.get("metadata") or {})
         call = str(more.get("tool_call_id") or "")
         return place, place.session.tool(agent, name, plain, call_id=call, frame=place.frame)
@@ -150,7 +150,7 @@ def _read_response(place: Place, response: LLMResult) -> ModelResult:
 
 def _read_output(output: Any) -> Any:
     if isinstance(output, ToolMessage | list) or hasattr(output, "goto"):
-        return read_tool_result(output)
+        return read_tool_result(cast("Any", output))
     return make_tool_result(output if isinstance(output, str) else json.dumps(output, default=str))
 
 
@@ -240,7 +240,7 @@ class CallsHandlerAsync(BaseCallbackHandler):
         super().__init__()
         self._calls = calls
 
-    async def on_chat_model_start(  # pyright: ignore[reportIncompatibleMethodOverride] -- LangChain awaits it
+    async def on_chat_model_start(
         self, serialized: dict[str, Any], messages: list[list[BaseMessage]], *, run_id: UUID, **more: Any
     ) -> None:
         """See `CallsHandler`."""
@@ -248,7 +248,7 @@ class CallsHandlerAsync(BaseCallbackHandler):
             place, asked = self._calls.ask_model(messages[0], more)
             self._calls.note(run_id, place, asked, await ask_gate_async(place, asked))
 
-    async def on_llm_start(  # pyright: ignore[reportIncompatibleMethodOverride] -- LangChain awaits it
+    async def on_llm_start(
         self, serialized: dict[str, Any], prompts: list[str], *, run_id: UUID, **more: Any
     ) -> None:
         """See `CallsHandler`."""
@@ -256,7 +256,7 @@ class CallsHandlerAsync(BaseCallbackHandler):
             place, asked = self._calls.ask_model(prompts, more)
             self._calls.note(run_id, place, asked, await ask_gate_async(place, asked))
 
-    async def on_tool_start(  # pyright: ignore[reportIncompatibleMethodOverride] -- LangChain awaits it
+    async def on_tool_start(
         self, serialized: dict[str, Any], input_str: str, *, run_id: UUID, inputs: Any = None, **more: Any
     ) -> None:
         """See `CallsHandler`."""
@@ -265,27 +265,19 @@ class CallsHandlerAsync(BaseCallbackHandler):
             place, asked = self._calls.ask_tool(_name_tool(serialized, more), given, more)
             self._calls.note(run_id, place, asked, await ask_gate_async(place, asked))
 
-    async def on_llm_end(  # pyright: ignore[reportIncompatibleMethodOverride] -- LangChain awaits it
-        self, response: LLMResult, *, run_id: UUID, **more: Any
-    ) -> None:
+    async def on_llm_end(self, response: LLMResult, *, run_id: UUID, **more: Any) -> None:
         """See `CallsHandler`."""
         await self._give(run_id, lambda place: _read_response(place, response))
 
-    async def on_tool_end(  # pyright: ignore[reportIncompatibleMethodOverride] -- LangChain awaits it
-        self, output: Any, *, run_id: UUID, **more: Any
-    ) -> None:
+    async def on_tool_end(self, output: Any, *, run_id: UUID, **more: Any) -> None:
         """See `CallsHandler`."""
         await self._give(run_id, lambda place: _read_output(output))
 
-    async def on_llm_error(  # pyright: ignore[reportIncompatibleMethodOverride] -- LangChain awaits it
-        self, error: BaseException, *, run_id: UUID, **more: Any
-    ) -> None:
+    async def on_llm_error(self, error: BaseException, *, run_id: UUID, **more: Any) -> None:
         """See `CallsHandler`."""
         await self._fail(run_id, error)
 
-    async def on_tool_error(  # pyright: ignore[reportIncompatibleMethodOverride] -- LangChain awaits it
-        self, error: BaseException, *, run_id: UUID, **more: Any
-    ) -> None:
+    async def on_tool_error(self, error: BaseException, *, run_id: UUID, **more: Any) -> None:
         """See `CallsHandler`."""
         await self._fail(run_id, error)
 

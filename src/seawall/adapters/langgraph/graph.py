@@ -13,8 +13,8 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 from langgraph.prebuilt import ToolNode
 from langgraph.prebuilt.tool_node import ToolCallRequest
-from langgraph.pregel import Pregel
-from langgraph.pregel.protocol import PregelProtocol
+from langgraph.pregel import Pregel  # pyright: ignore[reportMissingTypeStubs] - a namespace package without a mark
+from langgraph.pregel.protocol import PregelProtocol  # pyright: ignore[reportMissingTypeStubs] - the same
 
 from seawall.adapters.langchain.places import Place, find_place, performs_tool
 from seawall.adapters.langchain.tools import gate_tool_call, gate_tool_call_async
@@ -86,26 +86,32 @@ class _GatedGraph(Pregel[Any, Any, Any, Any]):
             setattr(made, name, value)
         return made
 
+    def _begin(self, given: Any, config: RunnableConfig | None) -> Invocation:
+        own: Any = self
+        return Invocation(self.seawall_options, given, ensure_config(config), own.checkpointer)
+
     def stream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Iterator[Any]:  # noqa: A002 -- LangGraph's name
         """See LangGraph. The run ends with the iterator."""
-        invocation = Invocation(self.seawall_options, input, ensure_config(config), self.checkpointer)
+        invocation = self._begin(input, config)
+        run = cast("Any", super()).stream
         try:
-            yield from super().stream(input, invocation.begin(), **options)
+            yield from run(input, invocation.begin(), **options)
         except BaseException as error:
             invocation.end(error)
             raise
         invocation.end(None)
 
-    async def astream(  # pyright: ignore[reportIncompatibleMethodOverride] -- overloads of the same
+    async def astream(
         self,
         input: Any,  # noqa: A002 -- LangGraph's name
         config: RunnableConfig | None = None,
         **options: Any,
     ) -> AsyncIterator[Any]:
         """As `stream`."""
-        invocation = Invocation(self.seawall_options, input, ensure_config(config), self.checkpointer)
+        invocation = self._begin(input, config)
+        run = cast("Any", super()).astream
         try:
-            async for chunk in super().astream(input, await invocation.begin_async(), **options):
+            async for chunk in run(input, await invocation.begin_async(), **options):
                 yield chunk
         except BaseException as error:
             await invocation.end_async(error)
@@ -163,8 +169,8 @@ def _list_inside(name: str, bound: Any, options: GraphOptions) -> Iterator[str]:
 
 def _gate_tools(tools: ToolNode) -> ToolNode:
     """Returns a copy whose calls pass the gate, inside of what the application wraps around them."""
-    gated = copy.copy(tools)
-    theirs, theirs_async = tools._wrap_tool_call, tools._awrap_tool_call  # noqa: SLF001 -- nothing else tells them
+    gated: Any = copy.copy(tools)
+    theirs, theirs_async = gated._wrap_tool_call, gated._awrap_tool_call  # noqa: SLF001 -- nothing else tells them
 
     def wrap(request: ToolCallRequest, execute: Callable[[ToolCallRequest], Any]) -> Any:
         def ours(request: ToolCallRequest) -> Any:
@@ -198,10 +204,10 @@ def _find_place(request: ToolCallRequest) -> Place | None:
 
     Raises `Misused` outside of a gated graph.
     """
-    turn = performs_tool.get()
-    if turn is not None and turn.runtime is request.runtime:
+    turn, runtime = performs_tool.get(), cast("Any", request).runtime
+    if turn is not None and turn.runtime is runtime:
         return None
-    place = find_place(cast("Any", request.runtime.config))
+    place = find_place(runtime.config)
     if place is None:
         raise Misused("a gated tool node was called outside of its graph")
     return place

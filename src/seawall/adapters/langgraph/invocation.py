@@ -63,7 +63,7 @@ class Invocation:
         """`checkpointer`: the graph's own; inside of another graph it is that one's."""
         self._options, self._given, self._config = options, given, config
         self._configurable: Mapping[str, Any] = config.get("configurable", {})
-        self._checkpointer = (
+        self._checkpointer: Any = (
             checkpointer if hasattr(checkpointer, "get_tuple") else self._configurable.get(CHECKPOINTER_KEY)
         )
         self._above = find_place(cast("Mapping[str, Any]", config))
@@ -155,7 +155,7 @@ class Invocation:
     def _read_request(self) -> str:
         given: Any = self._given
         messages = cast("dict[str, Any]", given).get("messages") if isinstance(given, dict) else given
-        said = [
+        said: list[Any] = [
             str(each.text) if isinstance(each, BaseMessage) else each
             for each in (cast("list[Any]", messages) if isinstance(messages, list) else [messages])
             if isinstance(each, HumanMessage | str)

@@ -51,9 +51,11 @@ def gate_model(model: ModelT) -> ModelT:
 def _make_class(kind: type[BaseChatModel]) -> type[BaseChatModel]:
     """Returns a class that streams if the model's own does, so that LangChain decides as it did."""
     streams: list[type[Any]] = []
-    if kind._stream is not BaseChatModel._stream:  # noqa: SLF001 -- LangChain's own test of what a class can do
+    own: Any = kind
+    base: Any = BaseChatModel
+    if own._stream is not base._stream:  # noqa: SLF001 -- LangChain's own test of what a class can do
         streams.append(_GatedStream)
-    if kind._astream is not BaseChatModel._astream:  # noqa: SLF001 -- the same
+    if own._astream is not base._astream:  # noqa: SLF001 -- the same
         streams.append(_GatedStreamAsync)
     made = type(f"Gated{kind.__name__}", (*streams, _GatedModel, kind), {"__module__": __name__})
     for native in ("_stream_chat_model_events", "_astream_chat_model_events"):
@@ -151,8 +153,8 @@ class _Pieces:
 
     def add(self, chunk: ChatGenerationChunk) -> None:
         """Adds one."""
-        piece = cast("AIMessageChunk", chunk.message)
-        self.whole = piece if self.whole is None else cast("AIMessageChunk", self.whole + piece)
+        piece: Any = chunk.message
+        self.whole = piece if self.whole is None else self.whole + piece
 
 
 def _make_piece(place: Place, settled: Settled) -> ChatGenerationChunk:
