@@ -79,7 +79,7 @@ class StreamingChat(ScriptedChat):
         for number, word in enumerate(words):
             last = number == len(words) - 1
             chunk = AIMessageChunk(
-                word if last else f"{word} ",
+                content=word if last else f"{word} ",
                 tool_call_chunks=[
                     {
                         "name": each["name"],

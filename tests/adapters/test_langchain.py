@@ -288,7 +288,7 @@ def test_a_tool_that_returns_directly_still_does(tmp_path: Path, mode: str) -> N
 def test_tokens_are_still_streamed(engine: Engine) -> None:
     bank = Bank()
     model = make_model([say("Order 1042 is paid.")], StreamingChat)
-    agent = create_agent(model, bank.tools, middleware=[SeawallMiddleware(engine)])
+    agent: Any = create_agent(model, bank.tools, middleware=[SeawallMiddleware(engine)])
     tokens = [chunk.text for chunk, _ in agent.stream(ASK, stream_mode="messages") if chunk.text]
     assert tokens == ["Order ", "1042 ", "is ", "paid."]
 

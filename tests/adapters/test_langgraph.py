@@ -347,7 +347,7 @@ def test_a_whole_agent_is_gated_with_what_its_middleware_calls(engine: Engine) -
         ],
         name="clerk",
     )
-    talk = {"messages": [("user", "Hello?"), ("ai", "Yes?"), ("user", "Refund order 1042")]}
+    talk: Any = {"messages": [("user", "Hello?"), ("ai", "Yes?"), ("user", "Refund order 1042")]}
     gate_graph(engine, agent).invoke(talk)
     (run,) = list_runs(engine)
     asked = [each for each in list_events(engine, run.run) if isinstance(each, StepIntended)]

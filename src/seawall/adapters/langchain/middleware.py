@@ -39,7 +39,7 @@ from seawall.adapters.langchain.places import (
     PRINCIPAL_KEY,
     REQUEST_KEY,
     TENANT_KEY,
-    Place,
+    GraphPlace,
     count_depth,
     find_place,
     inside_model,
@@ -100,7 +100,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         self.tools = []
         self._engine, self._effects, self._reads = engine, effects, tuple(reads)
         self._limits, self._name, self._not_done = limits, name, not_done
-        self._places: OrderedDict[_Key, Place] = OrderedDict()
+        self._places: OrderedDict[_Key, GraphPlace] = OrderedDict()
         self._lock = Lock()
 
     # ---- the invocation
@@ -123,7 +123,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
                 await left.session.detach()
         return {"seawall_request": request}
 
-    def _take_left(self, request: str) -> Place | None:
+    def _take_left(self, request: str) -> GraphPlace | None:
         """Returns the place of an earlier invocation that has left its request unanswered. This one goes on from the record."""
         key = _Key(None, request)
         with self._lock:
@@ -174,7 +174,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
             return self._engine.make_request_id()
         return digest_of([LOOP, str(thread), said])
 
-    def _identify(self, state: Any) -> tuple[_Key, Place | None]:
+    def _identify(self, state: Any) -> tuple[_Key, GraphPlace | None]:
         """Returns what identifies an invocation, and the place above it."""
         above = find_place()
         request = cast("str", state.get("seawall_request") or "")
@@ -182,7 +182,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
             request = f"thread/{get_config().get('configurable', {}).get('thread_id')}"
         return _Key(None if above is None else above.session, request), above
 
-    def _find_place(self, key: _Key) -> Place | None:
+    def _find_place(self, key: _Key) -> GraphPlace | None:
         """Returns the place of an invocation that this process knows."""
         with self._lock:
             place = self._places.get(key)
@@ -190,7 +190,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
                 self._places.move_to_end(key)
             return place
 
-    def _keep_place(self, key: _Key, place: Place) -> Place:
+    def _keep_place(self, key: _Key, place: GraphPlace) -> GraphPlace:
         """Keeps a new place, unless another thread was faster."""
         with self._lock:
             place = self._places.setdefault(key, place)
@@ -199,11 +199,11 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
             older.session.detach_sync()
         return place
 
-    def _forget(self, key: _Key) -> Place | None:
+    def _forget(self, key: _Key) -> GraphPlace | None:
         with self._lock:
             return self._places.pop(key, None)
 
-    def _enter(self, state: Any) -> Place:
+    def _enter(self, state: Any) -> GraphPlace:
         """Returns the place of an invocation. After a restart it is begun again from the journal."""
         key, above = self._identify(state)
         place = self._find_place(key)
@@ -217,7 +217,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         agent = self._name_agent(config)
         return self._keep_place(key, open_frame(above, agent, read_request(state["messages"]), key.request))
 
-    async def _enter_async(self, state: Any) -> Place:
+    async def _enter_async(self, state: Any) -> GraphPlace:
         """As `_enter`."""
         key, above = self._identify(state)
         place = self._find_place(key)
@@ -233,7 +233,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
             key, await open_frame_async(above, agent, read_request(state["messages"]), key.request)
         )
 
-    def _begin(self, state: Any) -> Place:
+    def _begin(self, state: Any) -> GraphPlace:
         config = get_config()
         configurable = config.get("configurable", {})
         thread, request_id = configurable.get("thread_id"), state.get("seawall_request")
@@ -254,7 +254,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
             not_done=self._not_done,
             passes=(GraphBubbleUp,),
         )
-        return Place(engine=self._engine, session=session, agent=agent)
+        return GraphPlace(engine=self._engine, session=session, agent=agent)
 
     def _name_agent(self, config: Mapping[str, Any]) -> str:
         named = config.get("metadata", {}).get("lc_agent_name")
@@ -319,7 +319,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
 # ---- what passes the gate
 
 
-def _ask_model(place: Place, request: ModelRequest[Any]) -> Any:
+def _ask_model(place: GraphPlace, request: ModelRequest[Any]) -> Any:
     messages = [*([] if request.system_message is None else [request.system_message]), *request.messages]
     return place.session.model(
         place.agent,

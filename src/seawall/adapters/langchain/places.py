@@ -59,7 +59,7 @@ class FrameRefused(GraphBubbleUp):
 
 
 @dataclass(kw_only=True, eq=False)
-class Place:
+class GraphPlace:
     """Where something happens."""
 
     engine: Engine
@@ -84,7 +84,7 @@ class Place:
         return key if self.begun[key] == 1 else f"{key}/{self.begun[key]}"
 
 
-_current: ContextVar[Place | None] = ContextVar("seawall_langchain_place", default=None)
+_current: ContextVar[GraphPlace | None] = ContextVar("seawall_langchain_place", default=None)
 """Set while a tool is performed: an agent that runs inside of it works in a frame of its own."""
 
 
@@ -103,7 +103,7 @@ performs_model: ContextVar[bool] = ContextVar("seawall_langchain_model", default
 """Set while a model that has passed the gate is called: nothing below takes the same call through the gate again."""
 
 
-def find_place(config: Mapping[str, Any] | None = None) -> Place | None:
+def find_place(config: Mapping[str, Any] | None = None) -> GraphPlace | None:
     """Returns the innermost place around this code. `config` is the graph's, by default that of the node that runs here."""
     inside = _current.get()
     if config is None:
@@ -112,7 +112,7 @@ def find_place(config: Mapping[str, Any] | None = None) -> Place | None:
         except RuntimeError:  # outside of any graph
             return inside
     around = config.get("configurable", {}).get(PLACE_KEY)
-    if isinstance(around, Place) and (inside is None or around.level > inside.level):
+    if isinstance(around, GraphPlace) and (inside is None or around.level > inside.level):
         return around
     return inside
 
@@ -140,9 +140,9 @@ def translated(own: list[BaseException] | None = None) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def inside_tool(place: Place, call: str, runtime: object) -> Generator[None]:
+def inside_tool(place: GraphPlace, call: str, runtime: object) -> Generator[None]:
     """An agent that runs in this block works in a frame below `place`. `runtime`: see `ToolTurn`."""
-    inner = Place(
+    inner = GraphPlace(
         engine=place.engine,
         session=place.session,
         agent=place.agent,
@@ -168,7 +168,7 @@ def inside_model() -> Generator[None]:
         performs_model.reset(token)
 
 
-def pass_gate(place: Place, asked: Asked, perform: Callable[[Turn], tuple[Any, Any]]) -> Performed:
+def pass_gate(place: GraphPlace, asked: Asked, perform: Callable[[Turn], tuple[Any, Any]]) -> Performed:
     """Takes a step through the gate; a person is asked by an interrupt of the graph.
 
     Raises `SeawallHalted`, `SeawallHeld`, LangGraph's interrupt, and what `perform` raises.
@@ -186,7 +186,7 @@ def pass_gate(place: Place, asked: Asked, perform: Callable[[Turn], tuple[Any, A
 
 
 async def pass_gate_async(
-    place: Place, asked: Asked, perform: Callable[[Turn], Awaitable[tuple[Any, Any]]]
+    place: GraphPlace, asked: Asked, perform: Callable[[Turn], Awaitable[tuple[Any, Any]]]
 ) -> Performed:
     """As `pass_gate`."""
     own: list[BaseException] = []
@@ -201,17 +201,17 @@ async def pass_gate_async(
     return await _decided_async(place, own, lambda: place.session.step(asked, performing))
 
 
-def ask_gate(place: Place, asked: Asked) -> tuple[Ask, Turn] | Settled:
+def ask_gate(place: GraphPlace, asked: Asked) -> tuple[Ask, Turn] | Settled:
     """Asks for a step whose result comes later, by `give_result`. As `pass_gate`."""
     return _decided(place, [], lambda: place.session.ask_sync(asked))
 
 
-async def ask_gate_async(place: Place, asked: Asked) -> tuple[Ask, Turn] | Settled:
+async def ask_gate_async(place: GraphPlace, asked: Asked) -> tuple[Ask, Turn] | Settled:
     """As `ask_gate`."""
     return await _decided_async(place, [], lambda: place.session.ask(asked))
 
 
-def _decided(place: Place, own: list[BaseException], attempt: Callable[[], T]) -> T:
+def _decided(place: GraphPlace, own: list[BaseException], attempt: Callable[[], T]) -> T:
     """Attempts something until no person is to decide about it any more."""
     problem = ""
     while True:
@@ -230,7 +230,9 @@ def _decided(place: Place, own: list[BaseException], attempt: Callable[[], T]) -
             problem = str(error)
 
 
-async def _decided_async(place: Place, own: list[BaseException], attempt: Callable[[], Awaitable[T]]) -> T:
+async def _decided_async(
+    place: GraphPlace, own: list[BaseException], attempt: Callable[[], Awaitable[T]]
+) -> T:
     problem = ""
     while True:
         try:
@@ -251,28 +253,30 @@ async def _decided_async(place: Place, own: list[BaseException], attempt: Callab
 # ---- frames
 
 
-def open_frame(above: Place, agent: str, request: str, key: str) -> Place:
+def open_frame(above: GraphPlace, agent: str, request: str, key: str) -> GraphPlace:
     """Opens a frame below a place. Raises `SeawallHalted`, and `FrameRefused` if a guard or a limit refuses it."""
     with translated(), _refused():
         frame = above.session.open_frame_sync(_ask_frame(above, agent, request, key))
     return _make_below(above, agent, frame)
 
 
-async def open_frame_async(above: Place, agent: str, request: str, key: str) -> Place:
+async def open_frame_async(above: GraphPlace, agent: str, request: str, key: str) -> GraphPlace:
     """As `open_frame`."""
     with translated(), _refused():
         frame = await above.session.open_frame(_ask_frame(above, agent, request, key))
     return _make_below(above, agent, frame)
 
 
-def _ask_frame(above: Place, agent: str, request: str, key: str) -> HandoffAsk:
+def _ask_frame(above: GraphPlace, agent: str, request: str, key: str) -> HandoffAsk:
     return above.session.handoff(
         above.agent, agent, request or "(no request)", call_id=key, frame=above.frame
     )
 
 
-def _make_below(above: Place, agent: str, frame: int) -> Place:
-    return Place(engine=above.engine, session=above.session, agent=agent, frame=frame, level=above.level + 1)
+def _make_below(above: GraphPlace, agent: str, frame: int) -> GraphPlace:
+    return GraphPlace(
+        engine=above.engine, session=above.session, agent=agent, frame=frame, level=above.level + 1
+    )
 
 
 @contextlib.contextmanager

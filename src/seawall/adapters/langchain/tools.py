@@ -9,12 +9,20 @@ from langchain_core.messages import ToolMessage
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from seawall.adapters.langchain.messages import make_tool_message, read_tool_result
-from seawall.adapters.langchain.places import FrameRefused, Place, inside_tool, pass_gate, pass_gate_async
+from seawall.adapters.langchain.places import (
+    FrameRefused,
+    GraphPlace,
+    inside_tool,
+    pass_gate,
+    pass_gate_async,
+)
 from seawall.run.step import Result
 from seawall.runtime.foreign.asks import Turn
 
 
-def gate_tool_call(place: Place, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]) -> Any:
+def gate_tool_call(
+    place: GraphPlace, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]
+) -> Any:
     """Takes a call of a tool through the gate. `handler` performs it."""
 
     def perform(turn: Turn) -> tuple[Result, Any]:
@@ -29,7 +37,7 @@ def gate_tool_call(place: Place, request: ToolCallRequest, handler: Callable[[To
 
 
 async def gate_tool_call_async(
-    place: Place,
+    place: GraphPlace,
     request: ToolCallRequest,
     handler: Callable[[ToolCallRequest], Awaitable[Any]],
 ) -> Any:
@@ -51,7 +59,7 @@ def _read_id(request: ToolCallRequest) -> str:
     return str(request.tool_call["id"] or "")
 
 
-def _ask(place: Place, request: ToolCallRequest) -> Any:
+def _ask(place: GraphPlace, request: ToolCallRequest) -> Any:
     call = request.tool_call
     return place.session.tool(
         place.agent, call["name"], call["args"], call_id=_read_id(request), frame=place.frame

@@ -22,7 +22,7 @@ from langgraph.callbacks import GraphCallbackHandler, GraphInterruptEvent
 
 from seawall.adapters.langchain.messages import dump_messages, read_reply, read_tool_result
 from seawall.adapters.langchain.places import (
-    Place,
+    GraphPlace,
     ask_gate,
     ask_gate_async,
     find_place,
@@ -43,22 +43,22 @@ Brought = Any
 class _Begun(NamedTuple):
     """A call that has passed the gate."""
 
-    place: Place
+    place: GraphPlace
     asked: Asked
     ask: Ask
 
 
-class Calls:
+class PendingCalls:
     """The calls of one invocation that are under way, for both of its handlers."""
 
-    def __init__(self, root: Place, tools: ToolDeclarations) -> None:
+    def __init__(self, root: GraphPlace, tools: ToolDeclarations) -> None:
         self._root, self._tools = root, tools
         self._seen: set[UUID] = set()
         self._begun: dict[UUID, _Begun] = {}
         self.interrupted = False
 
     def __repr__(self) -> str:
-        return f"<Calls {len(self._begun)} under way>"
+        return f"<PendingCalls {len(self._begun)} under way>"
 
     def take(self, run_id: UUID) -> bool:
         """Returns whether the caller is the first to hear of a call."""
@@ -67,7 +67,7 @@ class Calls:
         self._seen.add(run_id)
         return True
 
-    def find_place(self) -> Place:
+    def find_place(self) -> GraphPlace:
         """Returns where a call is made."""
         return find_place() or self._root
 
@@ -75,7 +75,7 @@ class Calls:
 
     def ask_model(
         self, messages: Sequence[BaseMessage] | Sequence[str], more: Mapping[str, Any]
-    ) -> tuple[Place, Asked]:
+    ) -> tuple[GraphPlace, Asked]:
         """Returns what is asked for when a model is called."""
         place = self.find_place()
         metadata: Mapping[str, Any] = more.get("metadata") or {}
@@ -94,16 +94,16 @@ class Calls:
         )
         return place, asked
 
-    def ask_tool(self, name: str, inputs: Any, more: Mapping[str, Any]) -> tuple[Place, Asked]:
+    def ask_tool(self, name: str, inputs: Any, more: Mapping[str, Any]) -> tuple[GraphPlace, Asked]:
         """Returns what is asked for when a tool is called."""
         place = self.find_place()
-        given = cast("Any", inputs)
+        given: Any = inputs
         plain = json.loads(json.dumps(given if isinstance(given, dict) else {"input": given}, default=str))
         agent = _name_agent(place, more.get("metadata") or {})
         call = str(more.get("tool_call_id") or "")
         return place, place.session.tool(agent, name, plain, call_id=call, frame=place.frame)
 
-    def note(self, run_id: UUID, place: Place, asked: Asked, found: tuple[Ask, Turn] | Settled) -> None:
+    def note(self, run_id: UUID, place: GraphPlace, asked: Asked, found: tuple[Ask, Turn] | Settled) -> None:
         """Keeps a call that may be made. Raises `Refused` for one that may not."""
         if not isinstance(found, Settled):
             self._begun[run_id] = _Begun(place, asked, found[0])
@@ -118,7 +118,7 @@ class Calls:
         return self._begun.pop(run_id, None)
 
 
-def _name_agent(place: Place, metadata: Mapping[str, Any]) -> str:
+def _name_agent(place: GraphPlace, metadata: Mapping[str, Any]) -> str:
     return place.agent if place.frame else str(metadata.get("langgraph_node") or place.agent)
 
 
@@ -139,7 +139,7 @@ def _name_tool(serialized: Mapping[str, Any] | None, more: Mapping[str, Any]) ->
     return str((serialized or {}).get("name") or more.get("name") or "tool")
 
 
-def _read_response(place: Place, response: LLMResult) -> ModelResult:
+def _read_response(place: GraphPlace, response: LLMResult) -> ModelResult:
     found = response.generations[0][0] if response.generations and response.generations[0] else None
     message = found.message if isinstance(found, ChatGeneration) else None
     if isinstance(message, AIMessage):
@@ -166,7 +166,7 @@ class CallsHandler(GraphCallbackHandler):
     raise_error = True
     run_inline = True
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: PendingCalls) -> None:
         super().__init__()
         self._calls = calls
 
@@ -216,7 +216,7 @@ class CallsHandler(GraphCallbackHandler):
         """Brings the failure of a tool."""
         self._fail(run_id, error)
 
-    def _give(self, run_id: UUID, read: Callable[[Place], Brought]) -> None:
+    def _give(self, run_id: UUID, read: Callable[[GraphPlace], Brought]) -> None:
         begun = self._calls.pop(run_id)
         if begun is not None:
             with translated():
@@ -236,7 +236,7 @@ class CallsHandlerAsync(BaseCallbackHandler):
     raise_error = True
     run_inline = True
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: PendingCalls) -> None:
         super().__init__()
         self._calls = calls
 
@@ -281,7 +281,7 @@ class CallsHandlerAsync(BaseCallbackHandler):
         """See `CallsHandler`."""
         await self._fail(run_id, error)
 
-    async def _give(self, run_id: UUID, read: Callable[[Place], Brought]) -> None:
+    async def _give(self, run_id: UUID, read: Callable[[GraphPlace], Brought]) -> None:
         begun = self._calls.pop(run_id)
         if begun is not None:
             with translated():

@@ -16,7 +16,7 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.pregel import Pregel  # pyright: ignore[reportMissingTypeStubs] - a namespace package without a mark
 from langgraph.pregel.protocol import PregelProtocol  # pyright: ignore[reportMissingTypeStubs] - the same
 
-from seawall.adapters.langchain.places import Place, find_place, performs_tool
+from seawall.adapters.langchain.places import GraphPlace, find_place, performs_tool
 from seawall.adapters.langchain.tools import gate_tool_call, gate_tool_call_async
 from seawall.adapters.langgraph.invocation import GraphOptions, Invocation
 from seawall.adapters.langgraph.model import GATED_TAG
@@ -199,7 +199,7 @@ def _gate_tools(tools: ToolNode) -> ToolNode:
     return gated
 
 
-def _find_place(request: ToolCallRequest) -> Place | None:
+def _find_place(request: ToolCallRequest) -> GraphPlace | None:
     """Returns where a call is made; None if it has passed the gate already, by an agent's middleware.
 
     Raises `Misused` outside of a gated graph.

@@ -19,14 +19,14 @@ from seawall.adapters.langchain.places import (
     PRINCIPAL_KEY,
     REQUEST_KEY,
     TENANT_KEY,
-    Place,
+    GraphPlace,
     count_depth,
     find_place,
     open_frame,
     open_frame_async,
     translated,
 )
-from seawall.adapters.langgraph.callbacks import Calls, CallsHandler, CallsHandlerAsync
+from seawall.adapters.langgraph.callbacks import PendingCalls, CallsHandler, CallsHandlerAsync
 from seawall.core.canonical import digest_of
 from seawall.core.errors import describe_error
 from seawall.core.limits import Limits
@@ -67,8 +67,8 @@ class Invocation:
             checkpointer if hasattr(checkpointer, "get_tuple") else self._configurable.get(CHECKPOINTER_KEY)
         )
         self._above = find_place(cast("Mapping[str, Any]", config))
-        self._place: Place | None = None
-        self._calls: Calls | None = None
+        self._place: GraphPlace | None = None
+        self._calls: PendingCalls | None = None
 
     def __repr__(self) -> str:
         return f"<Invocation of {self._options.name}>"
@@ -108,7 +108,7 @@ class Invocation:
         given, thread = configurable.get(REQUEST_KEY), configurable.get("thread_id")
         return not (given is not None or thread is None or self._resumes or self._checkpointer is None)
 
-    def _make_key(self, above: Place) -> str:
+    def _make_key(self, above: GraphPlace) -> str:
         return above.make_inner(self._options.name, _describe(self._given))
 
     def _start(self, saved: Any) -> RunnableConfig:
@@ -130,8 +130,8 @@ class Invocation:
             not_done=options.not_done,
             passes=(GraphBubbleUp,),
         )
-        place = Place(engine=options.engine, session=session, agent=options.name)
-        self._calls = calls = Calls(place, options.tools)
+        place = GraphPlace(engine=options.engine, session=session, agent=options.name)
+        self._calls = calls = PendingCalls(place, options.tools)
         handlers = [CallsHandlerAsync(calls), CallsHandler(calls)]
         return merge_configs(self._enter(place), {"callbacks": cast("Any", handlers)})
 
@@ -146,7 +146,7 @@ class Invocation:
             return digest_of([LOOP, str(thread), str(at), _describe(self._given)])
         return self._options.engine.make_request_id()
 
-    def _enter(self, place: Place) -> RunnableConfig:
+    def _enter(self, place: GraphPlace) -> RunnableConfig:
         config = cast("dict[str, Any]", self._config)
         place.depth = count_depth(config)
         self._place = place

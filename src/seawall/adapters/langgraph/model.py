@@ -20,7 +20,7 @@ from seawall.adapters.langchain.messages import (
     tell_notes,
 )
 from seawall.adapters.langchain.places import (
-    Place,
+    GraphPlace,
     ask_gate,
     ask_gate_async,
     find_place,
@@ -64,14 +64,16 @@ def _make_class(kind: type[BaseChatModel]) -> type[BaseChatModel]:
     return made
 
 
-def _find_place() -> Place:
+def _find_place() -> GraphPlace:
     place = find_place()
     if place is None:
         raise Misused("a gated model was called outside of a gated graph: gate_graph(sea, graph)")
     return place
 
 
-def _ask(place: Place, model: BaseChatModel, messages: list[BaseMessage], options: dict[str, Any]) -> Any:
+def _ask(
+    place: GraphPlace, model: BaseChatModel, messages: list[BaseMessage], options: dict[str, Any]
+) -> Any:
     return place.session.model(
         place.agent,
         name_model(model),
@@ -87,20 +89,20 @@ def _read_message(result: ChatResult) -> AIMessage | None:
     return message if isinstance(message, AIMessage) else None
 
 
-def note_answer(place: Place, reply: AIMessage | None) -> None:
+def note_answer(place: GraphPlace, reply: AIMessage | None) -> None:
     """Keeps the newest reply that calls nothing: the graph's answer, if it says no other."""
     if reply is not None and not reply.tool_calls and str(reply.text).strip():
         place.answer = str(reply.text)
 
 
-def _take(place: Place, settled: Settled) -> ChatResult:
+def _take(place: GraphPlace, settled: Settled) -> ChatResult:
     reply = make_reply(settled)
     note_answer(place, reply)
     return ChatResult(generations=[ChatGeneration(message=reply)])
 
 
 class _GatedModel(BaseChatModel):
-    """Calls the model's own methods once the gate lets it."""
+    """PendingCalls the model's own methods once the gate lets it."""
 
     def _generate(
         self,
@@ -157,7 +159,7 @@ class _Pieces:
         self.whole = piece if self.whole is None else self.whole + piece
 
 
-def _make_piece(place: Place, settled: Settled) -> ChatGenerationChunk:
+def _make_piece(place: GraphPlace, settled: Settled) -> ChatGenerationChunk:
     """Returns a recorded reply as one piece."""
     message = _take(place, settled).generations[0].message
     fields = {name: value for name, value in message.model_dump().items() if name != "type"}
