@@ -4,18 +4,20 @@ A callback can forbid a call by raising, and sees what it brings. It can't give 
 crash a model is asked anew, and an effect that is recorded is refused.
 
 LangChain has two managers of callbacks. The one for sync code runs the coroutines of handlers too late, and loses what they
-raise; the one for async code blocks the event loop while a sync handler waits. So there are two handlers, and whichever
-comes first takes the event: the async one in async code, where handlers run in their order, and the sync one elsewhere.
+raise; the one for async code blocks the event loop while a sync handler waits. So the handler has both kinds of methods, and
+a coroutine that looks for one finds the async one. Two handlers would not do: if the first raises, LangChain never awaits
+what it has prepared for the second.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
-from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langgraph.callbacks import GraphCallbackHandler, GraphInterruptEvent
@@ -49,23 +51,15 @@ class _Begun(NamedTuple):
 
 
 class PendingCalls:
-    """The calls of one invocation that are under way, for both of its handlers."""
+    """The calls of one invocation that are under way, for both kinds of code."""
 
     def __init__(self, root: GraphPlace, tools: ToolDeclarations) -> None:
         self._root, self._tools = root, tools
-        self._seen: set[UUID] = set()
         self._begun: dict[UUID, _Begun] = {}
         self.interrupted = False
 
     def __repr__(self) -> str:
         return f"<PendingCalls {len(self._begun)} under way>"
-
-    def take(self, run_id: UUID) -> bool:
-        """Returns whether the caller is the first to hear of a call."""
-        if run_id in self._seen:
-            return False
-        self._seen.add(run_id)
-        return True
 
     def find_place(self) -> GraphPlace:
         """Returns where a call is made."""
@@ -114,7 +108,7 @@ class PendingCalls:
             raise Refused(f"{asked.name!r}: {found.text}{done}", guard="gate")
 
     def pop(self, run_id: UUID) -> _Begun | None:
-        """Returns a call that ends now; None if it did not pass the gate here, or the other handler has it."""
+        """Returns a call that ends now; None if it did not pass the gate here."""
         return self._begun.pop(run_id, None)
 
 
@@ -160,15 +154,34 @@ def _check_stands(begun: _Begun, settled: Settled) -> None:
         raise Refused(f"{begun.asked.name!r}: {settled.text}", guard="gate")
 
 
+_EVENTS = frozenset(
+    [
+        "on_chat_model_start",
+        "on_llm_start",
+        "on_tool_start",
+        "on_llm_end",
+        "on_tool_end",
+        "on_llm_error",
+        "on_tool_error",
+    ]
+)
+
+
 class CallsHandler(GraphCallbackHandler):
-    """For sync code, and for interrupts of the graph."""
+    """For sync code and for interrupts of the graph; for a coroutine, the methods of `CallsHandlerAsync`."""
 
     raise_error = True
     run_inline = True
 
     def __init__(self, calls: PendingCalls) -> None:
         super().__init__()
-        self._calls = calls
+        self._calls, self._in_async = calls, CallsHandlerAsync(calls)
+
+    def __getattribute__(self, name: str) -> Any:
+        asker = sys._getframe(1).f_code  # noqa: SLF001 -- a manager of callbacks does not say which kind it is
+        if name in _EVENTS and asker.co_flags & inspect.CO_COROUTINE:
+            return getattr(super().__getattribute__("_in_async"), name)
+        return super().__getattribute__(name)
 
     def on_interrupt(self, event: GraphInterruptEvent) -> Any:
         """Notes that the graph waits."""
@@ -179,7 +192,7 @@ class CallsHandler(GraphCallbackHandler):
         self, serialized: dict[str, Any], messages: list[list[BaseMessage]], *, run_id: UUID, **more: Any
     ) -> None:
         """Asks for a call of a model."""
-        if self._calls.take(run_id) and not _is_gated_model(more.get("tags")):
+        if not _is_gated_model(more.get("tags")):
             place, asked = self._calls.ask_model(messages[0], more)
             self._calls.note(run_id, place, asked, ask_gate(place, asked))
 
@@ -187,15 +200,14 @@ class CallsHandler(GraphCallbackHandler):
         self, serialized: dict[str, Any], prompts: list[str], *, run_id: UUID, **more: Any
     ) -> None:
         """Asks for a call of a model that completes texts."""
-        if self._calls.take(run_id):
-            place, asked = self._calls.ask_model(prompts, more)
-            self._calls.note(run_id, place, asked, ask_gate(place, asked))
+        place, asked = self._calls.ask_model(prompts, more)
+        self._calls.note(run_id, place, asked, ask_gate(place, asked))
 
     def on_tool_start(
         self, serialized: dict[str, Any], input_str: str, *, run_id: UUID, inputs: Any = None, **more: Any
     ) -> None:
         """Asks for a call of a tool, unless a `ToolNode` has."""
-        if self._calls.take(run_id) and not _is_gated_tool():
+        if not _is_gated_tool():
             given = input_str if inputs is None else inputs
             place, asked = self._calls.ask_tool(_name_tool(serialized, more), given, more)
             self._calls.note(run_id, place, asked, ask_gate(place, asked))
@@ -230,21 +242,17 @@ class CallsHandler(GraphCallbackHandler):
                 begun.place.session.give_sync(begun.ask, begun.asked, error)
 
 
-class CallsHandlerAsync(BaseCallbackHandler):
+class CallsHandlerAsync:
     """For async code."""
 
-    raise_error = True
-    run_inline = True
-
     def __init__(self, calls: PendingCalls) -> None:
-        super().__init__()
         self._calls = calls
 
     async def on_chat_model_start(
         self, serialized: dict[str, Any], messages: list[list[BaseMessage]], *, run_id: UUID, **more: Any
     ) -> None:
         """See `CallsHandler`."""
-        if self._calls.take(run_id) and not _is_gated_model(more.get("tags")):
+        if not _is_gated_model(more.get("tags")):
             place, asked = self._calls.ask_model(messages[0], more)
             self._calls.note(run_id, place, asked, await ask_gate_async(place, asked))
 
@@ -252,15 +260,14 @@ class CallsHandlerAsync(BaseCallbackHandler):
         self, serialized: dict[str, Any], prompts: list[str], *, run_id: UUID, **more: Any
     ) -> None:
         """See `CallsHandler`."""
-        if self._calls.take(run_id):
-            place, asked = self._calls.ask_model(prompts, more)
-            self._calls.note(run_id, place, asked, await ask_gate_async(place, asked))
+        place, asked = self._calls.ask_model(prompts, more)
+        self._calls.note(run_id, place, asked, await ask_gate_async(place, asked))
 
     async def on_tool_start(
         self, serialized: dict[str, Any], input_str: str, *, run_id: UUID, inputs: Any = None, **more: Any
     ) -> None:
         """See `CallsHandler`."""
-        if self._calls.take(run_id) and not _is_gated_tool():
+        if not _is_gated_tool():
             given = input_str if inputs is None else inputs
             place, asked = self._calls.ask_tool(_name_tool(serialized, more), given, more)
             self._calls.note(run_id, place, asked, await ask_gate_async(place, asked))

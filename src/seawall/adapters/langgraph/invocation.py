@@ -26,7 +26,7 @@ from seawall.adapters.langchain.places import (
     open_frame_async,
     translated,
 )
-from seawall.adapters.langgraph.callbacks import PendingCalls, CallsHandler, CallsHandlerAsync
+from seawall.adapters.langgraph.callbacks import CallsHandler, PendingCalls
 from seawall.core.canonical import digest_of
 from seawall.core.errors import describe_error
 from seawall.core.limits import Limits
@@ -132,7 +132,7 @@ class Invocation:
         )
         place = GraphPlace(engine=options.engine, session=session, agent=options.name)
         self._calls = calls = PendingCalls(place, options.tools)
-        handlers = [CallsHandlerAsync(calls), CallsHandler(calls)]
+        handlers = [CallsHandler(calls)]
         return merge_configs(self._enter(place), {"callbacks": cast("Any", handlers)})
 
     def _make_request_id(self, saved: Any) -> str | None:
