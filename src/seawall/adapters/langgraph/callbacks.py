@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 from uuid import UUID
@@ -178,9 +177,13 @@ class CallsHandler(GraphCallbackHandler):
         self._calls, self._in_async = calls, CallsHandlerAsync(calls)
 
     def __getattribute__(self, name: str) -> Any:
-        asker = sys._getframe(1).f_code  # noqa: SLF001 -- a manager of callbacks does not say which kind it is
-        if name in _EVENTS and asker.co_flags & inspect.CO_COROUTINE:
-            return getattr(super().__getattribute__("_in_async"), name)
+        if name in _EVENTS:
+            here = inspect.currentframe()
+            asker = (
+                None if here is None else here.f_back
+            )  # a manager of callbacks does not say which kind it is
+            if asker is not None and asker.f_code.co_flags & inspect.CO_COROUTINE:
+                return getattr(super().__getattribute__("_in_async"), name)
         return super().__getattribute__(name)
 
     def on_interrupt(self, event: GraphInterruptEvent) -> Any:
