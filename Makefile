@@ -139,11 +139,11 @@ $(STAMP)/run: $(INPUTS) | $(BIN)/uv
 	@mkdir -p $(STAMP) && touch $@
 
 $(STAMP)/test: $(INPUTS) | $(BIN)/uv
-	$(INSTALL) -e '.[providers,modelserver,prices,schema,lint,mcp,openai-agents,pydantic-ai]' --group test
+	$(INSTALL) -e '.[providers,modelserver,prices,schema,lint,mcp,openai-agents,pydantic-ai,langchain,langgraph]' --group test
 	@mkdir -p $(STAMP) && touch $@ $(STAMP)/run
 
 $(STAMP)/check: $(INPUTS) | $(BIN)/uv
-	$(INSTALL) -e '.[providers,modelserver,prices,schema,lint,mcp,openai-agents,pydantic-ai]' --group test --group check
+	$(INSTALL) -e '.[providers,modelserver,prices,schema,lint,mcp,openai-agents,pydantic-ai,langchain,langgraph]' --group test --group check
 	@mkdir -p $(STAMP) && touch $@ $(STAMP)/run $(STAMP)/test
 
 $(STAMP)/docs: $(INPUTS) | $(BIN)/uv

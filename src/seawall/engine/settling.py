@@ -93,7 +93,7 @@ def replace_result(step: Step, done: StepDone, text: str, bodies: Bodies) -> Ste
             answer=bodies.put(text),
             problem=None,
         )
-    return replace(done, output=bodies.put(text), status=_keep_effect(step, done, "ok"))
+    return replace(done, output=bodies.put(text), reasoning=None, status=_keep_effect(step, done, "ok"))
 
 
 def refuse_result(step: Step, done: StepDone, reason: str, bodies: Bodies) -> StepDone:
@@ -108,7 +108,9 @@ def refuse_result(step: Step, done: StepDone, reason: str, bodies: Bodies) -> St
             answer=None,
             problem=bodies.put(reason),
         )
-    return replace(done, output=bodies.put(reason), status=_keep_effect(step, done, "refused"))
+    return replace(
+        done, output=bodies.put(reason), reasoning=None, status=_keep_effect(step, done, "refused")
+    )
 
 
 def _keep_effect(step: Step, done: StepDone, status: StepStatus) -> StepStatus:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from runtime.foreign.scripted_loop import USAGE, ScriptedLoop
-from seawall import Effect, Limits, Loops, Misused
+from seawall import Effect, Limits, Loops, Misused, Refused
 from seawall.runtime.foreign.asks import Halted, Held
 from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.results import ModelResult, make_tool_result
@@ -324,3 +324,14 @@ def test_a_tool_that_asks_for_steps_itself_is_waited_for_by_none_of_them(engine:
         ThreadPoolExecutor(2) as threads,
     ):
         assert list(threads.map(lambda name: work(session, name), ["a", "b"])) == ["tool_calls=2"] * 2
+
+
+def test_a_second_invocation_of_a_request_that_is_under_way_is_refused(engine: Engine) -> None:
+    with engine.begin("Look", loop="own", request_id="r-1") as first:
+        ask = first.ask_sync(first.tool("clerk", "look", {}, call_id="c1"))
+        assert isinstance(ask, tuple)
+        second = engine.begin("Look", loop="own", request_id="r-1")
+        with pytest.raises(Refused, match="under way"):
+            second.ask_sync(second.tool("clerk", "look", {}, call_id="c2"))
+        first.give_sync(ask[0], first.tool("clerk", "look", {}, call_id="c1"), make_tool_result("found"))
+        first.end_sync("found")

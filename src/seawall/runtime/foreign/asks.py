@@ -78,7 +78,8 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     """What guards advise, beside the text of a tool's result."""
     raw: str | None = None
-    """Models: the reply as the framework has written it; None: it holds a secret that this process does not have."""
+    """The reply of a model, or what the adapter keeps of a tool's result, as JSON; None: there is none, or it holds a secret
+    that this process does not have."""
     calls: tuple[tuple[str, str, str], ...] = ()
     """Models: (id, name, arguments as JSON) of the recorded reply."""
     replayed: bool = False
@@ -185,6 +186,8 @@ class Asks:
         self._unsent: list[tuple[Callable[[], None], bool]] = []
         """What to tell, and whether that can be told before it is durable."""
         self._closing: dict[int, asyncio.Future[None]] = {}
+        self._settling: set[Ask] = set()
+        """What is over in the record, of which the askers are told once that is durable."""
 
     def __repr__(self) -> str:
         return f"<Asks {len(self.open)} open>"
@@ -225,7 +228,8 @@ class Asks:
 
     def fail_all(self, error: Exception) -> None:
         """Tells every asker that the run has ended, or is given up in this process."""
-        asks, self.open = list(self.open.values()), {}
+        asks, self.open = [*self.open.values(), *self._settling], {}
+        self._settling = set()
         for ask in asks:
             ask.fail(error)
         closing, self._closing = list(self._closing.values()), {}
@@ -290,19 +294,20 @@ class Asks:
         if ask is None:
             return
         if intent.kind == "approval" and not intent.waits_for and not ask.waits:
-            del self.open[ask.frame, ask.key]
+            self._take(ask)
             run = after.started.run
 
             def hold() -> None:
+                self._settling.discard(ask)
                 ask.fail(Held(run, intent.step, intent.name, intent.proposal, "it needs an approval"))
 
             self._unsent.append((hold, False))
         elif intent.kind == "handoff" and intent.perform:
-            del self.open[ask.frame, ask.key]
+            self._take(ask)
             if ask.within:
                 self.within[intent.step] = ask.within
             settled = Settled(step=intent.step, status="ok")
-            self._unsent.append((lambda: ask.settle(settled), True))
+            self._unsent.append((lambda: self._settle(ask, settled), True))
 
     def _note_done(self, done: StepDone, before: RunState, after: RunState) -> None:
         intent = before.open.get(done.step)
@@ -317,7 +322,7 @@ class Asks:
             return
         if frame is not None and find_call(frame, ask.key) is not None:
             return  # it is proposed again: it was approved, withdrawn, or its fate is asked about
-        del self.open[ask.frame, ask.key]
+        self._take(ask)
         own = before.frames.get(intent.frame)
         pending = None if own is None else find_call(own, ask.key)
         notes = () if pending is None else tuple(self.read(note) for note in pending.notes)
@@ -326,7 +331,15 @@ class Asks:
         )
         early = intent.kind == "tool" and not intent.effect
         early = early or (intent.kind == "model" and bool(done.calls))
-        self._unsent.append((lambda: ask.settle(settled), early))
+        self._unsent.append((lambda: self._settle(ask, settled), early))
+
+    def _take(self, ask: Ask) -> None:
+        del self.open[ask.frame, ask.key]
+        self._settling.add(ask)
+
+    def _settle(self, ask: Ask, settled: Settled) -> None:
+        self._settling.discard(ask)
+        ask.settle(settled)
 
     def _stands(self, ask: Ask, done: StepDone) -> bool:
         """Returns whether a step has the result that its asker has brought, and no guard's."""

@@ -63,6 +63,8 @@ class ModelAsk(NamedTuple):
     name: str
     request: PreparedRequest
     frame: int = 0
+    anew: bool = False
+    """The model is called in any case: the framework has no way to be given a recorded reply."""
 
 
 class ToolAsk(NamedTuple):
@@ -120,6 +122,11 @@ class LoopSide:
     def run(self) -> str | None:
         """The id of the run; None before its first step."""
         return self._run
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the loop waits for something, or performs it."""
+        return bool(self._busy or self._asks.open)
 
     def _on_event(self, event: Event, before: RunState) -> None:
         self._recorded.learn(event)
@@ -215,6 +222,12 @@ class LoopSide:
                 return registry.drivers.get(self._run or "")
             while True:
                 driver = registry.drivers.get(self._run)
+                if driver is not None and registry.teams.get(self._run) is not self._team:
+                    raise Refused(
+                        f"run {self._run} is under way for another invocation with request id {self._options.request_id!r}",
+                        guard="request_id",
+                        value=self._options.request_id,
+                    )
                 if driver is not None and driver.broken is None and not driver.parked:
                     if driver.state.ended is None:
                         driver.decide_again()
@@ -326,7 +339,7 @@ class LoopSide:
             case ModelAsk():
                 known = recorded.take_reply(asked.frame, asked.request, bodies)
                 settled = None if known is None else self._give_again(known, bodies)
-                if known is not None and settled is not None and settled.raw is None:
+                if known is not None and settled is not None and (settled.raw is None or asked.anew):
                     recorded.give_up_replies(asked.frame)  # its redacted text is not what the model wrote
                     settled = None
                 if settled is not None:

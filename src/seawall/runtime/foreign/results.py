@@ -57,9 +57,16 @@ def make_model_result(reply: ModelResult, price: Price | None) -> Result:
     )
 
 
-def make_tool_result(text: str, *, failed: bool = False, error: str = "error") -> Result:
-    """Returns what a tool has returned as the result of its step. `failed`: the text says that it did not work."""
-    return Result(status="error", output=text, error=error) if failed else Result(status="ok", output=text)
+def make_tool_result(
+    text: str, *, failed: bool = False, error: str = "error", raw: str | None = None
+) -> Result:
+    """Returns what a tool has returned as the result of its step. `failed`: the text says that it did not work.
+
+    `raw`: the result as JSON, where the text does not say all of it; the adapter makes it again from `Settled.raw`.
+    """
+    if failed:
+        return Result(status="error", output=text, error=error, reasoning=raw)
+    return Result(status="ok", output=text, reasoning=raw)
 
 
 def make_failure(error: BaseException, what: str, not_done: tuple[type[BaseException], ...] = ()) -> Result:

@@ -87,6 +87,11 @@ class Session:
         """The id of the run; None before its first step."""
         return None if self._side is None else self._side.run
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is asked for or performed at this moment."""
+        return self._side is not None and self._side.is_busy
+
     # ---- what is asked for
 
     @staticmethod
@@ -98,10 +103,14 @@ class Session:
         tools: Sequence[Any] = (),
         max_output_tokens: int | None = None,
         frame: int = 0,
+        anew: bool = False,
     ) -> ModelAsk:
-        """Returns the ask for a model's reply. `messages` and `tools` are JSON values, as they would be sent."""
+        """Returns the ask for a model's reply. `messages` and `tools` are JSON values, as they would be sent.
+
+        `anew`: a recorded reply can't be given to the framework, so the model is called in any case.
+        """
         request = prepare_request(name, messages, tools, max_output_tokens or MAX_OUTPUT_TOKENS)
-        return ModelAsk(agent, name, request, frame)
+        return ModelAsk(agent, name, request, frame, anew)
 
     @staticmethod
     def tool(

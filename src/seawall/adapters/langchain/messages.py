@@ -1,0 +1,287 @@
+"""LangChain's messages, tools and commands: how they are read for the gate, and made again from what is recorded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    ToolMessage,
+    message_to_dict,
+    messages_from_dict,
+)
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from langgraph.types import Command, Send
+
+from seawall.core.canonical import to_canonical_bytes
+from seawall.models.protocol import Usage
+from seawall.run.step import Result
+from seawall.runtime.foreign.asks import Settled
+from seawall.runtime.foreign.results import NO_USAGE, ModelResult, make_tool_result
+from seawall.runtime.foreign.session import Performed
+
+Brought = ToolMessage | Command[Any] | list[Any]
+"""What LangGraph's `ToolNode` gets of a tool: a list is made of the other two."""
+
+_MESSAGE, _SEND = "__message__", "__send__"
+_SUCCEEDED = ("ok", "replaced", "simulated")
+
+
+class RecordedModel(BaseChatModel):
+    """Gives a recorded reply, so that the framework reads it as it did the first time.
+
+    `model_name` and `profile` are those of the model that gave it: the framework finds the way of a structured answer by them.
+    """
+
+    reply: AIMessage
+    profile: Any = None
+    model_name: str = ""
+
+    @property
+    def _llm_type(self) -> str:
+        return "seawall-recorded"
+
+    def _generate(self, messages: list[BaseMessage], *arguments: Any, **options: Any) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=self.reply)])
+
+    def bind_tools(self, tools: Sequence[Any], **options: Any) -> Any:
+        """Returns itself: the reply is known."""
+        return self
+
+
+# ---- models
+
+
+def name_model(model: Any) -> str:
+    """Returns a model's name as the list of prices has it: `provider:name`."""
+    try:
+        provider = str(model._get_ls_params().get("ls_provider") or "")  # noqa: SLF001 -- the one place that says it
+    except Exception:  # noqa: BLE001 -- a model class of the user's own may do anything
+        provider = ""
+    return f"{provider or type(model).__name__}:{find_model_name(model) or 'unnamed'}"
+
+
+def find_model_name(model: Any) -> str:
+    """Returns the name that a model's class keeps under one of three fields, in LangChain's order."""
+    names = (getattr(model, each, None) for each in ("model_name", "model", "model_id"))
+    return next((str(name) for name in names if name), "")
+
+
+def find_limit(model: Any, settings: Mapping[str, Any]) -> int | None:
+    """Returns the longest reply that the application has set, in tokens."""
+    given = settings.get("max_tokens") or getattr(model, "max_tokens", None)
+    return given if isinstance(given, int) and given > 0 else None
+
+
+def describe_tool(tool: Any) -> Any:
+    """Returns what a model is told of a tool, as JSON values."""
+    if isinstance(tool, Mapping):
+        return dict(cast("Mapping[str, Any]", tool))
+    return convert_to_openai_tool(tool) if isinstance(tool, BaseTool) else {"name": str(tool)}
+
+
+def dump_messages(messages: Sequence[BaseMessage]) -> list[Any]:
+    """Returns messages as JSON values. The artifact of a tool, which no model is sent, is left out."""
+    return [_dump_message(message) for message in messages]
+
+
+def _dump_message(message: BaseMessage) -> Any:
+    dumped = message_to_dict(message)
+    dumped["data"].pop("artifact", None)
+    try:
+        to_canonical_bytes(dumped)
+    except TypeError:  # an application may keep anything in a message's extra fields
+        return json.loads(json.dumps(dumped, default=str))
+    return dumped
+
+
+def tell_notes(notes: Sequence[str]) -> list[BaseMessage]:
+    """Returns what guards advise, as messages for the end of a request."""
+    return [HumanMessage(f"[Not from the user: {note}]") for note in notes]
+
+
+def read_reply(reply: AIMessage | None) -> ModelResult:
+    """Returns a model's reply for the gate. None: the model's answer was not a message of its own."""
+    if reply is None:
+        return ModelResult("", raw="null")
+    calls = [(str(call["id"] or ""), call["name"], json.dumps(call["args"])) for call in reply.tool_calls]
+    calls += [
+        (str(call["id"] or ""), call["name"] or "", call["args"] or "") for call in reply.invalid_tool_calls
+    ]
+    return ModelResult(
+        str(reply.text), calls, usage=_read_usage(reply), raw=json.dumps(message_to_dict(reply), default=str)
+    )
+
+
+def _read_usage(reply: AIMessage) -> Usage:
+    usage = reply.usage_metadata
+    if not usage:
+        return NO_USAGE
+    details = usage.get("input_token_details") or {}
+    return Usage(
+        usage["input_tokens"],
+        usage["output_tokens"],
+        cache_read_tokens=details.get("cache_read") or 0,
+        cache_write_tokens=details.get("cache_creation") or 0,
+    )
+
+
+def make_reply(settled: Settled) -> AIMessage:
+    """Returns the recorded reply, or what a guard says in its place."""
+    if settled.raw is not None and settled.raw != "null":
+        return cast("AIMessage", messages_from_dict([json.loads(settled.raw)])[0])
+    if not settled.text.startswith("{"):
+        return AIMessage(settled.text)
+    return AIMessage(str(json.loads(settled.text).get("content") or ""))
+
+
+# ---- tools
+
+
+def read_tool_result(brought: Brought) -> Result:
+    """Returns what a tool has brought for the gate. What its text does not say is kept beside it, for a replay."""
+    if isinstance(brought, ToolMessage):
+        plain = isinstance(brought.content, str) and brought.artifact is None
+        raw = None if plain else _encode(brought)
+        return make_tool_result(_read_content(brought), failed=brought.status == "error", raw=raw)
+    said = [_read_content(each) for each in _list_messages(brought)]
+    return make_tool_result("\n\n".join(said) or _describe_way(brought), raw=_encode(brought) or _UNWRITTEN)
+
+
+_UNWRITTEN = "null"
+"""Stands for a command that can't be written as JSON."""
+
+
+def _read_content(message: BaseMessage) -> str:
+    return message.content if isinstance(message.content, str) else json.dumps(message.content, default=str)
+
+
+def _list_messages(brought: Any) -> list[ToolMessage]:
+    """Returns the tools' messages in what a tool has brought."""
+    if isinstance(brought, ToolMessage):
+        return [brought]
+    if isinstance(brought, list | tuple):
+        return [found for each in cast("Sequence[Any]", brought) for found in _list_messages(each)]
+    if isinstance(brought, Command):
+        return _list_messages(cast("Command[Any]", brought).update)
+    if isinstance(brought, Mapping):
+        return _list_messages(list(cast("Mapping[str, Any]", brought).values()))
+    return []
+
+
+def _describe_way(brought: Any) -> str:
+    commands = cast("list[Any]", brought if isinstance(brought, list) else [brought])
+    goto = [way for each in commands if (way := getattr(each, "goto", None))]
+    return f"The graph goes on at {goto!r}." if goto else "The state of the graph was updated."
+
+
+def _encode(brought: Any) -> str | None:
+    """Returns what a tool has brought as JSON text; None if something in it is no JSON value, message or command."""
+    try:
+        return json.dumps(_write(brought), allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return None
+
+
+def _write(value: Any) -> Any:
+    match value:
+        case BaseMessage():
+            return {_MESSAGE: message_to_dict(value)}
+        case Send():
+            return {_SEND: [value.node, _write(value.arg)]}
+        case Command():
+            command = cast("Command[Any]", value)
+            fields = {
+                "graph": command.graph,
+                "update": _write(command.update),
+                "resume": _write(command.resume),
+                "goto": _write(command.goto),
+            }
+            return {"__command__": fields}
+        case dict():
+            return {_check_key(key): _write(each) for key, each in cast("dict[Any, Any]", value).items()}
+        case list() | tuple():
+            return [_write(each) for each in cast("Sequence[Any]", value)]
+        case _:
+            return value
+
+
+def _check_key(key: Any) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"{key!r} is no name of a field")
+    return key
+
+
+def _read(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_read(each) for each in cast("list[Any]", value)]
+    if not isinstance(value, dict):
+        return value
+    fields = cast("dict[str, Any]", value)
+    if _MESSAGE in fields:
+        return messages_from_dict([fields[_MESSAGE]])[0]
+    if _SEND in fields:
+        return Send(fields[_SEND][0], _read(fields[_SEND][1]))
+    if "__command__" in fields:
+        return Command(**{name: _read(each) for name, each in fields["__command__"].items()})
+    return {name: _read(each) for name, each in fields.items()}
+
+
+def make_tool_message(call: Mapping[str, Any], done: Performed) -> Brought:
+    """Returns what the tool has brought with what guards advise, or what stands for it."""
+    settled = done.settled
+    brought = done.value
+    if brought is None and settled.raw is not None and settled.raw != _UNWRITTEN:
+        brought = _read(json.loads(settled.raw))
+    if isinstance(brought, ToolMessage):
+        return _add_notes(brought, settled.notes)
+    if brought is not None:
+        return cast("Brought", brought)
+    told, status = settled.told, "success" if settled.status in _SUCCEEDED else "error"
+    if settled.raw == _UNWRITTEN:
+        told = f"{told}\n\nError: this was done before, and the command that it returned can't be made again."
+        status = "error"
+    return ToolMessage(content=told, name=call["name"], tool_call_id=str(call["id"] or ""), status=status)
+
+
+def _add_notes(message: ToolMessage, notes: Sequence[str]) -> ToolMessage:
+    if not notes:
+        return message
+    content: Any = message.content
+    told = (
+        "\n\n".join((content, *notes))
+        if isinstance(content, str)
+        else [*content, *[{"type": "text", "text": note} for note in notes]]
+    )
+    return message.model_copy(update={"content": told})
+
+
+# ---- conversations
+
+
+def read_request(messages: Sequence[Any]) -> str:
+    """Returns the newest text of a person in a conversation."""
+    humans = [message for message in messages if isinstance(message, HumanMessage)]
+    return str(humans[-1].text) if humans else ""
+
+
+def read_answer(state: Mapping[str, Any]) -> str:
+    """Returns the structured answer, or the text of the last message."""
+    structured = state.get("structured_response")
+    if structured is not None:
+        dump = getattr(structured, "model_dump", None)
+        return json.dumps(dump(mode="json") if callable(dump) else structured, default=str)
+    messages = state["messages"]
+    return str(messages[-1].text) if messages else ""
+
+
+def list_said(messages: Sequence[Any]) -> list[list[Any]]:
+    """Returns what a conversation says, without ids and times."""
+    return [[message.type, message.content] for message in messages]

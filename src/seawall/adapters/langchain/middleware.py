@@ -1,0 +1,351 @@
+"""The middleware for LangChain's agents. Its place is next to the model and the tools, last in the list."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from threading import Lock
+from typing import Annotated, Any, NamedTuple, NotRequired, cast
+
+from langchain.agents.middleware.types import (
+    AgentMiddleware,
+    AgentState,
+    ModelRequest,
+    ModelResponse,
+    PrivateStateAttr,
+    ToolCallRequest,
+)
+from langchain_core.messages import AIMessage, ToolMessage
+from langgraph.config import get_config
+from langgraph.errors import GraphBubbleUp
+from langgraph.types import Command
+
+from seawall.adapters.langchain.messages import (
+    RecordedModel,
+    describe_tool,
+    dump_messages,
+    find_limit,
+    find_model_name,
+    list_said,
+    make_reply,
+    name_model,
+    read_answer,
+    read_reply,
+    read_request,
+    tell_notes,
+)
+from seawall.adapters.langchain.places import (
+    CHECKPOINTER_KEY,
+    PRINCIPAL_KEY,
+    REQUEST_KEY,
+    TENANT_KEY,
+    GraphPlace,
+    count_depth,
+    find_place,
+    inside_model,
+    open_frame,
+    open_frame_async,
+    pass_gate,
+    pass_gate_async,
+    translated,
+)
+from seawall.adapters.langchain.tools import gate_tool_call, gate_tool_call_async
+from seawall.core.canonical import digest_of
+from seawall.core.limits import Limits
+from seawall.runtime.foreign.asks import Settled, Turn
+from seawall.runtime.foreign.engine import Engine
+from seawall.runtime.foreign.session import Session
+from seawall.runtime.foreign.tools import Effects
+
+LOOP = "langchain"
+MAX_PLACES = 10_000
+"""Invocations of one middleware that are remembered at once. An older one is let go of, and found in the journal again."""
+
+
+class SeawallState(AgentState[Any]):
+    """The state of an agent, with the request that the invocation answers: it survives in the checkpoint."""
+
+    seawall_request: NotRequired[Annotated[str, PrivateStateAttr]]
+
+
+class _Key(NamedTuple):
+    """What identifies an invocation of an agent in this process."""
+
+    above: Session | None
+    request: str
+
+
+class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
+    """Takes an agent's models and tools through the gate of an `Engine`. See the package.
+
+    `effects` and `reads` are those of this agent's tools, in place of the engine's. `limits` are those of each request.
+    `not_done` are errors of tools which say that nothing has happened. The request id of an invocation is
+    `config["configurable"]["seawall_request_id"]`; with a checkpointer and without that it is made from the thread and its
+    messages, so that the same invocation after a crash is the same request. The session is the `thread_id`.
+    """
+
+    state_schema = SeawallState
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        effects: Effects | None = None,
+        reads: Sequence[str] = (),
+        limits: Limits | None = None,
+        name: str = "",
+        not_done: tuple[type[BaseException], ...] = (),
+    ) -> None:
+        super().__init__()
+        self.tools = []
+        self._engine, self._effects, self._reads = engine, effects, tuple(reads)
+        self._limits, self._name, self._not_done = limits, name, not_done
+        self._places: OrderedDict[_Key, GraphPlace] = OrderedDict()
+        self._lock = Lock()
+
+    # ---- the invocation
+
+    def before_agent(self, state: Any, runtime: Any) -> dict[str, Any] | None:
+        """Notes whose request this invocation answers."""
+        request = self._make_request_id(state)
+        left = self._take_left(request)
+        if left is not None:
+            with translated():
+                left.session.detach_sync()
+        return {"seawall_request": request}
+
+    async def abefore_agent(self, state: Any, runtime: Any) -> dict[str, Any] | None:
+        """As `before_agent`."""
+        request = self._make_request_id(state)
+        left = self._take_left(request)
+        if left is not None:
+            with translated():
+                await left.session.detach()
+        return {"seawall_request": request}
+
+    def _take_left(self, request: str) -> GraphPlace | None:
+        """Returns the place of an earlier invocation that has left its request unanswered. This one goes on from the record."""
+        key = _Key(None, request)
+        with self._lock:
+            place = self._places.get(key)
+            if find_place() is not None or place is None or place.session.is_busy:
+                return None
+            return self._places.pop(key)
+
+    def after_agent(self, state: Any, runtime: Any) -> dict[str, Any] | None:
+        """Ends the run with the agent's answer."""
+        key, above = self._identify(state)
+        place = self._forget(key)
+        if place is None:  # nothing was asked for, or a gated graph around the agent ends its run
+            return None
+        with translated():
+            if above is None:
+                place.session.end_sync(read_answer(state))
+            else:
+                place.session.close_frame_sync(place.frame, read_answer(state))
+        return None
+
+    async def aafter_agent(self, state: Any, runtime: Any) -> dict[str, Any] | None:
+        """As `after_agent`."""
+        key, above = self._identify(state)
+        place = self._forget(key)
+        if place is None:
+            return None
+        with translated():
+            if above is None:
+                await place.session.end(read_answer(state))
+            else:
+                await place.session.close_frame(place.frame, read_answer(state))
+        return None
+
+    def _make_request_id(self, state: Any) -> str:
+        config = get_config()
+        configurable = config.get("configurable", {})
+        said = list_said(state["messages"])
+        above = find_place()
+        if (
+            above is not None
+        ):  # an agent inside a tool or a graph: its request is a part of what happens there
+            return above.make_inner(self._name_agent(config), said)
+        given, thread = configurable.get(REQUEST_KEY), configurable.get("thread_id")
+        if given is not None:
+            return str(given)
+        if thread is None or configurable.get(CHECKPOINTER_KEY) is None:
+            return self._engine.make_request_id()
+        return digest_of([LOOP, str(thread), said])
+
+    def _identify(self, state: Any) -> tuple[_Key, GraphPlace | None]:
+        """Returns what identifies an invocation, and the place above it."""
+        above = find_place()
+        request = cast("str", state.get("seawall_request") or "")
+        if not request:  # its checkpoint is older than the middleware
+            request = f"thread/{get_config().get('configurable', {}).get('thread_id')}"
+        return _Key(None if above is None else above.session, request), above
+
+    def _find_place(self, key: _Key) -> GraphPlace | None:
+        """Returns the place of an invocation that this process knows."""
+        with self._lock:
+            place = self._places.get(key)
+            if place is not None:
+                self._places.move_to_end(key)
+            return place
+
+    def _keep_place(self, key: _Key, place: GraphPlace) -> GraphPlace:
+        """Keeps a new place, unless another thread was faster."""
+        with self._lock:
+            place = self._places.setdefault(key, place)
+            older = self._places.popitem(last=False)[1] if len(self._places) > MAX_PLACES else None
+        if older is not None and not older.frame:
+            older.session.detach_sync()
+        return place
+
+    def _forget(self, key: _Key) -> GraphPlace | None:
+        with self._lock:
+            return self._places.pop(key, None)
+
+    def _enter(self, state: Any) -> GraphPlace:
+        """Returns the place of an invocation. After a restart it is begun again from the journal."""
+        key, above = self._identify(state)
+        place = self._find_place(key)
+        if place is not None:
+            return place
+        if above is None:
+            return self._keep_place(key, self._begin(state))
+        config = get_config()
+        if above.depth == count_depth(config) - 1:  # the gated graph is this agent
+            return above
+        agent = self._name_agent(config)
+        return self._keep_place(key, open_frame(above, agent, read_request(state["messages"]), key.request))
+
+    async def _enter_async(self, state: Any) -> GraphPlace:
+        """As `_enter`."""
+        key, above = self._identify(state)
+        place = self._find_place(key)
+        if place is not None:
+            return place
+        if above is None:
+            return self._keep_place(key, self._begin(state))
+        config = get_config()
+        if above.depth == count_depth(config) - 1:
+            return above
+        agent = self._name_agent(config)
+        return self._keep_place(
+            key, await open_frame_async(above, agent, read_request(state["messages"]), key.request)
+        )
+
+    def _begin(self, state: Any) -> GraphPlace:
+        config = get_config()
+        configurable = config.get("configurable", {})
+        thread, request_id = configurable.get("thread_id"), state.get("seawall_request")
+        agent = self._name_agent(config)
+        session = self._engine.begin(
+            read_request(state["messages"]),
+            loop=LOOP,
+            name=self._name or agent,
+            agent=agent,
+            session=None if thread is None else str(thread),
+            tenant=str(configurable.get(TENANT_KEY) or ""),
+            principal=str(configurable.get(PRINCIPAL_KEY) or ""),
+            request_id=request_id or None,
+            limits=self._limits,
+            effects=self._effects,
+            reads=self._reads,
+            resume=not request_id,
+            not_done=self._not_done,
+            passes=(GraphBubbleUp,),
+        )
+        return GraphPlace(engine=self._engine, session=session, agent=agent)
+
+    def _name_agent(self, config: Mapping[str, Any]) -> str:
+        named = config.get("metadata", {}).get("lc_agent_name")
+        return str(named or self._name or "agent")
+
+    # ---- models
+
+    def wrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
+    ) -> ModelResponse[Any]:
+        """Takes a call of the model through the gate."""
+        place = self._enter(request.state)
+
+        def perform(turn: Turn) -> tuple[Any, Any]:
+            with inside_model():
+                response = handler(_advise(request, turn.notes))
+            return read_reply(_find_reply(response)), response
+
+        done = pass_gate(place, _ask_model(place, request), perform)
+        if done.value is not None:
+            return done.value
+        with inside_model():
+            return handler(_recall(request, done.settled))
+
+    async def awrap_model_call(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
+    ) -> ModelResponse[Any]:
+        """As `wrap_model_call`."""
+        place = await self._enter_async(request.state)
+
+        async def perform(turn: Turn) -> tuple[Any, Any]:
+            with inside_model():
+                response = await handler(_advise(request, turn.notes))
+            return read_reply(_find_reply(response)), response
+
+        done = await pass_gate_async(place, _ask_model(place, request), perform)
+        if done.value is not None:
+            return done.value
+        with inside_model():
+            return await handler(_recall(request, done.settled))
+
+    # ---- tools
+
+    def wrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
+    ) -> ToolMessage | Command[Any]:
+        """Takes a call of a tool through the gate."""
+        return gate_tool_call(self._enter(request.state), request, handler)
+
+    async def awrap_tool_call(
+        self,
+        request: ToolCallRequest,
+        handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]],
+    ) -> ToolMessage | Command[Any]:
+        """As `wrap_tool_call`."""
+        place = await self._enter_async(request.state)
+        return await gate_tool_call_async(place, request, handler)
+
+
+# ---- what passes the gate
+
+
+def _ask_model(place: GraphPlace, request: ModelRequest[Any]) -> Any:
+    messages = [*([] if request.system_message is None else [request.system_message]), *request.messages]
+    return place.session.model(
+        place.agent,
+        name_model(request.model),
+        dump_messages(messages),
+        tools=[describe_tool(tool) for tool in request.tools],
+        max_output_tokens=find_limit(request.model, request.model_settings),
+        frame=place.frame,
+    )
+
+
+def _advise(request: ModelRequest[Any], notes: tuple[str, ...]) -> ModelRequest[Any]:
+    return (
+        request.override(messages=[*request.messages, *cast("Any", tell_notes(notes))]) if notes else request
+    )
+
+
+def _find_reply(response: ModelResponse[Any]) -> AIMessage | None:
+    return next((each for each in response.result if isinstance(each, AIMessage)), None)
+
+
+def _recall(request: ModelRequest[Any], settled: Settled) -> ModelRequest[Any]:
+    """Returns a request that a recorded reply answers, or what a guard says in its place."""
+    model = RecordedModel(
+        reply=make_reply(settled),
+        profile=getattr(request.model, "profile", None),
+        model_name=find_model_name(request.model),
+    )
+    return request.override(model=model)

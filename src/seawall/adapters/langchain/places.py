@@ -1,0 +1,336 @@
+"""Where in a run something of LangChain or LangGraph happens, and how it passes the gate there.
+
+A *place* is a session and a frame in it. An agent or a graph that runs inside of another finds the place above it: in a
+context variable while a tool is performed, in the graph's config otherwise, whichever is deeper.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar, cast
+
+from langgraph.config import get_config
+from langgraph.errors import GraphBubbleUp
+from langgraph.types import interrupt
+
+from seawall.core.canonical import digest_of
+from seawall.core.errors import Misused, Refused, SeawallError
+from seawall.run.outcome import Outcome
+from seawall.runtime.foreign.asks import Ask, Halted, Held, Settled, Turn
+from seawall.runtime.foreign.engine import Engine
+from seawall.runtime.foreign.loop_side import Asked, HandoffAsk
+from seawall.runtime.foreign.session import Performed, Session
+
+T = TypeVar("T")
+PLACE_KEY = "__seawall_place"
+"""Where a gated graph keeps its place in `config["configurable"]`. LangGraph writes no name that begins so into a checkpoint."""
+REQUEST_KEY, TENANT_KEY, PRINCIPAL_KEY = "seawall_request_id", "seawall_tenant", "seawall_principal"
+"""Where `config["configurable"]` says whose request an invocation is."""
+CHECKPOINTER_KEY = "__pregel_checkpointer"
+"""Where LangGraph keeps the checkpointer of a graph while it runs."""
+
+
+class SeawallHalted(GraphBubbleUp):
+    """The run has ended, and the graph ends with it: no error handler of LangGraph takes this for a tool's error.
+
+    `outcome` says how it ended; None: it was refused, or broke, before it could end.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.outcome: Outcome[Any] | None = error.outcome if isinstance(error, Halted) else None
+
+
+class SeawallHeld(GraphBubbleUp):
+    """A step waits for a person, and the graph has no checkpointer to be interrupted with. Ask again after the decision."""
+
+    def __init__(self, held: Held) -> None:
+        super().__init__(str(held))
+        self.held = held
+
+
+class FrameRefused(GraphBubbleUp):
+    """An agent inside a tool may not begin; the tool's call ends with the reason."""
+
+
+@dataclass(kw_only=True, eq=False)
+class GraphPlace:
+    """Where something happens."""
+
+    engine: Engine
+    session: Session
+    agent: str
+    frame: int = 0
+    call: str = ""
+    """The tool's call that is performed there."""
+    level: int = 0
+    """How many places are above it."""
+    depth: int = -1
+    """How deep in LangGraph's own nesting the graph is whose place it is; -1: it is not that of a graph."""
+    answer: str = ""
+    """The newest reply that called no tools."""
+    begun: Counter[str] = field(default_factory=Counter[str])
+    """Agents and graphs that were begun there, by name and input: the same one a second time is another frame."""
+
+    def make_inner(self, name: str, said: Any) -> str:
+        """Returns what identifies an agent or a graph that begins here: the same in another process, too."""
+        key = f"{self.call}/{name}/{digest_of(said)[:16]}"
+        self.begun[key] += 1
+        return key if self.begun[key] == 1 else f"{key}/{self.begun[key]}"
+
+
+_current: ContextVar[GraphPlace | None] = ContextVar("seawall_langchain_place", default=None)
+"""Set while a tool is performed: an agent that runs inside of it works in a frame of its own."""
+
+
+@dataclass(eq=False)
+class ToolTurn:
+    """A tool's call that has passed the gate and is performed."""
+
+    runtime: object
+    """What LangGraph makes for each call, and only one has."""
+    begun: bool = False
+
+
+performs_tool: ContextVar[ToolTurn | None] = ContextVar("seawall_langchain_tool", default=None)
+"""Set while a tool that has passed the gate is called: nothing below takes the same call through the gate again."""
+performs_model: ContextVar[bool] = ContextVar("seawall_langchain_model", default=False)
+"""Set while a model that has passed the gate is called: nothing below takes the same call through the gate again."""
+
+
+def find_place(config: Mapping[str, Any] | None = None) -> GraphPlace | None:
+    """Returns the innermost place around this code. `config` is the graph's, by default that of the node that runs here."""
+    inside = _current.get()
+    if config is None:
+        try:
+            config = get_config()
+        except RuntimeError:  # outside of any graph
+            return inside
+    around = config.get("configurable", {}).get(PLACE_KEY)
+    if isinstance(around, GraphPlace) and (inside is None or around.level > inside.level):
+        return around
+    return inside
+
+
+def count_depth(config: Mapping[str, Any]) -> int:
+    """Returns how deep in LangGraph's nesting the code is that has this config: 0 for the outermost graph."""
+    namespace = str(config.get("configurable", {}).get("checkpoint_ns") or "")
+    return len(namespace.split("|")) if namespace else 0
+
+
+# ---- a step
+
+
+@contextlib.contextmanager
+def translated(own: list[BaseException] | None = None) -> Generator[None]:
+    """Raises what ends a run as what ends a graph. `Held` passes, and what the model or the tool itself raised (`own`)."""
+    try:
+        yield
+    except Held:
+        raise
+    except SeawallError as error:
+        if own and error is own[-1]:
+            raise
+        raise SeawallHalted(error) from error
+
+
+@contextlib.contextmanager
+def inside_tool(place: GraphPlace, call: str, runtime: object) -> Generator[None]:
+    """An agent that runs in this block works in a frame below `place`. `runtime`: see `ToolTurn`."""
+    inner = GraphPlace(
+        engine=place.engine,
+        session=place.session,
+        agent=place.agent,
+        frame=place.frame,
+        call=call,
+        level=place.level + 1,
+    )
+    token, turn = _current.set(inner), performs_tool.set(ToolTurn(runtime))
+    try:
+        yield
+    finally:
+        performs_tool.reset(turn)
+        _current.reset(token)
+
+
+@contextlib.contextmanager
+def inside_model() -> Generator[None]:
+    """A model that is called in this block has passed the gate."""
+    token = performs_model.set(True)
+    try:
+        yield
+    finally:
+        performs_model.reset(token)
+
+
+def pass_gate(place: GraphPlace, asked: Asked, perform: Callable[[Turn], tuple[Any, Any]]) -> Performed:
+    """Takes a step through the gate; a person is asked by an interrupt of the graph.
+
+    Raises `SeawallHalted`, `SeawallHeld`, LangGraph's interrupt, and what `perform` raises.
+    """
+    own: list[BaseException] = []
+
+    def performing(turn: Turn) -> tuple[Any, Any]:
+        try:
+            return perform(turn)
+        except BaseException as error:
+            own.append(error)
+            raise
+
+    return _decided(place, own, lambda: place.session.step_sync(asked, performing))
+
+
+async def pass_gate_async(
+    place: GraphPlace, asked: Asked, perform: Callable[[Turn], Awaitable[tuple[Any, Any]]]
+) -> Performed:
+    """As `pass_gate`."""
+    own: list[BaseException] = []
+
+    async def performing(turn: Turn) -> tuple[Any, Any]:
+        try:
+            return await perform(turn)
+        except BaseException as error:
+            own.append(error)
+            raise
+
+    return await _decided_async(place, own, lambda: place.session.step(asked, performing))
+
+
+def ask_gate(place: GraphPlace, asked: Asked) -> tuple[Ask, Turn] | Settled:
+    """Asks for a step whose result comes later, by `give_result`. As `pass_gate`."""
+    return _decided(place, [], lambda: place.session.ask_sync(asked))
+
+
+async def ask_gate_async(place: GraphPlace, asked: Asked) -> tuple[Ask, Turn] | Settled:
+    """As `ask_gate`."""
+    return await _decided_async(place, [], lambda: place.session.ask(asked))
+
+
+def _decided(place: GraphPlace, own: list[BaseException], attempt: Callable[[], T]) -> T:
+    """Attempts something until no person is to decide about it any more."""
+    problem = ""
+    while True:
+        try:
+            with translated(own):
+                return attempt()
+        except Held as held:
+            if own and held is own[-1]:
+                raise
+            decide = partial(_decide, held=held, decision=_ask_person(held, problem))
+        problem = ""
+        try:
+            with translated():
+                place.engine.call(decide)
+        except _NotDecided as error:
+            problem = str(error)
+
+
+async def _decided_async(
+    place: GraphPlace, own: list[BaseException], attempt: Callable[[], Awaitable[T]]
+) -> T:
+    problem = ""
+    while True:
+        try:
+            with translated(own):
+                return await attempt()
+        except Held as held:
+            if own and held is own[-1]:
+                raise
+            decide = partial(_decide, held=held, decision=_ask_person(held, problem))
+        problem = ""
+        try:
+            with translated():
+                await place.engine.call_async(decide)
+        except _NotDecided as error:
+            problem = str(error)
+
+
+# ---- frames
+
+
+def open_frame(above: GraphPlace, agent: str, request: str, key: str) -> GraphPlace:
+    """Opens a frame below a place. Raises `SeawallHalted`, and `FrameRefused` if a guard or a limit refuses it."""
+    with translated(), _refused():
+        frame = above.session.open_frame_sync(_ask_frame(above, agent, request, key))
+    return _make_below(above, agent, frame)
+
+
+async def open_frame_async(above: GraphPlace, agent: str, request: str, key: str) -> GraphPlace:
+    """As `open_frame`."""
+    with translated(), _refused():
+        frame = await above.session.open_frame(_ask_frame(above, agent, request, key))
+    return _make_below(above, agent, frame)
+
+
+def _ask_frame(above: GraphPlace, agent: str, request: str, key: str) -> HandoffAsk:
+    return above.session.handoff(
+        above.agent, agent, request or "(no request)", call_id=key, frame=above.frame
+    )
+
+
+def _make_below(above: GraphPlace, agent: str, frame: int) -> GraphPlace:
+    return GraphPlace(
+        engine=above.engine, session=above.session, agent=agent, frame=frame, level=above.level + 1
+    )
+
+
+@contextlib.contextmanager
+def _refused() -> Generator[None]:
+    try:
+        yield
+    except Halted:
+        raise
+    except Refused as error:
+        if error.guard != "handoff":
+            raise
+        raise FrameRefused(str(error)) from error
+
+
+# ---- people
+
+
+class _NotDecided(Exception):
+    """What the graph was resumed with is no decision: a person is asked again, and told why."""
+
+
+def _ask_person(held: Held, problem: str) -> Any:
+    """Interrupts the graph. Returns what it is resumed with: `Command(resume={"approve": True, "by": "dana"})`."""
+    question = {
+        "seawall": held.proposal,
+        "run": held.run,
+        "step": held.step,
+        "tool": held.name,
+        "reason": held.reason,
+        "decide": f"seawall approve {held.proposal}",
+    }
+    if problem:
+        question["problem"] = problem
+    if get_config().get("configurable", {}).get(CHECKPOINTER_KEY) is None:
+        raise SeawallHeld(held) from held  # nothing to be interrupted with
+    return interrupt(question)
+
+
+async def _decide(sea: Any, held: Held, decision: Any) -> None:
+    """Decides as whoever has resumed the graph. What somebody else has decided meanwhile stands."""
+    given = (
+        cast("Mapping[str, Any]", decision) if isinstance(decision, Mapping) else {"approve": bool(decision)}
+    )
+    found = next((each for each in await sea.approvals(run=held.run) if each.id == held.proposal), None)
+    if found is None:
+        return
+    try:
+        await sea.decide(
+            held.run,
+            held.step,
+            approve=bool(given.get("approve")),
+            by=str(given.get("by") or ""),
+            credential=given.get("credential"),
+            reason=str(given.get("reason") or ""),
+        )
+    except (Refused, Misused) as error:
+        raise _NotDecided(str(error)) from error

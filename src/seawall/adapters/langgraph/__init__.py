@@ -1,0 +1,26 @@
+"""LangGraph: graphs that are built by hand, behind the gate.
+
+    graph = gate_graph(sea, builder.compile(checkpointer=saver), effects=["refund"])
+    graph.invoke({"messages": […]}, {"configurable": {"thread_id": "t-1"}})
+
+One invocation is one run: it ends with the graph, has failed if the graph raises, and is let go of if the graph is
+interrupted. Each `ToolNode` and each sub-graph among the nodes is gated. A model that a node calls is gated by its callbacks;
+`gate_model` makes a model that can be given its recorded reply after a crash, too, and that is told what guards advise.
+
+- `graph.py`: `gate_graph`
+- `invocation.py`: one invocation of a graph, as a run or as a frame in one
+- `callbacks.py`: models and tools that nodes call by themselves
+- `model.py`: `gate_model`
+"""
+
+from __future__ import annotations
+
+from seawall.adapters.versions import check_version
+
+check_version("langgraph", lowest="1.2", below="2.0", extra="langgraph")
+
+from seawall.adapters.langchain.places import SeawallHalted, SeawallHeld  # noqa: E402 -- after the check of its version
+from seawall.adapters.langgraph.graph import gate_graph  # noqa: E402 -- the same reason as above
+from seawall.adapters.langgraph.model import gate_model  # noqa: E402 -- the same reason as above
+
+__all__ = ["SeawallHalted", "SeawallHeld", "gate_graph", "gate_model"]

@@ -1,0 +1,305 @@
+"""Models and tools that a graph's nodes call by themselves: LangChain's callbacks take them through the gate.
+
+A callback can forbid a call by raising, and sees what it brings. It can't give a recorded result in a call's place: after a
+crash a model is asked anew, and an effect that is recorded is refused.
+
+LangChain has two managers of callbacks. The one for sync code runs the coroutines of handlers too late, and loses what they
+raise; the one for async code blocks the event loop while a sync handler waits. So the handler has both kinds of methods, and
+a coroutine that looks for one finds the async one. Two handlers would not do: if the first raises, LangChain never awaits
+what it has prepared for the second.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, cast
+from uuid import UUID
+
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.outputs import ChatGeneration, LLMResult
+from langgraph.callbacks import GraphCallbackHandler, GraphInterruptEvent
+
+from seawall.adapters.langchain.messages import dump_messages, read_reply, read_tool_result
+from seawall.adapters.langchain.places import (
+    GraphPlace,
+    ask_gate,
+    ask_gate_async,
+    find_place,
+    performs_model,
+    performs_tool,
+    translated,
+)
+from seawall.adapters.langgraph.model import GATED_TAG, note_answer
+from seawall.core.errors import Refused
+from seawall.runtime.foreign.asks import Ask, Settled, Turn
+from seawall.runtime.foreign.loop_side import Asked
+from seawall.runtime.foreign.results import ModelResult, make_tool_result
+from seawall.runtime.foreign.tools import ToolDeclarations
+
+Brought = Any
+
+
+class _Begun(NamedTuple):
+    """A call that has passed the gate."""
+
+    place: GraphPlace
+    asked: Asked
+    ask: Ask
+
+
+class PendingCalls:
+    """The calls of one invocation that are under way, for both kinds of code."""
+
+    def __init__(self, root: GraphPlace, tools: ToolDeclarations) -> None:
+        self._root, self._tools = root, tools
+        self._begun: dict[UUID, _Begun] = {}
+        self.interrupted = False
+
+    def __repr__(self) -> str:
+        return f"<PendingCalls {len(self._begun)} under way>"
+
+    def find_place(self) -> GraphPlace:
+        """Returns where a call is made."""
+        return find_place() or self._root
+
+    # ---- asking
+
+    def ask_model(
+        self, messages: Sequence[BaseMessage] | Sequence[str], more: Mapping[str, Any]
+    ) -> tuple[GraphPlace, Asked]:
+        """Returns what is asked for when a model is called."""
+        place = self.find_place()
+        metadata: Mapping[str, Any] = more.get("metadata") or {}
+        settings: Mapping[str, Any] = more.get("invocation_params") or {}
+        said = [each if isinstance(each, str) else dump_messages([each])[0] for each in messages]
+        name = f"{metadata.get('ls_provider') or settings.get('_type') or 'model'}:{metadata.get('ls_model_name') or 'unnamed'}"
+        limit = metadata.get("ls_max_tokens")
+        asked = place.session.model(
+            _name_agent(place, metadata),
+            name,
+            said,
+            tools=list(settings.get("tools") or ()),
+            max_output_tokens=limit if isinstance(limit, int) else None,
+            frame=place.frame,
+            anew=True,
+        )
+        return place, asked
+
+    def ask_tool(self, name: str, inputs: Any, more: Mapping[str, Any]) -> tuple[GraphPlace, Asked]:
+        """Returns what is asked for when a tool is called."""
+        place = self.find_place()
+        given: Any = inputs
+        plain = json.loads(json.dumps(given if isinstance(given, dict) else {"input": given}, default=str))
+        agent = _name_agent(place, more.get("metadata") or {})
+        call = str(more.get("tool_call_id") or "")
+        return place, place.session.tool(agent, name, plain, call_id=call, frame=place.frame)
+
+    def note(self, run_id: UUID, place: GraphPlace, asked: Asked, found: tuple[Ask, Turn] | Settled) -> None:
+        """Keeps a call that may be made. Raises `Refused` for one that may not."""
+        if not isinstance(found, Settled):
+            self._begun[run_id] = _Begun(place, asked, found[0])
+        elif not found.replayed or self._tools.find_kind(asked.name) == "effect":
+            done = (
+                "; it was done before, and a callback can't give its result again" if found.replayed else ""
+            )
+            raise Refused(f"{asked.name!r}: {found.text}{done}", guard="gate")
+
+    def pop(self, run_id: UUID) -> _Begun | None:
+        """Returns a call that ends now; None if it did not pass the gate here."""
+        return self._begun.pop(run_id, None)
+
+
+def _name_agent(place: GraphPlace, metadata: Mapping[str, Any]) -> str:
+    return place.agent if place.frame else str(metadata.get("langgraph_node") or place.agent)
+
+
+def _is_gated_model(tags: Sequence[str] | None) -> bool:
+    return performs_model.get() or GATED_TAG in (tags or ())
+
+
+def _is_gated_tool() -> bool:
+    """Returns whether this is the call that a `ToolNode` makes, which has passed the gate."""
+    turn = performs_tool.get()
+    if turn is None or turn.begun:
+        return False
+    turn.begun = True
+    return True
+
+
+def _name_tool(serialized: Mapping[str, Any] | None, more: Mapping[str, Any]) -> str:
+    return str((serialized or {}).get("name") or more.get("name") or "tool")
+
+
+def _read_response(place: GraphPlace, response: LLMResult) -> ModelResult:
+    found = response.generations[0][0] if response.generations and response.generations[0] else None
+    message = found.message if isinstance(found, ChatGeneration) else None
+    if isinstance(message, AIMessage):
+        note_answer(place, message)
+        return read_reply(message)
+    return ModelResult("" if found is None else found.text, raw="null")
+
+
+def _read_output(output: Any) -> Any:
+    if isinstance(output, ToolMessage | list) or hasattr(output, "goto"):
+        return read_tool_result(cast("Any", output))
+    return make_tool_result(output if isinstance(output, str) else json.dumps(output, default=str))
+
+
+def _check_stands(begun: _Begun, settled: Settled) -> None:
+    """Raises `Refused` if a guard has put something else in a result's place: a callback can't."""
+    if not settled.performed:
+        raise Refused(f"{begun.asked.name!r}: {settled.text}", guard="gate")
+
+
+_EVENTS = frozenset(
+    [
+        "on_chat_model_start",
+        "on_llm_start",
+        "on_tool_start",
+        "on_llm_end",
+        "on_tool_end",
+        "on_llm_error",
+        "on_tool_error",
+    ]
+)
+
+
+class CallsHandler(GraphCallbackHandler):
+    """For sync code and for interrupts of the graph; for a coroutine, the methods of `CallsHandlerAsync`."""
+
+    raise_error = True
+    run_inline = True
+
+    def __init__(self, calls: PendingCalls) -> None:
+        super().__init__()
+        self._calls, self._in_async = calls, CallsHandlerAsync(calls)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in _EVENTS:
+            here = inspect.currentframe()
+            asker = (
+                None if here is None else here.f_back
+            )  # a manager of callbacks does not say which kind it is
+            if asker is not None and asker.f_code.co_flags & inspect.CO_COROUTINE:
+                return getattr(super().__getattribute__("_in_async"), name)
+        return super().__getattribute__(name)
+
+    def on_interrupt(self, event: GraphInterruptEvent) -> Any:
+        """Notes that the graph waits."""
+        if not event.checkpoint_ns:
+            self._calls.interrupted = True
+
+    def on_chat_model_start(
+        self, serialized: dict[str, Any], messages: list[list[BaseMessage]], *, run_id: UUID, **more: Any
+    ) -> None:
+        """Asks for a call of a model."""
+        if not _is_gated_model(more.get("tags")):
+            place, asked = self._calls.ask_model(messages[0], more)
+            self._calls.note(run_id, place, asked, ask_gate(place, asked))
+
+    def on_llm_start(
+        self, serialized: dict[str, Any], prompts: list[str], *, run_id: UUID, **more: Any
+    ) -> None:
+        """Asks for a call of a model that completes texts."""
+        place, asked = self._calls.ask_model(prompts, more)
+        self._calls.note(run_id, place, asked, ask_gate(place, asked))
+
+    def on_tool_start(
+        self, serialized: dict[str, Any], input_str: str, *, run_id: UUID, inputs: Any = None, **more: Any
+    ) -> None:
+        """Asks for a call of a tool, unless a `ToolNode` has."""
+        if not _is_gated_tool():
+            given = input_str if inputs is None else inputs
+            place, asked = self._calls.ask_tool(_name_tool(serialized, more), given, more)
+            self._calls.note(run_id, place, asked, ask_gate(place, asked))
+
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **more: Any) -> None:
+        """Brings a model's reply."""
+        self._give(run_id, lambda place: _read_response(place, response))
+
+    def on_tool_end(self, output: Any, *, run_id: UUID, **more: Any) -> None:
+        """Brings a tool's result."""
+        self._give(run_id, lambda place: _read_output(output))
+
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **more: Any) -> None:
+        """Brings the failure of a model."""
+        self._fail(run_id, error)
+
+    def on_tool_error(self, error: BaseException, *, run_id: UUID, **more: Any) -> None:
+        """Brings the failure of a tool."""
+        self._fail(run_id, error)
+
+    def _give(self, run_id: UUID, read: Callable[[GraphPlace], Brought]) -> None:
+        begun = self._calls.pop(run_id)
+        if begun is not None:
+            with translated():
+                settled = begun.place.session.give_sync(begun.ask, begun.asked, read(begun.place))
+            _check_stands(begun, settled)
+
+    def _fail(self, run_id: UUID, error: BaseException) -> None:
+        begun = self._calls.pop(run_id)
+        if begun is not None:
+            with translated():
+                begun.place.session.give_sync(begun.ask, begun.asked, error)
+
+
+class CallsHandlerAsync:
+    """For async code."""
+
+    def __init__(self, calls: PendingCalls) -> None:
+        self._calls = calls
+
+    async def on_chat_model_start(
+        self, serialized: dict[str, Any], messages: list[list[BaseMessage]], *, run_id: UUID, **more: Any
+    ) -> None:
+        """See `CallsHandler`."""
+        if not _is_gated_model(more.get("tags")):
+            place, asked = self._calls.ask_model(messages[0], more)
+            self._calls.note(run_id, place, asked, await ask_gate_async(place, asked))
+
+    async def on_llm_start(
+        self, serialized: dict[str, Any], prompts: list[str], *, run_id: UUID, **more: Any
+    ) -> None:
+        """See `CallsHandler`."""
+        place, asked = self._calls.ask_model(prompts, more)
+        self._calls.note(run_id, place, asked, await ask_gate_async(place, asked))
+
+    async def on_tool_start(
+        self, serialized: dict[str, Any], input_str: str, *, run_id: UUID, inputs: Any = None, **more: Any
+    ) -> None:
+        """See `CallsHandler`."""
+        if not _is_gated_tool():
+            given = input_str if inputs is None else inputs
+            place, asked = self._calls.ask_tool(_name_tool(serialized, more), given, more)
+            self._calls.note(run_id, place, asked, await ask_gate_async(place, asked))
+
+    async def on_llm_end(self, response: LLMResult, *, run_id: UUID, **more: Any) -> None:
+        """See `CallsHandler`."""
+        await self._give(run_id, lambda place: _read_response(place, response))
+
+    async def on_tool_end(self, output: Any, *, run_id: UUID, **more: Any) -> None:
+        """See `CallsHandler`."""
+        await self._give(run_id, lambda place: _read_output(output))
+
+    async def on_llm_error(self, error: BaseException, *, run_id: UUID, **more: Any) -> None:
+        """See `CallsHandler`."""
+        await self._fail(run_id, error)
+
+    async def on_tool_error(self, error: BaseException, *, run_id: UUID, **more: Any) -> None:
+        """See `CallsHandler`."""
+        await self._fail(run_id, error)
+
+    async def _give(self, run_id: UUID, read: Callable[[GraphPlace], Brought]) -> None:
+        begun = self._calls.pop(run_id)
+        if begun is not None:
+            with translated():
+                settled = await begun.place.session.give(begun.ask, begun.asked, read(begun.place))
+            _check_stands(begun, settled)
+
+    async def _fail(self, run_id: UUID, error: BaseException) -> None:
+        begun = self._calls.pop(run_id)
+        if begun is not None:
+            with translated():
+                await begun.place.session.give(begun.ask, begun.asked, error)

@@ -1,0 +1,213 @@
+"""`gate_graph`: a compiled graph whose tools, models and sub-graphs pass the gate."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any, TypeVar, cast
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import ensure_config
+from langgraph.prebuilt import ToolNode
+from langgraph.prebuilt.tool_node import ToolCallRequest
+from langgraph.pregel import Pregel  # pyright: ignore[reportMissingTypeStubs] - a namespace package without a mark
+from langgraph.pregel.protocol import PregelProtocol  # pyright: ignore[reportMissingTypeStubs] - the same
+
+from seawall.adapters.langchain.places import GraphPlace, find_place, performs_tool
+from seawall.adapters.langchain.tools import gate_tool_call, gate_tool_call_async
+from seawall.adapters.langgraph.invocation import GraphOptions, Invocation
+from seawall.adapters.langgraph.model import GATED_TAG
+from seawall.core.errors import Misused
+from seawall.core.limits import Limits
+from seawall.runtime.foreign.engine import Engine
+from seawall.runtime.foreign.tools import Effects
+
+GraphT = TypeVar("GraphT", bound=Pregel[Any, Any, Any, Any])
+MAX_CLASSES = 1000
+"""Classes of gated graphs that are kept. LangGraph has three."""
+
+
+def gate_graph(
+    engine: Engine,
+    graph: GraphT,
+    *,
+    effects: Effects | None = None,
+    reads: Sequence[str] = (),
+    limits: Limits | None = None,
+    name: str = "",
+    not_done: tuple[type[BaseException], ...] = (),
+) -> GraphT:
+    """Returns a copy of a compiled graph that passes the gate. The graph itself stays as it is.
+
+    `effects` and `reads` are those of this graph's tools, in place of the engine's. `limits` are those of each invocation.
+    `not_done` are errors of tools which say that nothing has happened. What can't be gated is told by `engine.coverage()`.
+    The request id of an invocation is `config["configurable"]["seawall_request_id"]`; with a checkpointer and without that it
+    is made from where the thread stands and from the input. `None` and `Command(resume=…)` go on with the thread's newest run.
+    Raises `Misused` for a graph that is not compiled.
+    """
+    if not isinstance(graph, Pregel):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without types
+        raise Misused(f"gate_graph takes a compiled graph, not {type(graph).__name__}: graph.compile(…)")
+    options = GraphOptions(
+        engine=engine,
+        name=name or graph.get_name(),
+        effects=effects,
+        reads=tuple(reads),
+        limits=limits,
+        not_done=not_done,
+    )
+    return _gate(graph, options)
+
+
+def _gate(graph: GraphT, options: GraphOptions) -> GraphT:
+    gated = copy.copy(graph)
+    gated.__class__ = _make_class(type(graph))
+    cast("_GatedGraph", gated).seawall_options = options
+    gated.nodes = {name: _gate_node(name, node, options) for name, node in graph.nodes.items()}
+    return gated
+
+
+@functools.lru_cache(MAX_CLASSES)
+def _make_class(kind: type[Any]) -> type[Any]:
+    return type(f"Gated{kind.__name__}", (_GatedGraph, kind), {"__module__": __name__})
+
+
+class _GatedGraph(Pregel[Any, Any, Any, Any]):
+    """Every way to run a graph goes through `stream` or `astream`."""
+
+    seawall_options: GraphOptions
+
+    def copy(self, update: dict[str, Any] | None = None) -> Any:
+        """See LangGraph: `with_config` and others make copies."""
+        made = copy.copy(self)
+        for name, value in (update or {}).items():
+            setattr(made, name, value)
+        return made
+
+    def _begin(self, given: Any, config: RunnableConfig | None) -> Invocation:
+        own: Any = self
+        return Invocation(self.seawall_options, given, ensure_config(config), own.checkpointer)
+
+    def stream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Iterator[Any]:  # noqa: A002 -- LangGraph's name
+        """See LangGraph. The run ends with the iterator."""
+        invocation = self._begin(input, config)
+        run = cast("Any", super()).stream
+        try:
+            yield from run(input, invocation.begin(), **options)
+        except BaseException as error:
+            invocation.end(error)
+            raise
+        invocation.end(None)
+
+    async def astream(
+        self,
+        input: Any,  # noqa: A002 -- LangGraph's name
+        config: RunnableConfig | None = None,
+        **options: Any,
+    ) -> AsyncIterator[Any]:
+        """As `stream`."""
+        invocation = self._begin(input, config)
+        run = cast("Any", super()).astream
+        try:
+            async for chunk in run(input, await invocation.begin_async(), **options):
+                yield chunk
+        except BaseException as error:
+            await invocation.end_async(error)
+            raise
+        await invocation.end_async(None)
+
+
+# ---- nodes
+
+
+def _gate_node(name: str, node: Any, options: GraphOptions) -> Any:
+    bound = node.bound
+    if isinstance(bound, ToolNode):
+        return node.copy({"bound": _gate_tools(bound)})
+    if isinstance(bound, Pregel) and not isinstance(bound, _GatedGraph):
+        inner = _gate(cast("Any", bound), _name(options, name))
+        return node.copy({"bound": inner, "subgraphs": [inner]})
+    if isinstance(bound, PregelProtocol) and not isinstance(bound, Pregel):
+        options.engine.note_not_gated(f"node {name!r} of {options.name!r}: it runs in another process")
+    else:
+        options.engine.note_not_gated(*_list_inside(name, bound, options))
+    return node
+
+
+def _name(options: GraphOptions, name: str) -> GraphOptions:
+    return GraphOptions(
+        engine=options.engine,
+        name=name,
+        effects=options.effects,
+        reads=options.reads,
+        limits=options.limits,
+        not_done=options.not_done,
+    )
+
+
+def _list_inside(name: str, bound: Any, options: GraphOptions) -> Iterator[str]:
+    """Yields what a node's function uses that passes the gate by callbacks alone."""
+    for function in (getattr(bound, "func", None), getattr(bound, "afunc", None)):
+        if not inspect.isfunction(function):
+            continue
+        found = inspect.getclosurevars(function)
+        for used, value in {**found.globals, **found.nonlocals}.items():
+            model = getattr(value, "bound", value)
+            if isinstance(model, BaseChatModel) and GATED_TAG not in (model.tags or []):
+                yield (
+                    f"replies of model {used!r} in node {name!r} of {options.name!r}: its calls are counted and can be refused, "
+                    "but it is not told what guards advise, and is asked anew after a crash; gate_model closes that"
+                )
+            elif isinstance(value, ToolNode):
+                yield (
+                    f"results of {used!r} in node {name!r} of {options.name!r}: its calls are gated, but are not given again "
+                    "after a crash; add it to the graph as a node of its own"
+                )
+
+
+def _gate_tools(tools: ToolNode) -> ToolNode:
+    """Returns a copy whose calls pass the gate, inside of what the application wraps around them."""
+    gated: Any = copy.copy(tools)
+    theirs, theirs_async = gated._wrap_tool_call, gated._awrap_tool_call  # noqa: SLF001 -- nothing else tells them
+
+    def wrap(request: ToolCallRequest, execute: Callable[[ToolCallRequest], Any]) -> Any:
+        def ours(request: ToolCallRequest) -> Any:
+            place = _find_place(request)
+            return execute(request) if place is None else gate_tool_call(place, request, execute)
+
+        return ours(request) if theirs is None else theirs(request, ours)
+
+    async def wrap_async(request: ToolCallRequest, execute: Callable[[ToolCallRequest], Any]) -> Any:
+        async def ours(request: ToolCallRequest) -> Any:
+            place = _find_place(request)
+            if place is None:
+                return await execute(request)
+            return await gate_tool_call_async(place, request, execute)
+
+        if theirs_async is not None:
+            return await theirs_async(request, ours)
+        if theirs is not None:
+            raise Misused(
+                f"tool node {tools.get_name()!r} has a wrap_tool_call and no awrap_tool_call: give it both to run async"
+            )
+        return await ours(request)
+
+    gated._wrap_tool_call, gated._awrap_tool_call = wrap, wrap_async  # noqa: SLF001 -- as above
+    gated.func, gated.afunc = gated._func, gated._afunc  # noqa: SLF001 -- they were bound to the original
+    return gated
+
+
+def _find_place(request: ToolCallRequest) -> GraphPlace | None:
+    """Returns where a call is made; None if it has passed the gate already, by an agent's middleware.
+
+    Raises `Misused` outside of a gated graph.
+    """
+    turn, runtime = performs_tool.get(), cast("Any", request).runtime
+    if turn is not None and turn.runtime is runtime:
+        return None
+    place = find_place(runtime.config)
+    if place is None:
+        raise Misused("a gated tool node was called outside of its graph")
+    return place

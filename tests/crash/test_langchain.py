@@ -1,0 +1,67 @@
+"""kill -9 of a process with LangChain's own agent, which goes on from LangGraph's checkpoint in SQLite: one refund."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Literal, get_args
+
+import msgspec
+import pytest
+
+from crash.foreign_worker import ForeignReport
+from crash.forking import Forks
+from crash.job import Death
+from crash.langchain_worker import ANSWER, Durability, LangChainJob, count_refunds
+
+Workers = Forks[LangChainJob, ForeignReport]
+
+
+@pytest.fixture(scope="module")
+def langchain_workers() -> Iterator[Workers]:
+    made: Workers = Forks("crash.langchain_worker", ForeignReport)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(("where", "after"), [("journal", True), ("world", False), ("world", True)])
+@pytest.mark.parametrize("durability", get_args(Durability))
+def test_an_agent_may_die_at_any_write_and_any_call(
+    langchain_workers: Workers,
+    tmp_path: Path,
+    durability: Durability,
+    where: Literal["journal", "world"],
+    after: bool,
+) -> None:
+    request_id = (
+        None if after else "request-1"
+    )  # without one, the thread and its messages say which request it is
+    for at in count(1):
+        directory = tmp_path / str(at)
+        directory.mkdir()
+        job = LangChainJob(
+            directory=str(directory),
+            death=Death(at, where, after),
+            durability=durability,
+            request_id=request_id,
+        )
+        report = langchain_workers.run(job)
+        died = report is None
+        if report is None:
+            report = langchain_workers.run(msgspec.structs.replace(job, death=None))
+            assert report is not None
+        assert report.error == "", job
+        assert report.answer == ANSWER, job
+        assert count_refunds(job) == 1, job
+        assert report.asked <= 2, job
+        if not died:  # the run has fewer than that
+            assert at > 5
+            return
+
+
+def test_without_the_gate_a_refund_is_made_twice(langchain_workers: Workers, tmp_path: Path) -> None:
+    job = LangChainJob(directory=str(tmp_path), death=Death(5, "world", True), gated=False)
+    assert langchain_workers.run(job) is None
+    assert langchain_workers.run(msgspec.structs.replace(job, death=None)) is not None
+    assert count_refunds(job) == 2
