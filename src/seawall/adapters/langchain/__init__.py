@@ -19,7 +19,7 @@ from seawall.adapters.versions import check_version
 
 check_version("langchain", lowest="1.5", below="2.0", extra="langchain")
 
-from seawall.adapters.langchain.middleware import SeawallMiddleware  # noqa: E402 -- after the check of its version
-from seawall.adapters.langchain.places import SeawallHalted, SeawallHeld  # noqa: E402 -- the same reason as above
+from seawall.adapters.langchain.middleware import SeawallMiddleware
+from seawall.adapters.langchain.places import SeawallHalted, SeawallHeld
 
 __all__ = ["SeawallHalted", "SeawallHeld", "SeawallMiddleware"]

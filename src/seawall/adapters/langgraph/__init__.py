@@ -19,8 +19,8 @@ from seawall.adapters.versions import check_version
 
 check_version("langgraph", lowest="1.2", below="2.0", extra="langgraph")
 
-from seawall.adapters.langchain.places import SeawallHalted, SeawallHeld  # noqa: E402 -- after the check of its version
-from seawall.adapters.langgraph.graph import gate_graph  # noqa: E402 -- the same reason as above
-from seawall.adapters.langgraph.model import gate_model  # noqa: E402 -- the same reason as above
+from seawall.adapters.langchain.places import SeawallHalted, SeawallHeld
+from seawall.adapters.langgraph.graph import gate_graph
+from seawall.adapters.langgraph.model import gate_model
 
 __all__ = ["SeawallHalted", "SeawallHeld", "gate_graph", "gate_model"]
