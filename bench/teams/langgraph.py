@@ -20,7 +20,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import BaseTool, tool
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.graph import START, MessagesState, StateGraph
 
 from teams import Bench, Workload, script
 from teams.script import Script
@@ -124,7 +124,7 @@ def _team(play: Script, saver: Any) -> Any:
         return {"approved": script.approved(result["messages"][-1].content)}
 
     def after_review(state: TeamState) -> Literal["desk", "__end__"]:
-        return END if state["approved"] else "desk"
+        return "__end__" if state["approved"] else "desk"
 
     graph = StateGraph(TeamState)
     graph.add_node("desk", _agent(play, "desk", [ask_clerk, ask_cashier]))

@@ -12,7 +12,7 @@ from agents.run_context import RunContextWrapper
 from agents.run_state import RunState
 
 from seawall.adapters.openai_agents.gating import get_original_tool, needs_own_approval
-from seawall.adapters.openai_agents.place import Invocation
+from seawall.adapters.openai_agents.place import RunnerInvocation
 from seawall.adapters.openai_agents.replies import read_arguments
 from seawall.core.errors import Misused
 from seawall.runtime.foreign.asks import Held, Settled
@@ -40,7 +40,7 @@ def _drop_context(context: Any) -> dict[str, Any]:
     return {}  # the object itself is kept
 
 
-async def find_place(invocation: Invocation, state: Any) -> None:
+async def find_place(invocation: RunnerInvocation, state: Any) -> None:
     """Finds the agent that works and its frame: hand-offs that were made before lead there."""
     invocation.agent = state._current_agent.name  # noqa: SLF001 -- the SDK offers no other way to it
     responses = state._model_responses  # noqa: SLF001 -- the SDK offers no other way to it
@@ -55,7 +55,7 @@ async def find_place(invocation: Invocation, state: Any) -> None:
 
 
 async def prepare_state(
-    engine: Engine, invocation: Invocation, agent: Any, state: Any, decider: StateDecider
+    engine: Engine, invocation: RunnerInvocation, agent: Any, state: Any, decider: StateDecider
 ) -> Any:
     """Returns a state that can go on: each side is told what was decided on the other.
 
@@ -73,7 +73,7 @@ async def prepare_state(
 
 
 async def _settle_item(
-    engine: Engine, invocation: Invocation, state: Any, item: Any, decider: StateDecider
+    engine: Engine, invocation: RunnerInvocation, state: Any, item: Any, decider: StateDecider
 ) -> None:
     run, name, call_id = invocation.run, str(item.tool_name), str(item.call_id)
     arguments = read_arguments(str(item.arguments or ""))
@@ -104,13 +104,13 @@ async def _settle_item(
         _tell_state(invocation, state, item, frame)
 
 
-async def _ask(invocation: Invocation, item: Any, arguments: dict[str, Any], frame: int) -> Held | None:
+async def _ask(invocation: RunnerInvocation, item: Any, arguments: dict[str, Any], frame: int) -> Held | None:
     run = invocation.run
     with run.translated():
         return await run.is_held(item.agent.name, str(item.tool_name), arguments, str(item.call_id), frame)
 
 
-def _tell_state(invocation: Invocation, state: Any, item: Any, frame: int) -> None:
+def _tell_state(invocation: RunnerInvocation, state: Any, item: Any, frame: int) -> None:
     """Says in the state what was decided in Seawall."""
     asking = invocation.run.find(frame, str(item.call_id))
     if isinstance(asking, Settled) and asking.status not in ("ok", "replaced", "simulated"):

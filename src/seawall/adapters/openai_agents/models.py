@@ -12,7 +12,7 @@ from agents.models.interface import Model, ModelProvider
 from agents.run import RunConfig
 from openai.types.responses import ResponseCompletedEvent
 
-from seawall.adapters.openai_agents.place import Invocation, find_invocation
+from seawall.adapters.openai_agents.place import RunnerInvocation, find_invocation
 from seawall.adapters.openai_agents.replies import (
     add_notes,
     list_messages,
@@ -166,7 +166,7 @@ class GatedModel(Model):
 
     def _ask(
         self,
-        invocation: Invocation,
+        invocation: RunnerInvocation,
         instructions: str | None,
         given: Any,
         settings: Any,
@@ -184,7 +184,7 @@ class GatedModel(Model):
         )
 
 
-def _finish(invocation: Invocation, done: Performed, read: Any = None) -> ModelResponse:
+def _finish(invocation: RunnerInvocation, done: Performed, read: Any = None) -> ModelResponse:
     """Returns the reply, and notes what it calls."""
     settled = done.settled
     if done.value is None:
@@ -200,7 +200,7 @@ def _finish(invocation: Invocation, done: Performed, read: Any = None) -> ModelR
     return response
 
 
-def _check_reply(invocation: Invocation, settled: Settled) -> None:
+def _check_reply(invocation: RunnerInvocation, settled: Settled) -> None:
     """Raises if there is no reply: the SDK would take a text that says so for the answer."""
     if settled.status not in ("ok", "replaced", "simulated"):
         with invocation.run.translated():

@@ -19,7 +19,7 @@ from agents.run_state import RunState
 from seawall.adapters.openai_agents.gating import get_original, is_gated
 from seawall.adapters.openai_agents.going_on import find_place, restore_state, wait_for_thread
 from seawall.adapters.openai_agents.models import gate_config
-from seawall.adapters.openai_agents.place import CallPlace, Invocation, current, find_invocation, inside
+from seawall.adapters.openai_agents.place import CallPlace, RunnerInvocation, current, find_invocation, inside
 from seawall.adapters.openai_agents.replies import make_plain, write_answer
 from seawall.core.canonical import digest_of
 from seawall.runtime.foreign.loop_side import HandoffAsk
@@ -28,7 +28,7 @@ from seawall.runtime.foreign.loop_side import HandoffAsk
 class _Nested(NamedTuple):
     """An agent that is about to run inside of a gated run."""
 
-    invocation: Invocation
+    invocation: RunnerInvocation
     agent: Any
     options: dict[str, Any]
     provider: Any
@@ -147,7 +147,7 @@ def _ask_frame(agent: Any, given: Any) -> HandoffAsk:
 def _begin(agent: Any, frame: int, options: dict[str, Any]) -> _Nested:
     run = find_invocation().run
     prepared, provider = gate_config(options)
-    invocation = Invocation(run, get_original(agent).name, frame)
+    invocation = RunnerInvocation(run, get_original(agent).name, frame)
     return _Nested(invocation, run.gate.gate_agent(agent), prepared, provider)
 
 

@@ -113,7 +113,7 @@ class GatedRun:
                 await self.session.give_back(asking[0])
 
 
-class Invocation:
+class RunnerInvocation:
     """One invocation of the SDK's loop: which agent works, and in which frame. Hand-offs change both."""
 
     def __init__(self, run: GatedRun, agent: str, frame: int) -> None:
@@ -126,13 +126,13 @@ class Invocation:
         """(id, name, arguments) of the newest reply."""
 
     def __repr__(self) -> str:
-        return f"<Invocation of {self.agent!r}, frame {self.frame}>"
+        return f"<RunnerInvocation of {self.agent!r}, frame {self.frame}>"
 
 
 class CallPlace(NamedTuple):
     """Where something happens."""
 
-    invocation: Invocation
+    invocation: RunnerInvocation
     agent: str
     frame: int
     call: str = ""
@@ -141,11 +141,13 @@ class CallPlace(NamedTuple):
     """That tool is an agent."""
 
 
-current: ContextVar[CallPlace | Invocation | None] = ContextVar("seawall_openai_agents_place", default=None)
+current: ContextVar[CallPlace | RunnerInvocation | None] = ContextVar(
+    "seawall_openai_agents_place", default=None
+)
 """The invocation, and in a tool the place of its call."""
 
 
-def find_invocation() -> Invocation:
+def find_invocation() -> RunnerInvocation:
     """Returns the invocation that this task belongs to. Raises `AgentsHalted` outside of a run: a gated agent was run by
     another runner, and its tools and models are not called.
     """
@@ -161,7 +163,7 @@ def find_invocation() -> Invocation:
 
 
 @contextlib.contextmanager
-def inside(place: CallPlace | Invocation) -> Generator[None]:
+def inside(place: CallPlace | RunnerInvocation) -> Generator[None]:
     """What runs in this block happens at `place`."""
     token = current.set(place)
     try:

@@ -22,7 +22,7 @@ from seawall.adapters.openai_agents.gating import AgentGate, get_original
 from seawall.adapters.openai_agents.going_on import StateDecider, prepare_state, wait_for_thread
 from seawall.adapters.openai_agents.models import gate_config
 from seawall.adapters.openai_agents.nested import find_plain_runner, install_runner
-from seawall.adapters.openai_agents.place import AgentsHalted, AgentsHeld, GatedRun, Invocation, inside
+from seawall.adapters.openai_agents.place import AgentsHalted, AgentsHeld, GatedRun, RunnerInvocation, inside
 from seawall.adapters.openai_agents.replies import write_answer
 from seawall.core.errors import Broken, Misused, Refused, describe_error
 from seawall.core.events import StoppedBy
@@ -53,7 +53,7 @@ class _Started(NamedTuple):
     """A run that is about to begin."""
 
     run: GatedRun
-    invocation: Invocation
+    invocation: RunnerInvocation
     agent: Any
     options: dict[str, Any]
     request_id: str
@@ -211,7 +211,9 @@ class SeawallRunner:
         run = GatedRun(session, self._gate)
         gated = self._gate.gate_agent(agent)
         prepared, provider = gate_config(options)
-        return _Started(run, Invocation(run, agent.name, 0), gated, prepared, new_id or "", tenant, provider)
+        return _Started(
+            run, RunnerInvocation(run, agent.name, 0), gated, prepared, new_id or "", tenant, provider
+        )
 
     def _find_request(self, state: Any) -> tuple[str | None, str]:
         """Returns the request id and the tenant of the run that this runner has interrupted."""
