@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
-from seawall.core.errors import Broken, Refused, describe_error
+from seawall.core.errors import Broken, Misused, Refused, describe_error
 from seawall.core.events import StoppedBy
 from seawall.models.protocol import Price
 from seawall.run.outcome import Outcome
@@ -119,7 +120,7 @@ class Session:
         recorded as the step's failure, and raised again unless a guard says otherwise.
         Raises `Halted`, `Held`, `Refused`, `Broken`.
         """
-        asking = await self._cross(lambda side: side.ask(asked))
+        asking = await self.ask(asked)
         if isinstance(asking, Settled):
             return Performed(asking)
         ask, turn = asking
@@ -128,30 +129,32 @@ class Session:
         try:
             async with patience:
                 ask.on_over = lambda: loop.call_soon_threadsafe(_stop, patience)
+                if ask.last.done():  # the run ended before anybody could be told
+                    _stop(patience)
                 brought, value = await perform(turn)
+                result = self._make_result(asked, brought)
         except BaseException as raised:  # noqa: BLE001 -- recorded, and raised again if it stands
             if patience.expired() and isinstance(raised, TimeoutError):
-                return Performed(await self._cross(lambda side: side.give(ask, CUT)))
+                return Performed(await self._bring(ask, CUT))
             error = raised
         else:
-            result = self._make_result(asked, brought)
-            settled = await self._cross(lambda side: side.give(ask, result))
+            settled = await self._bring(ask, result)
             return Performed(settled, value if settled.performed else None)
         return await self._cross(lambda side: self._fail(side, ask, asked, error))
 
     def step_sync(self, asked: Asked, perform: Callable[[Turn], tuple[Any, Any]]) -> Performed:
         """As `step`, in this thread. `perform` can't be cancelled: what it brings after the run's end is recorded as late."""
-        asking = self._wait(lambda side: side.ask(asked))
+        asking = self.ask_sync(asked)
         if isinstance(asking, Settled):
             return Performed(asking)
         ask, turn = asking
         try:
             brought, value = perform(turn)
+            result = self._make_result(asked, brought)
         except BaseException as raised:  # noqa: BLE001 -- recorded, and raised again if it stands
             error = raised
         else:
-            result = self._make_result(asked, brought)
-            settled = self._wait(lambda side: side.give(ask, result))
+            settled = self._bring_sync(ask, result)
             return Performed(settled, value if settled.performed else None)
         return self._wait(lambda side: self._fail(side, ask, asked, error))
 
@@ -176,27 +179,57 @@ class Session:
     def _make_result(self, asked: Asked, brought: Any) -> Result:
         if isinstance(brought, ModelResult):
             return make_model_result(brought, self._find_price(asked.name))
-        return make_tool_result(brought) if isinstance(brought, str) else brought
+        if isinstance(brought, str):
+            return make_tool_result(brought)
+        if not isinstance(brought, Result):
+            raise Misused(
+                f"{asked.name!r}: {brought!r} was brought; it must be text, a Result, or a ModelResult of a model"
+            )
+        return brought
+
+    async def _bring(self, ask: Ask, result: Result) -> Settled:
+        try:
+            return await self._cross(lambda side: side.give(ask, result))
+        except asyncio.CancelledError:  # it was made, whoever waits for its end
+            self._tell(lambda side: side.leave(ask, result))
+            raise
+
+    def _bring_sync(self, ask: Ask, result: Result) -> Settled:
+        try:
+            return self._wait(lambda side: side.give(ask, result))
+        except BaseException as error:
+            if not isinstance(error, Exception):  # Ctrl-C: it was made, whoever waits for its end
+                self._tell(lambda side: side.leave(ask, result))
+            raise
 
     # ---- in two parts, for frameworks that have only hooks before and after
 
     async def ask(self, asked: Asked) -> tuple[Ask, Turn] | Settled:
         """Returns this caller's turn, or what became of the step without it. `give` must follow a turn."""
-        return await self._cross(lambda side: side.ask(asked))
+        place: list[Ask] = []
+        try:
+            return await self._cross(lambda side: side.ask(asked, place))
+        except asyncio.CancelledError:
+            self._tell(lambda side: _give_back(side, place))
+            raise
 
     async def give(self, ask: Ask, asked: Asked, brought: ModelResult | Result | BaseException) -> Settled:
         """Brings the result of a step, or what it has raised."""
-        result = self._read(asked, brought)
-        return await self._cross(lambda side: side.give(ask, result))
+        return await self._bring(ask, self._read(asked, brought))
 
     def ask_sync(self, asked: Asked) -> tuple[Ask, Turn] | Settled:
         """As `ask`."""
-        return self._wait(lambda side: side.ask(asked))
+        place: list[Ask] = []
+        try:
+            return self._wait(lambda side: side.ask(asked, place))
+        except BaseException as error:
+            if not isinstance(error, Exception):  # Ctrl-C, perhaps just as its turn came
+                self._tell(lambda side: _give_back(side, place))
+            raise
 
     def give_sync(self, ask: Ask, asked: Asked, brought: ModelResult | Result | BaseException) -> Settled:
         """As `give`."""
-        result = self._read(asked, brought)
-        return self._wait(lambda side: side.give(ask, result))
+        return self._bring_sync(ask, self._read(asked, brought))
 
     def _read(self, asked: Asked, brought: ModelResult | Result | BaseException) -> Result:
         if isinstance(brought, BaseException):
@@ -295,6 +328,11 @@ class Session:
     async def _cross(self, work: Callable[[LoopSide], Coroutine[Any, Any, T]]) -> T:
         return await asyncio.wrap_future(self._crossing.submit(self._on_side(work)))
 
+    def _tell(self, work: Callable[[LoopSide], Coroutine[Any, Any, None]]) -> None:
+        """Begins something for whose end nobody waits. An engine that is closed has no run under way."""
+        with contextlib.suppress(Misused):
+            self._crossing.submit(self._on_side(work))
+
     def _wait(self, work: Callable[[LoopSide], Coroutine[Any, Any, T]]) -> T:
         self._crossing.check_may_wait()
         future = self._crossing.submit(self._on_side(work))
@@ -312,6 +350,11 @@ def _stop(patience: asyncio.Timeout) -> None:
             patience.reschedule(0.0)
         except RuntimeError:  # it has ended meanwhile
             return
+
+
+async def _give_back(side: LoopSide, asks: Sequence[Ask]) -> None:
+    for ask in asks:
+        await side.give_back(ask)
 
 
 def _read_frame(settled: tuple[Ask, Turn] | Settled) -> int:
