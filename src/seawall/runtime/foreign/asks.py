@@ -125,6 +125,8 @@ class Ask:
         """What the asker brings; None until it is its turn."""
         self.on_over: Callable[[], None] | None = None
         """Is called if the step ends while the asker performs it: its time is up, or the run has ended."""
+        self.over: asyncio.Future[None] = loop.create_future()
+        """Done once the ask is settled, has failed, or is withdrawn: who asks for the same waits for it."""
         for future in (self.first, self.last):
             future.add_done_callback(_look_at_error)
 
@@ -141,6 +143,7 @@ class Ask:
         future = self.last if self.is_performed else self.first
         if not future.done():
             future.set_result(settled)
+        _finish(self.over)
         self.tell_over()
 
     def fail(self, error: Exception) -> None:
@@ -148,12 +151,14 @@ class Ask:
         for future in (self.first, self.last):
             if not future.done():
                 future.set_exception(error)
+        _finish(self.over)
         self.tell_over()
 
     def tell_over(self) -> None:
         """Tells an asker that performs the step that nobody waits for it any more."""
         if self.on_over is not None and self.result is not None and not self.result.done():
-            self.on_over()
+            with contextlib.suppress(RuntimeError):  # the asker's event loop is closed: no task performs it
+                self.on_over()
 
 
 def _look_at_error(future: asyncio.Future[Any]) -> None:
@@ -217,14 +222,12 @@ class Asks:
         return frozenset(asked.union(step for frame, step in self.within.items() if frame in state.open))
 
     def withdraw(self, ask: Ask) -> None:
-        """Forgets an ask whose asker is gone. A step that is under way ends, and nobody waits for its result."""
-        self.open.pop((ask.frame, ask.key), None)
+        """Forgets an ask whose asker is gone before it began the step, which will be asked for again."""
+        if self.open.get((ask.frame, ask.key)) is ask:
+            del self.open[ask.frame, ask.key]
         if ask.result is not None and not ask.result.done():
-            ask.result.set_result(
-                Result(
-                    status="error", output="Error: the call was given up", error="cancelled", endpoint="cut"
-                )
-            )
+            ask.result.set_result(Result(status="withdrawn"))
+        _finish(ask.over)
 
     def fail_all(self, error: Exception) -> None:
         """Tells every asker that the run has ended, or is given up in this process."""
@@ -245,13 +248,17 @@ class Asks:
             future.add_done_callback(_look_at_error)
         return future
 
+    def forget_close(self, step: int) -> None:
+        """Nobody waits for the end of this hand-off any more."""
+        self.closes.pop(step, None)
+        if (closing := self._closing.pop(step, None)) is not None:
+            _finish(closing)
+
     async def begin(self, ask: Ask, turn: Turn) -> Result:
         """Gives the asker its turn, and returns what it brings. Cancelled once, it goes on waiting; cancelled twice, it stops."""
         ask.result = asyncio.get_running_loop().create_future()
         if ask.first.done():
-            return Result(
-                status="error", output="Error: nobody waits for this step", error="gone", endpoint="unasked"
-            )
+            return Result(status="withdrawn")  # nobody waits for it
         ask.first.set_result(turn)
         try:
             return await asyncio.shield(ask.result)

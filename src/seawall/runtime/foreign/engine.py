@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import os
 import random
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from concurrent.futures import Future, InvalidStateError
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -34,6 +35,7 @@ from seawall.team.team import Team
 
 CLOSE_S = 10.0
 """Seconds that `close` waits for the engine's thread: a `Seawall` takes some two to close."""
+_CLOSED = "this Engine is closed"
 
 T = TypeVar("T")
 
@@ -70,6 +72,8 @@ class Engine:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._pid = os.getpid()
+        self._pending: set[Future[Any]] = set()
+        """What is begun on the event loop and not done: its callers are told when the loop ends before."""
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "not open" if self._loop is None else "open"
@@ -168,14 +172,19 @@ class Engine:
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Begins something on the engine's event loop, which opens at the first call."""
-        loop = self._loop
-        if loop is None or os.getpid() != self._pid:
-            try:
-                loop = self._open()
-            except BaseException:
-                work.close()
-                raise
-        return asyncio.run_coroutine_threadsafe(work, loop)
+        try:
+            if self._loop is None or os.getpid() != self._pid:
+                self._open()
+            with self._lock:
+                if self._loop is None:
+                    raise Misused(_CLOSED)
+                future = asyncio.run_coroutine_threadsafe(work, self._loop)
+                self._pending.add(future)
+        except BaseException:
+            work.close()
+            raise
+        future.add_done_callback(self._pending.discard)
+        return future
 
     def check_may_wait(self) -> None:
         """Raises `Misused` on the engine's own thread, where a sync call would wait for itself."""
@@ -196,33 +205,34 @@ class Engine:
     async def _call(self, work: Callable[[Seawall], Coroutine[Any, Any, T]]) -> T:
         return await work(self._sea)
 
-    def _open(self) -> asyncio.AbstractEventLoop:
+    def _open(self) -> None:
         """Starts the thread, and opens the journal there. Raises what opening raises."""
+        if os.getpid() != self._pid:  # the lock may have been held at the fork
+            raise Misused("this Engine was made before a fork; make a new one in the child")
         with self._lock:
-            if os.getpid() != self._pid:
-                raise Misused("this Engine was opened before a fork; make a new one in the child")
             if self._closed:
-                raise Misused("this Engine is closed")
+                raise Misused(_CLOSED)
             if self._loop is not None:
-                return self._loop
+                return
             opened: Future[asyncio.AbstractEventLoop] = Future()
             self._thread = threading.Thread(
-                target=_run_loop, args=(self._sea, opened), name="seawall-engine", daemon=True
+                target=_run_loop, args=(self._sea, opened, self._pending), name="seawall-engine", daemon=True
             )
             self._thread.start()
             self._loop = opened.result()
             atexit.register(self.close)
-            return self._loop
 
     def close(self) -> None:
         """Gives up the runs in flight, which can be gone on with, and closes the journal. Safe to call twice."""
+        self.check_may_wait()
+        if os.getpid() != self._pid:  # it is the parent's, and the lock may have been held at the fork
+            return
         with self._lock:
             loop, thread, self._closed = self._loop, self._thread, True
             self._loop = None
-        if loop is None or thread is None or os.getpid() != self._pid:
+        if loop is None or thread is None:
             return
         atexit.unregister(self.close)
-        self.check_may_wait()
         loop.call_soon_threadsafe(loop.stop)
         thread.join(CLOSE_S)
 
@@ -247,8 +257,20 @@ class Engine:
         await self.aclose()
 
 
-def _run_loop(sea: Seawall, opened: Future[asyncio.AbstractEventLoop]) -> None:
-    """The engine's thread: opens the journal, serves until it is stopped, and closes the journal."""
+def _run_loop(
+    sea: Seawall, opened: Future[asyncio.AbstractEventLoop], pending: Collection[Future[Any]]
+) -> None:
+    """The engine's thread: serves until it is stopped, and then tells those who still wait."""
+    try:
+        _serve(sea, opened)
+    finally:
+        for future in tuple(pending):
+            with contextlib.suppress(InvalidStateError):  # it is done this moment
+                future.set_exception(Misused(_CLOSED))
+
+
+def _serve(sea: Seawall, opened: Future[asyncio.AbstractEventLoop]) -> None:
+    """Opens the journal, serves until the loop is stopped, and closes the journal."""
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
         try:
@@ -260,3 +282,11 @@ def _run_loop(sea: Seawall, opened: Future[asyncio.AbstractEventLoop]) -> None:
         opened.set_result(loop)
         loop.run_forever()
         runner.run(sea.close())
+        runner.run(_cancel_all())
+
+
+async def _cancel_all() -> None:
+    """Cancels what came while the journal was closed. A step waits for its asker after that, until it is cancelled once more."""
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    await asyncio.sleep(0)

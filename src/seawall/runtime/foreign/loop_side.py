@@ -108,6 +108,8 @@ class LoopSide:
         self._recorded = Recorded()
         self._lock = asyncio.Lock()
         self._run: str | None = None
+        self._seq = -1
+        """Of the newest event that is learned."""
         self._outcome: Outcome[Any] | None = None
         """Of a run that had ended before the loop began."""
         self._bodies: Bodies = self._supervisor.make_bodies(options.tenant, options.session)
@@ -130,6 +132,32 @@ class LoopSide:
 
     def _on_event(self, event: Event, before: RunState) -> None:
         self._recorded.learn(event)
+        self._seq = before.seq
+
+    def _find_driver(self) -> Driver | None:
+        """Returns the driver that this loop has, if the run has one and it is no other loop's."""
+        registry = self._supervisor.registry
+        if self._run is None or registry.teams.get(self._run) is not self._team:
+            return None
+        return registry.drivers.get(self._run)
+
+    def _check_own(self, run: str) -> None:
+        """Raises `Refused` if another loop of this process is at work on the run."""
+        registry = self._supervisor.registry
+        team = registry.teams.get(run)
+        if team is None or team is self._team:
+            return
+        if run in registry.drivers or (isinstance(team, ForeignTeam) and team.asks.open):
+            raise Refused(
+                f"run {run} is under way for another caller of this process, with the same request id or session",
+                guard="lease",
+                value=self._supervisor.journal.owner,
+            )
+
+    def _forget_team(self) -> None:
+        registry = self._supervisor.registry
+        if self._run is not None and registry.teams.get(self._run) is self._team:
+            del registry.teams[self._run]
 
     # ---- idling
 
@@ -154,7 +182,7 @@ class LoopSide:
 
     async def _rest(self) -> None:
         async with self._lock:
-            driver = None if self._run is None else self._supervisor.registry.drivers.get(self._run)
+            driver = self._find_driver()
             if driver is not None and driver.state.ended is None and not self._busy and not self._asks.open:
                 await self._let_go(driver)
 
@@ -168,6 +196,8 @@ class LoopSide:
     async def _find_run(self) -> None:
         options, journal = self._options, self._supervisor.journal
         if self._run is not None:
+            if self._outcome is None and self._find_driver() is None:
+                await self._learn_recorded(await journal.row(self._run))
             return
         known = None
         if options.request_id is not None:
@@ -194,11 +224,12 @@ class LoopSide:
 
     async def _learn_recorded(self, row: RunRow) -> None:
         journal = self._supervisor.journal
-        events = await journal.events(row.run)
+        events = await journal.events(row.run, after=self._seq)
         self._recorded.replays = True
         for event in events:
             self._recorded.learn(event)
         self._recorded.replays = False
+        self._seq += len(events)
         self._run = row.run
         self._asks.run = row.run
         if row.state == "ended":
@@ -218,16 +249,12 @@ class LoopSide:
         registry = self._supervisor.registry
         async with self._lock:
             if self._run is None:
-                await self._start()
-                return registry.drivers.get(self._run or "")
+                self._run = await self._start()
+                if self._run not in registry.queued:
+                    return registry.drivers.get(self._run)
             while True:
+                self._check_own(self._run)
                 driver = registry.drivers.get(self._run)
-                if driver is not None and registry.teams.get(self._run) is not self._team:
-                    raise Refused(
-                        f"run {self._run} is under way for another invocation with request id {self._options.request_id!r}",
-                        guard="request_id",
-                        value=self._options.request_id,
-                    )
                 if driver is not None and driver.broken is None and not driver.parked:
                     if driver.state.ended is None:
                         driver.decide_again()
@@ -235,12 +262,13 @@ class LoopSide:
                 if driver is not None:  # it is about to rest
                     await asyncio.wait([driver.finished])
                     await asyncio.sleep(0)
-                elif registry.holds(self._run):  # this process has just begun to take it up
+                elif registry.holds(self._run):  # it is in line, or this process has just begun to take it up
                     await registry.get_next_change(self._run)
                 else:
                     return await self._take_up(self._run)
 
-    async def _start(self) -> None:
+    async def _start(self) -> str:
+        """Begins a run, and returns its id. Raises `Refused` if the request has got a run elsewhere a moment ago."""
         options = self._options
         run = await self._sea.start(
             self._team,
@@ -252,11 +280,19 @@ class LoopSide:
             limits=options.limits,
             modes=options.modes,
         )
-        self._run = run.id
+        registry = self._supervisor.registry
+        if self._asks.run != run.id and run.id not in registry.queued:
+            raise Refused(
+                f"request {options.request_id!r} was begun as run {run.id} by another caller at this moment; ask again",
+                guard="lease",
+                value=run.id,
+            )
+        return run.id
 
     async def _take_up(self, run: str) -> Driver | None:
         """Goes on with a run that no process drives."""
-        driver = await self._supervisor.take_up(run, self._team)
+        taking = self._supervisor.start_task(self._supervisor.take_up(run, self._team))
+        driver = await asyncio.shield(taking)  # a caller that is cancelled leaves no lease behind
         if driver is None:
             self._outcome = self._outcome or await read_outcome(self._supervisor.journal, run)
             self._asks.fail_all(Halted(self._outcome))
@@ -264,34 +300,42 @@ class LoopSide:
 
     # ---- asking
 
-    async def ask(self, asked: Asked, within: int = 0) -> tuple[Ask, Turn] | Settled:
-        """Returns the asker's turn, or what became of the step without it. `within`: the step in which it is asked for.
+    async def ask(
+        self, asked: Asked, within: int = 0, place: list[Ask] | None = None
+    ) -> tuple[Ask, Turn] | Settled:
+        """Returns the asker's turn, or what became of the step without it. `within`: the step in which it is asked for. The
+        ask is put into `place`: see `give_back`.
 
         Raises `Halted` once the run has ended, `Held` if a person must decide first, `Refused` and `Broken` as
         `Seawall.start` and `Seawall.resume` do.
         """
         await self.open()
-        settled, ask = self._find(asked)
-        if settled is not None or ask is None:
-            assert settled is not None
-            if within and isinstance(asked, HandoffAsk):
-                self._asks.within[settled.step] = within
-            return settled
+        while True:
+            settled, ask = self._find(asked)
+            if settled is not None or ask is None:
+                assert settled is not None
+                if within and isinstance(asked, HandoffAsk):
+                    self._asks.within[settled.step] = within
+                return settled
+            if self._outcome is not None:
+                raise Halted(self._outcome)
+            other = self._asks.find(ask.frame, ask.key)
+            if other is None:
+                break
+            await asyncio.wait([other.over])  # the same call, asked for at the same time
         ask.within = within
-        if self._outcome is not None:
-            raise Halted(self._outcome)
         self._asks.add(ask)
+        if place is not None:
+            place.append(ask)
         try:
             driver = await self._drive()
             if driver is not None:
                 self._check_waits(ask, driver.state)
             first = await ask.first
-        except Held:
-            self._asks.withdraw(ask)
-            await self._let_wait()
-            raise
-        except BaseException:
-            self._asks.withdraw(ask)
+        except BaseException as error:
+            self._withdraw(ask)
+            if isinstance(error, Held):
+                await self._let_wait()
             raise
         if isinstance(first, Settled):
             return first
@@ -301,16 +345,19 @@ class LoopSide:
             self._coverage.note_tool(ask.name, self._tools.find_kind(ask.name))
         return ask, first
 
+    def _withdraw(self, ask: Ask) -> None:
+        self._asks.withdraw(ask)
+        self._recorded.note_unsettled(ask.frame, ask.key)
+
     async def _let_wait(self) -> None:
         """Leaves a run that is held until the loop comes back: no driver is woken by the decision."""
-        registry = self._supervisor.registry
-        driver = None if self._run is None else registry.drivers.get(self._run)
+        driver = self._find_driver()
         if self._asks.open or self._run is None:
             return
         if driver is not None and driver.parked:
             await asyncio.wait([driver.finished])
-        if self._run not in registry.drivers:
-            registry.teams.pop(self._run, None)
+        if self._run not in self._supervisor.registry.drivers:
+            self._forget_team()
 
     def _check_waits(self, ask: Ask, state: RunState) -> None:
         """Makes sure that nobody waits in vain: for a frame that is not there, or a person who is asked already."""
@@ -393,7 +440,7 @@ class LoopSide:
 
     def _driver_bodies(self) -> Bodies:
         """Returns the bodies of the run's driver, which records what is put there; before it begins, the loop's own."""
-        driver = None if self._run is None else self._supervisor.registry.drivers.get(self._run)
+        driver = self._find_driver()
         return self._bodies if driver is None else driver.bodies
 
     # ---- what the asker brings
@@ -404,22 +451,21 @@ class LoopSide:
             raise Misused(f"{ask!r}: it is not its turn")
         if not ask.result.done():
             ask.result.set_result(result)
-        return await ask.last
+        try:
+            return await ask.last
+        except Refused:  # nobody knows what became of it
+            self._recorded.note_unsettled(ask.frame, ask.key)
+            raise
 
     async def leave(self, ask: Ask, result: Result) -> None:
         """Brings the result of a step for whose end nobody waits."""
         if ask.result is not None and not ask.result.done():
             ask.result.set_result(result)
+        self._recorded.note_unsettled(ask.frame, ask.key)
 
     async def give_back(self, ask: Ask) -> None:
         """Gives a turn back: the step was not begun, and will be asked for again."""
-        self._asks.open.pop((ask.frame, ask.key), None)
-        if ask.result is not None and not ask.result.done():
-            ask.result.set_result(Result(status="withdrawn"))
-
-    async def abandon(self, ask: Ask) -> None:
-        """The asker is gone."""
-        self._asks.withdraw(ask)
+        self._withdraw(ask)
 
     # ---- ending
 
@@ -432,13 +478,16 @@ class LoopSide:
         self, step: int, text: str, status: StepStatus = "ok", error: str | None = None
     ) -> None:
         """Ends a hand-off with what its agent has found."""
-        driver = None if self._run is None else self._supervisor.registry.drivers.get(self._run)
-        if driver is None or step not in driver.state.open:
+        await self.open()
+        if self._run is None or self._outcome is not None:
             return
         closed = self._asks.wait_closed(step)
         self._asks.closes[step] = Close(step=step, status=status, text=text, error=error)
-        await self._drive()
-        await closed
+        driver = await self._drive()
+        if driver is None or (step in self._asks.closes and step not in driver.state.open):
+            self._asks.forget_close(step)  # it was closed before
+        else:
+            await closed
 
     async def end(self, end: End | None, answer: str | None = None) -> Outcome[Any]:
         """Ends the run, and returns its outcome. A run that has ended already stays as it is."""
@@ -460,11 +509,11 @@ class LoopSide:
         )
         if self._run is None:
             return
-        driver = self._supervisor.registry.drivers.get(self._run)
+        driver = self._find_driver()
         if driver is not None and driver.state.ended is None:
             await self._let_go(driver)
         if self._run not in self._supervisor.registry.drivers:
-            self._supervisor.registry.teams.pop(self._run, None)
+            self._forget_team()
 
     async def _let_go(self, driver: Driver) -> None:
         if driver.parked:

@@ -5,7 +5,7 @@ ids, and asks again for steps that are recorded. What makes a step the same:
 
 - a tool: its frame, the recorded reply that asked for it, and the id of the call in that reply. Other arguments under the
   same key are another call, and refused. A call without an id: its frame, name and arguments, and how many such calls there
-  were before it.
+  were before it; one that came to no result is the same again.
 - a hand-off: as a tool.
 - a model: its frame and what the request means (`requests.py`), only until the loop has asked for something that is not
   recorded. The recorded reply is given again, so the ids of its calls are the same.
@@ -51,6 +51,8 @@ class Recorded:
         self._newest: dict[int, StepDone] = {}
         """By frame: the newest reply."""
         self._attempts: dict[tuple[int, str], int] = {}
+        self._unsettled: dict[tuple[int, str], list[str]] = {}
+        """By frame, name and arguments: keys of calls without an id that were asked for, and came to no result."""
         self._model_asks = 0
         self._lost: dict[tuple[int, str], str] = {}
         """By frame and meaning: the key of a request that was made, and of which no result is recorded."""
@@ -147,8 +149,18 @@ class Recorded:
         else:
             base = f"{name}/{arguments[:16]}".replace("~", "-")
             base = f"handoff/{base}" if handoff else base
+            keys = self._unsettled.pop((frame, base), [])
+            if again := [key for key in keys if (frame, key) not in self._by_key]:
+                self._unsettled[frame, base] = again[1:]
+                return again[0]
             attempt = self._count(frame, base) - 1
         return f"{base}~{attempt + 1}" if attempt else base
+
+    def note_unsettled(self, frame: int, key: str) -> None:
+        """Notes that a call came to no result. The next one that is the same is this one, if it has no id."""
+        keys = self._unsettled.setdefault((frame, key.partition("~")[0]), [])
+        if key not in keys:
+            keys.append(key)
 
     def _count(self, frame: int, base: str) -> int:
         count = self._attempts[frame, base] = self._attempts.get((frame, base), 0) + 1

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
-from seawall.core.errors import Broken, Refused, describe_error
+from seawall.core.errors import Broken, Misused, Refused, describe_error
 from seawall.core.events import StoppedBy
 from seawall.models.protocol import Price
 from seawall.run.outcome import Outcome
@@ -26,6 +26,7 @@ _performs: ContextVar[tuple[Session, int] | None] = ContextVar("seawall_performs
 """The step that is performed here. What is asked for meanwhile is asked for inside of it: the step waits for that."""
 CUT = Result(status="error", output="Error: the call was given up", error="cancelled", endpoint="cut")
 """The result of a call that is given up because its run has ended."""
+CLOSED = "this Engine was closed while the loop waited; the same request goes on with the run"
 MAX_OUTPUT_TOKENS = 4096
 """The longest reply, where the framework does not say: the same as an `Agent`'s."""
 
@@ -149,15 +150,17 @@ class Session:
         try:
             async with patience:
                 ask.on_over = partial(_stop_soon, loop, patience)
+                if ask.last.done():  # the run ended before anybody could be told
+                    _stop(patience)
                 with self._performing(turn):
                     brought, value = await perform(turn)
+                result = self._make_result(asked, brought)
         except BaseException as raised:  # noqa: BLE001 -- recorded, and raised again if it stands
             if patience.expired() and isinstance(raised, TimeoutError):
-                return Performed(await self._cross(lambda side: side.give(ask, CUT)))
+                return Performed(await self._bring(ask, CUT))
             error = raised
         else:
-            result = self._make_result(asked, brought)
-            settled = await self._cross(lambda side: side.give(ask, result))
+            settled = await self._bring(ask, result)
             return Performed(settled, value if settled.performed else None)
         return await self._cross(lambda side: self._fail(side, ask, asked, error))
 
@@ -170,11 +173,11 @@ class Session:
         try:
             with self._performing(turn):
                 brought, value = perform(turn)
+            result = self._make_result(asked, brought)
         except BaseException as raised:  # noqa: BLE001 -- recorded, and raised again if it stands
             error = raised
         else:
-            result = self._make_result(asked, brought)
-            settled = self._wait(lambda side: side.give(ask, result))
+            settled = self._bring_sync(ask, result)
             return Performed(settled, value if settled.performed else None)
         return self._wait(lambda side: self._fail(side, ask, asked, error))
 
@@ -212,29 +215,59 @@ class Session:
     def _make_result(self, asked: Asked, brought: Any) -> Result:
         if isinstance(brought, ModelResult):
             return make_model_result(brought, self._find_price(asked.name))
-        return make_tool_result(brought) if isinstance(brought, str) else brought
+        if isinstance(brought, str):
+            return make_tool_result(brought)
+        if not isinstance(brought, Result):
+            raise Misused(
+                f"{asked.name!r}: {brought!r} was brought; it must be text, a Result, or a ModelResult of a model"
+            )
+        return brought
+
+    async def _bring(self, ask: Ask, result: Result) -> Settled:
+        try:
+            return await self._cross(lambda side: side.give(ask, result))
+        except asyncio.CancelledError:  # it was made, whoever waits for its end
+            self._tell(lambda side: side.leave(ask, result))
+            raise
+
+    def _bring_sync(self, ask: Ask, result: Result) -> Settled:
+        try:
+            return self._wait(lambda side: side.give(ask, result))
+        except BaseException as error:
+            if not isinstance(error, Exception):  # Ctrl-C: it was made, whoever waits for its end
+                self._tell(lambda side: side.leave(ask, result))
+            raise
 
     # ---- in two parts, for frameworks that have only hooks before and after
 
     async def ask(self, asked: Asked) -> tuple[Ask, Turn] | Settled:
         """Returns this caller's turn, or what became of the step without it. `give` must follow a turn."""
+        place: list[Ask] = []
         within = self._find_step()
-        return await self._cross(lambda side: side.ask(asked, within))
+        try:
+            return await self._cross(lambda side: side.ask(asked, within, place))
+        except asyncio.CancelledError:
+            self._tell(lambda side: _give_back(side, place))
+            raise
 
     async def give(self, ask: Ask, asked: Asked, brought: ModelResult | Result | BaseException) -> Settled:
         """Brings the result of a step, or what it has raised."""
-        result = self._read(asked, brought)
-        return await self._cross(lambda side: side.give(ask, result))
+        return await self._bring(ask, self._read(asked, brought))
 
     def ask_sync(self, asked: Asked) -> tuple[Ask, Turn] | Settled:
         """As `ask`."""
+        place: list[Ask] = []
         within = self._find_step()
-        return self._wait(lambda side: side.ask(asked, within))
+        try:
+            return self._wait(lambda side: side.ask(asked, within, place))
+        except BaseException as error:
+            if not isinstance(error, Exception):  # Ctrl-C, perhaps just as its turn came
+                self._tell(lambda side: _give_back(side, place))
+            raise
 
     def give_sync(self, ask: Ask, asked: Asked, brought: ModelResult | Result | BaseException) -> Settled:
         """As `give`."""
-        result = self._read(asked, brought)
-        return self._wait(lambda side: side.give(ask, result))
+        return self._bring_sync(ask, self._read(asked, brought))
 
     async def give_back(self, ask: Ask) -> None:
         """Gives a turn back: the step was not begun, and may be asked for again."""
@@ -341,13 +374,29 @@ class Session:
             return await work(side)
 
     async def _cross(self, work: Callable[[LoopSide], Coroutine[Any, Any, T]]) -> T:
-        return await asyncio.wrap_future(self._crossing.submit(self._on_side(work)))
+        future = self._crossing.submit(self._on_side(work))
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if future.cancelled() and (
+                task is None or not task.cancelling()
+            ):  # nobody has cancelled this caller
+                raise Broken(CLOSED) from None
+            raise
+
+    def _tell(self, work: Callable[[LoopSide], Coroutine[Any, Any, None]]) -> None:
+        """Begins something for whose end nobody waits. An engine that is closed has no run under way."""
+        with contextlib.suppress(Misused):
+            self._crossing.submit(self._on_side(work))
 
     def _wait(self, work: Callable[[LoopSide], Coroutine[Any, Any, T]]) -> T:
         self._crossing.check_may_wait()
         future = self._crossing.submit(self._on_side(work))
         try:
             return future.result()
+        except CancelledError:
+            raise Broken(CLOSED) from None
         except BaseException:  # Ctrl-C in this thread, too
             future.cancel()
             raise
@@ -366,6 +415,11 @@ def _stop(patience: asyncio.Timeout) -> None:
             patience.reschedule(0.0)
         except RuntimeError:  # it has ended meanwhile
             return
+
+
+async def _give_back(side: LoopSide, asks: Sequence[Ask]) -> None:
+    for ask in asks:
+        await side.give_back(ask)
 
 
 def _read_frame(settled: tuple[Ask, Turn] | Settled) -> int:
