@@ -258,7 +258,7 @@ def test_no_secret_is_passed_over_because_its_text_was_not_searched(
         assert redactor.text(text) != text
 
 
-@given(st.text(min_size=8, max_size=12), st.text(max_size=20))
+@given(st.text(min_size=8, max_size=12).filter(lambda value: value != MARK), st.text(max_size=20))
 def test_no_known_value_is_passed_over_however_short_its_text_is(value: str, before: str) -> None:
     assert Redactor([value]).text(f"{before}{value}") != f"{before}{value}"
 
