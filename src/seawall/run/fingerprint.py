@@ -74,6 +74,17 @@ _UNFINISHED_PARTS = (
 UNFINISHED = "?"
 """Stands before the loose fingerprint of a short result that says that it may be
 another one later."""
+PROGRESS = "+"
+"""Stands before the loose fingerprint of a write whose result says how far something has come: `page 3 of 20`."""
+_PROGRESS = re.compile(
+    r"""(?<![\w.,/-])(?:
+        \d+[ ]?(?:of|/|out[ ]of)[ ]?\d+(?![\w/-])                                    # 3 of 20
+      | \d+(?:\.\d+)?[ ]?%                                                         # 45%
+      | \d+[ ](?:[a-z]+[ ])?(?:left|remain(?:s|ing)?|to[ ]go)\b                    # 11 left
+      | (?:left|remain(?:s|ing)?)["']?[ ]?[:=]?[ ]?\d)                             # "remaining": 11
+      """,
+    re.VERBOSE | re.IGNORECASE,
+)
 FAILED = "!"
 """Stands before the loose fingerprint of an error, or of a result that says that it is one: a digest of its kind."""
 KIND_WORDS = 5
@@ -141,7 +152,10 @@ def compute_fingerprints(
         return Fingerprints(exact, FAILED + digest_of([step.name, "said", _conceal(result, kind, conceal)]))
     if step.kind == "tool" and step.effect:
         if result.whole is None and not isinstance(result.output, bytes):
-            loose = _NUMBER.sub("0", to_canonical_bytes(loose).decode())
+            text = to_canonical_bytes(loose).decode()
+            mark = PROGRESS if len(text) <= MAX_SAID_CHARS and _PROGRESS.search(text) else ""
+            shown = _conceal(result, _NUMBER.sub("0", text), conceal)
+            return Fingerprints(exact, mark + digest_of([step.name, asked, shown]))
     elif step.kind == "tool" and result.whole is None and len(result.output) <= MAX_SAME_CHARS:
         mark = UNFINISHED if isinstance(result.output, str) and says_unfinished(result.output) else ""
         words = _sort_words(loose, step)

@@ -144,7 +144,8 @@ class Loops(Guard):
         """Advises on a call that brought nothing new, with the step that it is known from."""
         if self.options.literal or result.status not in _INFORMATIVE:
             return ALLOW
-        observation = observe_result(step, result)
+        intended = run.open.get(step.number)
+        observation = observe_result(step, result, 0.0 if intended is None else intended.at)
         if observation is None:
             return ALLOW
         state: LoopState = memory or _EMPTY_STATE
