@@ -51,6 +51,9 @@ VARIES = 2
 """Changes of its answer after which a question is one whose answer changes: a die, a channel. The first change may be the
 end of what was waited for."""
 _NO_ARGUMENTS = f"\0{ref_of(b'{}')}"
+AMONG_NEWS = 3
+"""How many times as often a task may be handed to one agent again if a tool brought something new in between: a planner
+is asked for the next step, a clerk for the next answer."""
 MAX_DELEGATIONS = 32
 """Tasks of one agent that a new one is compared with, the newest; a run makes 32 hand-offs by default."""
 
@@ -93,10 +96,10 @@ def learn(state: LoopState, scope: Scope, observation: Observation, options: Loo
     state, scope, answer = _update_answer(
         state, scope, observation, before, options, notices, is_same=sameness.is_same
     )
+    is_news = scope.firm_discoveries != firm
     if not waited:
         # Asked for the second time, it may have been lost on the way: a context that was shortened.
         is_old = before is not None and before.repeats > 0 and _is_same(before, observation)
-        is_news = scope.firm_discoveries != firm
         state = count_fruitless(state, observation, options, notices, is_known=is_old, is_news=is_news)
     is_other = is_known and before is not None and before.question not in ("", observation.question)
     spellings = before.spellings + is_other if is_known and before is not None else 1
@@ -114,6 +117,8 @@ def learn(state: LoopState, scope: Scope, observation: Observation, options: Loo
             state = _update_cycle(state, observation, options, notices, is_known=is_known)
         if not observation.poll:
             state, recurrence = update_round(state, observation, options, notices)
+            if is_news and recurrence.call.number == 0 and observation.kind == "tool":
+                state = replace(state, news=state.news + 1)
     failures = update_failures(state, observation, options, notices)
     delegation = _update_delegation(state, observation, options, notices)
     _note_writes(state, observation, options, notices)
@@ -257,7 +262,9 @@ def _update_answer(
             notices.append(Notice("stretch", scope.stale_calls, options.stretch, before.first_step))
         elif repeats * 2 >= options.polls:
             notices.append(Notice("polls", repeats, options.polls, before.first_step))
-    answer = _count_repeated_write(answer, before, scope.loose_discoveries, observation, options, notices)
+    answer = _count_repeated_write(
+        answer, state, before, scope.loose_discoveries, observation, options, notices
+    )
     return state, replace(scope, calls=scope.calls + 1), answer
 
 
@@ -377,7 +384,7 @@ def _count_discovery(
     streak = (discoveries, state.world_changes)
     scope = replace(scope, firm_discoveries=scope.firm_discoveries + is_firm)
     answer = _build_answer(state, scope, observation, streak, write_streak=loose_discoveries + 1)
-    answer = _count_repeated_write(answer, before, loose_discoveries, observation, options, notices)
+    answer = _count_repeated_write(answer, state, before, loose_discoveries, observation, options, notices)
     if not answer.write_repeats:
         loose_discoveries += 1
         if answer.write_streak != loose_discoveries:
@@ -390,6 +397,7 @@ def _count_discovery(
 
 def _count_repeated_write(
     answer: LastAnswer,
+    state: LoopState,
     before: LastAnswer | None,
     write_streak: int,
     observation: Observation,
@@ -401,24 +409,27 @@ def _count_repeated_write(
     if loose is None or not (observation.effect and observation.ok):
         return answer
     repeats = 0
-    differs = before is not None and before.fingerprint != observation.fingerprint
-    answer = replace(answer, write_differs=differs, loose_fingerprint=loose)
     if before is not None and before.loose_fingerprint == loose and before.write_streak == write_streak:
         repeats = before.write_repeats + 1
-        limit = _limit_again(answer, observation.asked_question, options)
-        answer = replace(answer, first_step=before.first_step)
+        limit = _limit_again(state, before, observation, options)
+        answer = replace(answer, first_step=before.first_step, write_limit=limit)
         notices.append(Notice("again", repeats, limit, before.first_step))
-    return replace(answer, write_streak=write_streak, write_repeats=repeats)
+    return replace(answer, loose_fingerprint=loose, write_streak=write_streak, write_repeats=repeats)
 
 
-def _limit_again(answer: LastAnswer, question: str, options: LoopOptions) -> int:
+def _limit_again(
+    state: LoopState, before: LastAnswer, observation: Observation, options: LoopOptions
+) -> int:
     """Returns how often a write may be made again.
 
-    One without arguments, or whose result says how far it has come, may take the next of a row each time.
+    One without arguments, or whose result says how far it has come, may take the next of a row each time. One that comes
+    after a wait may be due again.
     """
-    says_how_far = (answer.loose_fingerprint or "").startswith(PROGRESS)
-    takes_next = answer.write_differs and (says_how_far or question.endswith(_NO_ARGUMENTS))
-    return max(options.alike, options.again) if takes_next else options.again
+    says_how_far = (observation.loose_fingerprint or "").startswith(PROGRESS)
+    if before.fingerprint != observation.fingerprint:
+        if says_how_far or observation.asked_question.endswith(_NO_ARGUMENTS):
+            return max(options.alike, options.again)
+    return max(options.unfinished, options.again) if before.waits != state.waits else options.again
 
 
 def _count_stale_call(scope: Scope, streak: Streak, *, is_recent: bool) -> Scope:
@@ -442,7 +453,7 @@ def check_repeats(
         limit = options.polls if step.poll else _limit_unfinished(options)
         if answer.repeats >= limit:
             return Violation("polls" if step.poll else "unfinished", answer.repeats, limit, answer.first_step)
-    limit = _limit_again(answer, make_question(step.name, step.asked_key), options)
+    limit = answer.write_limit or options.again
     if answer.write_repeats >= limit and answer.write_streak == scope.loose_discoveries:
         return Violation("again", answer.write_repeats, limit, answer.first_step)
     return None
@@ -576,9 +587,20 @@ def _update_delegation(
         return None
     found = _find_similar(state, observation.name, observation.gist, options)
     if found is None:
-        return Delegation(observation.gist, observation.step, state.world_changes)
-    notices.append(Notice("delegations", found.repeats + 1, options.delegations, found.step))
-    return replace(found, repeats=found.repeats + 1)
+        return Delegation(observation.gist, observation.step, state.world_changes, state.news)
+    is_plain = found.news == state.news
+    found = replace(
+        found, news=state.news, repeats=found.repeats + 1, plain_repeats=found.plain_repeats + is_plain
+    )
+    if is_plain:
+        notices.append(Notice("delegations", found.plain_repeats, options.delegations, found.step))
+    else:
+        notices.append(Notice("delegations", found.repeats, _limit_delegations(options), found.step))
+    return found
+
+
+def _limit_delegations(options: LoopOptions) -> int:
+    return options.delegations * AMONG_NEWS
 
 
 def _find_similar(state: LoopState, agent: str, gist: Gist | None, options: LoopOptions) -> Delegation | None:
@@ -598,9 +620,12 @@ def _find_similar(state: LoopState, agent: str, gist: Gist | None, options: Loop
 def check_delegation(state: LoopState, step: Step, options: LoopOptions) -> Violation | None:
     """Forbids a hand-off if nearly the same task was handed to this agent too often."""
     found = _find_similar(state, step.name, step.gist, options) if step.kind == "handoff" else None
-    if found is None or found.repeats < options.delegations:
+    if found is None:
         return None
-    return Violation("delegations", found.repeats, options.delegations, found.step)
+    if found.plain_repeats >= options.delegations and found.news == state.news:
+        return Violation("delegations", found.plain_repeats, options.delegations, found.step)
+    limit = _limit_delegations(options)
+    return Violation("delegations", found.repeats, limit, found.step) if found.repeats >= limit else None
 
 
 # ---- write storms

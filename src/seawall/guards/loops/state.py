@@ -203,8 +203,8 @@ class LastAnswer(msgspec.Struct, frozen=True):
     """The `LoopState.waits` at which it came last."""
     changes: int = 0
     """How often the question brought another answer than the last time."""
-    write_differs: bool = False
-    """A write that was made again: its newest result had other numbers or ids than the one before."""
+    write_limit: int = 0
+    """How often the write may be made again, by its newest result; 0 is `LoopOptions.again`."""
     question: str = ""
     """The question that brought it last, as it was spelled."""
     spellings: int = 1
@@ -353,7 +353,11 @@ class Delegation(msgspec.Struct, frozen=True):
     step: int
     world_changes: int
     """The `LoopState.world_changes` at which it was handed."""
+    news: int = 0
+    """The `LoopState.news` at which it was answered last."""
     repeats: int = 0
+    plain_repeats: int = 0
+    """Those of them with no news from a tool since the last time."""
 
 
 class LoopState(msgspec.Struct, frozen=True):
@@ -385,6 +389,8 @@ class LoopState(msgspec.Struct, frozen=True):
     """The first of them."""
     recurring: Latest[str, RecurringCall] = Latest()
     """By question and answer."""
+    news: int = 0
+    """Results of tools that no agent of the run had brought before."""
     delegations: dict[str, Log[Delegation]] = {}
     """By agent."""
     writes: dict[str, int] = {}
