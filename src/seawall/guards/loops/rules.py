@@ -105,12 +105,12 @@ def learn(state: LoopState, scope: Scope, observation: Observation, options: Loo
     spellings = before.spellings + is_other if is_known and before is not None else 1
     changes = 0 if before is None else before.changes + (not is_known)
     expects_change = is_known and before is not None and may_change(state, before, observation)
-    if observation.kind != "handoff":  # that it takes long is no sign: its agent was at work
-        state = _note_wait(state, observation.began_at, observation.ended_at)
-    state = replace(state, ended_at=max(state.ended_at, observation.ended_at))
     answer = replace(
         answer, question=observation.question, spellings=spellings, changes=changes, waits=state.waits
     )
+    if observation.kind != "handoff":  # that it takes long is no sign: its agent was at work
+        state = _note_wait(state, observation.began_at, observation.ended_at)
+    state = replace(state, ended_at=max(state.ended_at, observation.ended_at))
     recurrence = None
     if not waited:
         if not expects_change:
@@ -490,7 +490,7 @@ def check_stretch(
         return None
     if answer.streak[1] != state.world_changes or scope.calls - answer.call >= RECENT:
         return None
-    if answer.polls != state.polls:
+    if answer.polls != state.polls or answer.waits != state.waits:
         return None
     return Violation("stretch", scope.stale_calls, options.stretch, answer.first_step)
 
