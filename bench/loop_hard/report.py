@@ -120,6 +120,8 @@ def bars(ours: Mapping[str, Any]) -> list[tuple[str, bool]]:
             text = f"at least {LEAST_CAUGHT:.0%} of the loops {NAMES[half]} are caught: {loops['share']:.1%}"
             found.append((text, loops["share"] >= LEAST_CAUGHT))
         if good["of"]:
-            text = f"at most {MOST_STOPPED:.0%} of the good work {NAMES[half]} is stopped: {good['share']:.1%}"
+            text = (
+                f"at most {MOST_STOPPED:.0%} of the good work {NAMES[half]} is stopped: {good['share']:.1%}"
+            )
             found.append((text, good["share"] <= MOST_STOPPED))
     return found

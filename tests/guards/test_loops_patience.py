@@ -6,7 +6,7 @@ something new between two hand-offs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, count, cycle, permutations, repeat
 from typing import Any
 
@@ -117,7 +117,7 @@ def test_a_write_after_a_wait_may_be_due_again(gap_s: float, made: int) -> None:
 # ---- questions whose answer changes
 
 
-def answers(*parts: Sequence[str]) -> Callable[[str], str]:
+def answers(*parts: Iterable[str]) -> Callable[[str], str]:
     row: Iterator[str] = chain(*parts)
     return lambda what: next(row)
 

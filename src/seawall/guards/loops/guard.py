@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from seawall.core.events import CALLED, Event, RunTaken, StepDone, StepIntended
 from seawall.guards.loops import messages, rules, turns
+from seawall.guards.loops.delegations import check_delegation
 from seawall.guards.loops.failures import check_failures
 from seawall.guards.loops.options import LoopKeywords, LoopOptions
 from seawall.guards.loops.rounds import check_round
@@ -127,7 +128,7 @@ class Loops(Guard):
             or check_fruitless(state, step, answer, options)
             or rules.check_cycle(state, step, options)
             or check_round(state, step, options)
-            or rules.check_delegation(state, step, options)
+            or check_delegation(state, step, options)
             or rules.check_writes(state, step, options)
         )
         if violation is not None:

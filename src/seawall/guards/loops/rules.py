@@ -12,8 +12,8 @@ import msgspec
 from msgspec.structs import replace
 
 from seawall.core.canonical import ref_of
-from seawall.core.events import Gist
 from seawall.core.persistent import Log
+from seawall.guards.loops.delegations import update_delegation
 from seawall.guards.loops.failures import update_failures
 from seawall.guards.loops.findings import Notice, Violation
 from seawall.guards.loops.options import LoopOptions
@@ -33,7 +33,7 @@ from seawall.guards.loops.state import (
     Streak,
     make_question,
 )
-from seawall.run.fingerprint import PROGRESS, compare_gists
+from seawall.run.fingerprint import PROGRESS
 from seawall.run.step import Step
 
 PERIOD = 4
@@ -51,11 +51,6 @@ VARIES = 2
 """Changes of its answer after which a question is one whose answer changes: a die, a channel. The first change may be the
 end of what was waited for."""
 _NO_ARGUMENTS = f"\0{ref_of(b'{}')}"
-AMONG_NEWS = 3
-"""How many times as often a task may be handed to one agent again if a tool brought something new in between: a planner
-is asked for the next step, a clerk for the next answer."""
-MAX_DELEGATIONS = 32
-"""Tasks of one agent that a new one is compared with, the newest; a run makes 32 hand-offs by default."""
 
 
 class Learned(msgspec.Struct, frozen=True):
@@ -120,7 +115,7 @@ def learn(state: LoopState, scope: Scope, observation: Observation, options: Loo
             if is_news and recurrence.call.number == 0 and observation.kind == "tool":
                 state = replace(state, news=state.news + 1)
     failures = update_failures(state, observation, options, notices)
-    delegation = _update_delegation(state, observation, options, notices)
+    delegation = update_delegation(state, observation, options, notices)
     _note_writes(state, observation, options, notices)
     return Learned(
         state,
@@ -417,18 +412,16 @@ def _count_repeated_write(
     return replace(answer, loose_fingerprint=loose, write_streak=write_streak, write_repeats=repeats)
 
 
-def _limit_again(
-    state: LoopState, before: LastAnswer, observation: Observation, options: LoopOptions
-) -> int:
+def _limit_again(state: LoopState, before: LastAnswer, observation: Observation, options: LoopOptions) -> int:
     """Returns how often a write may be made again.
 
     One without arguments, or whose result says how far it has come, may take the next of a row each time. One that comes
     after a wait may be due again.
     """
     says_how_far = (observation.loose_fingerprint or "").startswith(PROGRESS)
-    if before.fingerprint != observation.fingerprint:
-        if says_how_far or observation.asked_question.endswith(_NO_ARGUMENTS):
-            return max(options.alike, options.again)
+    takes_next = says_how_far or observation.asked_question.endswith(_NO_ARGUMENTS)
+    if takes_next and before.fingerprint != observation.fingerprint:
+        return max(options.alike, options.again)
     return max(options.unfinished, options.again) if before.waits != state.waits else options.again
 
 
@@ -574,58 +567,6 @@ def check_cycle(state: LoopState, step: Step, options: LoopOptions) -> Violation
         if call.question == question:
             return Violation("cycles", rounds, options.cycles, call.step, _describe_cycle(state))
     return None
-
-
-# ---- delegations
-
-
-def _update_delegation(
-    state: LoopState, observation: Observation, options: LoopOptions, notices: list[Notice]
-) -> Delegation | None:
-    """Returns the delegation to keep of a hand-off, counted if nearly the same task was handed to the agent before."""
-    if observation.gist is None or not observation.ok:
-        return None
-    found = _find_similar(state, observation.name, observation.gist, options)
-    if found is None:
-        return Delegation(observation.gist, observation.step, state.world_changes, state.news)
-    is_plain = found.news == state.news
-    found = replace(
-        found, news=state.news, repeats=found.repeats + 1, plain_repeats=found.plain_repeats + is_plain
-    )
-    if is_plain:
-        notices.append(Notice("delegations", found.plain_repeats, options.delegations, found.step))
-    else:
-        notices.append(Notice("delegations", found.repeats, _limit_delegations(options), found.step))
-    return found
-
-
-def _limit_delegations(options: LoopOptions) -> int:
-    return options.delegations * AMONG_NEWS
-
-
-def _find_similar(state: LoopState, agent: str, gist: Gist | None, options: LoopOptions) -> Delegation | None:
-    """Returns the newest delegation of nearly the same task to this agent since the world changed."""
-    log = state.delegations.get(agent)
-    if log is None or gist is None:
-        return None
-    for delegation in reversed(log.since(max(0, len(log) - MAX_DELEGATIONS))):
-        if (
-            delegation.world_changes == state.world_changes
-            and compare_gists(delegation.gist, gist) >= options.similar
-        ):
-            return delegation
-    return None
-
-
-def check_delegation(state: LoopState, step: Step, options: LoopOptions) -> Violation | None:
-    """Forbids a hand-off if nearly the same task was handed to this agent too often."""
-    found = _find_similar(state, step.name, step.gist, options) if step.kind == "handoff" else None
-    if found is None:
-        return None
-    if found.plain_repeats >= options.delegations and found.news == state.news:
-        return Violation("delegations", found.plain_repeats, options.delegations, found.step)
-    limit = _limit_delegations(options)
-    return Violation("delegations", found.repeats, limit, found.step) if found.repeats >= limit else None
 
 
 # ---- write storms
