@@ -193,13 +193,13 @@ class Engine:
         """Calls something of the engine's `Seawall` and waits for it: `engine.call(lambda sea: sea.approvals())`."""
         self.check_may_wait()
         reply: ThreadReply[T] = ThreadReply()
-        self.post(lambda: reply.work(work(self._sea)), reply)
+        self.post(lambda: reply.work(lambda: work(self._sea)), reply)
         return reply.future.result()
 
     async def call_async(self, work: Callable[[Seawall], Coroutine[Any, Any, T]]) -> T:
         """As `call`, from any event loop."""
         reply: LoopReply[T] = LoopReply()
-        self.post(lambda: reply.work(work(self._sea)), reply)
+        self.post(lambda: reply.work(lambda: work(self._sea)), reply)
         try:
             return await reply.future
         except asyncio.CancelledError:

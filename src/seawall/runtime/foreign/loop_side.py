@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Generator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -381,14 +381,14 @@ class LoopSide:
         if not reply.abandon() and reply.ask is not None:
             self._withdraw(reply.ask)
 
-    def serve(self, work: Coroutine[Any, Any, T], reply: Reply[T]) -> None:
+    def serve(self, work: Callable[[LoopSide], Coroutine[Any, Any, T]], reply: Reply[T]) -> None:
         """Answers a caller with what a coroutine returns or raises."""
 
         async def run() -> T:
             with self._busy():
-                return await work
+                return await work(self)
 
-        reply.work(run())
+        reply.work(run)
 
     def _on_turn(self, ask: Ask) -> None:
         if ask.kind == "model":

@@ -45,13 +45,13 @@ class Reply(Generic[T]):
         if self._claim():
             self._deliver(None, error)
 
-    def work(self, work: Coroutine[Any, Any, T]) -> None:
+    def work(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
         """Answers the caller with what a coroutine returns or raises."""
         self.task = asyncio.get_running_loop().create_task(self._work(work))
 
-    async def _work(self, work: Coroutine[Any, Any, T]) -> None:
+    async def _work(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
         try:
-            value = await work
+            value = await work()
         except BaseException as error:  # noqa: BLE001 -- the caller gets it
             self.fail(Broken(CLOSED) if isinstance(error, asyncio.CancelledError) else error)
         else:

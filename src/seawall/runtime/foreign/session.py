@@ -401,12 +401,17 @@ class Session:
             raise
 
     async def _cross(self, work: Callable[[LoopSide], Coroutine[Any, Any, T]]) -> T:
-        """Returns what a coroutine returns that runs on the engine's event loop."""
-        return await self._ask_side(lambda side, reply: side.serve(work(side), reply))
+        """Returns what a coroutine returns that runs on the engine's event loop. It goes on if the caller is cancelled."""
+        reply: LoopReply[T] = LoopReply()
+        self._post(lambda side: side.serve(work, reply), reply)
+        return await reply.future
 
     def _wait(self, work: Callable[[LoopSide], Coroutine[Any, Any, T]]) -> T:
         """As `_cross`, in this thread."""
-        return self._ask_side_sync(lambda side, reply: side.serve(work(side), reply))
+        self._crossing.check_may_wait()
+        reply: ThreadReply[T] = ThreadReply()
+        self._post(lambda side: side.serve(work, reply), reply)
+        return reply.future.result()
 
 
 def _raise_if_it_stands(settled: Settled, error: BaseException) -> Performed:
