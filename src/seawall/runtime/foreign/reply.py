@@ -6,12 +6,9 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from seawall.core.errors import Broken
-
-if TYPE_CHECKING:
-    from seawall.runtime.foreign.asks import Ask
 
 T = TypeVar("T")
 CLOSED = "this Engine was closed while the loop waited; the same request goes on with the run"
@@ -26,8 +23,8 @@ class Reply(Generic[T]):
 
     def __init__(self) -> None:
         self.on_given: Callable[[Reply[Any]], None] = _ignore
-        self.ask: Ask | None = None
-        """What the caller has asked for, once that is open."""
+        self.ask: Any = None
+        """The `Ask` of an asker, once it is open."""
         self.task: asyncio.Task[None] | None = None
         """What works for it, if that takes more than one turn of the event loop."""
         self._given = False
