@@ -18,7 +18,6 @@ from seawall.run.outcome import Outcome, build_outcome
 from seawall.run.requests import PreparedRequest
 from seawall.run.state import RunState
 from seawall.run.step import Close, End, Result
-from seawall.runtime.foreign.reply import Reply
 from seawall.runtime.foreign.tools import AskedTool
 
 AskKind = Literal["model", "tool", "handoff"]
@@ -117,7 +116,7 @@ class Ask:
         self.name, self.agent, self.frame, self.key = name, agent, frame, key
         self.text, self.tool, self.request = text, tool, request
         self.waits, self.doubt, self.within = waits, doubt, within
-        self.reply: Reply[Any] | None = None
+        self.reply: CallerReply[Any] | None = None
         """Who waits for the turn, or for the end of a step that is performed."""
         self.end: Settled | Exception | None = None
         """What became of it; None as long as it is open."""
@@ -142,7 +141,7 @@ class Ask:
             self.reply.give((self, turn))
             self.reply = None
 
-    def wait(self, reply: Reply[Any]) -> None:
+    def wait(self, reply: CallerReply[Any]) -> None:
         """The asker waits for the end, or has it at once."""
         self.reply = reply
         if self.end is not None:

@@ -26,7 +26,7 @@ from seawall.models.protocol import Price
 from seawall.runtime.foreign.asks import Asks
 from seawall.runtime.foreign.coverage import Coverage, CoverageReport
 from seawall.runtime.foreign.loop_side import BeginOptions, LoopSide
-from seawall.runtime.foreign.reply import CLOSED, LoopReply, Reply, ThreadReply
+from seawall.runtime.foreign.reply import CLOSED, CallerReply, LoopReply, ThreadReply
 from seawall.runtime.foreign.session import Session
 from seawall.runtime.foreign.team import ForeignTeam
 from seawall.runtime.foreign.tools import Effects, ToolDeclarations
@@ -72,7 +72,7 @@ class Engine:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._pid = os.getpid()
-        self._pending: set[Reply[Any]] = set()
+        self._pending: set[CallerReply[Any]] = set()
         """What is begun on the event loop and not done: its callers are told when the loop ends before."""
 
     def __repr__(self) -> str:
@@ -170,7 +170,7 @@ class Engine:
 
     # ---- the engine's thread
 
-    def post(self, call: Callable[[], None], reply: Reply[Any] | None) -> None:
+    def post(self, call: Callable[[], None], reply: CallerReply[Any] | None) -> None:
         """Calls something on the engine's event loop, which opens at the first call; it gives the reply."""
         if self._loop is None or os.getpid() != self._pid:
             self._open()
@@ -258,12 +258,12 @@ class Engine:
         await self.aclose()
 
 
-def _abandon(reply: Reply[Any]) -> None:
+def _abandon(reply: CallerReply[Any]) -> None:
     reply.abandon()
 
 
 def _run_loop(
-    sea: Seawall, opened: Future[asyncio.AbstractEventLoop], pending: Collection[Reply[Any]]
+    sea: Seawall, opened: Future[asyncio.AbstractEventLoop], pending: Collection[CallerReply[Any]]
 ) -> None:
     """The engine's thread: serves until it is stopped, and then tells those who still wait."""
     try:

@@ -27,7 +27,7 @@ from seawall.run.step import Close, End, Result
 from seawall.runtime.foreign.asks import Ask, Asks, Halted, Held, Settled, Turn
 from seawall.runtime.foreign.coverage import Coverage
 from seawall.runtime.foreign.recorded import Recorded, RecordedStep
-from seawall.runtime.foreign.reply import CLOSED, Reply
+from seawall.runtime.foreign.reply import CLOSED, CallerReply
 from seawall.runtime.foreign.team import ForeignTeam
 from seawall.runtime.foreign.tools import ToolDeclarations
 from seawall.runtime.seawall import Seawall
@@ -313,7 +313,7 @@ class LoopSide:
 
     # ---- asking
 
-    def ask(self, asked: Asked, within: int, reply: Reply[tuple[Ask, Turn] | Settled]) -> None:
+    def ask(self, asked: Asked, within: int, reply: CallerReply[tuple[Ask, Turn] | Settled]) -> None:
         """Gives the asker its turn, or what became of the step without it. `within`: the step in which it is asked for.
 
         The asker gets `Halted` once the run has ended, `Held` if a person must decide first, `Refused` and `Broken` as
@@ -323,7 +323,7 @@ class LoopSide:
         if not self._ask_at_once(asked, within, reply):
             reply.task = self._supervisor.start_task(self._ask(asked, within, reply))
 
-    def _ask_at_once(self, asked: Asked, within: int, reply: Reply[tuple[Ask, Turn] | Settled]) -> bool:
+    def _ask_at_once(self, asked: Asked, within: int, reply: CallerReply[tuple[Ask, Turn] | Settled]) -> bool:
         """Asks the driver that the run has, if nothing must be waited for before that; returns whether it did."""
         driver = self._find_driver()
         if driver is None or self._lock.locked() or self._outcome is not None or not driver.is_recorded:
@@ -346,7 +346,7 @@ class LoopSide:
             reply.fail(error)
         return True
 
-    async def _ask(self, asked: Asked, within: int, reply: Reply[tuple[Ask, Turn] | Settled]) -> None:
+    async def _ask(self, asked: Asked, within: int, reply: CallerReply[tuple[Ask, Turn] | Settled]) -> None:
         ask: Ask | None = None
         try:
             with self._busy():
@@ -372,16 +372,16 @@ class LoopSide:
                 self._withdraw(ask)
             reply.fail(Broken(CLOSED) if isinstance(error, asyncio.CancelledError) else error)
 
-    def _add(self, ask: Ask, reply: Reply[tuple[Ask, Turn] | Settled]) -> None:
+    def _add(self, ask: Ask, reply: CallerReply[tuple[Ask, Turn] | Settled]) -> None:
         ask.reply, reply.ask = reply, ask
         self._asks.add(ask)
 
-    def abandon(self, reply: Reply[Any]) -> None:
+    def abandon(self, reply: CallerReply[Any]) -> None:
         """A caller is gone before it had its reply; an asker perhaps just as its turn came."""
         if not reply.abandon() and reply.ask is not None:
             self._withdraw(reply.ask)
 
-    def serve(self, work: Callable[[LoopSide], Coroutine[Any, Any, T]], reply: Reply[T]) -> None:
+    def serve(self, work: Callable[[LoopSide], Coroutine[Any, Any, T]], reply: CallerReply[T]) -> None:
         """Answers a caller with what a coroutine returns or raises."""
 
         async def run() -> T:
@@ -446,7 +446,7 @@ class LoopSide:
                 "it was asked about before",
             )
 
-    def _find(self, asked: Asked, within: int, reply: Reply[tuple[Ask, Turn] | Settled]) -> Ask | None:
+    def _find(self, asked: Asked, within: int, reply: CallerReply[tuple[Ask, Turn] | Settled]) -> Ask | None:
         """Returns the ask for a step. None: it is recorded, and the asker is told what it came to."""
         settled, ask = self._find_recorded(asked)
         if settled is not None:
@@ -524,7 +524,7 @@ class LoopSide:
 
     # ---- what the asker brings
 
-    def give(self, ask: Ask, result: Result, reply: Reply[Settled]) -> None:
+    def give(self, ask: Ask, result: Result, reply: CallerReply[Settled]) -> None:
         """Brings the result of a step, and gives the asker what it has become, or `Halted` if the run ended meanwhile."""
         self._touch()
         if ask.result is None:

@@ -14,15 +14,15 @@ T = TypeVar("T")
 CLOSED = "this Engine was closed while the loop waited; the same request goes on with the run"
 
 
-def _ignore(reply: Reply[Any]) -> None:
+def _ignore(reply: CallerReply[Any]) -> None:
     pass
 
 
-class Reply(Generic[T]):
+class CallerReply(Generic[T]):
     """The answer to one caller: given once, on the engine's event loop. What is given after that is dropped."""
 
     def __init__(self) -> None:
-        self.on_given: Callable[[Reply[Any]], None] = _ignore
+        self.on_given: Callable[[CallerReply[Any]], None] = _ignore
         self.ask: Any = None
         """The `Ask` of an asker, once it is open."""
         self.task: asyncio.Task[None] | None = None
@@ -70,7 +70,7 @@ class Reply(Generic[T]):
         raise NotImplementedError
 
 
-class LoopReply(Reply[T]):
+class LoopReply(CallerReply[T]):
     """Of a caller on an event loop, which awaits `future`."""
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class LoopReply(Reply[T]):
             self._loop.call_soon_threadsafe(_settle, self.future, value, error)
 
 
-class ThreadReply(Reply[T]):
+class ThreadReply(CallerReply[T]):
     """Of a caller that blocks its thread on `future`."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ from seawall.run.requests import prepare_request
 from seawall.run.step import End, Result
 from seawall.runtime.foreign.asks import Ask, Settled, Turn
 from seawall.runtime.foreign.loop_side import Asked, HandoffAsk, LoopSide, ModelAsk, ToolAsk
-from seawall.runtime.foreign.reply import LoopReply, Reply, ThreadReply
+from seawall.runtime.foreign.reply import CallerReply, LoopReply, ThreadReply
 from seawall.runtime.foreign.results import ModelResult, make_failure, make_model_result, make_tool_result
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ MAX_OUTPUT_TOKENS = 4096
 class Crossing(Protocol):
     """Runs something on the engine's event loop, for a caller anywhere."""
 
-    def post(self, call: Callable[[], None], reply: Reply[Any] | None) -> None:
+    def post(self, call: Callable[[], None], reply: CallerReply[Any] | None) -> None:
         """Calls something there, which gives the reply."""
         ...
 
@@ -253,7 +253,7 @@ class Session:
         """As `ask`."""
         return self._ask_side_sync(self._make_asking(asked))
 
-    def _make_asking(self, asked: Asked) -> Callable[[LoopSide, Reply[Asking]], None]:
+    def _make_asking(self, asked: Asked) -> Callable[[LoopSide, CallerReply[Asking]], None]:
         within = self._find_step()
         return lambda side, reply: side.ask(asked, within, reply)
 
@@ -360,7 +360,7 @@ class Session:
                 self._side = self._make_side()
             return self._side
 
-    def _post(self, call: Callable[[LoopSide], None], reply: Reply[Any] | None = None) -> None:
+    def _post(self, call: Callable[[LoopSide], None], reply: CallerReply[Any] | None = None) -> None:
         """Calls something on the engine's event loop."""
 
         def run() -> None:
@@ -378,7 +378,7 @@ class Session:
         with contextlib.suppress(Misused):
             self._post(call)
 
-    async def _ask_side(self, call: Callable[[LoopSide, Reply[T]], None]) -> T:
+    async def _ask_side(self, call: Callable[[LoopSide, CallerReply[T]], None]) -> T:
         """Returns what the engine's event loop replies."""
         reply: LoopReply[T] = LoopReply()
         self._post(lambda side: call(side, reply), reply)
@@ -388,7 +388,7 @@ class Session:
             self._tell(lambda side: side.abandon(reply))
             raise
 
-    def _ask_side_sync(self, call: Callable[[LoopSide, Reply[T]], None]) -> T:
+    def _ask_side_sync(self, call: Callable[[LoopSide, CallerReply[T]], None]) -> T:
         """As `_ask_side`, in this thread."""
         self._crossing.check_may_wait()
         reply: ThreadReply[T] = ThreadReply()
