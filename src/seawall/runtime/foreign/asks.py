@@ -18,6 +18,7 @@ from seawall.run.outcome import Outcome, build_outcome
 from seawall.run.requests import PreparedRequest
 from seawall.run.state import RunState
 from seawall.run.step import Close, End, Result
+from seawall.runtime.foreign.reply import CallerReply
 from seawall.runtime.foreign.tools import AskedTool
 
 AskKind = Literal["model", "tool", "handoff"]
