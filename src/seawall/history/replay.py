@@ -30,10 +30,11 @@ from seawall.core.events import (
 )
 from seawall.core.limits import Limits
 from seawall.effects.guard import EFFECTS
-from seawall.engine.gate import DEADLINE, Gate
+from seawall.engine.gate import BUILT_IN, DEADLINE, Gate
 from seawall.guards.authority.phrases import find_claims
 from seawall.guards.limits import LIMITS
 from seawall.guards.shared import SHARED
+from seawall.history.asked import explain_going_on
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
 from seawall.run.fold import apply, begin
@@ -126,13 +127,19 @@ class _Replayer:
         held = leave_out_lifted(events)
         self._verdicts = _find_severest(held)
         self._shared = {
-            (event.step, event.stage)
-            for event in held
-            if isinstance(event, Judged) and event.guard in (*SHARED, EFFECTS)
+            (event.step, event.stage) for event in held if isinstance(event, Judged) and self._stands(event)
         }
+        """Steps and stages of which the recorded verdict is not compared."""
         self._statuses = {event.step: event.status for event in held if isinstance(event, StepDone)}
         self._was_overdue = any(_halts_overdue(event) for event in events)
         """Whether the deadline halted the recorded run. A timer comes a little late, so a result may come before it."""
+
+    def _stands(self, judged: Judged) -> bool:
+        """Returns whether a verdict stands as recorded: of a guard across runs, or of a framework's application that is not here."""
+        if judged.guard in (*SHARED, EFFECTS):
+            return True
+        here = (*BUILT_IN, *(guard.name for guard in self._guards))
+        return bool(self._started.loop) and judged.guard not in here
 
     def _use_limits(self, limits: Limits) -> None:
         self._limits = limits
@@ -296,8 +303,12 @@ class _Replayer:
                 today = f"goes on (limit {self._limits.active_s:g} active seconds)"
                 self._add_difference(seq, None, "verdict", recorded, today)
             return
-        if halt.stage == "after" or halt.guard in (*SHARED, EFFECTS):
-            return  # the result is compared; a verdict of a guard across runs stands as recorded
+        if halt.stage == "after" or self._stands(halt):
+            return  # the result is compared
+        if self._started.loop:  # the step that was halted is not recorded
+            if today := explain_going_on(halt, state, self._limits):
+                self._add_difference(seq, halt.step or None, "verdict", recorded, today)
+            return
         for action in self._logic.decide(state):
             if isinstance(action, Propose):
                 admitted = self._gate.admit(action, state, state.left_s)

@@ -504,17 +504,20 @@ class Seawall:
     async def replay(
         self,
         run_id: str,
-        team: Team | Agent,
+        team: Team | Agent | None = None,
         *,
         limits: Limits | None = None,
         modes: Mapping[str, Mode] | None = None,
     ) -> Replay:
         """Decides again over a recorded run, with today's team and guards. Performs nothing.
 
-        `limits` replace the recorded limits, `modes` the recorded modes. Raises `Misused` if there is no such run,
-        if its events were pruned, or if its texts were erased.
+        `limits` replace the recorded limits, `modes` the recorded modes. A run whose steps a framework's loop asked for
+        needs no `team`: what was asked for is taken from the record, and only guards and limits decide again.
+        Raises `Misused` if there is no such run, if its events were pruned, if its texts were erased, or without a `team`
+        where one is needed.
         """
-        return await replay_run(self.supervisor, run_id, as_team(team), limits, modes or {})
+        given = None if team is None else as_team(team)
+        return await replay_run(self.supervisor, run_id, given, limits, modes or {})
 
     async def fork(
         self,

@@ -11,12 +11,16 @@ from seawall.core.errors import Misused, SeawallBug
 from seawall.core.events import GuardSet, LimitsRaised, Mode, RunStarted
 from seawall.core.limits import Limits, validate_limits
 from seawall.core.refs import refs_of
+from seawall.history.asked import RecordedLogic
 from seawall.history.fork import find_last_result, fork_events
 from seawall.history.recorded import fold_in_slices, read_events
 from seawall.history.replay import Replay, replay
 from seawall.memory.guard import MEMORY_GUARD
 from seawall.run.fold import has_answered
 from seawall.runtime.big_texts import compute_apart, list_recorded_texts, put_apart
+from seawall.runtime.foreign.asks import Asks
+from seawall.runtime.foreign.team import ForeignTeam
+from seawall.runtime.foreign.tools import ToolDeclarations
 from seawall.runtime.next_step import check_next_step
 from seawall.runtime.raising import check_leads, check_spent, put_note
 from seawall.runtime.supervisor import Supervisor
@@ -24,7 +28,7 @@ from seawall.team.team import Team
 
 
 async def replay_run(
-    supervisor: Supervisor, run_id: str, team: Team, limits: Limits | None, modes: Mapping[str, Mode]
+    supervisor: Supervisor, run_id: str, team: Team | None, limits: Limits | None, modes: Mapping[str, Mode]
 ) -> Replay:
     """Decides again over a recorded run. See `Seawall.replay`."""
     journal, factory = supervisor.journal, supervisor.factory
@@ -39,8 +43,10 @@ async def replay_run(
     bodies.load(await journal.bodies(state.started.tenant, refs_of(events)))
     if bodies.missing(refs_of(events)):  # today's code can't decide over texts that it can't read
         raise Misused(f"run {run_id}: its texts were erased, so nothing can be decided over them again")
-    history = await supervisor.sessions.load_messages(journal, state.started.tenant, state.history, bodies)
-    logic = factory.make_logic(team, bodies, history)
+    if started.loop:
+        team = _stand_in(started)
+    elif team is None:
+        raise Misused(f"run {run_id}: give the team {started.team!r}, which decides over it again")
     guards = factory.get_guards(team)
     recorded = dict(state.started.guards)
     if not team.has_memory:  # today's team has no guard for it
@@ -51,7 +57,15 @@ async def replay_run(
         if isinstance(event, GuardSet) and event.guard in modes:
             events[seq] = replace(event, mode=start_modes[event.guard])
     await compute_apart(list_recorded_texts(team, run_id, events, bodies), bodies)
-    return await replay(events, logic, guards, limits, bodies)
+    if started.loop:
+        return await replay(events, RecordedLogic(events, bodies, factory.find_price), guards, limits, bodies)
+    history = await supervisor.sessions.load_messages(journal, state.started.tenant, state.history, bodies)
+    return await replay(events, factory.make_logic(team, bodies, history), guards, limits, bodies)
+
+
+def _stand_in(started: RunStarted) -> Team:
+    """Returns what stands for the team of a framework in a run that is only decided again."""
+    return ForeignTeam(started.team, started.agent, started.loop, started.limits, Asks(), ToolDeclarations())
 
 
 class ForkOptions(NamedTuple):

@@ -40,7 +40,7 @@ def replay(
 ) -> None:
     """Decide again over recorded results, and name each decision that would be different today.
 
-    Nothing is performed: no model and no tool is called. Exit code 1 if there is a difference.
+    Nothing is performed: no model and no tool is called. A run whose steps a framework's loop asked for needs no team: guards and limits judge the recorded steps again. Exit code 1 if there is a difference.
     """
     from seawall.cli.limits_file import parse_modes
     from seawall.cli.render.screen import Screen
@@ -76,9 +76,14 @@ async def _replay_one(sea: Seawall, name: str, *, app: str | None, limits: Path 
     from seawall.cli.journals import read_start
     from seawall.cli.limits_file import read_limits
     from seawall.cli.loading import load_recorded_team
+    from seawall.core.errors import Misused
 
     row, started = await read_start(sea.journal, name)
-    team = load_recorded_team(row, started, app)
+    if started.loop and app is not None:
+        raise Misused(
+            f"run {row.run}: its steps were asked for by the loop of {started.loop}, so no team decides over it: leave out --app"
+        )
+    team = None if started.loop else load_recorded_team(row, started, app)
     given = None if limits is None else read_limits(started.limits, limits)
     return await sea.replay(row.run, team, limits=given, modes=modes)
 
