@@ -51,9 +51,13 @@ class RecordedLogic:
             self._kinds[event.frame, event.call] = event.kind
         elif isinstance(event, StepDone) and event.status == "invalid" and event.output is not None:
             self._invalid[event.step] = event.output
-        elif isinstance(event, Judged) and event.note is not None and event.verdict == "advise":
-            if event.stage == "before" and event.mode == "enforce":
-                self._notes.setdefault(event.step, []).append(event.note)
+        elif (
+            isinstance(event, Judged)
+            and event.verdict == "advise"
+            and event.note is not None
+            and _is_added(event)
+        ):
+            self._notes.setdefault(event.step, []).append(event.note)
 
     def decide(self, state: RunState) -> Sequence[Action]:
         """Returns what is recorded right after `state`, if that is a step or the end of the run."""
@@ -145,6 +149,11 @@ class RecordedLogic:
     def transcript(self, state: RunState, status: Status) -> Ref | None:
         """Returns None: the framework has the conversation."""
         return None
+
+
+def _is_added(advice: Judged) -> bool:
+    """Returns whether advice was sent with the step, and not only observed or given with its result."""
+    return advice.stage == "before" and advice.mode == "enforce"
 
 
 def explain_going_on(halt: Judged, state: RunState, limits: Limits) -> str:

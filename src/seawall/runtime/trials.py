@@ -11,6 +11,7 @@ from seawall.core.errors import Misused, SeawallBug
 from seawall.core.events import GuardSet, LimitsRaised, Mode, RunStarted
 from seawall.core.limits import Limits, validate_limits
 from seawall.core.refs import refs_of
+from seawall.engine.gate import BUILT_IN
 from seawall.history.asked import RecordedLogic
 from seawall.history.fork import find_last_result, fork_events
 from seawall.history.recorded import fold_in_slices, read_events
@@ -51,6 +52,9 @@ async def replay_run(
     recorded = dict(state.started.guards)
     if not team.has_memory:  # today's team has no guard for it
         recorded.pop(MEMORY_GUARD, None)
+    if started.loop:  # a guard of the application that is not here has no mode
+        here = {*BUILT_IN, *(guard.name for guard in guards)}
+        recorded = {name: mode for name, mode in recorded.items() if name in here}
     start_modes = supervisor.modes.compute_start_modes(guards, recorded, modes)
     events[0] = replace(started, guards=start_modes)
     for seq, event in enumerate(events):

@@ -43,9 +43,9 @@ class Held(Refused):
     """A step waits for a person. The same request, asked again with the same request id, goes on after the decision."""
 
     def __init__(self, run: str, step: int, name: str, proposal: str, reason: str) -> None:
+        command = f"seawall approve {proposal}" if proposal else f"seawall reconcile {run} {step}"
         super().__init__(
-            f"run {run} waits for a person to decide on {name!r} (step {step}): {reason}. Decide with: "
-            f"seawall approve {proposal or f'{run} {step}'}",
+            f"run {run} waits for a person to decide on {name!r} (step {step}): {reason}. Decide with: {command}",
             guard="hold",
             value=name,
         )
