@@ -53,7 +53,15 @@ def load_team(path: str) -> Team:
 
 
 def load_recorded_team(row: RunRow, started: RunStarted, app: str | None) -> Team:
-    """Returns what `load_team_of_row` does, if the agent that leads the run is in it. Raises `Misused` if not."""
+    """Returns what `load_team_of_row` does, if the agent that leads the run is in it.
+
+    Raises `Misused` if not, and for a run whose steps a framework's loop asks for.
+    """
+    if started.loop:
+        raise Misused(
+            f"run {row.run}: its steps are asked for by the loop of {started.loop}, whose tools are declared in the application "
+            f"alone: do this there, with team=engine.make_team({started.team!r})"
+        )
     return check_leader(load_team_of_row(row, app), app or row.app or "", started)
 
 

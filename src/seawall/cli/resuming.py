@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from seawall.cli.decisions import read_pending_decisions
 from seawall.cli.hints import complete_commands
@@ -25,6 +25,8 @@ from seawall.guards.pauses import read_pauses
 from seawall.journal.protocol import Journal, RunFilter, RunRow
 from seawall.run.fold import fold
 from seawall.run.outcome import Outcome, Waiting
+from seawall.runtime.foreign.own_loop import explain_own_loop
+from seawall.runtime.foreign.team import ForeignTeam
 from seawall.runtime.recovery import MAX_RUNS, Recovery, find_resumable
 from seawall.runtime.seawall import Seawall
 from seawall.team.team import Team
@@ -117,6 +119,19 @@ def make_raise(file: Path | None, key_file: Path | None, by: str, reason: str) -
     return Raise(file=file, by=by, credential=credential, reason=reason)
 
 
+async def _read_raise(sea: Seawall, row: RunRow, raises: Raise) -> dict[str, Any]:
+    """Returns what `Seawall.resume` is given of other limits."""
+    limits = read_limits((await sea.state(row.run)).started.limits, raises.file)
+    return {"limits": limits, "by": raises.by, "credential": raises.credential, "reason": raises.reason}
+
+
+async def raise_for_loop(sea: Seawall, row: RunRow, started: RunStarted, raises: Raise) -> str:
+    """Raises the limits of a run with which a framework's loop goes on, and returns how it does."""
+    given = await _read_raise(sea, row, raises)
+    await sea.resume(row.run, ForeignTeam.stand_in(started), **given)
+    return explain_own_loop(started)
+
+
 def _tell_problem(row: RunRow, error: SeawallError) -> str:
     return complete_commands(str(error).removeprefix(f"run {row.run}: "))
 
@@ -142,6 +157,8 @@ class Resumer:
         `strict`: `--app` is used only for runs of the team that it names. `raises`: other limits for the run.
         """
         _, started = await read_start(self._sea.journal, row.run)
+        if started.loop:
+            raise Misused(f"run {row.run}: {explain_own_loop(started)}")
         try:
             team = self._load_team(row, started, strict=strict)
         except Misused as error:
@@ -151,16 +168,8 @@ class Resumer:
         if raises is None:
             run = await self._sea.resume(row.run, team, force=force)
         else:
-            limits = read_limits((await self._sea.state(row.run)).started.limits, raises.file)
-            run = await self._sea.resume(
-                row.run,
-                team,
-                force=force,
-                limits=limits,
-                by=raises.by,
-                credential=raises.credential,
-                reason=raises.reason,
-            )
+            given = await _read_raise(self._sea, row, raises)
+            run = await self._sea.resume(row.run, team, force=force, **given)
         return await follow_run(self._sea, run, self._display, shown_before=row.events)
 
     async def resume_all(self, rows: Sequence[RunRow]) -> list[Resumed]:

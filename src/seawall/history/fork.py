@@ -46,6 +46,7 @@ def fork_events(
     started = events[0]
     if not isinstance(started, RunStarted):
         raise SeawallBug(f"a run's first event is {type(started).__name__}, not RunStarted")
+    check_forkable(started)
     _check_no_probe(started)
     intents = {event.step: event for event in events if isinstance(event, StepIntended)}
     held = {id(event) for event in leave_out_lifted(events)}
@@ -84,6 +85,15 @@ def fork_events(
                 continue
         begin.append(event)
     return [*begin, *_withdraw_questions(begin, now)]
+
+
+def check_forkable(started: RunStarted) -> None:
+    """Raises `Misused` for a run whose steps a framework's loop asked for: what that does after a step is not known here."""
+    if started.loop:
+        raise Misused(
+            f"run {started.run} can't be forked: only the loop of {started.loop} knows what comes after a step. Begin another "
+            f"run there, with another request id; for other limits or modes: seawall replay {started.run} --limits FILE"
+        )
 
 
 def find_last_result(events: Sequence[Event]) -> int:

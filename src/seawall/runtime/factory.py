@@ -49,6 +49,7 @@ from seawall.run.traces import find_traces
 from seawall.runtime.calls import await_apart
 from seawall.runtime.executor import Resources, TeamExecutor
 from seawall.runtime.foreign.logic import ForeignExecutor, ForeignLogic
+from seawall.runtime.foreign.own_loop import explain_own_loop
 from seawall.runtime.foreign.team import ForeignTeam
 from seawall.runtime.remembering import MemorySteps
 from seawall.runtime.solving import ConflictSolver
@@ -148,17 +149,16 @@ class Factory:
                 )
         return tuple(guards)
 
-    def check(self, team: Team, limits: Limits, usd_cap: Decimal | None, *, loop: str = "") -> None:
+    def check(
+        self, team: Team, limits: Limits, usd_cap: Decimal | None, *, goes_on: RunStarted | None = None
+    ) -> None:
         """Makes the team's models, and raises `Refused` if money is limited and the price of a model is not known.
 
         Money is limited by the run's `limits`, by those of a nested team, or by the tenant's cap. Also raises what making a
-        model raises, and `Misused` for a run whose steps are asked for by a `loop` that this team does not stand for.
+        model raises, and `Misused` if the run that goes on has a loop that this team does not stand for.
         """
-        if loop and team.loop not in (loop, ANY_LOOP):
-            raise Misused(
-                f"the steps of this run are asked for by the loop of {loop}: run your application again with the same request, "
-                "and it goes on with the run"
-            )
+        if goes_on is not None and goes_on.loop and team.loop not in (goes_on.loop, ANY_LOOP):
+            raise Misused(f"run {goes_on.run}: {explain_own_loop(goes_on)}")
         resources = self._get_resources(team)
         usd_of_all = limits.usd if limits.usd is not None else usd_cap
         limited = {} if usd_of_all is None else dict.fromkeys(team.members, usd_of_all)

@@ -22,6 +22,8 @@ from seawall.run.fold import has_answered
 from seawall.run.lifted import RAISABLE, leave_out_limits
 from seawall.run.state import RunState
 from seawall.runtime.approvals import Decisions
+from seawall.runtime.foreign.own_loop import explain_own_loop
+from seawall.runtime.foreign.team import ForeignTeam
 from seawall.runtime.next_step import check_next_step
 from seawall.runtime.supervisor import Supervisor
 from seawall.team.prepare import honours_key
@@ -58,17 +60,23 @@ async def sign_limits(
     return LimitsRaised(at=clock.wall_s(), limits=limits, by=person, reason=reason)
 
 
-async def raise_limits(supervisor: Supervisor, run: str, team: Team, raised: LimitsRaised) -> None:
+async def raise_limits(supervisor: Supervisor, run: str, team: Team, raised: LimitsRaised) -> bool:
     """Records other limits for a run that a limit has halted: from then on it has not ended, and can be taken up.
 
     Nothing is recorded for a run with just these limits that has not ended: they were raised before, and nobody took it
-    up since. Raises `Misused` for any other run, and for limits with which this one can't go on.
+    up since. Returns whether a framework's loop asks for its steps, and goes on with it: not `team`, which stands for nothing
+    then. Raises `Misused` for any other run, and for limits with which this one can't go on.
     """
     journal = supervisor.journal
     events = await read_events(journal, run)
     state = await fold_in_slices(events)
+    if state.started.loop:
+        team = ForeignTeam.stand_in(state.started)
+        raised = replace(
+            raised, limits=replace(raised.limits, at_limit="halt")
+        )  # the loop decides when it answers
     if state.ended is None and state.raised and state.started.limits == raised.limits:
-        return
+        return bool(state.started.loop)
     check_halted(state)
     check_room(state, raised.limits)
     check_leads(team, state)
@@ -82,8 +90,10 @@ async def raise_limits(supervisor: Supervisor, run: str, team: Team, raised: Lim
         note=put_note(state, bodies),
     )
     answered = has_answered(state)
-    await check_next_step(supervisor, team, [*events, *known, raised], bodies.known(), answered=answered)
+    if not state.started.loop:  # what a framework asks for next is not known
+        await check_next_step(supervisor, team, [*events, *known, raised], bodies.known(), answered=answered)
     await journal.reopen(run, len(events), [*known, raised], bodies.unsaved())
+    return bool(state.started.loop)
 
 
 def put_note(state: RunState, bodies: Bodies) -> Ref | None:
@@ -98,9 +108,9 @@ def check_halted(state: RunState) -> None:
     """Raises `Misused` for a run that no limit has halted."""
     run, ended = state.started.run, state.ended
     if ended is None:
+        how = explain_own_loop(state.started) if state.started.loop else f"go on with: seawall resume {run}"
         raise Misused(
-            f"run {run} has not ended: its limits can be raised once one of them has halted it; "
-            f"go on with: seawall resume {run}"
+            f"run {run} has not ended: its limits can be raised once one of them has halted it; {how}"
         )
     if state.before_halt is None:
         by = f" by {ended.stopped_by.guard!r}" if ended.stopped_by is not None else ""

@@ -305,13 +305,15 @@ class Seawall:
         steps are not made again. A read or model call that was in flight is made again. An effect is made again
         only if its tool is idempotent; otherwise its fate is `unknown`, and the run waits for a person.
         `limits` replace the run's. The journal records who raised them, `by` or `credential` as in `approve`, and `reason`.
+        A run whose steps a framework's loop asks for goes on with that loop alone: with `limits` they are raised, and the loop
+        goes on once it asks for the same request again; without, `Misused` says how.
         Raises `Refused` if a live process has the run (`force` takes the run from it), and `Misused` if there is no
         such run, and for limits with which it can't go on.
         """
         team = as_team(team)
         raised = await sign_limits(self._decisions, self._clock, limits, by, credential, reason)
-        if raised is not None:
-            await raise_limits(self.supervisor, run_id, team, raised)
+        if raised is not None and await raise_limits(self.supervisor, run_id, team, raised):
+            return Run(self.supervisor, run_id)
         driver = await self.supervisor.take_up(run_id, team, force=force)
         return Run(self.supervisor, run_id, driver=driver)
 

@@ -352,8 +352,8 @@ class Supervisor:
     async def _go_on(self, team: Team, lease: Lease) -> Driver:
         events = await self.journal.events(lease.run)
         state = await fold_in_slices(events, self.factory.get_guards(team))
-        cap, loop = self.budget.get_usd_cap(lease.tenant), state.started.loop
-        self.factory.check(team, state.started.limits, cap, loop=loop)
+        cap = self.budget.get_usd_cap(lease.tenant)
+        self.factory.check(team, state.started.limits, cap, goes_on=state.started)
         bodies = self.make_bodies(lease.tenant, state.started.session)
         missing = bodies.missing(refs_of(events))
         bodies.load(await self.journal.bodies(lease.tenant, missing, or_erased=True))

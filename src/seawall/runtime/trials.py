@@ -19,9 +19,7 @@ from seawall.history.replay import Replay, replay
 from seawall.memory.guard import MEMORY_GUARD
 from seawall.run.fold import has_answered
 from seawall.runtime.big_texts import compute_apart, list_recorded_texts, put_apart
-from seawall.runtime.foreign.asks import Asks
 from seawall.runtime.foreign.team import ForeignTeam
-from seawall.runtime.foreign.tools import ToolDeclarations
 from seawall.runtime.next_step import check_next_step
 from seawall.runtime.raising import check_leads, check_spent, put_note
 from seawall.runtime.supervisor import Supervisor
@@ -45,11 +43,11 @@ async def replay_run(
     if bodies.missing(refs_of(events)):  # today's code can't decide over texts that it can't read
         raise Misused(f"run {run_id}: its texts were erased, so nothing can be decided over them again")
     if started.loop:
-        team = _stand_in(started)
+        team = ForeignTeam.stand_in(started)
     elif team is None:
         raise Misused(f"run {run_id}: give the team {started.team!r}, which decides over it again")
     guards = factory.get_guards(team)
-    recorded = dict(state.started.guards)
+    recorded: dict[str, Mode] = dict(state.started.guards)
     if not team.has_memory:  # today's team has no guard for it
         recorded.pop(MEMORY_GUARD, None)
     if started.loop:  # a guard of the application that is not here has no mode
@@ -65,11 +63,6 @@ async def replay_run(
         return await replay(events, RecordedLogic(events, bodies, factory.find_price), guards, limits, bodies)
     history = await supervisor.sessions.load_messages(journal, state.started.tenant, state.history, bodies)
     return await replay(events, factory.make_logic(team, bodies, history), guards, limits, bodies)
-
-
-def _stand_in(started: RunStarted) -> Team:
-    """Returns what stands for the team of a framework in a run that is only decided again."""
-    return ForeignTeam(started.team, started.agent, started.loop, started.limits, Asks(), ToolDeclarations())
 
 
 class ForkOptions(NamedTuple):

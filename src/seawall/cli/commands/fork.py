@@ -94,10 +94,11 @@ async def _fork(
     from seawall.cli.render.progress import ProgressDisplay, follow_run
     from seawall.cli.signals import await_start
     from seawall.core.events import CommandTaken, StepDone
-    from seawall.history.fork import find_last_result
+    from seawall.history.fork import check_forkable, find_last_result
 
     async with open_seawall(path, shutdown) as sea:
         row, started = await read_start(sea.journal, name)
+        check_forkable(started)
         team = load_recorded_team(row, started, app)
         events = await sea.journal.events(row.run)
         at = find_last_result(events) if at is None else at

@@ -66,7 +66,7 @@ def resume(
 ) -> None:
     """Go on with a run from what is recorded; no recorded step is made again.
 
-    With --limits a run that one of its limits has halted goes on: the limits in the file replace its own, and who gave them is recorded. They may not be below what it has spent.
+    With --limits a run that one of its limits has halted goes on: the limits in the file replace its own, and who gave them is recorded. They may not be below what it has spent. A run whose steps a framework's loop asks for goes on with that loop alone: its limits are raised, and the output says how it goes on.
 
     Without RUN, resume every interrupted run, wherever it ran before, and every waiting run that a person has decided on or whose pause was lifted. Each is resumed with the team that is recorded with it, or with --app.
 
@@ -106,13 +106,18 @@ async def _resume_one(
     all_hosts: bool,
     raises: Raise | None,
 ) -> int:
-    from seawall.cli.journals import open_seawall
+    from seawall.cli.journals import open_seawall, read_start
     from seawall.cli.render.outcome import print_rest
     from seawall.cli.render.progress import ProgressDisplay
-    from seawall.cli.resuming import Resumer
+    from seawall.cli.resuming import Resumer, raise_for_loop
 
     async with open_seawall(path, shutdown, all_hosts=all_hosts) as sea:
         row = await sea.journal.row(await sea.journal.find(name))
+        if raises is not None:
+            _, started = await read_start(sea.journal, row.run)
+            if started.loop:
+                _print_raised(screen, row.run, await raise_for_loop(sea, row, started, raises))
+                return Exit.OK
         if row.state == "ended" and raises is None:
             screen.print_note(f"run {row.run} has ended already")
             rest = await (await sea.attach(row.run)).outcome()
@@ -122,6 +127,16 @@ async def _resume_one(
                 rest = await Resumer(sea, display, shutdown, app).resume(row, force=force, raises=raises)
         print_rest(screen, rest)
         return get_rest_code(rest)
+
+
+def _print_raised(screen: Screen, run: str, how: str) -> None:
+    """Says that the limits of a run are raised with which a framework's loop goes on, and how it does."""
+    from rich.text import Text
+
+    if screen.json:
+        screen.print_document({"run": run, "raised": True, "goes_on": how})
+    else:
+        screen.print_line(Text(f"the limits of run {run} are raised; {how}"))
 
 
 async def _resume_all(

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from seawall.core.errors import SeawallBug
+from seawall.core.events import RunStarted
 from seawall.core.limits import Limits
 from seawall.models.protocol import ModelReply, ModelRequest, Price, TextDelta
 from seawall.runtime.foreign.asks import Asks
@@ -47,6 +48,11 @@ class ForeignTeam(Team):
         super().__init__(name, Agent(safe, role=f"Works in {loop}.", model=_MODEL), limits=limits)
         self.asks = asks
         """Where the loop and the drivers of the run meet."""
+
+    @classmethod
+    def stand_in(cls, started: RunStarted) -> ForeignTeam:
+        """Returns what stands for the team of a recorded run where nothing is asked for: nothing is declared of its tools."""
+        return cls(started.team, started.agent, started.loop, started.limits, Asks(), ToolDeclarations())
 
     def find_asked_tool(self, name: str) -> Tool[..., Any] | None:
         """Returns what is declared of one of the framework's tools."""

@@ -1,0 +1,41 @@
+"""How a run goes on whose steps a framework's own loop asks for: in words, for commands that can't drive it."""
+
+from __future__ import annotations
+
+from seawall.core.events import RunStarted
+
+_BY_REQUEST = {
+    "langchain": 'invoke the agent again with the same input and config["configurable"]["seawall_request_id"] = {id!r}',
+    "langgraph": 'invoke the graph again with the same input and config["configurable"]["seawall_request_id"] = {id!r}',
+    "openai-agents": "call SeawallRunner.run again with the same input and request_id={id!r}, or with its RunState",
+    "pydantic-ai": 'run the agent again with the same prompt and metadata={{"seawall_request_id": {id!r}}}',
+    "mcp": "the MCP client calls its tools again through the proxy, under the same run",
+}
+"""By framework; {id}: the request id. Where an adapter has made the id, the same input gives the same one."""
+_OWN = "begin it again with the same request: Engine.begin(…, loop={loop!r}, request_id={id!r})"
+_BY_THREAD = {
+    "langchain": '; with its checkpoint: agent.invoke(None, {{"configurable": {{"thread_id": {session!r}}}}}), or with '
+    "Command(resume=…) if it waits for a decision",
+    "langgraph": '; with its checkpoint: graph.invoke(None, {{"configurable": {{"thread_id": {session!r}}}}}), or with '
+    "Command(resume=…) if it waits for a decision",
+}
+"""By framework that keeps checkpoints, of which the thread is the session."""
+
+
+def explain_own_loop(started: RunStarted) -> str:
+    """Returns whose loop goes on with a run, and how: by its request id, its session or, without either, not at all."""
+    loop, request, session = started.loop, started.request_id, started.session
+    whose = f"its steps are asked for by the loop of {loop}, which alone goes on with it"
+    if request is not None:
+        how = _BY_REQUEST.get(loop, _OWN).format(id=request, loop=loop)
+        return f"{whose}: {how}{_explain_thread(loop, session)}"
+    if session is not None:
+        how = f"begin it again with session={session!r} and resume=True"
+        return f"{whose}: {how}{_explain_thread(loop, session)}"
+    return (
+        f"{whose}, and it has neither a request id nor a session: end it with: seawall cancel {started.run}"
+    )
+
+
+def _explain_thread(loop: str, session: str | None) -> str:
+    return "" if session is None else _BY_THREAD.get(loop, "").format(session=session)
