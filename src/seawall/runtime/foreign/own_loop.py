@@ -9,7 +9,7 @@ _BY_REQUEST = {
     "langgraph": 'invoke the graph again with the same input and config["configurable"]["seawall_request_id"] = {id!r}',
     "openai-agents": "call SeawallRunner.run again with the same input and request_id={id!r}, or with its RunState",
     "pydantic-ai": 'run the agent again with the same prompt and metadata={{"seawall_request_id": {id!r}}}',
-    "mcp": "the MCP client calls its tools again through the proxy, under the same run",
+    "mcp": 'the MCP client calls its tools again through the proxy, with {id!r} as "seawall/run" in the _meta of a call',
 }
 """By framework; {id}: the request id. Where an adapter has made the id, the same input gives the same one."""
 _OWN = "begin it again with the same request: Engine.begin(…, loop={loop!r}, request_id={id!r})"
