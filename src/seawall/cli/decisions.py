@@ -26,6 +26,7 @@ from seawall.journal.protocol import Command, Journal, RunRow
 from seawall.run.commands import find_effect_in_doubt, find_fate_approval
 from seawall.run.state import RunState
 from seawall.runtime.approval_views import Approval
+from seawall.runtime.foreign.own_loop import explain_own_loop
 from seawall.runtime.seawall import Seawall
 
 if TYPE_CHECKING:
@@ -218,9 +219,11 @@ async def _report(
             taken = await _await_taken_up(sea, row.run, row.events, command)
     except TimeoutError:
         taken = False
-    _print_state(
-        screen, await sea.journal.row(row.run), command, done, taken=taken, decided=decided, stop=stop
-    )
+    now, started = await read_start(sea.journal, row.run)
+    goes_on = f"it {'ends' if stop else 'goes on'} with: {format_command(f'resume {row.run}')}"
+    if started.loop:
+        goes_on = explain_own_loop(started)
+    _print_state(screen, now, command, done, taken=taken, decided=decided, goes_on=goes_on)
 
 
 def _print_state(
@@ -231,7 +234,7 @@ def _print_state(
     *,
     taken: bool,
     decided: Approval | None,
-    stop: bool = False,
+    goes_on: str = "",
 ) -> None:
     if screen.json:
         status = format_status(now) if now.state == "ended" else None
@@ -257,9 +260,7 @@ def _print_state(
             command_line = format_command("resume --wait")
             screen.print_note(f"{now.owner}: {lease}; if it has ended, go on with: {command_line}")
     else:
-        command_line = format_command(f"resume {now.run}")
-        what = "ends" if stop else "goes on"
-        screen.print_note(f"no process drives run {now.run} now; it {what} with: {command_line}")
+        screen.print_note(f"no process drives run {now.run} now; {goes_on}")
 
 
 async def read_pending_decisions(journal: Journal, run: str, state: RunState) -> dict[int, Command]:

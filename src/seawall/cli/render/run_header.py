@@ -17,6 +17,7 @@ from seawall.journal.protocol import Command, RunRow
 from seawall.run.fold import fold
 from seawall.run.outcome import Waiting, list_above_limits, list_waits
 from seawall.run.state import RunState
+from seawall.runtime.foreign.own_loop import explain_own_loop
 
 _MAX_LINES = {"request": 3, "answer": 6, "error": 4}
 """Lines that these fields get at most. The other fields are Seawall's own words, and are shown whole."""
@@ -63,7 +64,9 @@ def draw_run_header(
     if cancel is not None:
         fields.append(("cancel", wording.format_pending_cancel(cancel), "yellow"))
     if state.ended is None and row.state == "interrupted":
-        fields.append(("next", format_command(f"resume {row.run}"), "yellow"))
+        own = record.started.loop != ""
+        how = explain_own_loop(record.started) if own else format_command(f"resume {row.run}")
+        fields.append(("next", how, "yellow"))
     if (lease := wording.explain_lease(row)) is not None:
         fields.append(("owner", f"{row.owner}; {lease}", "yellow"))
     limit_s = record.started.limits.active_s

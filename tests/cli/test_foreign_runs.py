@@ -1,0 +1,171 @@
+"""Each command on runs whose steps a framework's loop asks for: clear output, or an error that says what to do instead."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from cli.desks import Called, Desks
+from runtime.foreign.scripted_loop import ScriptedLoop
+from seawall import Effect, Limits, always
+from seawall.runtime.foreign.asks import Halted, Held
+from seawall.runtime.foreign.engine import Engine
+
+JOURNAL = "seawall.db"
+EFFECTS = {"refund": True, "pay": Effect(approve=always())}
+MORE = ("--limits", "more.toml", "--by", "ann", "--reason", "two more")
+
+
+def ask(request_id: str, replies: list[Any], **options: Any) -> str:
+    """One invocation of an application with a loop of its own; returns its run."""
+    with Engine(JOURNAL, effects=EFFECTS) as engine:
+        loop = ScriptedLoop(replies, dict.fromkeys(("look", "refund", "pay"), lambda page: f"page {page}"))
+        session = engine.begin("Look", loop="own", request_id=request_id, **options)
+        try:
+            with session:
+                return session.end_sync(loop.run_sync(session, "Look")).run
+        except Halted as halted:
+            return halted.outcome.run
+        except Held as held:
+            return held.run
+
+
+def calls(*names: str) -> list[Any]:
+    """The replies of a model that calls these tools one after another, and then answers."""
+    return [*([(f"c{page}", name, {"page": page})] for page, name in enumerate(names)), "Seen."]
+
+
+def halt() -> str:
+    return ask("q-halted", calls("look", "look", "look"), limits=Limits(tool_calls=2))
+
+
+def write_limits(desks: Desks, text: str) -> None:
+    (desks.directory / "more.toml").write_text(text, encoding="utf-8")
+
+
+def refused(called: Called) -> str:
+    """The error of a command that was called in a wrong way."""
+    assert called.exit_code == 2, (called.out, called.err)
+    return " ".join(called.err.split())
+
+
+def find_status(desks: Desks, run: str) -> str | None:
+    (row,) = [row for row in desks("runs", "--json").document["runs"] if row["run"] == run]
+    return row["status"]
+
+
+def test_replay_needs_no_app(desks: Desks) -> None:
+    run = ask("q-1", calls("look", "refund"))
+    same = desks("replay", run)
+    assert (same.exit_code, same.out.strip()) == (0, f"{run}  decided the same in 5 steps")
+
+    write_limits(desks, "tool_calls = 1")
+    tight = desks("replay", run, "--limits", "more.toml", "--json")
+    assert tight.exit_code == 1
+    (difference,) = tight.document["replays"][0]["differences"]
+    assert difference["step"] == 4
+    assert difference["today"] == "halt by 'limits': tool 'refund': tool_calls would be 2 (limit 1)"
+    assert "leave out --app" in refused(desks("replay", run, "--app", desks.app("desk")))
+
+
+def test_replay_compares_a_halt_with_other_limits_and_modes(desks: Desks) -> None:
+    run = halt()
+    assert desks("replay", run).exit_code == 0
+    write_limits(desks, "tool_calls = 5")
+    assert "tool_calls would be 3 (limit 5)" in desks("replay", run, "--limits", "more.toml").out
+    assert "mode observe" in desks("replay", run, "--mode", "limits=observe").out
+
+
+def test_resume_says_how_its_own_loop_goes_on(desks: Desks) -> None:
+    run = ask("q-held", calls("pay"))
+    assert "request_id='q-held'" in refused(desks("resume", run))
+    assert "loop of own" in refused(desks("resume", run, "--app", desks.app("desk")))
+
+
+def test_a_raised_limit_is_on_record_and_the_loop_goes_on(desks: Desks) -> None:
+    run = halt()
+    write_limits(desks, "tool_calls = 5")
+    raised = desks("resume", run, *MORE)
+    assert (raised.exit_code, raised.err) == (0, "")
+    assert f"the limits of run {run} are raised" in raised.out
+    assert "request_id='q-halted'" in raised.out.replace("\n", "")
+
+    shown = desks("show", run, width=200).out
+    assert "tool_calls 2 → 5, by ann" in shown
+    assert "next       its steps are asked for by the loop of own" in shown
+    everything = desks("resume")
+    assert (everything.exit_code, "could not go on: its steps are asked for by" in everything.out) == (
+        1,
+        True,
+    )
+
+    assert halt() == run, "the same request goes on with it"
+    assert find_status(desks, run) == "completed"
+    assert desks("verify").exit_code == 0
+
+
+def test_a_raised_limit_as_json_says_how_it_goes_on(desks: Desks) -> None:
+    run = halt()
+    write_limits(desks, "tool_calls = 5")
+    document = desks("resume", run, *MORE, "--json").document
+    assert (document["run"], document["raised"]) == (run, True)
+    assert "q-halted" in document["goes_on"]
+    write_limits(desks, "tool_calls = 1")
+    assert "tool_calls is 1, and run" in refused(desks("resume", halt_again(), *MORE))
+
+
+def halt_again() -> str:
+    return ask("q-halted-too", calls("look", "look", "look"), limits=Limits(tool_calls=2))
+
+
+def test_a_fork_says_what_to_do_instead(desks: Desks) -> None:
+    run = ask("q-1", calls("look"))
+    told = refused(desks("fork", run, "--at", "2", "--set", "result=lost"))
+    assert "with another request id" in told and f"seawall replay {run} --limits FILE" in told
+
+
+def test_an_edit_is_made_where_the_tools_are_declared(desks: Desks) -> None:
+    ask("q-held", calls("pay"))
+    (proposal,) = desks("approvals", "--json").document["approvals"]
+    (desks.directory / "edit.json").write_text(json.dumps({"page": 7}), encoding="utf-8")
+    told = refused(
+        desks("approve", proposal["id"], "--edit", "edit.json", "--hash", proposal["hash"], "--by", "ann")
+    )
+    assert "team=engine.make_team('own')" in told
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("show",), ("show", "--json"), ("why",), ("context",), ("context", "--json"), ("show", "--full")],
+    ids=" ".join,
+)
+def test_what_only_reads_reads_these_runs_too(desks: Desks, words: tuple[str, ...]) -> None:
+    run = ask("q-1", calls("look", "refund"))
+    read = desks(words[0], run, *words[1:])
+    assert (read.exit_code, read.err) == (0, "")
+    assert run in read.out or "test:m" in read.out
+
+
+def test_lists_know_their_runs_effects_and_agents(desks: Desks) -> None:
+    run = ask("q-1", calls("look", "refund"))
+    assert [row["run"] for row in desks("runs", "--json").document["runs"]] == [run]
+    (effect,) = desks("effects", "--json").document["effects"]
+    assert (effect["tool"], effect["run"]) == ("refund", run)
+    assert "refund 1" in desks("roles", width=160).out
+    assert "tool:refund" in desks("breakers").out
+
+
+def test_after_a_decision_it_is_said_how_the_loop_goes_on(desks: Desks) -> None:
+    ask("q-held", calls("pay"))
+    (proposal,) = desks("approvals", "--json").document["approvals"]
+    approved = desks("approve", proposal["id"], "--hash", proposal["hash"], "--by", "ann")
+    assert approved.exit_code == 0, approved.err
+    assert "no process drives run" in approved.err and "request_id='q-held'" in approved.err.replace("\n", "")
+
+
+def test_one_that_waits_is_cancelled(desks: Desks) -> None:
+    run = ask("q-held", calls("pay"))
+    assert desks("cancel", run).exit_code == 0
+    assert find_status(desks, run) == "cancelled"
