@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,10 +19,14 @@ EFFECTS = {"refund": True, "pay": Effect(approve=always())}
 MORE = ("--limits", "more.toml", "--by", "ann", "--reason", "two more")
 
 
-def ask(request_id: str, replies: list[Any], **options: Any) -> str:
-    """One invocation of an application with a loop of its own; returns its run."""
+def look_up(page: int) -> str:
+    return f"page {page}"
+
+
+def ask(request_id: str, replies: list[Any], look: Callable[[int], str] = look_up, **options: Any) -> str:
+    """One invocation of an application with a loop of its own, whose tools all do `look`; returns its run."""
     with Engine(JOURNAL, effects=EFFECTS) as engine:
-        loop = ScriptedLoop(replies, dict.fromkeys(("look", "refund", "pay"), lambda page: f"page {page}"))
+        loop = ScriptedLoop(replies, dict.fromkeys(("look", "refund", "pay"), look))
         session = engine.begin("Look", loop="own", request_id=request_id, **options)
         try:
             with session:
@@ -157,12 +162,15 @@ def test_lists_know_their_runs_effects_and_agents(desks: Desks) -> None:
     assert "tool:refund" in desks("breakers").out
 
 
+def hang_up(page: int) -> str:
+    raise ConnectionError("the bank hung up")
+
+
 def test_after_a_decision_it_is_said_how_the_loop_goes_on(desks: Desks) -> None:
-    ask("q-held", calls("pay"))
-    (proposal,) = desks("approvals", "--json").document["approvals"]
-    approved = desks("approve", proposal["id"], "--hash", proposal["hash"], "--by", "ann")
-    assert approved.exit_code == 0, approved.err
-    assert "no process drives run" in approved.err and "request_id='q-held'" in approved.err.replace("\n", "")
+    run = ask("q-doubt", calls("refund"), look=hang_up)
+    settled = desks("reconcile", run, "3", "--failed", "the bank knows nothing of it", "--by", "ann")
+    assert settled.exit_code == 0, settled.err
+    assert "no process drives run" in settled.err and "request_id='q-doubt'" in settled.err.replace("\n", "")
 
 
 def test_one_that_waits_is_cancelled(desks: Desks) -> None:
