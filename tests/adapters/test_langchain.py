@@ -37,7 +37,7 @@ from adapters.langchain_desk import (
 )
 from seawall import Limits
 from seawall.adapters.langchain import SeawallHalted, SeawallMiddleware
-from seawall.adapters.langchain.messages import make_tool_message, read_tool_result
+from seawall.adapters.langchain_core.messages import make_tool_message, read_tool_result
 from seawall.core.events import StepDone, StepIntended
 from seawall.runtime.foreign.asks import Settled
 from seawall.runtime.foreign.engine import Engine
