@@ -18,7 +18,7 @@ ARGS ?=
 # (house), and one long random search (whole runs).
 SLOW := crash torture bench cli house adapters/test_openai_agents.py adapters/test_openai_agents_frames.py \
     adapters/test_openai_agents_holds.py adapters/test_openai_agents_wire.py adapters/test_mcp_http.py adapters/test_mcp_pins.py \
-    adapters/test_mcp_proxy.py adapters/test_mcp_proxy_process.py adapters/test_mcp_tools.py docs/test_examples.py effects/test_attacks.py effects/test_deciding.py \
+    adapters/test_mcp_proxy.py adapters/test_mcp_proxy_process.py adapters/test_mcp_tools.py adapters/test_versions.py docs/test_examples.py effects/test_attacks.py effects/test_deciding.py \
     effects/test_faults.py effects/test_kill_points.py effects/test_once.py effects/test_tampering.py guards/endpoints/test_wire.py journal/test_disk_faults.py \
     journal/test_machine.py journal/test_processes.py models/test_provider_classes.py models/test_providers.py \
     models/test_resolve.py team/test_whole_runs.py testing/test_recording.py
@@ -41,6 +41,7 @@ TESTS_pydantic-ai   := tests/adapters/test_pydantic_ai*.py tests/crash/test_pyda
 WITH_langchain   := --group test
 WITH_langgraph   := --group test
 WITH_pydantic-ai := --extra openai
+WITH_agent-framework := --group agent-framework
 
 # What is installed for framework $1, beside Seawall.
 adapter_parts = pyproject.toml --extra $1 --extra modelserver --group pytest $(WITH_$1)
@@ -219,3 +220,6 @@ $(ADAPTER_VENVS)/%-lowest/made: pyproject.toml tests/apart/constraints-%-lowest.
 
 $(ADAPTER_VENVS)/%-newest/made: pyproject.toml tests/apart/constraints-%.txt | $(BIN)/uv
 	$(make_adapter_environment)
+
+tests/apart/constraints-%.txt:
+	@echo "$@ is not there; make pin-$* writes it" >&2; exit 1
