@@ -53,7 +53,7 @@ tests_of     = $(or $(TESTS_$1),tests/apart/$(subst -,_,$1))
 ADAPTERS ?= $(ADAPTERS_IN_VENV:%=%-lowest) $(foreach each,$(ADAPTERS_APART),$(each)-lowest $(each)-newest)
 
 # Programs in bench/, in the order in which `make bench` runs them.
-BENCHES ?= limit growth peers limits_peers conversations redaction loops loops_hard deadline storm effects context drift memory lint authority
+BENCHES ?= limit growth peers adapters limits_peers conversations redaction loops loops_hard deadline storm effects context drift memory lint authority
 
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -b constraints.txt
 INPUTS  = pyproject.toml constraints.txt
