@@ -74,7 +74,7 @@ demo: $(STAMP)/run ## The main job, with scripted models: no key, no server
 .PHONY: test test-venv
 test: test-venv $(if $(ARGS),,test-adapters) ## All tests, in random order and in parallel
 
-test-venv: $(STAMP)/test
+test-venv: $(STAMP)/test ## The same without test-adapters
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
 .PHONY: test-quick
