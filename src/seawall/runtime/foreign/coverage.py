@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from seawall.runtime.foreign.tools import ToolKind, seems_to_write
+from seawall.effects.verbs import seems_to_write
+from seawall.runtime.foreign.tools import ToolKind
 
 MAX_NAMES = 10_000
 """Names that are counted one by one; calls under any further name are counted together."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Literal, cast
@@ -18,86 +17,6 @@ ToolKind = Literal["effect", "read", "undeclared"]
 
 MAX_TOOLS = 10_000
 """Tools that are kept. A program has some hundred; one that makes new names each time is not remembered without end."""
-
-_WRITES = frozenset(
-    [
-        "add",
-        "approve",
-        "ban",
-        "book",
-        "cancel",
-        "charge",
-        "close",
-        "create",
-        "delete",
-        "deploy",
-        "drop",
-        "execute",
-        "grant",
-        "insert",
-        "invite",
-        "issue",
-        "merge",
-        "modify",
-        "move",
-        "order",
-        "pay",
-        "post",
-        "publish",
-        "purge",
-        "push",
-        "put",
-        "refund",
-        "reject",
-        "remove",
-        "rename",
-        "reset",
-        "restart",
-        "revoke",
-        "save",
-        "schedule",
-        "send",
-        "set",
-        "submit",
-        "terminate",
-        "transfer",
-        "update",
-        "upload",
-        "write",
-    ]
-)
-_READS = frozenset(
-    [
-        "check",
-        "count",
-        "describe",
-        "explain",
-        "fetch",
-        "find",
-        "get",
-        "has",
-        "inspect",
-        "is",
-        "list",
-        "load",
-        "look",
-        "lookup",
-        "peek",
-        "preview",
-        "query",
-        "read",
-        "retrieve",
-        "scan",
-        "search",
-        "show",
-        "summarize",
-        "summarise",
-        "validate",
-        "view",
-    ]
-)
-"""The verbs in names of tools, as public tool servers use them: those that write, and those that read."""
-_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
 def _asked(**arguments: Any) -> Any:
@@ -171,12 +90,6 @@ class ToolDeclarations:
         if name in self._declared:
             return self._declared[name]
         return next((each for pattern, each in self._declared.items() if fnmatchcase(name, pattern)), None)
-
-
-def seems_to_write(name: str) -> bool:
-    """Returns whether a tool's name says that it changes the world: whether the first verb in it does."""
-    words = (word.lower() for word in _WORD.findall(name))
-    return next((word in _WRITES for word in words if word in _WRITES or word in _READS), False)
 
 
 def _check_names(what: str, names: Iterable[object]) -> list[str]:
