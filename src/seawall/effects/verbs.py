@@ -15,6 +15,7 @@ _WRITES = frozenset(
         "archive",
         "assign",
         "ban",
+        "block",
         "book",
         "buy",
         "cancel",
@@ -63,6 +64,7 @@ _WRITES = frozenset(
         "suspend",
         "terminate",
         "transfer",
+        "unblock",
         "uninstall",
         "unsubscribe",
         "update",
@@ -116,3 +118,9 @@ def seems_to_write(name: str) -> bool:
     """Returns whether a tool's name says that it changes the world: whether the first verb in it does."""
     words = (word.lower() for word in _WORD.findall(name))
     return next((word in _WRITES for word in words if word in _WRITES or word in _READS), False)
+
+
+def seems_to_read(name: str) -> bool:
+    """Returns whether a tool's name says that it only reads."""
+    words = (word.lower() for word in _WORD.findall(name))
+    return next((word in _READS for word in words if word in _WRITES or word in _READS), False)
