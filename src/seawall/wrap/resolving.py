@@ -113,6 +113,13 @@ class Application:
         self._modules: dict[tuple[tuple[Path, ...], str], SourceFile | None] = {}
         """By where they were looked for, and by name."""
         self._callees: dict[ast.Call, list[str]] = {}
+        self._resolved: dict[ast.AST, list[Value]] = {}
+        """Of names and attributes."""
+        self._expanded: dict[ast.AST, list[Value] | None] = {}
+        self._calls: dict[str, list[tuple[ast.Call, SourceFile]]] = {}
+        """By the last part of what is called."""
+        for source in sources:
+            self._index_calls(source)
 
     def __repr__(self) -> str:
         return f"<Application of {len(self.sources)} files>"
@@ -120,6 +127,10 @@ class Application:
     def list_known(self) -> list[SourceFile]:
         """Returns every file that was read, also those that others import."""
         return [each for each in self._files.values() if isinstance(each, SourceFile)]
+
+    def _index_calls(self, source: SourceFile) -> None:
+        for call in source.calls:
+            self._calls.setdefault(_end_of(call.func), []).append((call, source))
 
     # ---- modules
 
@@ -130,7 +141,10 @@ class Application:
             for _ in range(level - 1):
                 start = start.parent
             return self._find_in((start,), module)
-        return self._find_in(source.roots, module) if module else None
+        own = (
+            module and module.partition(".")[0] != "seawall"
+        )  # what a framework or we do is not the application's
+        return self._find_in(source.roots, module) if own else None
 
     def _find_in(self, folders: tuple[Path, ...], module: str) -> SourceFile | None:
         key = (folders, module)
@@ -150,7 +164,9 @@ class Application:
     def _load(self, file: Path) -> SourceFile | None:
         path = file.resolve()
         if path not in self._files:
-            self._files[path] = read_source(path)
+            read = self._files[path] = read_source(path)
+            if isinstance(read, SourceFile):
+                self._index_calls(read)
         found = self._files[path]
         return found if isinstance(found, SourceFile) else None
 
@@ -196,10 +212,14 @@ class Application:
         return found[:MAX_VALUES] or [Value(node, source)]
 
     def _resolve_bound(self, node: ast.Name | ast.Attribute, source: SourceFile, depth: int) -> list[Value]:
-        found: list[Value] = []
-        for bound in self._look_up(node, source, depth):
-            found += [bound] if bound.dotted else self.resolve(bound.node, bound.source, depth + 1)
-        return found
+        known = self._resolved.get(node)
+        if known is None:
+            known = self._resolved[node] = []  # while it is looked for, in a circle: nothing is known of it
+            found: list[Value] = []
+            for bound in self._look_up(node, source, depth):
+                found += [bound] if bound.dotted else self.resolve(bound.node, bound.source, depth + 1)
+            known += list(dict.fromkeys(found))[:MAX_VALUES]
+        return known
 
     def _look_up(self, node: ast.Name | ast.Attribute, source: SourceFile, depth: int) -> list[Value]:
         """Returns what a name or an attribute is bound to, as it stands there; none if nothing is known of it."""
@@ -293,21 +313,31 @@ class Application:
         positions = [argument.arg for argument in (*scope.args.posonlyargs, *scope.args.args)]
         if positions[:1] in (["self"], ["cls"]):
             positions = positions[1:]
-        callee = scope.name
-        if callee == "__init__":
-            owner = next((each for each in source.list_scopes(scope) if isinstance(each, ast.ClassDef)), None)
-            callee = callee if owner is None else owner.name
-        for caller in self.list_known():
-            for call in caller.calls:
-                if len(given) >= MAX_CALLERS or _end_of(call.func) != callee:
-                    continue
-                by_name = next((each.value for each in call.keywords if each.arg == name), None)
-                place = positions.index(name) if name in positions else len(call.args)
-                if by_name is not None:
-                    given.append((by_name, caller))
-                elif place < len(call.args):
-                    given.append((call.args[place], caller))
+        callee: Function | ast.ClassDef = scope
+        around = next(iter(source.list_scopes(scope)), None)
+        if scope.name == "__init__" and isinstance(around, ast.ClassDef):
+            callee = around
+        is_method = callee is scope and isinstance(around, ast.ClassDef)
+        for call, caller in self._calls.get(callee.name, ())[:MAX_CALLERS]:
+            if not self._may_call(call, caller, callee, is_method=is_method):
+                continue
+            by_name = next((each.value for each in call.keywords if each.arg == name), None)
+            place = positions.index(name) if name in positions else len(call.args)
+            if by_name is not None:
+                given.append((by_name, caller))
+            elif place < len(call.args):
+                given.append((call.args[place], caller))
         return given or [(each, source) for each in _find_default(scope, name)]
+
+    def _may_call(
+        self, call: ast.Call, source: SourceFile, callee: Function | ast.ClassDef, *, is_method: bool
+    ) -> bool:
+        """Returns whether a call is one of this function or class; of a method, also one of an object that is not known."""
+        values = self.resolve(call.func, source)
+        if any(value.node is callee for value in values):
+            return True
+        unknown = all(value.node is call.func and not value.dotted for value in values)
+        return is_method and unknown and isinstance(call.func, ast.Attribute)
 
     def _get_bindings(self, scope: ast.AST) -> _Bindings:
         found = self._bindings.get(scope)
@@ -367,6 +397,9 @@ class Application:
         self, node: ast.Name | ast.Attribute, source: SourceFile, depth: int
     ) -> list[Value] | None:
         """Returns what is in the list of this name, with what is added to it later; None if nothing is known of it."""
+        if node in self._expanded:
+            return self._expanded[node]
+        self._expanded[node] = []  # while it is looked for, in a circle: nothing is in it
         bound = self._look_up(node, source, depth)
         found: list[Value] = []
         for value in bound:
@@ -380,7 +413,8 @@ class Application:
                 found += self.expand(added, source, depth + 1)
             if name in bindings.values or name in bindings.parameters:
                 break
-        return found if bound or found else None
+        self._expanded[node] = list(dict.fromkeys(found))[:MAX_VALUES] if bound or found else None
+        return self._expanded[node]
 
     # ---- calls
 

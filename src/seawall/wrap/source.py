@@ -55,14 +55,21 @@ class SourceFile:
         self.path, self.text, self.tree, self.roots = path, text, tree, tuple(roots)
         self.name = _shorten(path)
         """As it is shown."""
-        self.imports = dict(_list_imports(tree))
+        self.nodes = list(ast.walk(tree))
+        self.imports = dict(_list_imports(self.nodes))
         """By local name."""
-        self._parents: dict[ast.AST, ast.AST] = {
-            child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)
-        }
 
     def __repr__(self) -> str:
         return f"<SourceFile {self.name}>"
+
+    @functools.cached_property
+    def _parents(self) -> dict[ast.AST, ast.AST]:
+        return {child: node for node in self.nodes for child in ast.iter_child_nodes(node)}
+
+    @functools.cached_property
+    def functions(self) -> list[Function]:
+        """Every function in it."""
+        return [node for node in self.nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
     @functools.cached_property
     def lines(self) -> list[str]:
@@ -72,19 +79,19 @@ class SourceFile:
     @functools.cached_property
     def calls(self) -> list[ast.Call]:
         """Every call in it, in the order of the lines."""
-        found = [node for node in ast.walk(self.tree) if isinstance(node, ast.Call)]
+        found = [node for node in self.nodes if isinstance(node, ast.Call)]
         return sorted(found, key=lambda call: (call.lineno, call.col_offset))
 
     @functools.cached_property
     def names(self) -> frozenset[str]:
         """Every name that is used or bound in it."""
-        used = {node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name)}
+        used = {node.id for node in self.nodes if isinstance(node, ast.Name)}
         defined = {
             node.name
-            for node in ast.walk(self.tree)
+            for node in self.nodes
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
         }
-        arguments = {node.arg for node in ast.walk(self.tree) if isinstance(node, ast.arg)}
+        arguments = {node.arg for node in self.nodes if isinstance(node, ast.arg)}
         return frozenset(used | defined | arguments | set(self.imports))
 
     @functools.cached_property
@@ -121,8 +128,8 @@ def split_lines(text: str) -> list[str]:
     return io.StringIO(text).readlines()
 
 
-def _list_imports(tree: ast.Module) -> Iterator[tuple[str, ImportedName]]:
-    for node in ast.walk(tree):
+def _list_imports(nodes: Sequence[ast.AST]) -> Iterator[tuple[str, ImportedName]]:
+    for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 local = alias.asname or alias.name.partition(".")[0]

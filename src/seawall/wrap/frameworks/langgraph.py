@@ -160,9 +160,7 @@ def _read_node(inspection: Inspection, value: Value, name: str) -> None:
 def _read_entrypoints(inspection: Inspection, source: SourceFile) -> None:
     """Reads workflows of LangGraph's functional form."""
     app = inspection.app
-    for node in ast.walk(source.tree):
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
+    for node in source.functions:
         for decorator in node.decorator_list:
             func = decorator.func if isinstance(decorator, ast.Call) else decorator
             if any(

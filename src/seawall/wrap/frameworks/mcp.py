@@ -57,9 +57,7 @@ def _is_server(inspection: Inspection, node: ast.expr, source: SourceFile) -> bo
 
 def _read_decorated(inspection: Inspection, source: SourceFile) -> None:
     """Reads the functions that `@server.tool` decorates."""
-    for node in ast.walk(source.tree):
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
+    for node in source.functions:
         for decorator in node.decorator_list:
             func = decorator.func if isinstance(decorator, ast.Call) else decorator
             if (

@@ -123,9 +123,7 @@ def _read_decorated(
 ) -> None:
     """Reads the functions that `@agent.tool` and its like decorate."""
     app = inspection.app
-    for node in ast.walk(source.tree):
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
+    for node in source.functions:
         for decorator in node.decorator_list:
             func = decorator.func if isinstance(decorator, ast.Call) else decorator
             if not isinstance(func, ast.Attribute) or func.attr not in _DECORATORS:
