@@ -188,6 +188,8 @@ class Asks:
         self.bodies: Bodies | None = None
         """Of the driver that the run has now."""
         self.on_event: Callable[[Event, RunState], None] = lambda event, before: None
+        self.must_advise: Callable[[AskedTool], bool] = lambda tool: False
+        """Whether whoever runs the application is to be told of an undeclared tool when it is called now."""
         self._unsent: list[tuple[Callable[[], None], bool]] = []
         """What to tell, and whether that can be told before it is durable."""
         self._closing: dict[int, asyncio.Future[None]] = {}

@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 
 from seawall.core.errors import Misused, SeawallBug
 from seawall.effects.options import Effect
+from seawall.effects.verbs import seems_to_write
 from seawall.team.parameters import Parameters
 from seawall.team.tool import Tool
 
@@ -29,6 +30,8 @@ class AskedTool(Tool[..., Any]):
     def __init__(self, name: str, effect: Effect | bool | None) -> None:
         """`effect` None: nobody has declared the tool. Raises `Misused` for what is declared of an effect and can't be."""
         self.undeclared = effect is None
+        self.seems_to_write = effect is None and seems_to_write(name)
+        """Nobody has declared it, and its name says that it changes the world."""
         names = _list_parameters(effect) if isinstance(effect, Effect) else []
         schema: dict[str, Any] = {"type": "object", "properties": {each: {} for each in names}}
         super().__init__(
@@ -90,6 +93,14 @@ class ToolDeclarations:
         if name in self._declared:
             return self._declared[name]
         return next((each for pattern, each in self._declared.items() if fnmatchcase(name, pattern)), None)
+
+
+def advise_on_undeclared(name: str) -> str:
+    """Returns what the operator is told of a tool that nobody has declared, and whose name says that it writes."""
+    return (
+        f"tool {name!r} counts as a read, so it may be made again, and its name says that it writes: add it to effects=[…], or to "
+        "reads=[…] if it only reads"
+    )
 
 
 def _check_names(what: str, names: Iterable[object]) -> list[str]:
