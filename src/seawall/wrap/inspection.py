@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from seawall.effects.verbs import seems_to_read, seems_to_write
 from seawall.wrap.edits import FileEdits, write_call, write_list
 from seawall.wrap.finding import FoundKind, FoundPart, FrameworkName, Gating
-from seawall.wrap.resolving import Application, Value, get_argument, read_text
+from seawall.wrap.resolving import Application, SourceValue, get_argument, read_text
 from seawall.wrap.source import SourceFile
 
 SEAWALL = ("seawall",)
@@ -59,7 +59,7 @@ class Inspection:
         kind: FoundKind,
         name: str,
         framework: FrameworkName,
-        value: Value,
+        value: SourceValue,
         gated: Gating,
         why: str = "",
         *,

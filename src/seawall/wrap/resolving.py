@@ -22,7 +22,7 @@ MAX_CALLERS = 20
 _COPIES = frozenset({"list", "tuple", "set", "sorted", "reversed", "deepcopy", "copy"})
 
 
-class Value(NamedTuple):
+class SourceValue(NamedTuple):
     """What an expression stands for: a definition, a call, another expression, or something that is imported from outside."""
 
     node: ast.AST
@@ -31,7 +31,7 @@ class Value(NamedTuple):
     """The whole name of what is imported from outside of the application."""
 
     @property
-    def function(self) -> Function | None:
+    def definition(self) -> Function | None:
         """The function that is meant, if it is one of the application."""
         return self.node if isinstance(self.node, ast.FunctionDef | ast.AsyncFunctionDef) else None
 
@@ -113,9 +113,9 @@ class Application:
         self._modules: dict[tuple[tuple[Path, ...], str], SourceFile | None] = {}
         """By where they were looked for, and by name."""
         self._callees: dict[ast.Call, list[str]] = {}
-        self._resolved: dict[ast.AST, list[Value]] = {}
+        self._resolved: dict[ast.AST, list[SourceValue]] = {}
         """Of names and attributes."""
-        self._expanded: dict[ast.AST, list[Value] | None] = {}
+        self._expanded: dict[ast.AST, list[SourceValue] | None] = {}
         self._calls: dict[str, list[tuple[ast.Call, SourceFile]]] = {}
         """By the last part of what is called."""
         for source in sources:
@@ -188,11 +188,11 @@ class Application:
 
     # ---- values
 
-    def resolve(self, node: ast.AST, source: SourceFile, depth: int = 0) -> list[Value]:
+    def resolve(self, node: ast.AST, source: SourceFile, depth: int = 0) -> list[SourceValue]:
         """Returns what an expression may stand for. What is not known stays itself."""
         if depth > MAX_DEPTH:
-            return [Value(node, source)]
-        found: list[Value] = []
+            return [SourceValue(node, source)]
+        found: list[SourceValue] = []
         match node:
             case ast.Name() | ast.Attribute():
                 found = self._resolve_bound(node, source, depth)
@@ -209,25 +209,27 @@ class Application:
                 found = [each for value in node.values for each in self.resolve(value, source, depth + 1)]
             case _:
                 pass
-        return found[:MAX_VALUES] or [Value(node, source)]
+        return found[:MAX_VALUES] or [SourceValue(node, source)]
 
-    def _resolve_bound(self, node: ast.Name | ast.Attribute, source: SourceFile, depth: int) -> list[Value]:
+    def _resolve_bound(
+        self, node: ast.Name | ast.Attribute, source: SourceFile, depth: int
+    ) -> list[SourceValue]:
         known = self._resolved.get(node)
         if known is None:
             known = self._resolved[node] = []  # while it is looked for, in a circle: nothing is known of it
-            found: list[Value] = []
+            found: list[SourceValue] = []
             for bound in self._look_up(node, source, depth):
                 found += [bound] if bound.dotted else self.resolve(bound.node, bound.source, depth + 1)
             known += list(dict.fromkeys(found))[:MAX_VALUES]
         return known
 
-    def _look_up(self, node: ast.Name | ast.Attribute, source: SourceFile, depth: int) -> list[Value]:
+    def _look_up(self, node: ast.Name | ast.Attribute, source: SourceFile, depth: int) -> list[SourceValue]:
         """Returns what a name or an attribute is bound to, as it stands there; none if nothing is known of it."""
         if isinstance(node, ast.Name):
             return self._look_up_name(node, source, depth)
         return self._look_up_attribute(node, source, depth)
 
-    def _look_up_name(self, node: ast.Name, source: SourceFile, depth: int) -> list[Value]:
+    def _look_up_name(self, node: ast.Name, source: SourceFile, depth: int) -> list[SourceValue]:
         """Returns what a name is bound to, as it stands there."""
         own = next(iter(source.list_scopes(node)), None)
         for scope in source.list_scopes(node):
@@ -235,7 +237,7 @@ class Application:
                 continue
             bindings = self._get_bindings(scope)
             if node.id in bindings.values:
-                return [Value(each, source) for each in bindings.values[node.id] if each is not node]
+                return [SourceValue(each, source) for each in bindings.values[node.id] if each is not node]
             if node.id in bindings.parameters:
                 return self._look_up_parameter(node.id, scope, source)
         imported = source.imports.get(node.id)
@@ -243,7 +245,7 @@ class Application:
 
     def _look_up_import(
         self, imported: ImportedName, node: ast.AST, source: SourceFile, depth: int
-    ) -> list[Value]:
+    ) -> list[SourceValue]:
         name = imported.name
         module = self.find_module(source, imported.module, imported.level)
         if module is not None and name:
@@ -254,31 +256,31 @@ class Application:
             inner = ".".join(part for part in (imported.module, name) if part)
             module = self.find_module(source, inner, imported.level) or module
         if module is not None:
-            return [Value(module.tree, module)]
-        return [Value(node, source, imported.dotted)]
+            return [SourceValue(module.tree, module)]
+        return [SourceValue(node, source, imported.dotted)]
 
-    def find_in_module(self, module: SourceFile, name: str, depth: int = 0) -> list[Value]:
+    def find_in_module(self, module: SourceFile, name: str, depth: int = 0) -> list[SourceValue]:
         """Returns what a name of a module stands for; none if it is not bound there."""
         bindings = self._get_bindings(module.tree)
         if name in bindings.values:
-            return [Value(each, module) for each in bindings.values[name]]
+            return [SourceValue(each, module) for each in bindings.values[name]]
         imported = module.imports.get(name)
         if imported is None or depth > MAX_DEPTH:
             return []
         return self._look_up_import(imported, module.tree, module, depth + 1)
 
-    def _look_up_attribute(self, node: ast.Attribute, source: SourceFile, depth: int) -> list[Value]:
+    def _look_up_attribute(self, node: ast.Attribute, source: SourceFile, depth: int) -> list[SourceValue]:
         if isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"):
             owner = next(
                 (scope for scope in source.list_scopes(node) if isinstance(scope, ast.ClassDef)), None
             )
             return [] if owner is None else self._look_up_member(owner, node.attr, source, depth)
-        found: list[Value] = []
+        found: list[SourceValue] = []
         for value in self.resolve(node.value, source, depth + 1):
             if isinstance(value.node, ast.Module):
                 found += self.find_in_module(value.source, node.attr, depth + 1)
             elif value.dotted:
-                found.append(Value(node, source, f"{value.dotted}.{node.attr}"))
+                found.append(SourceValue(node, source, f"{value.dotted}.{node.attr}"))
             elif isinstance(value.node, ast.ClassDef):
                 found += self._look_up_member(value.node, node.attr, value.source, depth)
             elif isinstance(value.node, ast.Call):
@@ -287,24 +289,26 @@ class Application:
                         found += self._look_up_member(made.node, node.attr, made.source, depth)
         return found
 
-    def _look_up_member(self, owner: ast.ClassDef, name: str, source: SourceFile, depth: int) -> list[Value]:
+    def _look_up_member(
+        self, owner: ast.ClassDef, name: str, source: SourceFile, depth: int
+    ) -> list[SourceValue]:
         """Returns what an attribute of a class's instances is bound to: a method, a class attribute, or what `self.x = …` says."""
-        found = [Value(each, source) for each in self._get_bindings(owner).values.get(name, ())]
+        found = [SourceValue(each, source) for each in self._get_bindings(owner).values.get(name, ())]
         for method in owner.body:
             if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef):
                 values = self._get_bindings(method).values.get(f"self.{name}", ())
-                found += [Value(each, source) for each in values]
+                found += [SourceValue(each, source) for each in values]
         for base in () if found or depth > MAX_DEPTH else owner.bases:
             for parent in self.resolve(base, source, depth + 1):
                 if isinstance(parent.node, ast.ClassDef) and parent.node is not owner:
                     found += self._look_up_member(parent.node, name, parent.source, depth + 1)
         return found
 
-    def _look_up_parameter(self, name: str, scope: ast.AST, source: SourceFile) -> list[Value]:
+    def _look_up_parameter(self, name: str, scope: ast.AST, source: SourceFile) -> list[SourceValue]:
         """Returns what the callers of a function give for a parameter, or its default."""
         if not isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef):
             return []
-        return [Value(*given) for given in self._list_given(name, scope, source)]
+        return [SourceValue(*given) for given in self._list_given(name, scope, source)]
 
     def _list_given(
         self, name: str, scope: Function, source: SourceFile
@@ -347,10 +351,10 @@ class Application:
 
     # ---- lists
 
-    def expand(self, node: ast.AST, source: SourceFile, depth: int = 0) -> list[Value]:
+    def expand(self, node: ast.AST, source: SourceFile, depth: int = 0) -> list[SourceValue]:
         """Returns what is in a list, also where it is put together from others. What can't be told stays one value."""
         if depth > MAX_DEPTH:
-            return [Value(node, source)]
+            return [SourceValue(node, source)]
         match node:
             case ast.List() | ast.Tuple() | ast.Set():
                 found = self._expand_items(node.elts, source, depth)
@@ -369,10 +373,10 @@ class Application:
                     if parts
                     else None
                 )
-        return [Value(node, source)] if found is None else found[:MAX_VALUES]
+        return [SourceValue(node, source)] if found is None else found[:MAX_VALUES]
 
-    def _expand_items(self, items: Sequence[ast.expr], source: SourceFile, depth: int) -> list[Value]:
-        found: list[Value] = []
+    def _expand_items(self, items: Sequence[ast.expr], source: SourceFile, depth: int) -> list[SourceValue]:
+        found: list[SourceValue] = []
         for item in items:
             if isinstance(item, ast.Starred):
                 found += self.expand(item.value, source, depth + 1)
@@ -380,28 +384,28 @@ class Application:
                 found += self.resolve(item, source, depth + 1)
         return found
 
-    def _expand_call(self, call: ast.Call, source: SourceFile, depth: int) -> list[Value] | None:
+    def _expand_call(self, call: ast.Call, source: SourceFile, depth: int) -> list[SourceValue] | None:
         if _end_of(call.func) in _COPIES and len(call.args) == 1:
             return self.expand(call.args[0], source, depth + 1)
         if isinstance(call.func, ast.Attribute) and call.func.attr in ("values", "copy") and not call.args:
             return self.expand(call.func.value, source, depth + 1)
-        found: list[Value] = []
+        found: list[SourceValue] = []
         for value in self.resolve(call.func, source, depth + 1):
-            if value.function is None:
+            if value.definition is None:
                 return None
-            for returned in list_returns(value.function):
+            for returned in list_returns(value.definition):
                 found += self.expand(returned, value.source, depth + 1)
         return found or None
 
     def _expand_name(
         self, node: ast.Name | ast.Attribute, source: SourceFile, depth: int
-    ) -> list[Value] | None:
+    ) -> list[SourceValue] | None:
         """Returns what is in the list of this name, with what is added to it later; None if nothing is known of it."""
         if node in self._expanded:
             return self._expanded[node]
         self._expanded[node] = []  # while it is looked for, in a circle: nothing is in it
         bound = self._look_up(node, source, depth)
-        found: list[Value] = []
+        found: list[SourceValue] = []
         for value in bound:
             found += [value] if value.dotted else self.expand(value.node, value.source, depth + 1)
         name = _name_target(node)
@@ -426,12 +430,12 @@ class Application:
             self._callees[call] = found
         return found
 
-    def find_makers(self, node: ast.AST, source: SourceFile, depth: int = 0) -> list[tuple[str, Value]]:
+    def find_makers(self, node: ast.AST, source: SourceFile, depth: int = 0) -> list[tuple[str, SourceValue]]:
         """Returns the calls that have made what an expression stands for: the whole name of what was called, and the call.
 
         A value that a function of the application returns was made in that function.
         """
-        found: list[tuple[str, Value]] = []
+        found: list[tuple[str, SourceValue]] = []
         if depth > MAX_DEPTH:
             return found
         for value in self.resolve(node, source):
@@ -440,8 +444,8 @@ class Application:
             for callee in self.resolve(value.node.func, value.source):
                 if callee.dotted:
                     found.append((callee.dotted, value))
-                elif callee.function is not None:
-                    for returned in list_returns(callee.function):
+                elif callee.definition is not None:
+                    for returned in list_returns(callee.definition):
                         found += self.find_makers(returned, callee.source, depth + 1)
                 elif isinstance(callee.node, ast.ClassDef):
                     found += [(base, value) for base in self.list_bases(callee.node, callee.source)]

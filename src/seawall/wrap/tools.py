@@ -10,7 +10,7 @@ import msgspec
 
 from seawall.wrap.finding import FrameworkName, Gating
 from seawall.wrap.inspection import Inspection
-from seawall.wrap.resolving import Value, ends_with, get_argument, list_returns, read_text
+from seawall.wrap.resolving import SourceValue, ends_with, get_argument, list_returns, read_text
 from seawall.wrap.source import Function, SourceFile
 
 MODEL_PACKAGES = (
@@ -104,7 +104,7 @@ class _Inner(NamedTuple):
     name: str
     dotted: str
     """What has made it."""
-    value: Value
+    value: SourceValue
 
 
 class ToolReader:
@@ -124,11 +124,11 @@ class ToolReader:
         for value in () if node is None else self._app.expand(node, source):
             self.read(value)
 
-    def read(self, value: Value, depth: int = 0) -> None:
+    def read(self, value: SourceValue, depth: int = 0) -> None:
         """Reads one tool."""
         node = value.node
-        if value.function is not None:
-            self.read_function(value.function, value.source)
+        if value.definition is not None:
+            self.read_function(value.definition, value.source)
         elif isinstance(node, ast.ClassDef):
             self._read_class(node, value)
         elif isinstance(node, ast.Call):
@@ -146,7 +146,7 @@ class ToolReader:
 
     def read_function(self, function: Function, source: SourceFile, name: str = "") -> None:
         """Reads a function that is a tool, and the models that it calls by itself."""
-        value = Value(function, source)
+        value = SourceValue(function, source)
         name = name or self._find_decorated_name(function, source) or function.name
         self._add_tool(name, value)
         self.read_body(function, source, name)
@@ -161,7 +161,7 @@ class ToolReader:
 
     # ---- kinds of tools
 
-    def _read_call(self, call: ast.Call, value: Value, depth: int) -> None:
+    def _read_call(self, call: ast.Call, value: SourceValue, depth: int) -> None:
         if isinstance(call.func, ast.Attribute) and call.func.attr == "as_tool":
             name = self._find_name(call) or _name_of(call.func.value)
             self._inspection.add("agent", name, self._rules.framework, value, self._gated, AGENT_TOOL)
@@ -174,17 +174,17 @@ class ToolReader:
             elif isinstance(callee.node, ast.ClassDef):
                 known = True
                 self._read_class(callee.node, value._replace(node=call), callee.source)
-            elif callee.function is not None and depth < MAX_HELPERS:
+            elif callee.definition is not None and depth < MAX_HELPERS:
                 known = True
-                for returned in list_returns(callee.function):
+                for returned in list_returns(callee.definition):
                     for made in self._app.resolve(returned, callee.source):
-                        if made.node is callee.function:
+                        if made.node is callee.definition:
                             continue
                         self.read(made, depth + 1)
         if not known:
             self._read_method(call, value)
 
-    def _read_method(self, call: ast.Call, value: Value) -> None:
+    def _read_method(self, call: ast.Call, value: SourceValue) -> None:
         """Reads a call of something that only the running program has."""
         method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
         hosted = self._rules.hosted.get(method)
@@ -193,7 +193,7 @@ class ToolReader:
         else:
             self._add_unknown(value)
 
-    def _read_made(self, dotted: str, call: ast.Call, value: Value) -> None:
+    def _read_made(self, dotted: str, call: ast.Call, value: SourceValue) -> None:
         """Reads what a call of something from outside has made."""
         rules, end = self._rules, dotted.rpartition(".")[2]
         last_two = ".".join(dotted.split(".")[-2:])
@@ -215,7 +215,7 @@ class ToolReader:
             name = self._find_name(call)
             self._add_tool(name or end, value, guessed=not name)
 
-    def _read_wrapped(self, call: ast.Call, value: Value) -> None:
+    def _read_wrapped(self, call: ast.Call, value: SourceValue) -> None:
         """Reads what makes a tool of a function: `StructuredTool.from_function(refund, name="pay_back")`."""
         name = self._find_name(call)
         keywords = ("func", "function", "coroutine", "on_invoke_tool")
@@ -226,15 +226,15 @@ class ToolReader:
         functions = (
             []
             if given is None
-            else [each for each in self._app.resolve(given, value.source) if each.function]
+            else [each for each in self._app.resolve(given, value.source) if each.definition]
         )
         for each in functions:
-            assert each.function is not None
-            self.read_function(each.function, each.source, name)
+            assert each.definition is not None
+            self.read_function(each.definition, each.source, name)
         if not functions:
             self._add_tool(name or ("tool" if given is None else _name_of(given)), value)
 
-    def _read_class(self, node: ast.ClassDef, value: Value, source: SourceFile | None = None) -> None:
+    def _read_class(self, node: ast.ClassDef, value: SourceValue, source: SourceFile | None = None) -> None:
         """Reads a tool that is a class of the application's own."""
         at = source or value.source
         name = self._find_name(value.node) if isinstance(value.node, ast.Call) else ""
@@ -246,10 +246,10 @@ class ToolReader:
                     name = name or read_text(given)
                 case _:
                     pass
-        self._add_tool(name or node.name, Value(node, at))
+        self._add_tool(name or node.name, SourceValue(node, at))
         self.read_body(node, at, name or node.name)
 
-    def _read_mapping(self, node: ast.Dict, value: Value) -> None:
+    def _read_mapping(self, node: ast.Dict, value: SourceValue) -> None:
         entries = {
             read_text(key): item for key, item in zip(node.keys, node.values, strict=True) if key is not None
         }
@@ -268,18 +268,18 @@ class ToolReader:
                 }
             self._add_tool(read_text(entries.get("name")) or kind or "tool", value)
 
-    def _add_named(self, dotted: str, value: Value) -> None:
+    def _add_named(self, dotted: str, value: SourceValue) -> None:
         end = dotted.rpartition(".")[2]
         if end in self._rules.hosted:
             self._inspection.add("tool", end, self._rules.framework, value, "no", self._rules.hosted[end])
         else:
             self._add_tool(end, value, guessed=True)
 
-    def _add_tool(self, name: str, value: Value, *, guessed: bool = False) -> None:
+    def _add_tool(self, name: str, value: SourceValue, *, guessed: bool = False) -> None:
         why = self._why or ("a tool of a package: its own name is known at run time" if guessed else "")
         self._inspection.add("tool", name, self._rules.framework, value, self._gated, why, guessed=guessed)
 
-    def _add_unknown(self, value: Value) -> None:
+    def _add_unknown(self, value: SourceValue) -> None:
         text = " ".join(value.source.get_segment(value.node).split())
         name = text if len(text) <= 60 else f"{text[:59]}…"
         self._inspection.add(
@@ -319,11 +319,13 @@ class ToolReader:
         for call in (node for node in ast.walk(code) if isinstance(node, ast.Call)):
             end = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
             if end in _CALLS_MODEL and (dotted := self._find_model(call, source)):
-                yield _Inner(source.get_segment(call.func).split("\n")[0][:60], dotted, Value(call, source))
+                yield _Inner(
+                    source.get_segment(call.func).split("\n")[0][:60], dotted, SourceValue(call, source)
+                )
                 continue
             for callee in self._app.resolve(call.func, source) if helpers else ():
-                if callee.function is not None and callee.function is not code:
-                    yield from self._list_models(callee.function, callee.source, helpers - 1)
+                if callee.definition is not None and callee.definition is not code:
+                    yield from self._list_models(callee.definition, callee.source, helpers - 1)
 
     def _find_model(self, call: ast.Call, source: SourceFile) -> str:
         """Returns the whole name of what has made the model that is called; "": no model is."""

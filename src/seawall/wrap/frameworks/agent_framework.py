@@ -7,7 +7,7 @@ import ast
 from seawall.wrap.finding import Gating
 from seawall.wrap.frameworks.framework import Framework
 from seawall.wrap.inspection import Inspection, name_value
-from seawall.wrap.resolving import Value, ends_with, get_argument
+from seawall.wrap.resolving import SourceValue, ends_with, get_argument
 from seawall.wrap.source import SourceFile
 from seawall.wrap.tools import HOSTED, ToolReader, ToolRules
 
@@ -62,7 +62,9 @@ def _read_agent(inspection: Inspection, call: ast.Call, source: SourceFile) -> N
         if isinstance(each, ast.Call)
     )
     gated: Gating = "yes" if there else "added"
-    inspection.add("agent", name_value(call, source, "agent"), "agent-framework", Value(call, source), gated)
+    inspection.add(
+        "agent", name_value(call, source, "agent"), "agent-framework", SourceValue(call, source), gated
+    )
     ToolReader(inspection, RULES, gated).read_list(get_argument(call, "tools"), source)
     if not there:
         edits = inspection.edit(source)

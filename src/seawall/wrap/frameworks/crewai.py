@@ -7,7 +7,7 @@ import ast
 from seawall.wrap.finding import Gating
 from seawall.wrap.frameworks.framework import Framework
 from seawall.wrap.inspection import Inspection, name_value
-from seawall.wrap.resolving import Value, ends_with, get_argument
+from seawall.wrap.resolving import SourceValue, ends_with, get_argument
 from seawall.wrap.source import SourceFile
 from seawall.wrap.tools import ToolReader, ToolRules
 
@@ -66,16 +66,16 @@ def _read_call(inspection: Inspection, call: ast.Call, source: SourceFile, gated
     names = inspection.app.find_callees(call, source)
     if any(ends_with(each, _PACKAGES, frozenset({"Agent", "LiteAgent"})) for each in names):
         inspection.add(
-            "agent", name_value(call, source, "agent", "role"), "crewai", Value(call, source), gated
+            "agent", name_value(call, source, "agent", "role"), "crewai", SourceValue(call, source), gated
         )
         ToolReader(inspection, RULES, gated).read_list(get_argument(call, "tools"), source)
         if _is_true(get_argument(call, "allow_code_execution")):
             why = "the agent's code runs in an interpreter, and what it does there is not seen"
-            inspection.add("tool", "CodeInterpreterTool", "crewai", Value(call, source), "in part", why)
+            inspection.add("tool", "CodeInterpreterTool", "crewai", SourceValue(call, source), "in part", why)
     elif any(ends_with(each, _PACKAGES, frozenset({"Task"})) for each in names):
         ToolReader(inspection, RULES, gated).read_list(get_argument(call, "tools"), source)
     elif any(ends_with(each, _PACKAGES, frozenset({"Crew"})) for each in names):
-        inspection.add("crew", name_value(call, source, "crew"), "crewai", Value(call, source), gated)
+        inspection.add("crew", name_value(call, source, "crew"), "crewai", SourceValue(call, source), gated)
 
 
 def _is_inside_gate(inspection: Inspection, call: ast.Call, source: SourceFile) -> bool:
@@ -94,9 +94,9 @@ def _is_inside_gate(inspection: Inspection, call: ast.Call, source: SourceFile) 
 def _read_kickoff(inspection: Inspection, call: ast.Call, source: SourceFile) -> None:
     text = source.get_segment(call.func)
     if _is_inside_gate(inspection, call, source):
-        inspection.add("runner", text, "crewai", Value(call, source), "yes")
+        inspection.add("runner", text, "crewai", SourceValue(call, source), "yes")
         return
-    inspection.add("runner", text, "crewai", Value(call, source), "added")
+    inspection.add("runner", text, "crewai", SourceValue(call, source), "added")
     statement: ast.AST | None = call
     while statement is not None and not isinstance(statement, ast.stmt):
         statement = source.find_parent(statement)

@@ -7,7 +7,7 @@ import ast
 from seawall.wrap.finding import Gating
 from seawall.wrap.frameworks.framework import Framework
 from seawall.wrap.inspection import Inspection, name_value
-from seawall.wrap.resolving import Value, ends_with, get_argument
+from seawall.wrap.resolving import SourceValue, ends_with, get_argument
 from seawall.wrap.source import SourceFile
 from seawall.wrap.tools import HOSTED, ToolReader, ToolRules
 
@@ -58,7 +58,12 @@ def _find(inspection: Inspection) -> None:
             elif isinstance(call.func, ast.Attribute) and call.func.attr == "run_live":
                 why = "a live session is one stream in both directions, and no step of it can be asked for"
                 inspection.add(
-                    "runner", source.get_segment(call.func), "google-adk", Value(call, source), "no", why
+                    "runner",
+                    source.get_segment(call.func),
+                    "google-adk",
+                    SourceValue(call, source),
+                    "no",
+                    why,
                 )
     if not known and any(part.framework == "google-adk" for part in inspection.parts):
         inspection.note(
@@ -80,7 +85,7 @@ def _read_runner(inspection: Inspection, call: ast.Call, source: SourceFile) -> 
         for dotted, _ in app.find_makers(value.node, value.source)
     )
     gated: Gating = "yes" if there else "added"
-    inspection.add("runner", name, "google-adk", Value(call, source), gated)
+    inspection.add("runner", name, "google-adk", SourceValue(call, source), gated)
     if not there:
         edits = inspection.edit(source)
         edits.add_import(_ADAPTER, "SeawallPlugin")
@@ -89,7 +94,7 @@ def _read_runner(inspection: Inspection, call: ast.Call, source: SourceFile) -> 
 
 
 def _read_agent(inspection: Inspection, call: ast.Call, source: SourceFile, gated: Gating) -> None:
-    inspection.add("agent", name_value(call, source, "agent"), "google-adk", Value(call, source), gated)
+    inspection.add("agent", name_value(call, source, "agent"), "google-adk", SourceValue(call, source), gated)
     ToolReader(inspection, RULES, gated).read_list(get_argument(call, "tools"), source)
     executor = get_argument(call, "code_executor")
     for value in [] if executor is None else inspection.app.resolve(executor, source):

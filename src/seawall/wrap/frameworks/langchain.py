@@ -7,7 +7,7 @@ import ast
 from seawall.wrap.finding import Gating
 from seawall.wrap.frameworks.framework import Framework
 from seawall.wrap.inspection import Inspection, name_value
-from seawall.wrap.resolving import Value, ends_with, get_argument
+from seawall.wrap.resolving import SourceValue, ends_with, get_argument
 from seawall.wrap.source import SourceFile
 from seawall.wrap.tools import LANGCHAIN_MODELS, ToolReader, ToolRules
 
@@ -50,7 +50,7 @@ def _find(inspection: Inspection) -> None:
             ):
                 why = "it has no place for a middleware: make the agent with create_agent, or gate a graph around it"
                 name = name_value(call, source, "agent")
-                inspection.add("agent", name, "langchain", Value(call, source), "no", why)
+                inspection.add("agent", name, "langchain", SourceValue(call, source), "no", why)
                 reader = ToolReader(inspection, RULES, "no", why)
                 reader.read_list(get_argument(call, "tools"), source)
 
@@ -69,7 +69,7 @@ def _read_agent(inspection: Inspection, call: ast.Call, source: SourceFile) -> N
                 )
                 inspection.add("model", f"model of {end}", "langchain", made, "no", why)
     gated: Gating = "yes" if there else "added"
-    inspection.add("agent", name_value(call, source, "agent"), "langchain", Value(call, source), gated)
+    inspection.add("agent", name_value(call, source, "agent"), "langchain", SourceValue(call, source), gated)
     ToolReader(inspection, RULES, gated).read_list(get_argument(call, "tools", 1), source)
     if not there:
         edits = inspection.edit(source)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from seawall.wrap.finding import Gating
 from seawall.wrap.frameworks.framework import Framework
 from seawall.wrap.inspection import Inspection, name_value
-from seawall.wrap.resolving import Value, ends_with, get_argument, read_text
+from seawall.wrap.resolving import SourceValue, ends_with, get_argument, read_text
 from seawall.wrap.source import SourceFile
 from seawall.wrap.tools import LANGCHAIN_MODELS, ToolReader, ToolRules
 
@@ -52,7 +52,7 @@ def _find(inspection: Inspection) -> None:
             elif any(ends_with(each, _PACKAGES, frozenset({"RemoteGraph"})) for each in names):
                 name = name_value(call, source, "remote graph")
                 inspection.add(
-                    "graph", name, "langgraph", Value(call, source), "no", "it runs in another process"
+                    "graph", name, "langgraph", SourceValue(call, source), "no", "it runs in another process"
                 )
     gated = "yes" if wrapped else "added"
     for source in app.sources:
@@ -76,7 +76,7 @@ def _read_graph(
     name = name_value(call, source, "graph")
     gated: Gating = "yes" if wrapped else "added"
     why = "a sub-graph: a frame of the run around it" if inner else ""
-    inspection.add("graph", name, "langgraph", Value(call, source), gated, why)
+    inspection.add("graph", name, "langgraph", SourceValue(call, source), gated, why)
     if not inner and not wrapped:
         edits = inspection.edit(source)
         edits.add_import(_ADAPTER, "gate_graph")
@@ -84,7 +84,7 @@ def _read_graph(
     return gated
 
 
-def _list_nodes(inspection: Inspection) -> Iterator[Value]:
+def _list_nodes(inspection: Inspection) -> Iterator[SourceValue]:
     """Yields what is a node of a graph, or an agent under a supervisor."""
     app = inspection.app
     for source in app.sources:
@@ -100,7 +100,7 @@ def _list_nodes(inspection: Inspection) -> Iterator[Value]:
                 yield from () if agents is None else app.expand(agents, source)
 
 
-def _list_gated(inspection: Inspection) -> Iterator[Value]:
+def _list_gated(inspection: Inspection) -> Iterator[SourceValue]:
     """Yields the graphs that are gated already."""
     app = inspection.app
     for source in app.list_known():
@@ -124,15 +124,15 @@ def _read_calls(inspection: Inspection, source: SourceFile, inner: set[int], gat
                 reader.read_list(call.args[0], source)
         elif isinstance(call.func, ast.Attribute) and call.func.attr == "add_node" and call.args:
             for value in app.resolve(call.args[-1], source):
-                if value.function is not None:
-                    _read_node(inspection, value, read_text(call.args[0]) or value.function.name)
+                if value.definition is not None:
+                    _read_node(inspection, value, read_text(call.args[0]) or value.definition.name)
 
 
-def _read_node(inspection: Inspection, value: Value, name: str) -> None:
+def _read_node(inspection: Inspection, value: SourceValue, name: str) -> None:
     """Reads which models of LangChain a node's function calls: `gate_model` makes more of them than their callbacks."""
     app = inspection.app
-    assert value.function is not None
-    for call in (node for node in ast.walk(value.function) if isinstance(node, ast.Call)):
+    assert value.definition is not None
+    for call in (node for node in ast.walk(value.definition) if isinstance(node, ast.Call)):
         if not isinstance(call.func, ast.Attribute) or call.func.attr not in (
             "invoke",
             "ainvoke",
@@ -168,7 +168,7 @@ def _read_entrypoints(inspection: Inspection, source: SourceFile) -> None:
                 for each in app.resolve(func, source)
             ):
                 why = f"a decorator makes it: call gate_graph(sea, {node.name}) where it is invoked"
-                inspection.add("graph", node.name, "langgraph", Value(node, source), "in part", why)
+                inspection.add("graph", node.name, "langgraph", SourceValue(node, source), "in part", why)
 
 
 def _is_chat(dotted: str) -> bool:

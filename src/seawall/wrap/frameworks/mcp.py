@@ -11,7 +11,7 @@ from seawall.wrap.edits import make_diff
 from seawall.wrap.finding import FileLines, FoundPart
 from seawall.wrap.frameworks.framework import Framework
 from seawall.wrap.inspection import JOURNAL, Inspection, name_value
-from seawall.wrap.resolving import Value, ends_with, read_text
+from seawall.wrap.resolving import SourceValue, ends_with, read_text
 from seawall.wrap.source import MAX_FILE_BYTES, SourceFile, SourceProblem
 from seawall.wrap.tools import ToolReader, ToolRules
 
@@ -31,11 +31,11 @@ def _find(inspection: Inspection) -> None:
             if any(ends_with(each, _PACKAGES, _SERVERS) for each in names):
                 name = name_value(call, source, "server")
                 name = next((text for each in call.args[:1] if (text := read_text(each))), name)
-                inspection.add("server", name, "mcp", Value(call, source), "in part", _BEHIND)
+                inspection.add("server", name, "mcp", SourceValue(call, source), "in part", _BEHIND)
             elif any(ends_with(each, _PACKAGES, _CLIENTS) for each in names):
                 why = "it calls servers by itself: let it connect to `seawall proxy --mcp servers.json` in the place of the servers"
                 inspection.add(
-                    "client", name_value(call, source, "client"), "mcp", Value(call, source), "no", why
+                    "client", name_value(call, source, "client"), "mcp", SourceValue(call, source), "no", why
                 )
             elif (
                 isinstance(call.func, ast.Attribute)

@@ -7,7 +7,7 @@ import ast
 from seawall.wrap.finding import Gating
 from seawall.wrap.frameworks.framework import Framework
 from seawall.wrap.inspection import Inspection, name_value
-from seawall.wrap.resolving import Value, ends_with, get_argument, read_text
+from seawall.wrap.resolving import SourceValue, ends_with, get_argument, read_text
 from seawall.wrap.source import SourceFile
 from seawall.wrap.tools import HOSTED, ToolReader, ToolRules
 
@@ -57,13 +57,15 @@ def _find(inspection: Inspection) -> None:
             elif any(ends_with(each, _PACKAGES, _OUTSIDE) for each in names):
                 name = name_value(call, source, "agent")
                 why = "voice and realtime agents do not run under the runner"
-                inspection.add("agent", name, "openai-agents", Value(call, source), "no", why)
+                inspection.add("agent", name, "openai-agents", SourceValue(call, source), "no", why)
             elif _is_gated_run(inspection, call, source):
                 inspection.add(
-                    "runner", source.get_segment(call.func), "openai-agents", Value(call, source), "yes"
+                    "runner", source.get_segment(call.func), "openai-agents", SourceValue(call, source), "yes"
                 )
     for call, source in runs:
-        inspection.add("runner", source.get_segment(call.func), "openai-agents", Value(call, source), "added")
+        inspection.add(
+            "runner", source.get_segment(call.func), "openai-agents", SourceValue(call, source), "added"
+        )
         _replace_runner(inspection, call, source)
     if not runs and not there and any(part.framework == "openai-agents" for part in inspection.parts):
         inspection.note(
@@ -83,7 +85,9 @@ def _is_gated_run(inspection: Inspection, call: ast.Call, source: SourceFile) ->
 
 
 def _read_agent(inspection: Inspection, call: ast.Call, source: SourceFile, gated: Gating) -> None:
-    inspection.add("agent", name_value(call, source, "agent"), "openai-agents", Value(call, source), gated)
+    inspection.add(
+        "agent", name_value(call, source, "agent"), "openai-agents", SourceValue(call, source), gated
+    )
     ToolReader(inspection, RULES, gated).read_list(get_argument(call, "tools"), source)
     servers = get_argument(call, "mcp_servers")
     for value in [] if servers is None else inspection.app.expand(servers, source):

@@ -7,7 +7,7 @@ import ast
 from seawall.wrap.finding import Gating
 from seawall.wrap.frameworks.framework import Framework
 from seawall.wrap.inspection import Inspection, name_value
-from seawall.wrap.resolving import Value, ends_with, get_argument, read_text
+from seawall.wrap.resolving import SourceValue, ends_with, get_argument, read_text
 from seawall.wrap.source import SourceFile
 from seawall.wrap.tools import HOSTED, UNKNOWN_TOOLS, ToolReader, ToolRules
 
@@ -64,7 +64,9 @@ def _read_agent(inspection: Inspection, call: ast.Call, source: SourceFile) -> G
         for dotted, _ in app.find_makers(value.node, value.source)
     )
     gated: Gating = "yes" if there else "added"
-    inspection.add("agent", name_value(call, source, "agent"), "pydantic-ai", Value(call, source), gated)
+    inspection.add(
+        "agent", name_value(call, source, "agent"), "pydantic-ai", SourceValue(call, source), gated
+    )
     reader = ToolReader(inspection, RULES, gated)
     reader.read_list(get_argument(call, "tools"), source)
     for argument in ("builtin_tools", "native_tools"):
@@ -113,9 +115,9 @@ def _read_output(inspection: Inspection, node: ast.expr | None, source: SourceFi
     """Reads output functions: they are gated where they are declared."""
     for value in [] if node is None else inspection.app.expand(node, source):
         for each in inspection.app.resolve(value.node, value.source):
-            if each.function is not None:
+            if each.definition is not None:
                 why = "an output function is a part of the reply; it is gated if it is among the effects or the reads"
-                inspection.add("tool", each.function.name, "pydantic-ai", each, "in part", why)
+                inspection.add("tool", each.definition.name, "pydantic-ai", each, "in part", why)
 
 
 def _read_decorated(
