@@ -160,7 +160,7 @@ GATES = {
     ],
     "crewai_script": ["with gate(sea):\n    for result in trip.kickoff_for_each("],
     "google_adk_shop": ["        plugins=[SeawallPlugin(sea)],\n"],
-    "agent_framework_travel": ["middleware=gate(sea))", "middleware=[log_calls, *gate(sea)],"],
+    "agent_framework_travel": ["middleware=[gate(sea)])", "middleware=[log_calls, gate(sea)],"],
     "mcp_server": ['"servers.json"'],
 }
 

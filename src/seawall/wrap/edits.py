@@ -55,13 +55,11 @@ class FileEdits:
         if not self._begin(call.lineno * 10_000 + call.col_offset, keyword):
             return
         given = next((each.value for each in call.keywords if each.arg == keyword), None)
-        spread = item.startswith("*")
         if given is None or (isinstance(given, ast.Constant) and given.value is None):
-            value = item.removeprefix("*") if spread else f"[{item}]"
             if given is None:
-                self._add_argument(call, f"{keyword}={value}")
+                self._add_argument(call, f"{keyword}=[{item}]")
             else:
-                self._replace(given, value)
+                self._replace(given, f"[{item}]")
         elif isinstance(given, ast.List):
             self._add_last(given, item)
         else:

@@ -42,8 +42,13 @@ def _find(inspection: Inspection) -> None:
     app = inspection.app
     for source in app.sources:
         for call in source.calls:
-            if any(ends_with(each, _PACKAGES, _AGENTS) for each in app.find_callees(call, source)):
+            names = app.find_callees(call, source)
+            if any(ends_with(each, _PACKAGES, _AGENTS) for each in names):
                 _read_agent(inspection, call, source)
+            elif any(ends_with(each, _PACKAGES, frozenset({"RawAgent"})) for each in names):
+                name = name_value(call, source, "agent")
+                why = "a RawAgent runs no middleware: make an Agent"
+                inspection.add("agent", name, "agent-framework", SourceValue(call, source), "no", why)
             elif isinstance(call.func, ast.Attribute) and call.func.attr in _METHODS:
                 makers = app.find_makers(call.func.value, source)
                 if any(
@@ -69,7 +74,7 @@ def _read_agent(inspection: Inspection, call: ast.Call, source: SourceFile) -> N
     if not there:
         edits = inspection.edit(source)
         edits.add_import(_ADAPTER, "gate")
-        edits.add_item(call, "middleware", f"*gate({inspection.use_engine(source)})")
+        edits.add_item(call, "middleware", f"gate({inspection.use_engine(source)})")
 
 
 AGENT_FRAMEWORK = Framework(

@@ -90,6 +90,11 @@ def _read_runner(inspection: Inspection, call: ast.Call, source: SourceFile) -> 
         edits = inspection.edit(source)
         edits.add_import(_ADAPTER, "SeawallPlugin")
         edits.add_item(call, "plugins", f"SeawallPlugin({inspection.use_engine(source)})")
+        if not name.endswith("App"):
+            inspection.note(
+                f"{source.name}:{call.lineno}: ADK warns of plugins that are given to a runner; Runner(app=App(…, plugins=[…])) "
+                "is its newer way"
+            )
     return gated
 
 
