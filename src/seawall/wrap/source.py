@@ -143,6 +143,8 @@ def read_source(path: Path, roots: Sequence[Path] = ()) -> SourceFile | SourcePr
     """Returns a file, or why it can't be parsed, with the line."""
     shown = _shorten(path)
     try:
+        if path.suffix == ".ipynb":
+            return SourceProblem(shown, 0, "it is a notebook: export it as a Python file")
         if path.stat().st_size > MAX_FILE_BYTES:
             return SourceProblem(shown, 0, f"it has more than {MAX_FILE_BYTES:,} bytes, and was not read")
         with tokenize.open(path) as opened:

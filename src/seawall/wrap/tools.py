@@ -26,6 +26,7 @@ MODEL_PACKAGES = (
     "together",
     "boto3",
     "langchain.chat_models",
+    "langchain_core.language_models",
     "langchain_openai",
     "langchain_anthropic",
     "langchain_google_genai",
