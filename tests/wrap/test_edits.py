@@ -110,3 +110,59 @@ def test_a_statement_with_a_text_over_several_lines_is_told_and_not_indented(
 
     assert report.notes == ("app.py:3: put this statement inside of  with gate(sea):",)
     assert "with gate" not in "".join(each.diff for each in report.lines)
+
+
+def test_files_of_two_packages_share_an_engine_above_them_by_its_absolute_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+        text = "from langchain.agents import create_agent\nagent = create_agent('m')\n"
+        (tmp_path / name / "made.py").write_text(text, encoding="utf-8")
+
+    apply_lines(inspect_application([Path()]), tmp_path)
+
+    assert (tmp_path / "seawall_engine.py").is_file()
+    assert "from seawall_engine import sea\n" in (tmp_path / "one/made.py").read_text(encoding="utf-8")
+
+
+def test_an_engine_that_is_there_is_taken_and_declares_what_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gate.py").write_text(
+        'from seawall.runtime.foreign.engine import Engine\n\ndoor = Engine("d.db", effects=["pay"])\n',
+        encoding="utf-8",
+    )
+    (tmp_path / "app.py").write_text(
+        "from langchain.agents import create_agent\ndef send_mail(): 'Send.'\ndef pay(): 'Pay.'\n"
+        "agent = create_agent('m', [send_mail, pay])\n",
+        encoding="utf-8",
+    )
+
+    apply_lines(inspect_application([Path()]), tmp_path)
+
+    assert 'effects=["pay", "send_mail"]' in (tmp_path / "gate.py").read_text(encoding="utf-8")
+    text = (tmp_path / "app.py").read_text(encoding="utf-8")
+    assert "from gate import door\n" in text
+    assert "middleware=[SeawallMiddleware(door)]" in text
+
+
+def test_an_engine_in_a_file_that_imports_the_agents_is_told_to_move(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "main.py").write_text(
+        "from made import agent\nfrom seawall import Engine\nsea = Engine()\n", encoding="utf-8"
+    )
+    (tmp_path / "made.py").write_text(
+        "from langchain.agents import create_agent\nagent = create_agent('m')\n", encoding="utf-8"
+    )
+
+    report = inspect_application([Path()])
+
+    assert report.notes == (
+        "main.py imports made.py, which is to import 'sea' from there: move the engine into a module of its own",
+    )

@@ -1,6 +1,8 @@
 """What the name of a tool says of its effect: the verbs by which tools write, and those by which they read.
 
-One rule for everybody who meets a tool that nobody has declared: the gate around frameworks, MCP servers, `seawall wrap`.
+One rule for everybody who meets a tool that nobody has declared: the gate around frameworks, MCP servers, `seawall wrap`. Two
+others ask something else of a name: the lint, whether others see what the tool changes (`lint/rules/effects.py`), and the
+audit, how much a recorded call proves (`audit/tools.py`).
 """
 
 from __future__ import annotations

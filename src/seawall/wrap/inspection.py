@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from seawall.effects.verbs import seems_to_read, seems_to_write
 from seawall.wrap.edits import FileEdits, write_call, write_list
 from seawall.wrap.finding import FoundKind, FoundPart, FrameworkName, Gating
-from seawall.wrap.resolving import Application, SourceValue, get_argument, read_text
+from seawall.wrap.resolving import Application, SourceValue, ends_with, get_argument, read_text
 from seawall.wrap.source import SourceFile
 
 SEAWALL = ("seawall",)
@@ -129,12 +129,24 @@ class Inspection:
         if self._engine is not None:
             self._declare_in(self._engine, effects)
             for source in self._users:
-                if source is not self._engine.source and self._engine.name not in source.imports:
-                    self._import_from(source, self._engine.source.path, self._engine.name)
+                self._import_engine(self._engine, source)
         made = None
         if self._engine is None and self._users:
             made = self._make_engine(effects)
         return [edits for edits in self._edits.values() if edits], made
+
+    def _import_engine(self, engine: _Engine, source: SourceFile) -> None:
+        """Imports the engine that is there already from its file."""
+        there = engine.source
+        if source is there or engine.name in source.imports:
+            return
+        self._import_from(source, there.path, engine.name)
+        imported = [self.app.find_module(there, each.module, each.level) for each in there.imports.values()]
+        if source in imported:
+            self.note(
+                f"{there.name} imports {source.name}, which is to import {engine.name!r} from there: move the engine into a module "
+                "of its own"
+            )
 
     def _make_engine(self, effects: Sequence[str]) -> str | None:
         reads = self._list_names(
@@ -175,19 +187,8 @@ class Inspection:
         return common / f"{ENGINE_MODULE}.py"
 
     def _import_from(self, source: SourceFile, file: Path, name: str) -> None:
-        """Adds the import of a name from another file: relative in a package, and absolute in a folder of scripts."""
-        folder, here = file.parent.resolve(), source.path.parent.resolve()
-        ups = 0
-        while here != folder and folder not in here.parents and here not in folder.parents:
-            here, ups = here.parent, ups + 1
-        if source.is_package():
-            ups += len(here.parts) - len(folder.parts) if folder in (here, *here.parents) else 0
-            down = folder.parts[len(here.parts) :] if here in folder.parents else ()
-            module = "." * (ups + 1) + ".".join([*down, file.stem])
-        else:
-            down = folder.parts[len(here.parts) :] if here in folder.parents else ()
-            module = ".".join([*down, file.stem])
-        self.edit(source).add_import(module, name)
+        """Adds the import of a name from another file of the application."""
+        self.edit(source).add_import(_name_module(source, file), name)
 
     def _declare_in(self, engine: _Engine, effects: Sequence[str]) -> None:
         """Adds tools to the effects of an engine that is there already."""
@@ -199,6 +200,24 @@ class Inspection:
             edits.add_entries(given, [f"{name}: True" for name in quoted])
         else:
             edits.add_item(engine.call, "effects", ", ".join(quoted))
+
+
+def _name_module(source: SourceFile, file: Path) -> str:
+    """Returns how a file imports another one: relative inside of a package, otherwise by its absolute name."""
+    folder, here, dots = file.parent.resolve(), source.path.parent.resolve(), 1
+    while _is_package(here) and here != folder and here not in folder.parents:
+        here, dots = here.parent, dots + 1
+    if _is_package(here):
+        return "." * dots + ".".join([*folder.parts[len(here.parts) :], file.stem])
+    parts = [file.stem]
+    while _is_package(folder):
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    return ".".join(parts)
+
+
+def _is_package(folder: Path) -> bool:
+    return (folder / "__init__.py").is_file()
 
 
 def name_value(call: ast.Call, source: SourceFile, default: str, argument: str = "name") -> str:
@@ -236,12 +255,16 @@ def _read_name(name: str) -> Literal["", "effect", "read"]:
 
 
 def _find_engine(app: Application) -> _Engine | None:
+    """Returns the engine that a module of the application has; one that a function makes can't be imported."""
     for source in app.list_known():
         for call in source.calls:
-            if "seawall.Engine" not in app.find_callees(call, source):
+            if not any(
+                ends_with(each, SEAWALL, frozenset({"Engine"})) for each in app.find_callees(call, source)
+            ):
                 continue
             parent = source.find_parent(call)
-            if isinstance(parent, ast.Assign) and isinstance(parent.targets[0], ast.Name):
+            at_top = isinstance(next(source.list_scopes(call)), ast.Module)
+            if at_top and isinstance(parent, ast.Assign) and isinstance(parent.targets[0], ast.Name):
                 return _Engine(parent.targets[0].id, call, source)
     return None
 

@@ -118,10 +118,6 @@ class SourceFile:
         """Returns what a node looks like in the file."""
         return ast.get_source_segment(self.text, node) or ""
 
-    def is_package(self) -> bool:
-        """Returns whether the file is in a package, so that its relative imports work."""
-        return (self.path.parent / "__init__.py").is_file()
-
 
 def split_lines(text: str) -> list[str]:
     """Returns the lines of a file with their ends, as Python counts them."""
