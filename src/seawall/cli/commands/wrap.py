@@ -63,7 +63,7 @@ def _read_targets(targets: list[str]) -> tuple[FrameworkName | None, list[Path]]
     from seawall.core.errors import Misused
     from seawall.wrap import FRAMEWORKS
 
-    framework = next((name for name in FRAMEWORKS if name == targets[0]), None)
+    framework: FrameworkName | None = next((name for name in FRAMEWORKS if name == targets[0]), None)
     paths = [Path(each) for each in (targets if framework is None else targets[1:])]
     if not paths:
         raise Misused(
