@@ -155,14 +155,15 @@ class Session:
                 with self._performing(turn):
                     brought, value = await perform(turn)
                 result = self._make_result(asked, brought)
-        except BaseException as raised:  # noqa: BLE001 -- recorded, and raised again if it stands
+        except BaseException as raised:
             if patience.expired() and isinstance(raised, TimeoutError):
                 return Performed(await self._bring(ask, CUT))
-            error = raised
-        else:
-            settled = await self._bring(ask, result)
-            return Performed(settled, value if settled.performed else None)
-        return await self._cross(lambda side: self._fail(side, ask, asked, error))
+            settled = await self._bring(ask, self._read_error(ask, asked, raised))
+            if settled.performed:
+                raise
+            return Performed(settled)
+        settled = await self._bring(ask, result)
+        return Performed(settled, value if settled.performed else None)
 
     def step_sync(self, asked: Asked, perform: Callable[[Turn], tuple[Any, Any]]) -> Performed:
         """As `step`, in this thread. `perform` can't be cancelled: what it brings after the run's end is recorded as late."""
@@ -174,12 +175,13 @@ class Session:
             with self._performing(turn):
                 brought, value = perform(turn)
             result = self._make_result(asked, brought)
-        except BaseException as raised:  # noqa: BLE001 -- recorded, and raised again if it stands
-            error = raised
-        else:
-            settled = self._bring_sync(ask, result)
-            return Performed(settled, value if settled.performed else None)
-        return self._wait(lambda side: self._fail(side, ask, asked, error))
+        except BaseException as raised:
+            settled = self._bring_sync(ask, self._read_error(ask, asked, raised))
+            if settled.performed:
+                raise
+            return Performed(settled)
+        settled = self._bring_sync(ask, result)
+        return Performed(settled, value if settled.performed else None)
 
     @contextlib.contextmanager
     def _performing(self, turn: Turn) -> Generator[None]:
@@ -194,23 +196,20 @@ class Session:
         found = _performs.get()
         return found[1] if found is not None and found[0] is self else 0
 
-    async def _fail(self, side: LoopSide, ask: Ask, asked: Asked, error: BaseException) -> Performed:
-        """Brings what a step has raised, and raises it if it stands.
+    def _read_error(self, ask: Ask, asked: Asked, error: BaseException) -> Result:
+        """Returns what a step has raised as its result. Raises it at once where nobody waits for what becomes of the step.
 
         What a framework raises to steer leaves the step unmade, and a caller that is cancelled waits for nothing.
         """
         if isinstance(error, self._passes):
-            await side.give_back(ask)
+            self._tell(lambda side: side.give_back(ask))
             raise error
         what = f"model {asked.name!r}" if isinstance(asked, ModelAsk) else f"tool {asked.name!r}"
         failure = make_failure(error, what, self._not_done)
         if not isinstance(error, Exception):
-            await side.leave(ask, failure)
+            self._tell(lambda side: side.leave(ask, failure))
             raise error
-        settled = await side.give(ask, failure)
-        if settled.performed:
-            raise error
-        return Performed(settled)
+        return failure
 
     def _make_result(self, asked: Asked, brought: Any) -> Result:
         if isinstance(brought, ModelResult):
