@@ -310,8 +310,9 @@ class LoopSide:
         `Seawall.start` and `Seawall.resume` do.
         """
         await self.open()
+        key: str | None = None
         while True:
-            settled, ask = self._find(asked)
+            settled, ask = self._find(asked, key)
             if settled is not None or ask is None:
                 assert settled is not None
                 if within and isinstance(asked, HandoffAsk):
@@ -322,7 +323,8 @@ class LoopSide:
             other = self._asks.find(ask.frame, ask.key)
             if other is None:
                 break
-            await asyncio.wait([other.over])  # the same call, asked for at the same time
+            key = ask.key
+            await self._wait_over(other)
         ask.within = within
         self._asks.add(ask)
         if place is not None:
@@ -344,6 +346,14 @@ class LoopSide:
         else:
             self._coverage.note_tool(ask.name, self._tools.find_kind(ask.name))
         return ask, first
+
+    async def _wait_over(self, other: Ask) -> None:
+        """Waits for the same call, which was asked for before and is not over."""
+        try:
+            await asyncio.wait([other.over])
+        except asyncio.CancelledError:
+            self._recorded.note_unsettled(other.frame, other.key)
+            raise
 
     def _withdraw(self, ask: Ask) -> None:
         self._asks.withdraw(ask)
@@ -379,35 +389,40 @@ class LoopSide:
                 "it was asked about before",
             )
 
-    def _find(self, asked: Asked) -> tuple[Settled | None, Ask | None]:
-        """Returns what is recorded of a step, or the ask for it."""
+    def _find(self, asked: Asked, key: str | None) -> tuple[Settled | None, Ask | None]:
+        """Returns what is recorded of a step, or the ask for it. `key`: what it has been asked for under before."""
         recorded, bodies = self._recorded, self._driver_bodies()
         match asked:
             case ModelAsk():
                 known = recorded.take_reply(asked.frame, asked.request, bodies)
                 settled = None if known is None else self._give_again(known, bodies)
                 if known is not None and settled is not None and (settled.raw is None or asked.anew):
-                    recorded.give_up_replies(asked.frame)  # its redacted text is not what the model wrote
+                    recorded.give_up_replies(
+                        asked.frame, known
+                    )  # its redacted text is not what the model wrote
                     settled = None
                 if settled is not None:
                     return settled, None
-                key = recorded.make_model_key(asked.frame, asked.request)
+                key = key or recorded.make_model_key(asked.frame, asked.request)
                 return None, self._make_ask("model", asked, key, request=asked.request)
             case HandoffAsk():
-                return self._find_handoff(asked, bodies)
+                return self._find_handoff(asked, key, bodies)
             case ToolAsk():
-                return self._find_tool(asked, bodies)
+                return self._find_tool(asked, key, bodies)
 
-    def _find_tool(self, asked: ToolAsk, bodies: Bodies) -> tuple[Settled | None, Ask | None]:
+    def _find_tool(
+        self, asked: ToolAsk, key: str | None, bodies: Bodies
+    ) -> tuple[Settled | None, Ask | None]:
         text = to_canonical_bytes(dict(asked.arguments)).decode()
         ref, _ = bodies.put_arguments(self._run or "", text)
-        key = self._recorded.make_key(asked.frame, asked.name, asked.call_id, ref)
+        key = key or self._recorded.make_key(asked.frame, asked.name, asked.call_id, ref, bodies)
         known = self._recorded.find(asked.frame, key)
         if known is not None:
             if known.intent.name != asked.name or (known.intent.grant is None and known.intent.input != ref):
                 return Settled(
                     step=known.done.step, status="refused", text=OTHER_ARGUMENTS, replayed=True
                 ), None
+            self._recorded.note_given_again(asked.frame, key)
             return self._give_again(known, bodies), None
         doubt = ""
         if asked.name in self._recorded.attempted and self._recorded.diverged:
@@ -418,9 +433,13 @@ class LoopSide:
         tool = self._tools.find_tool(asked.name)
         return None, self._make_ask("tool", asked, key, text=text, tool=tool, doubt=doubt)
 
-    def _find_handoff(self, asked: HandoffAsk, bodies: Bodies) -> tuple[Settled | None, Ask | None]:
+    def _find_handoff(
+        self, asked: HandoffAsk, key: str | None, bodies: Bodies
+    ) -> tuple[Settled | None, Ask | None]:
         ref = bodies.put(asked.task)
-        key = self._recorded.make_key(asked.frame, asked.name, asked.call_id, ref, handoff=True)
+        key = key or self._recorded.make_key(
+            asked.frame, asked.name, asked.call_id, ref, bodies, handoff=True
+        )
         frame = self._recorded.find_frame(asked.frame, key)
         if frame is not None:
             return Settled(step=frame, status="ok", replayed=True), None
@@ -485,7 +504,8 @@ class LoopSide:
         self._asks.closes[step] = Close(step=step, status=status, text=text, error=error)
         driver = await self._drive()
         if driver is None or (step in self._asks.closes and step not in driver.state.open):
-            self._asks.forget_close(step)  # it was closed before
+            self._asks.forget_close(step)
+            self._recorded.note_closed_again(step)
         else:
             await closed
 
