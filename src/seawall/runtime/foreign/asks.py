@@ -256,9 +256,9 @@ class Asks:
 
     async def begin(self, ask: Ask, turn: Turn) -> Result:
         """Gives the asker its turn, and returns what it brings. Cancelled once, it goes on waiting; cancelled twice, it stops."""
-        ask.result = asyncio.get_running_loop().create_future()
-        if ask.first.done():
+        if ask.first.done() or ask.over.done():
             return Result(status="withdrawn")  # nobody waits for it
+        ask.result = asyncio.get_running_loop().create_future()
         ask.first.set_result(turn)
         try:
             return await asyncio.shield(ask.result)
