@@ -108,6 +108,8 @@ class LoopSide:
         self._recorded = Recorded()
         self._lock = asyncio.Lock()
         self._run: str | None = None
+        self._starting: asyncio.Task[None] | None = None
+        """Begins the run, also if the caller that has asked first is cancelled meanwhile."""
         self._seq = -1
         """Of the newest event that is learned."""
         self._outcome: Outcome[Any] | None = None
@@ -195,6 +197,7 @@ class LoopSide:
 
     async def _find_run(self) -> None:
         options, journal = self._options, self._supervisor.journal
+        await self._wait_started()
         if self._run is not None:
             if self._outcome is None and self._find_driver() is None:
                 await self._learn_recorded(await journal.row(self._run))
@@ -249,7 +252,9 @@ class LoopSide:
         registry = self._supervisor.registry
         async with self._lock:
             if self._run is None:
-                self._run = await self._start()
+                self._starting = self._supervisor.start_task(self._start())
+                await asyncio.shield(self._starting)
+                assert self._run is not None
                 if self._run not in registry.queued:
                     return registry.drivers.get(self._run)
             while True:
@@ -267,27 +272,35 @@ class LoopSide:
                 else:
                     return await self._take_up(self._run)
 
-    async def _start(self) -> str:
-        """Begins a run, and returns its id. Raises `Refused` if the request has got a run elsewhere a moment ago."""
+    async def _wait_started(self) -> None:
+        """Waits for a run that a caller has begun who is gone. If it could not begin, that was told, or concerns nobody."""
+        if self._starting is not None and not self._starting.done():
+            await asyncio.wait([self._starting])
+
+    async def _start(self) -> None:
+        """Begins a run. Raises `Refused` if the request has got a run elsewhere a moment ago."""
         options = self._options
-        run = await self._sea.start(
-            self._team,
-            options.request,
-            session=options.session,
-            tenant=options.tenant,
-            principal=options.principal,
-            request_id=options.request_id,
-            limits=options.limits,
-            modes=options.modes,
-        )
-        registry = self._supervisor.registry
-        if self._asks.run != run.id and run.id not in registry.queued:
-            raise Refused(
-                f"request {options.request_id!r} was begun as run {run.id} by another caller at this moment; ask again",
-                guard="lease",
-                value=run.id,
+        with self.busy():
+            run = await self._sea.start(
+                self._team,
+                options.request,
+                session=options.session,
+                tenant=options.tenant,
+                principal=options.principal,
+                request_id=options.request_id,
+                limits=options.limits,
+                modes=options.modes,
             )
-        return run.id
+            self._check_begun(run.id)
+            self._run = run.id
+
+    def _check_begun(self, run: str) -> None:
+        if self._asks.run != run and run not in self._supervisor.registry.queued:
+            raise Refused(
+                f"request {self._options.request_id!r} was begun as run {run} by another caller at this moment; ask again",
+                guard="lease",
+                value=run,
+            )
 
     async def _take_up(self, run: str) -> Driver | None:
         """Goes on with a run that no process drives."""
@@ -527,6 +540,7 @@ class LoopSide:
         self._asks.fail_all(
             Broken(f"run {self._run} was let go of by its loop; ask again with the same request id")
         )
+        await self._wait_started()
         if self._run is None:
             return
         driver = self._find_driver()
