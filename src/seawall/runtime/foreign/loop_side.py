@@ -227,12 +227,9 @@ class LoopSide:
 
     async def _learn_recorded(self, row: RunRow) -> None:
         journal = self._supervisor.journal
-        events = await journal.events(row.run, after=self._seq)
-        self._recorded.replays = True
-        for event in events:
-            self._recorded.learn(event)
-        self._recorded.replays = False
-        self._seq += len(events)
+        events = await journal.events(row.run)
+        self._recorded.relearn(events, self._seq + 1)
+        self._seq = len(events) - 1
         self._run = row.run
         self._asks.run = row.run
         if row.state == "ended":
@@ -241,8 +238,9 @@ class LoopSide:
 
     async def _load(self, events: Sequence[Event]) -> None:
         tenant = self._options.tenant
-        missing = self._bodies.missing(refs_of(events))
-        self._bodies.load(await self._supervisor.journal.bodies(tenant, missing))
+        bodies = self._driver_bodies()
+        missing = bodies.missing(refs_of(events))
+        bodies.load(await self._supervisor.journal.bodies(tenant, missing))
 
     async def _drive(self) -> Driver | None:
         """Has the run's driver decide again, and returns it; a run without one begins, or is taken up.
@@ -471,9 +469,8 @@ class LoopSide:
             self._asks.bodies = found
 
     def _driver_bodies(self) -> Bodies:
-        """Returns the bodies of the run's driver, which records what is put there; before it begins, the loop's own."""
-        driver = self._find_driver()
-        return self._bodies if driver is None else driver.bodies
+        """Returns the bodies of the driver that the run has or had last; before it has one, the loop's own."""
+        return self._asks.bodies or self._bodies
 
     # ---- what the asker brings
 
@@ -485,7 +482,7 @@ class LoopSide:
             ask.result.set_result(result)
         try:
             return await ask.last
-        except Refused:  # nobody knows what became of it
+        except (Refused, Broken):  # nobody knows what became of it
             self._recorded.note_unsettled(ask.frame, ask.key)
             raise
 

@@ -17,6 +17,7 @@ nobody knows which of the recorded effects it is about to make again under other
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -85,6 +86,27 @@ class Recorded:
         return f"<Recorded {len(self._by_key)} steps, {sum(map(len, self._models.values()))} replies>"
 
     # ---- learning
+
+    def relearn(self, events: Sequence[Event], known: int) -> None:
+        """Takes in all events of the run, in the place of what was learned: that may not have become durable.
+
+        `known`: so many of them were learned before. The others were recorded by another process, or before the loop began.
+        """
+        told = set(self._told)
+        for learned in (
+            self._intents,
+            self._by_key,
+            self._frames,
+            self._asked_by,
+            self._newest,
+            self._in_doubt,
+        ):
+            learned.clear()
+        for number, event in enumerate(events):
+            self.replays = number >= known
+            self.learn(event)
+        self.replays = False
+        self._told &= told
 
     def learn(self, event: Event) -> None:
         """Takes in an event of the run."""
