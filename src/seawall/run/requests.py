@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
 
-from seawall.core.canonical import Ref, digest_of, measure_bytes, to_canonical_bytes
+from seawall.core.canonical import Ref, digest_of, measure_bytes, to_canonical_bytes, to_canonical_text
 from seawall.run.bodies import Bodies
 from seawall.run.noise import mask_volatile
 
@@ -46,8 +46,8 @@ def prepare_request(
     model: str, messages: Sequence[Any], tools: Sequence[Any], max_output_tokens: int
 ) -> PreparedRequest:
     """Returns a request of JSON values. It changes nothing, so any thread may do it."""
-    texts = tuple([to_canonical_bytes(message).decode() for message in messages])
-    schemas = to_canonical_bytes(list(tools)).decode() if tools else ""
+    texts = tuple([to_canonical_text(message) for message in messages])
+    schemas = to_canonical_text(list(tools)) if tools else ""
     digest = digest_of([model, [_digest_meaning(text) for text in texts], schemas])
     size = sum(measure_bytes(text) for text in texts) + measure_bytes(schemas)
     return PreparedRequest(digest, texts, schemas, size, max_output_tokens)
@@ -65,7 +65,10 @@ def _digest_meaning(text: str) -> str:
 
 
 def _compute_meaning(text: str) -> str:
-    return digest_of(find_meaning(msgspec.json.decode(text)))
+    try:
+        return digest_of(find_meaning(msgspec.json.decode(text)))
+    except RecursionError:  # lists in lists in lists: it means what it says
+        return digest_of(text)
 
 
 _recall_meaning = functools.lru_cache(maxsize=KEPT_MESSAGES)(_compute_meaning)

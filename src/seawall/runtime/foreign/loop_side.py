@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from seawall.core.canonical import to_canonical_bytes
 from seawall.core.clock import Timer
 from seawall.core.errors import Broken, Misused, Refused
 from seawall.core.events import Event, Mode, StepStatus
@@ -28,7 +27,7 @@ from seawall.runtime.foreign.asks import Ask, Asks, Halted, Held, Settled, Turn
 from seawall.runtime.foreign.coverage import Coverage
 from seawall.runtime.foreign.recorded import Recorded, RecordedStep
 from seawall.runtime.foreign.team import ForeignTeam
-from seawall.runtime.foreign.tools import ToolDeclarations
+from seawall.runtime.foreign.tools import ToolDeclarations, write_arguments
 from seawall.runtime.seawall import Seawall
 
 IDLE_S = 5.0
@@ -424,7 +423,7 @@ class LoopSide:
     def _find_tool(
         self, asked: ToolAsk, key: str | None, bodies: Bodies
     ) -> tuple[Settled | None, Ask | None]:
-        text = to_canonical_bytes(dict(asked.arguments)).decode()
+        text = write_arguments(asked.name, asked.arguments)
         ref, _ = bodies.put_arguments(self._run or "", text)
         key = key or self._recorded.make_key(asked.frame, asked.name, asked.call_id, ref, bodies)
         known = self._recorded.find(asked.frame, key)
