@@ -11,7 +11,7 @@ import msgspec
 
 from seawall.core.clock import Timer
 from seawall.core.errors import Broken, Misused, Refused
-from seawall.core.events import Event, Mode, StepStatus
+from seawall.core.events import Event, Mode, RunStarted, StepStatus
 from seawall.core.limits import Limits
 from seawall.core.refs import refs_of
 from seawall.engine.driver import Driver
@@ -20,7 +20,7 @@ from seawall.journal.protocol import Command, RunFilter, RunRow
 from seawall.run.bodies import Bodies
 from seawall.run.frame import find_call
 from seawall.run.outcome import Outcome
-from seawall.run.requests import PreparedRequest
+from seawall.run.requests import PreparedRequest, RequestRedactor
 from seawall.run.state import RunState
 from seawall.run.step import Close, End, Result
 from seawall.runtime.foreign.asks import Ask, Asks, Halted, Held, Settled, Turn
@@ -114,6 +114,7 @@ class LoopSide:
         self._outcome: Outcome[Any] | None = None
         """Of a run that had ended before the loop began."""
         self._bodies: Bodies = self._supervisor.make_bodies(options.tenant, options.session)
+        self._redactor = RequestRedactor()
         self._idle: Timer | None = None
         self._busy = 0
         """Calls of the loop that are under way here."""
@@ -209,6 +210,21 @@ class LoopSide:
         if known is not None:
             await self._learn_recorded(await journal.row(known))
 
+    def _check_same(self, started: Event) -> None:
+        """Raises `Misused` if the request id is that of a run for somebody else, or of another conversation."""
+        options = self._options
+        if not isinstance(started, RunStarted) or started.request_id != options.request_id:
+            return  # it was pruned, or found by its session
+        for what, old, new in (
+            ("principal", started.principal, options.principal),
+            ("session", started.session, options.session),
+        ):
+            if old != new:
+                raise Misused(
+                    f"request id {options.request_id!r} was given to another request, of run {started.run}, whose "
+                    f"{what} is {old!r}, not {new!r}"
+                )
+
     async def _find_unfinished(self, session: str) -> str | None:
         """Returns the newest run of the session if the loop goes on with it. Another one is cancelled: it is over."""
         options = self._options
@@ -227,6 +243,8 @@ class LoopSide:
     async def _learn_recorded(self, row: RunRow) -> None:
         journal = self._supervisor.journal
         events = await journal.events(row.run)
+        if events and self._options.request_id is not None:
+            self._check_same(events[0])
         self._recorded.relearn(events, self._seq + 1)
         self._seq = len(events) - 1
         self._run = row.run
@@ -404,7 +422,8 @@ class LoopSide:
         recorded, bodies = self._recorded, self._driver_bodies()
         match asked:
             case ModelAsk():
-                known = recorded.take_reply(asked.frame, asked.request, bodies)
+                request = self._redactor.redact(asked.name, asked.request, bodies)
+                known = recorded.take_reply(asked.frame, request, bodies)
                 settled = None if known is None else self._give_again(known, bodies)
                 if known is not None and settled is not None and (settled.raw is None or asked.anew):
                     recorded.give_up_replies(
@@ -413,8 +432,8 @@ class LoopSide:
                     settled = None
                 if settled is not None:
                     return settled, None
-                key = key or recorded.make_model_key(asked.frame, asked.request)
-                return None, self._make_ask("model", asked, key, request=asked.request)
+                key = key or recorded.make_model_key(asked.frame, request)
+                return None, self._make_ask("model", asked, key, request=request)
             case HandoffAsk():
                 return self._find_handoff(asked, key, bodies)
             case ToolAsk():

@@ -62,8 +62,8 @@ class Recorded:
         """By frame and id of a call: the replies that have it, in the order in which they were recorded."""
         self._told: set[int] = set()
         """Replies that this loop was given, or has brought."""
-        self._newest: dict[int, StepDone] = {}
-        """By frame: the newest reply."""
+        self._replies: dict[int, list[StepDone]] = {}
+        """By frame, in the order in which they were recorded."""
         self._attempts: dict[tuple[int, str], int] = {}
         """By frame and key without its attempt: calls with an id that have failed for this loop."""
         self._asked: dict[tuple[int, str], int] = {}
@@ -98,7 +98,7 @@ class Recorded:
             self._by_key,
             self._frames,
             self._asked_by,
-            self._newest,
+            self._replies,
             self._in_doubt,
         ):
             learned.clear()
@@ -140,7 +140,7 @@ class Recorded:
         for call in done.calls:
             asked = AskedCall(done.step, call.name, call.arguments)
             self._asked_by.setdefault((intent.frame, call.id), []).append(asked)
-        self._newest[intent.frame] = done
+        self._replies.setdefault(intent.frame, []).append(done)
         if not self.replays:
             self._told.add(done.step)
         else:
@@ -272,8 +272,7 @@ class Recorded:
                 del replies[request.digest]
             self._told.add(step.done.step)
             return step
-        newest = self._newest.get(frame)
-        if newest is not None and not self._goes_on(frame, request, newest, bodies):
+        if (recorded := self._replies.get(frame)) and not self._goes_on(frame, request, recorded, bodies):
             self.diverged.add(frame)
         replies.clear()
         return None
@@ -284,20 +283,25 @@ class Recorded:
         self._told.discard(taken.done.step)
         self.diverged.add(frame)
 
-    def _goes_on(self, frame: int, request: PreparedRequest, newest: StepDone, bodies: Bodies) -> bool:
+    def _goes_on(
+        self, frame: int, request: PreparedRequest, recorded: Sequence[StepDone], bodies: Bodies
+    ) -> bool:
         """Returns whether a request has the newest recorded reply in it.
 
-        An id that earlier replies have, too, must be there more often than in those and in the results of their calls.
+        An id that earlier replies have, too, must be there more often than in those and in the results of their calls, and so
+        must an answer that was given before.
         """
-        if not newest.calls:
-            answer = to_canonical_bytes(bodies.text(newest.answer)).decode()
-            return answer != '""' and any(answer in bodies.redact(message) for message in request.messages)
+        *earlier, newest = recorded
         for call in newest.calls:
             quoted = to_canonical_bytes(call.id).decode()
             before = len(self._asked_by[frame, call.id]) - 1
             if sum(quoted in message for message in request.messages) > 2 * before:
                 return True
-        return False
+        if newest.calls or newest.answer is None:
+            return False
+        quoted = to_canonical_bytes(bodies.text(newest.answer)).decode()
+        before = sum(quoted in bodies.text(each.output) for each in earlier)
+        return sum(quoted in bodies.redact(message) for message in request.messages) > before
 
 
 def _escape(name: str) -> str:
