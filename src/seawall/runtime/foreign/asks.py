@@ -188,6 +188,8 @@ class Asks:
         self.bodies: Bodies | None = None
         """Of the driver that the run has now."""
         self.on_event: Callable[[Event, RunState], None] = lambda event, before: None
+        self.on_parked: Callable[[], None] = lambda: None
+        """Is called once the run waits for people and has no driver."""
         self._unsent: list[tuple[Callable[[], None], bool]] = []
         """What to tell, and whether that can be told before it is durable."""
         self._closing: dict[int, asyncio.Future[None]] = {}
@@ -197,6 +199,11 @@ class Asks:
     def __repr__(self) -> str:
         return f"<Asks {len(self.open)} open>"
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether somebody waits for something of the run."""
+        return bool(self.open or self._closing)
+
     def attach(self, run: str, bodies: Bodies, finished: asyncio.Future[None]) -> None:
         """The run has a driver. If that gives the run up, the askers are told why."""
         self.run, self.bodies = run, bodies
@@ -205,6 +212,8 @@ class Asks:
             error = None if finished.cancelled() else finished.exception()
             if isinstance(error, Exception):
                 self.fail_all(error)
+            elif self.is_waited_for:
+                self.on_parked()
 
         finished.add_done_callback(tell)
 

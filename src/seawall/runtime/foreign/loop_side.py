@@ -89,6 +89,11 @@ class HandoffAsk(NamedTuple):
 Asked = ModelAsk | ToolAsk | HandoffAsk
 
 
+def _look_at_error(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        task.exception()  # the journal was closed meanwhile, and the askers know
+
+
 class LoopSide:
     """One run, for one invocation of a framework's loop. All calls come on the engine's event loop."""
 
@@ -104,6 +109,7 @@ class LoopSide:
         self._options, self._tools, self._coverage = options, tools, coverage
         self._asks: Asks = team.asks
         self._asks.on_event = self._on_event
+        self._asks.on_parked = self._on_parked
         self._recorded = Recorded()
         self._lock = asyncio.Lock()
         self._run: str | None = None
@@ -115,6 +121,8 @@ class LoopSide:
         """Of a run that had ended before the loop began."""
         self._bodies: Bodies = self._supervisor.make_bodies(options.tenant, options.session)
         self._redactor = RequestRedactor()
+        self._watching: asyncio.Task[None] | None = None
+        """Looks after a run that waits for people, for those that wait for it."""
         self._idle: Timer | None = None
         self._busy = 0
         """Calls of the loop that are under way here."""
@@ -188,6 +196,27 @@ class LoopSide:
             if driver is not None and driver.state.ended is None and not self._busy and not self._asks.open:
                 await self._let_go(driver)
 
+    # ---- waiting for people
+
+    def _on_parked(self) -> None:
+        if not self._supervisor.closing:
+            task = asyncio.get_running_loop().create_task(self._watch_parked())
+            self._watching = task
+            task.add_done_callback(_look_at_error)
+
+    async def _watch_parked(self) -> None:
+        """Tells the askers of a run that waits for people if another process ends it. One that goes on here tells by itself."""
+        registry, run = self._supervisor.registry, self._asks.run
+        while self._asks.is_waited_for and not (registry.holds(run) or registry.closed):
+            change = registry.get_next_change(run)
+            row = await self._supervisor.journal.row(run)
+            if row.state == "ended":
+                self._outcome = self._outcome or await read_outcome(self._supervisor.journal, run)
+                self._forget_team()
+                self._asks.fail_all(Halted(self._outcome))
+                return
+            await registry.wait_for_other_process(change, moves=row.state == "running")
+
     # ---- beginning, and going on
 
     async def open(self) -> None:
@@ -211,19 +240,15 @@ class LoopSide:
             await self._learn_recorded(await journal.row(known))
 
     def _check_same(self, started: Event) -> None:
-        """Raises `Misused` if the request id is that of a run for somebody else, or of another conversation."""
+        """Raises `Misused` if the request id is that of another person's run."""
         options = self._options
         if not isinstance(started, RunStarted) or started.request_id != options.request_id:
             return  # it was pruned, or found by its session
-        for what, old, new in (
-            ("principal", started.principal, options.principal),
-            ("session", started.session, options.session),
-        ):
-            if old != new:
-                raise Misused(
-                    f"request id {options.request_id!r} was given to another request, of run {started.run}, whose "
-                    f"{what} is {old!r}, not {new!r}"
-                )
+        if started.principal != options.principal:
+            raise Misused(
+                f"request id {options.request_id!r} was given to another request, of run {started.run}, whose principal is "
+                f"{started.principal!r}, not {options.principal!r}"
+            )
 
     async def _find_unfinished(self, session: str) -> str | None:
         """Returns the newest run of the session if the loop goes on with it. Another one is cancelled: it is over."""
