@@ -215,7 +215,8 @@ class LoopSide:
                 self._forget_team()
                 self._asks.fail_all(Halted(self._outcome))
                 return
-            await registry.wait_for_other_process(change, moves=row.state == "running")
+            moves = row.state != "waiting" or bool(await self._supervisor.journal.inbox(run))
+            await registry.wait_for_other_process(change, moves=moves)
 
     # ---- beginning, and going on
 
