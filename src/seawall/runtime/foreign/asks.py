@@ -51,6 +51,10 @@ class Held(Refused):
         self.run, self.step, self.name, self.proposal, self.reason = run, step, name, proposal, reason
 
 
+class AskAgain(Exception):
+    """What was asked for may be recorded by now."""
+
+
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """It is the asker's turn: the step is admitted and recorded, and the asker performs it now."""
 
@@ -128,7 +132,7 @@ class Ask:
         self.over: asyncio.Future[None] = loop.create_future()
         """Done once the ask is settled, has failed, or is withdrawn: who asks for the same waits for it."""
         for future in (self.first, self.last):
-            future.add_done_callback(_look_at_error)
+            future.add_done_callback(look_at_error)
 
     def __repr__(self) -> str:
         return f"<Ask {self.kind} {self.name} {self.key} of frame {self.frame}>"
@@ -161,9 +165,10 @@ class Ask:
                 self.on_over()
 
 
-def _look_at_error(future: asyncio.Future[Any]) -> None:
+def look_at_error(future: asyncio.Future[Any]) -> None:
+    """Looks at what a future has failed with, so that nobody else need look."""
     if not future.cancelled():
-        future.exception()  # an asker that is gone need not look
+        future.exception()
 
 
 class Asks:
@@ -188,6 +193,8 @@ class Asks:
         self.bodies: Bodies | None = None
         """Of the driver that the run has now."""
         self.on_event: Callable[[Event, RunState], None] = lambda event, before: None
+        self.is_behind = False
+        """The run went on elsewhere since the loop has looked: nothing is decided before it has looked again."""
         self.on_parked: Callable[[], None] = lambda: None
         """Is called once the run waits for people and has no driver."""
         self._unsent: list[tuple[Callable[[], None], bool]] = []
@@ -238,6 +245,12 @@ class Asks:
             ask.result.set_result(Result(status="withdrawn"))
         _finish(ask.over)
 
+    def ask_again(self) -> None:
+        """Has what is asked for looked up again. None of it is performed: the run had no driver until this moment."""
+        asks, self.open = list(self.open.values()), {}
+        for ask in asks:
+            ask.fail(AskAgain())
+
     def fail_all(self, error: Exception) -> None:
         """Tells every asker that the run has ended, or is given up in this process."""
         asks, self.open = [*self.open.values(), *self._settling], {}
@@ -254,7 +267,7 @@ class Asks:
         future = self._closing.get(step)
         if future is None:
             future = self._closing[step] = asyncio.get_running_loop().create_future()
-            future.add_done_callback(_look_at_error)
+            future.add_done_callback(look_at_error)
         return future
 
     def forget_close(self, step: int) -> None:

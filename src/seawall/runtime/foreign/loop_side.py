@@ -23,7 +23,7 @@ from seawall.run.outcome import Outcome
 from seawall.run.requests import PreparedRequest, RequestRedactor
 from seawall.run.state import RunState
 from seawall.run.step import Close, End, Result
-from seawall.runtime.foreign.asks import Ask, Asks, Halted, Held, Settled, Turn
+from seawall.runtime.foreign.asks import Ask, AskAgain, Asks, Halted, Held, Settled, Turn, look_at_error
 from seawall.runtime.foreign.coverage import Coverage
 from seawall.runtime.foreign.recorded import Recorded, RecordedStep
 from seawall.runtime.foreign.team import ForeignTeam
@@ -89,11 +89,6 @@ class HandoffAsk(NamedTuple):
 Asked = ModelAsk | ToolAsk | HandoffAsk
 
 
-def _look_at_error(task: asyncio.Task[None]) -> None:
-    if not task.cancelled():
-        task.exception()  # the journal was closed meanwhile, and the askers know
-
-
 class LoopSide:
     """One run, for one invocation of a framework's loop. All calls come on the engine's event loop."""
 
@@ -117,6 +112,8 @@ class LoopSide:
         """Begins the run, also if the caller that has asked first is cancelled meanwhile."""
         self._seq = -1
         """Of the newest event that is learned."""
+        self._unlearned: list[Event] = []
+        """What the driver has recorded while what was recorded before it is read."""
         self._outcome: Outcome[Any] | None = None
         """Of a run that had ended before the loop began."""
         self._bodies: Bodies = self._supervisor.make_bodies(options.tenant, options.session)
@@ -141,8 +138,33 @@ class LoopSide:
         return bool(self._busy or self._asks.open)
 
     def _on_event(self, event: Event, before: RunState) -> None:
-        self._recorded.learn(event)
+        if -1 < self._seq < before.seq - 1 and not self._asks.is_behind:
+            self._asks.is_behind = True
+            self._supervisor.start_task(self._catch_up(self._seq + 1, before.seq))
+        if self._asks.is_behind:
+            self._unlearned.append(event)
+        else:
+            self._recorded.learn(event)
         self._seq = before.seq
+
+    async def _catch_up(self, known: int, first: int) -> None:
+        """Learns what another process, or another loop, has recorded before the driver came to the event `first`.
+
+        What is asked for is looked up again: it may have been made.
+        """
+        try:
+            events = (await self._supervisor.journal.events(self._asks.run))[:first]
+            self._recorded.relearn(events, known)
+        except Exception as error:  # noqa: BLE001 -- whoever asks gets it
+            self._asks.fail_all(error)
+            return
+        for event in self._unlearned:
+            self._recorded.learn(event)
+        self._unlearned.clear()
+        self._asks.is_behind = False
+        self._asks.ask_again()
+        if (driver := self._find_driver()) is not None:
+            driver.decide_again()
 
     def _find_driver(self) -> Driver | None:
         """Returns the driver that this loop has, if the run has one and it is no other loop's."""
@@ -200,9 +222,8 @@ class LoopSide:
 
     def _on_parked(self) -> None:
         if not self._supervisor.closing:
-            task = asyncio.get_running_loop().create_task(self._watch_parked())
-            self._watching = task
-            task.add_done_callback(_look_at_error)
+            self._watching = asyncio.get_running_loop().create_task(self._watch_parked())
+            self._watching.add_done_callback(look_at_error)
 
     async def _watch_parked(self) -> None:
         """Tells the askers of a run that waits for people if another process ends it. One that goes on here tells by itself."""
@@ -244,7 +265,7 @@ class LoopSide:
         """Raises `Misused` if the request id is that of another person's run."""
         options = self._options
         if not isinstance(started, RunStarted) or started.request_id != options.request_id:
-            return  # it was pruned, or found by its session
+            return
         if started.principal != options.principal:
             raise Misused(
                 f"request id {options.request_id!r} was given to another request, of run {started.run}, whose principal is "
@@ -363,6 +384,13 @@ class LoopSide:
         Raises `Halted` once the run has ended, `Held` if a person must decide first, `Refused` and `Broken` as
         `Seawall.start` and `Seawall.resume` do.
         """
+        while True:
+            try:
+                return await self._ask(asked, within, place)
+            except AskAgain:
+                continue
+
+    async def _ask(self, asked: Asked, within: int, place: list[Ask] | None) -> tuple[Ask, Turn] | Settled:
         await self.open()
         key: str | None = None
         while True:
@@ -595,7 +623,13 @@ class LoopSide:
             await asyncio.wait([driver.finished])
             return
         driver.give_up(Broken(f"run {self._run} was let go of by its loop"), closing=True)
-        if tasks := driver.unfinished_tasks():
-            await asyncio.wait(tasks, timeout=1.0)
-        with contextlib.suppress(Refused):
-            await self._supervisor.release(driver.lease)
+        await asyncio.shield(self._supervisor.start_task(self._release(driver)))
+
+    async def _release(self, driver: Driver) -> None:
+        """Gives the lease back once what is in flight is over. An engine that closes meanwhile waits for it."""
+        try:
+            if tasks := driver.unfinished_tasks():
+                await asyncio.wait(tasks, timeout=1.0)
+        finally:
+            with contextlib.suppress(Refused):
+                await self._supervisor.release(driver.lease)
