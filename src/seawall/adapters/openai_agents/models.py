@@ -24,8 +24,8 @@ from seawall.adapters.openai_agents.replies import (
     write_completed,
 )
 from seawall.core.errors import Refused
+from seawall.runtime.foreign.asked import ModelAsk
 from seawall.runtime.foreign.asks import Settled, Turn
-from seawall.runtime.foreign.loop_side import ModelAsk
 from seawall.runtime.foreign.results import ModelResult
 from seawall.runtime.foreign.session import Performed
 
@@ -135,7 +135,7 @@ class GatedModel(Model):
                     events.put_nowait(event)
             if completed is None:
                 return ModelResult("", raw="null"), None
-            return read_response(read_completed(completed)), completed
+            return read_response(read_completed(completed), delivered=True), completed
 
         async def pump() -> Performed:
             try:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Generator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
 from seawall.core.clock import Timer
 from seawall.core.errors import Broken, Misused, Refused
-from seawall.core.events import Event, Mode, RunStarted, StepStatus
-from seawall.core.limits import Limits
+from seawall.core.events import Event, StepStatus
 from seawall.core.refs import refs_of
 from seawall.engine.driver import Driver
 from seawall.history.recorded import read_outcome
@@ -20,16 +19,20 @@ from seawall.journal.protocol import Command, RunFilter, RunRow
 from seawall.run.bodies import Bodies
 from seawall.run.frame import find_call
 from seawall.run.outcome import Outcome
-from seawall.run.requests import PreparedRequest, RequestRedactor
+from seawall.run.requests import RequestRedactor
 from seawall.run.state import RunState
 from seawall.run.step import Close, End, Result
-from seawall.runtime.foreign.asks import Ask, AskAgain, Asks, Halted, Held, Settled, Turn, look_at_error
+from seawall.runtime.foreign.asked import Asked, BeginOptions, HandoffAsk, ModelAsk, ToolAsk
+from seawall.runtime.foreign.asks import Ask, Asks, Halted, Held, Settled, Turn
 from seawall.runtime.foreign.coverage import Coverage
+from seawall.runtime.foreign.parked import look_at_error, wait_ended_elsewhere
 from seawall.runtime.foreign.recorded import Recorded, RecordedStep
+from seawall.runtime.foreign.reply import CLOSED, CallerReply
 from seawall.runtime.foreign.team import ForeignTeam
 from seawall.runtime.foreign.tools import ToolDeclarations, write_arguments
 from seawall.runtime.seawall import Seawall
 
+T = TypeVar("T")
 IDLE_S = 5.0
 """Seconds after which a run whose loop asks for nothing is let go of, and its clock stands still until it asks again: the loop
 may wait for a person in a way of its own, or have been left by an exception. A loop that works takes milliseconds."""
@@ -37,56 +40,6 @@ may wait for a person in a way of its own, or have been left by an exception. A 
 OTHER_ARGUMENTS = (
     "Error: this call was made before with other arguments, and its result is recorded; it was not made again"
 )
-
-
-class BeginOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run begins, or goes on."""
-
-    request: str
-    session: str | None = None
-    tenant: str = ""
-    principal: str = ""
-    request_id: str | None = None
-    limits: Limits | None = None
-    modes: Mapping[str, Mode] | None = None
-    resume: bool = False
-    """The loop goes on with the newest run of the session, if that has not ended. Otherwise such a run is cancelled."""
-    waits: bool = False
-    """A step that a person must decide on is waited for. Otherwise it raises `Held`."""
-
-
-class ModelAsk(NamedTuple):
-    """A call of a model that the loop wants made."""
-
-    agent: str
-    name: str
-    request: PreparedRequest
-    frame: int = 0
-    anew: bool = False
-    """The model is called in any case: the framework has no way to be given a recorded reply."""
-
-
-class ToolAsk(NamedTuple):
-    """A call of a tool that the loop wants made."""
-
-    agent: str
-    name: str
-    arguments: Mapping[str, Any]
-    call_id: str = ""
-    frame: int = 0
-
-
-class HandoffAsk(NamedTuple):
-    """A hand-off to another agent, which works in a frame of its own."""
-
-    agent: str
-    name: str
-    task: str
-    call_id: str = ""
-    frame: int = 0
-
-
-Asked = ModelAsk | ToolAsk | HandoffAsk
 
 
 class LoopSide:
@@ -103,7 +56,8 @@ class LoopSide:
         self._sea, self._supervisor, self._team = sea, sea.supervisor, team
         self._options, self._tools, self._coverage = options, tools, coverage
         self._asks: Asks = team.asks
-        self._asks.on_event = self._on_event
+        self._asks.on_event, self._asks.on_turn = self._on_event, self._on_turn
+        self._asks.on_held, self._asks.on_failed = self._on_held, self._on_failed
         self._asks.on_parked = self._on_parked
         self._recorded = Recorded()
         self._lock = asyncio.Lock()
@@ -121,8 +75,10 @@ class LoopSide:
         self._watching: asyncio.Task[None] | None = None
         """Looks after a run that waits for people, for those that wait for it."""
         self._idle: Timer | None = None
-        self._busy = 0
-        """Calls of the loop that are under way here."""
+        self._touched_s = 0.0
+        """When the loop last asked for something, in monotonic seconds."""
+        self._waiting = 0
+        """Calls of the loop that wait here for something other than the driver."""
 
     def __repr__(self) -> str:
         return f"<LoopSide of run {self._run}>"
@@ -135,7 +91,7 @@ class LoopSide:
     @property
     def is_busy(self) -> bool:
         """Whether the loop waits for something, or performs it."""
-        return bool(self._busy or self._asks.open)
+        return bool(self._waiting or self._asks.open)
 
     def _on_event(self, event: Event, before: RunState) -> None:
         if -1 < self._seq < before.seq - 1 and not self._asks.is_behind:
@@ -162,7 +118,8 @@ class LoopSide:
             self._recorded.learn(event)
         self._unlearned.clear()
         self._asks.is_behind = False
-        self._asks.ask_again()
+        for ask in list(self._asks.open.values()):
+            self._ask_again(ask)
         if (driver := self._find_driver()) is not None:
             driver.decide_again()
 
@@ -193,29 +150,37 @@ class LoopSide:
 
     # ---- idling
 
+    def _touch(self) -> None:
+        """The loop asks for something, or brings it: it is not idle."""
+        self._touched_s = self._supervisor.clock.monotonic_s()
+        if self._idle is None:
+            self._idle = self._supervisor.clock.call_later(IDLE_S, self._on_idle)
+
     @contextlib.contextmanager
-    def busy(self) -> Generator[None]:
-        """The loop has asked for something, and waits for it."""
-        self._busy += 1
-        if self._idle is not None:
-            self._idle.cancel()
-            self._idle = None
+    def _busy(self) -> Generator[None]:
+        """The loop waits for something here."""
+        self._waiting += 1
         try:
             yield
         finally:
-            self._busy -= 1
-            if not self._busy and not self._asks.open and self._run is not None and self._outcome is None:
-                self._idle = self._supervisor.clock.call_later(IDLE_S, self._on_idle)
+            self._waiting -= 1
+            self._touch()
 
     def _on_idle(self) -> None:
         self._idle = None
-        if not self._busy and not self._asks.open and not self._supervisor.closing:
+        if self._outcome is not None or self._run is None or self._supervisor.closing:
+            return
+        quiet_s = self._supervisor.clock.monotonic_s() - self._touched_s
+        if self.is_busy or quiet_s < IDLE_S:
+            left_s = IDLE_S if self.is_busy else IDLE_S - quiet_s
+            self._idle = self._supervisor.clock.call_later(left_s, self._on_idle)
+        else:
             self._supervisor.start_task(self._rest())
 
     async def _rest(self) -> None:
         async with self._lock:
             driver = self._find_driver()
-            if driver is not None and driver.state.ended is None and not self._busy and not self._asks.open:
+            if driver is not None and driver.state.ended is None and not self.is_busy:
                 await self._let_go(driver)
 
     # ---- waiting for people
@@ -226,18 +191,11 @@ class LoopSide:
             self._watching.add_done_callback(look_at_error)
 
     async def _watch_parked(self) -> None:
-        """Tells the askers of a run that waits for people if another process ends it. One that goes on here tells by itself."""
-        registry, run = self._supervisor.registry, self._asks.run
-        while self._asks.is_waited_for and not (registry.holds(run) or registry.closed):
-            change = registry.get_next_change(run)
-            row = await self._supervisor.journal.row(run)
-            if row.state == "ended":
-                self._outcome = self._outcome or await read_outcome(self._supervisor.journal, run)
-                self._forget_team()
-                self._asks.fail_all(Halted(self._outcome))
-                return
-            moves = row.state != "waiting" or bool(await self._supervisor.journal.inbox(run))
-            await registry.wait_for_other_process(change, moves=moves)
+        outcome = await wait_ended_elsewhere(self._supervisor, self._asks)
+        if outcome is not None:
+            self._outcome = outcome
+            self._forget_team()
+            self._asks.fail_all(Halted(outcome))
 
     # ---- beginning, and going on
 
@@ -261,17 +219,6 @@ class LoopSide:
         if known is not None:
             await self._learn_recorded(await journal.row(known))
 
-    def _check_same(self, started: Event) -> None:
-        """Raises `Misused` if the request id is that of another person's run."""
-        options = self._options
-        if not isinstance(started, RunStarted) or started.request_id != options.request_id:
-            return
-        if started.principal != options.principal:
-            raise Misused(
-                f"request id {options.request_id!r} was given to another request, of run {started.run}, whose principal is "
-                f"{started.principal!r}, not {options.principal!r}"
-            )
-
     async def _find_unfinished(self, session: str) -> str | None:
         """Returns the newest run of the session if the loop goes on with it. Another one is cancelled: it is over."""
         options = self._options
@@ -290,8 +237,8 @@ class LoopSide:
     async def _learn_recorded(self, row: RunRow) -> None:
         journal = self._supervisor.journal
         events = await journal.events(row.run)
-        if events and self._options.request_id is not None:
-            self._check_same(events[0])
+        if events:
+            self._options.check_same(events[0])
         self._recorded.relearn(events, self._seq + 1)
         self._seq = len(events) - 1
         self._run = row.run
@@ -342,7 +289,7 @@ class LoopSide:
     async def _start(self) -> None:
         """Begins a run. Raises `Refused` if the request has got a run elsewhere a moment ago."""
         options = self._options
-        with self.busy():
+        with self._busy():
             run = await self._sea.start(
                 self._team,
                 options.request,
@@ -353,16 +300,13 @@ class LoopSide:
                 limits=options.limits,
                 modes=options.modes,
             )
-            self._check_begun(run.id)
-            self._run = run.id
-
-    def _check_begun(self, run: str) -> None:
-        if self._asks.run != run and run not in self._supervisor.registry.queued:
+        if self._asks.run != run.id and run.id not in self._supervisor.registry.queued:
             raise Refused(
-                f"request {self._options.request_id!r} was begun as run {run} by another caller at this moment; ask again",
+                f"request {options.request_id!r} was begun as run {run.id} by another caller at this moment; ask again",
                 guard="lease",
-                value=run,
+                value=run.id,
             )
+        self._run = run.id
 
     async def _take_up(self, run: str) -> Driver | None:
         """Goes on with a run that no process drives."""
@@ -375,67 +319,120 @@ class LoopSide:
 
     # ---- asking
 
-    async def ask(
-        self, asked: Asked, within: int = 0, place: list[Ask] | None = None
-    ) -> tuple[Ask, Turn] | Settled:
-        """Returns the asker's turn, or what became of the step without it. `within`: the step in which it is asked for. The
-        ask is put into `place`: see `give_back`.
+    def ask(self, asked: Asked, within: int, reply: CallerReply[tuple[Ask, Turn] | Settled]) -> None:
+        """Gives the asker its turn, or what became of the step without it. `within`: the step in which it is asked for.
 
-        Raises `Halted` once the run has ended, `Held` if a person must decide first, `Refused` and `Broken` as
-        `Seawall.start` and `Seawall.resume` do.
+        The asker gets `Halted` once the run has ended, `Held` if a person must decide first, `Refused` and `Broken` as
+        `Seawall.start` and `Seawall.resume` raise them.
         """
-        while True:
-            try:
-                return await self._ask(asked, within, place)
-            except AskAgain:
-                continue
+        self._touch()
+        if not self._ask_at_once(asked, within, reply):
+            reply.task = self._supervisor.start_task(self._ask(asked, within, reply))
 
-    async def _ask(self, asked: Asked, within: int, place: list[Ask] | None) -> tuple[Ask, Turn] | Settled:
-        await self.open()
-        key: str | None = None
-        while True:
-            settled, ask = self._find(asked, key)
-            if settled is not None or ask is None:
-                assert settled is not None
-                if within and isinstance(asked, HandoffAsk):
-                    self._asks.within[settled.step] = within
-                return settled
-            if self._outcome is not None:
-                raise Halted(self._outcome)
-            other = self._asks.find(ask.frame, ask.key)
-            if other is None:
-                break
-            key = ask.key
-            await self._wait_over(other)
-        ask.within = within
-        self._asks.add(ask)
-        if place is not None:
-            place.append(ask)
+    def _ask_again(self, ask: Ask) -> None:
+        """Looks up again what is asked for: it may have been made elsewhere. It is not performed, as there was no driver."""
+        reply = ask.reply
+        self._withdraw(ask)
+        if reply is not None and ask.again is not None:
+            reply.task = self._supervisor.start_task(self._ask(*ask.again, reply))
+
+    def _ask_at_once(self, asked: Asked, within: int, reply: CallerReply[tuple[Ask, Turn] | Settled]) -> bool:
+        """Asks the driver that the run has, if nothing must be waited for before that; returns whether it did."""
+        driver = self._find_driver()
+        if driver is None or self._lock.locked() or self._outcome is not None or not driver.is_recorded:
+            return False
+        if driver.broken is not None or driver.parked or driver.state.ended is not None:
+            return False
+        ask = self._find(asked, within, reply)
+        if ask is None:
+            return True
+        if self._asks.find(ask.frame, ask.key) is not None:
+            reply.task = self._supervisor.start_task(self._ask(asked, within, reply, ask.key))
+            return True
+        self._add(ask, reply)
+        driver.decide_again()
         try:
-            driver = await self._drive()
-            if driver is not None:
-                self._check_waits(ask, driver.state)
-            first = await ask.first
-        except BaseException as error:
+            self._check_waits(ask, driver.state)
+        except Held as held:
+            self._on_held(ask, held)
+        except Misused as error:
             self._withdraw(ask)
-            if isinstance(error, Held):
-                await self._let_wait()
-            raise
-        if isinstance(first, Settled):
-            return first
+            reply.fail(error)
+        return True
+
+    async def _ask(
+        self,
+        asked: Asked,
+        within: int,
+        reply: CallerReply[tuple[Ask, Turn] | Settled],
+        key: str | None = None,
+    ) -> None:
+        """As `ask`, where something must be waited for. `key`: what it has been asked for under before."""
+        ask: Ask | None = None
+        try:
+            with self._busy():
+                await self.open()
+                while (ask := self._find(asked, within, reply, key)) is not None:
+                    if self._outcome is not None:
+                        raise Halted(self._outcome)
+                    other = self._asks.find(ask.frame, ask.key)
+                    if other is None:
+                        break
+                    key = ask.key
+                    await asyncio.wait([other.over])  # the same call, asked for at the same time
+                if ask is None:
+                    return
+                self._add(ask, reply)
+                driver = await self._drive()
+                if driver is not None and not ask.over.done():
+                    self._check_waits(ask, driver.state)
+        except Held as held:
+            assert ask is not None
+            self._on_held(ask, held)
+        except BaseException as error:  # noqa: BLE001 -- whoever asked gets it
+            if ask is not None:
+                self._withdraw(ask)
+            reply.fail(Broken(CLOSED) if isinstance(error, asyncio.CancelledError) else error)
+
+    def _add(self, ask: Ask, reply: CallerReply[tuple[Ask, Turn] | Settled]) -> None:
+        ask.reply, reply.ask = reply, ask
+        self._asks.add(ask)
+
+    def abandon(self, reply: CallerReply[Any]) -> None:
+        """A caller is gone before it had its reply; an asker perhaps just as its turn came."""
+        if not reply.abandon() and reply.ask is not None:
+            self._withdraw(reply.ask)
+
+    def serve(self, work: Callable[[LoopSide], Coroutine[Any, Any, T]], reply: CallerReply[T]) -> None:
+        """Answers a caller with what a coroutine returns or raises."""
+
+        async def run() -> T:
+            with self._busy():
+                return await work(self)
+
+        reply.work(run)
+
+    def _on_turn(self, ask: Ask) -> None:
         if ask.kind == "model":
             self._coverage.note_model(ask.name)
         else:
             self._coverage.note_tool(ask.name, self._tools.find_kind(ask.name))
-        return ask, first
 
-    async def _wait_over(self, other: Ask) -> None:
-        """Waits for the same call, which was asked for before and is not over."""
-        try:
-            await asyncio.wait([other.over])
-        except asyncio.CancelledError:
-            self._recorded.note_unsettled(other.frame, other.key)
-            raise
+    def _on_failed(self, ask: Ask) -> None:
+        """Nobody knows what became of it: the same call, asked for again, is this one."""
+        self._recorded.note_unsettled(ask.frame, ask.key)
+
+    def _on_held(self, ask: Ask, held: Held) -> None:
+        """Tells an asker that a person must decide, once the run waits for the loop to come back."""
+
+        async def tell() -> None:
+            try:
+                await self._let_wait()
+            finally:
+                ask.fail(held)
+
+        self._withdraw(ask)
+        self._supervisor.start_task(tell())
 
     def _withdraw(self, ask: Ask) -> None:
         self._asks.withdraw(ask)
@@ -453,7 +450,7 @@ class LoopSide:
 
     def _check_waits(self, ask: Ask, state: RunState) -> None:
         """Makes sure that nobody waits in vain: for a frame that is not there, or a person who is asked already."""
-        if ask.first.done() or state.ended is not None:
+        if ask.is_performed or ask.end is not None or ask.over.done() or state.ended is not None:
             return
         frame = state.frames.get(ask.frame)
         if frame is None:
@@ -471,8 +468,26 @@ class LoopSide:
                 "it was asked about before",
             )
 
-    def _find(self, asked: Asked, key: str | None) -> tuple[Settled | None, Ask | None]:
-        """Returns what is recorded of a step, or the ask for it. `key`: what it has been asked for under before."""
+    def _find(
+        self,
+        asked: Asked,
+        within: int,
+        reply: CallerReply[tuple[Ask, Turn] | Settled],
+        key: str | None = None,
+    ) -> Ask | None:
+        """Returns the ask for a step. None: it is recorded, and the asker is told what it came to."""
+        settled, ask = self._find_recorded(asked, key)
+        if settled is not None:
+            if within and isinstance(asked, HandoffAsk):
+                self._asks.within[settled.step] = within
+            reply.give(settled)
+            return None
+        assert ask is not None
+        ask.within, ask.again = within, (asked, within)
+        return ask
+
+    def _find_recorded(self, asked: Asked, key: str | None) -> tuple[Settled | None, Ask | None]:
+        """Returns what is recorded of a step, or the ask for it."""
         recorded, bodies = self._recorded, self._driver_bodies()
         match asked:
             case ModelAsk():
@@ -546,26 +561,24 @@ class LoopSide:
 
     # ---- what the asker brings
 
-    async def give(self, ask: Ask, result: Result) -> Settled:
-        """Brings the result of a step, and returns what it has become. Raises `Halted` if the run ended meanwhile."""
+    def give(self, ask: Ask, result: Result, reply: CallerReply[Settled]) -> None:
+        """Brings the result of a step, and gives the asker what it has become, or `Halted` if the run ended meanwhile."""
+        self._touch()
         if ask.result is None:
-            raise Misused(f"{ask!r}: it is not its turn")
+            reply.fail(Misused(f"{ask!r}: it is not its turn"))
+            return
         if not ask.result.done():
             ask.result.set_result(result)
-        try:
-            return await ask.last
-        except (Refused, Broken):  # nobody knows what became of it
-            self._recorded.note_unsettled(ask.frame, ask.key)
-            raise
+        ask.wait(reply)
 
-    async def leave(self, ask: Ask, result: Result) -> None:
+    def leave(self, ask: Ask, result: Result) -> None:
         """Brings the result of a step for whose end nobody waits."""
         if ask.result is not None and not ask.result.done():
             ask.result.set_result(result)
         self._recorded.note_unsettled(ask.frame, ask.key)
 
-    async def give_back(self, ask: Ask) -> None:
-        """Gives a turn back: the step was not begun, and will be asked for again."""
+    def give_back(self, ask: Ask) -> None:
+        """Takes a turn back: the step was not begun, and will be asked for again."""
         self._withdraw(ask)
 
     # ---- ending
