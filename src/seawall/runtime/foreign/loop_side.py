@@ -33,6 +33,7 @@ from seawall.runtime.foreign.tools import ToolDeclarations, write_arguments
 from seawall.runtime.seawall import Seawall
 
 T = TypeVar("T")
+AskReply = CallerReply[tuple[Ask, Turn] | Settled]
 IDLE_S = 5.0
 """Seconds after which a run whose loop asks for nothing is let go of, and its clock stands still until it asks again: the loop
 may wait for a person in a way of its own, or have been left by an exception. A loop that works takes milliseconds."""
@@ -319,7 +320,7 @@ class LoopSide:
 
     # ---- asking
 
-    def ask(self, asked: Asked, within: int, reply: CallerReply[tuple[Ask, Turn] | Settled]) -> None:
+    def ask(self, asked: Asked, within: int, reply: AskReply) -> None:
         """Gives the asker its turn, or what became of the step without it. `within`: the step in which it is asked for.
 
         The asker gets `Halted` once the run has ended, `Held` if a person must decide first, `Refused` and `Broken` as
@@ -336,7 +337,7 @@ class LoopSide:
         if reply is not None and ask.again is not None:
             reply.task = self._supervisor.start_task(self._ask(*ask.again, reply))
 
-    def _ask_at_once(self, asked: Asked, within: int, reply: CallerReply[tuple[Ask, Turn] | Settled]) -> bool:
+    def _ask_at_once(self, asked: Asked, within: int, reply: AskReply) -> bool:
         """Asks the driver that the run has, if nothing must be waited for before that; returns whether it did."""
         driver = self._find_driver()
         if driver is None or self._lock.locked() or self._outcome is not None or not driver.is_recorded:
@@ -360,13 +361,7 @@ class LoopSide:
             reply.fail(error)
         return True
 
-    async def _ask(
-        self,
-        asked: Asked,
-        within: int,
-        reply: CallerReply[tuple[Ask, Turn] | Settled],
-        key: str | None = None,
-    ) -> None:
+    async def _ask(self, asked: Asked, within: int, reply: AskReply, key: str | None = None) -> None:
         """As `ask`, where something must be waited for. `key`: what it has been asked for under before."""
         ask: Ask | None = None
         try:
@@ -394,7 +389,7 @@ class LoopSide:
                 self._withdraw(ask)
             reply.fail(Broken(CLOSED) if isinstance(error, asyncio.CancelledError) else error)
 
-    def _add(self, ask: Ask, reply: CallerReply[tuple[Ask, Turn] | Settled]) -> None:
+    def _add(self, ask: Ask, reply: AskReply) -> None:
         ask.reply, reply.ask = reply, ask
         self._asks.add(ask)
 
@@ -468,13 +463,7 @@ class LoopSide:
                 "it was asked about before",
             )
 
-    def _find(
-        self,
-        asked: Asked,
-        within: int,
-        reply: CallerReply[tuple[Ask, Turn] | Settled],
-        key: str | None = None,
-    ) -> Ask | None:
+    def _find(self, asked: Asked, within: int, reply: AskReply, key: str | None = None) -> Ask | None:
         """Returns the ask for a step. None: it is recorded, and the asker is told what it came to."""
         settled, ask = self._find_recorded(asked, key)
         if settled is not None:
