@@ -117,7 +117,7 @@ class Engine:
         on after the decision. `not_done`: errors of tools which say that nothing has happened; any other error of an effect
         leaves open whether it has. `passes`: what a framework raises to steer, which is no failure.
         `effects` and `reads` are for this run, in place of the engine's.
-        Raises `Misused` for an argument that can't be recorded.
+        Raises `Misused` for an argument that can't be recorded; its first step does if the request id is of another principal.
         """
         check_recordable(
             request=request,
