@@ -39,7 +39,7 @@ class RecordedStep(NamedTuple):
     done: StepDone
 
 
-class AskedCall(NamedTuple):
+class ReplyCall(NamedTuple):
     """A call that a recorded reply asks for."""
 
     reply: int
@@ -58,7 +58,7 @@ class Recorded:
         """By frame and key: the newest hand-off, which is the number of its frame."""
         self._models: dict[int, dict[str, deque[RecordedStep]]] = {}
         """By frame and meaning: replies that the loop has not asked for again."""
-        self._asked_by: dict[tuple[int, str], list[AskedCall]] = {}
+        self._asked_by: dict[tuple[int, str], list[ReplyCall]] = {}
         """By frame and id of a call: the replies that have it, in the order in which they were recorded."""
         self._told: set[int] = set()
         """Replies that this loop was given, or has brought."""
@@ -138,7 +138,7 @@ class Recorded:
         if done.status != "ok" or cut_off:
             return
         for call in done.calls:
-            asked = AskedCall(done.step, call.name, call.arguments)
+            asked = ReplyCall(done.step, call.name, call.arguments)
             self._asked_by.setdefault((intent.frame, call.id), []).append(asked)
         self._replies.setdefault(intent.frame, []).append(done)
         if not self.replays:
