@@ -33,8 +33,8 @@ from seawall.adapters.langchain_core.places import (
 )
 from seawall.adapters.langgraph.model import GATED_TAG, note_answer
 from seawall.core.errors import Refused
+from seawall.runtime.foreign.asked import Asked
 from seawall.runtime.foreign.asks import Ask, Settled, Turn
-from seawall.runtime.foreign.loop_side import Asked
 from seawall.runtime.foreign.results import ModelResult, make_tool_result
 from seawall.runtime.foreign.tools import ToolDeclarations
 

@@ -33,8 +33,8 @@ from seawall.adapters.pydantic_ai.messages import (
 )
 from seawall.adapters.pydantic_ai.run import AgentHalted, AgentHeld, GatedAgentRun
 from seawall.core.errors import Refused
+from seawall.runtime.foreign.asked import ModelAsk
 from seawall.runtime.foreign.asks import Ask, Held, Settled
-from seawall.runtime.foreign.loop_side import ModelAsk
 from seawall.runtime.foreign.session import CUT, MAX_OUTPUT_TOKENS
 
 T = TypeVar("T")

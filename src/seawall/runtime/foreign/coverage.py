@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 from seawall.effects.verbs import seems_to_write
 from seawall.runtime.foreign.tools import AskedTool, ToolKind
 
+_log = logging.getLogger("seawall")
 MAX_NAMES = 10_000
 """Names that are counted one by one; calls under any further name are counted together."""
 OTHERS = "(others)"
@@ -88,12 +90,11 @@ class Coverage:
         """Returns whether the operator is to be told that a tool seems to write: once, at its first call."""
         return tool.seems_to_write and tool.name not in self._advised and len(self._advised) < MAX_NAMES
 
-    def note_advised(self, name: str) -> bool:
-        """Notes that the operator is told of a tool; False if that was done before."""
-        if name in self._advised:
-            return False
-        self._advised.add(name)
-        return True
+    def advise(self, name: str, reason: str) -> None:
+        """Tells the operator of a tool, once."""
+        if name not in self._advised:
+            self._advised.add(name)
+            _log.warning("%s", reason)
 
     def report(self) -> CoverageReport:
         """Returns what was counted."""

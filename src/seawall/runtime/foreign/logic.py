@@ -48,6 +48,8 @@ class ForeignLogic:
             return []
         if (stopped := decide_stop(state)) is not None:
             return [stopped]
+        if self._asks.is_behind:
+            return []
         closes = [close for step, close in self._asks.closes.items() if step in state.open]
         asked = list(self._list_asked(state))
         end, answer = self._asks.end, self._asks.answer
