@@ -135,6 +135,18 @@ class Rule:
         return None
 
 
+class NoRule:
+    """Where there is no guard."""
+
+    def stops(self, frame: str, call: Call) -> bool:
+        """Never."""
+        return False
+
+    def learn(self, frame: str, call: Call, step: int) -> str | None:
+        """Advises nothing."""
+        return None
+
+
 _NUMBER = re.compile(r"\d+")
 
 
