@@ -3,7 +3,7 @@
 Each conversation is played twice through a framework's own agent, its own client and its own memory: plain, and with
 Seawall's adapter. A model server on loopback answers as recorded; tools return what was recorded. Every request is kept
 as the client wrote it, and the gated ones must equal the plain ones, but for what the loop guard advises. The journal
-must have what was recorded.
+must have what was recorded. What is written of a framework stays in the results until it is played again.
 
     python bench/conversations_adapters.py [--through langchain,openai-agents] [--wire both]
 
@@ -86,25 +86,30 @@ def main() -> int:
         print(f"{error}\nName a recording with --data PATH.", file=sys.stderr)
         return 2
     played: dict[str, Through] = {}
-    packages = ["seawall"]
+    measured: dict[str, Any] = {}
     for name in options.through:
         print(f"{name}: {len(conversations)} conversations", file=sys.stderr, flush=True)
         framework: Any = importlib.import_module(f"conversation.through.{FRAMEWORKS[name]}")
-        packages += [one for one in framework.PACKAGES if one not in packages]
         played[name] = _play(conversations, framework, options)
-    written: dict[str, Any] = {
+        measured[name] = _describe(options, framework) | report.as_json(played[name])
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    kept = json.loads(options.out.read_text()) if options.out.exists() else {}
+    options.out.write_text(json.dumps({**kept, **measured}, indent=1) + "\n")
+    print(json.dumps(measured, indent=1) if options.json else report.table(played))
+    return 1 if any(one.mismatches for one in played.values()) else 0
+
+
+def _describe(options: argparse.Namespace, framework: Any) -> dict[str, Any]:
+    """What is needed to make the numbers of one framework again."""
+    return {
         "command": shlex.join(["python", "bench/conversations_adapters.py", *sys.argv[1:]]),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("seawall", *framework.PACKAGES)},
+        },
         "seed": options.seed,
         "in_flight": options.in_flight,
-        "frameworks": {name: report.as_json(one) for name, one in played.items()},
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(written, indent=1) + "\n")
-    print(json.dumps(written, indent=1) if options.json else report.table(played))
-    if not options.json:
-        print(f"seed {options.seed}; " + ", ".join(f"{k} {v}" for k, v in written["versions"].items()))
-    return 1 if any(one.mismatches for one in played.values()) else 0
 
 
 if __name__ == "__main__":

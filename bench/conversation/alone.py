@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conversation.recorded import Conversation, Turn
 from conversation.rule import NoRule, Rule
-from conversation.script import CLOSING, Expected, Message, Script, names, said, told
+from conversation.script import CLOSING, Expected, Message, Script, asked, names, said, told
 
 AGENT = "agent"
 
@@ -30,10 +30,11 @@ def script(conversation: Conversation, *, guarded: bool = True) -> Script:
 
 def _run(turn: Turn, messages: list[Message], rule: Rule | NoRule) -> Expected:
     """Add what one run sends and is told to `messages`."""
-    advised, halted = 0, False
+    claim, halted = rule.read(turn.request), False
+    advised = int(claim is not None)
     batches = []
     texts: list[str] = []
-    messages.append({"role": "user", "content": turn.request})
+    messages.append(asked(turn.request, claim))
     for number, call in enumerate(turn.calls):
         messages.append(said(call.text, [call]))
         if call.text:

@@ -36,6 +36,9 @@ SYSTEMS = {
     "langchain": System(module="langchain", label="LangChain"),
     "openai-agents": System(module="openai_agents", label="OpenAI Agents"),
     "pydantic-ai": System(module="pydantic_ai", label="Pydantic AI"),
+    "langchain-seawall": System(module="langchain_gated", label="LangChain with Seawall"),
+    "openai-agents-seawall": System(module="openai_agents_gated", label="OpenAI Agents with Seawall"),
+    "pydantic-ai-seawall": System(module="pydantic_ai_gated", label="Pydantic AI with Seawall"),
     "crewai": System(module="crew_ai", label="CrewAI"),
 }
 

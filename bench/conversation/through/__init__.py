@@ -2,7 +2,7 @@
 
 sent            what a framework sends to the model's server, kept byte by byte; the server; and how both are compared
 langchain       `create_agent`, with `SeawallMiddleware`
-langgraph       the same agent, as a graph that is gated from outside (`gate_graph`)
+langgraph       the same agent, as a graph with `gate_model` and `gate_graph`, and no middleware
 openai_agents   the runner of the OpenAI Agents SDK, and `SeawallRunner`
 pydantic_ai     `Agent`, with `SeawallCapability`
 play            all conversations through one framework, plain and then gated

@@ -26,18 +26,12 @@ UNIQUE_IDS = False
 def make(place: Place, script: Script, world: World, engine: Engine | None) -> Say:
     """One conversation."""
     middleware = [] if engine is None else [SeawallMiddleware(engine)]
-    return converse(place, script, world, lambda agent: agent, middleware)
+    return converse(make_model(place, script), script, world, middleware, lambda agent: agent)
 
 
-def converse(
-    place: Place,
-    script: Script,
-    world: World,
-    gate: Callable[[Any], Any],
-    middleware: list[SeawallMiddleware],
-) -> Say:
-    """One conversation with an agent that `gate` and `middleware` are put around."""
-    model = ChatOpenAI(
+def make_model(place: Place, script: Script) -> ChatOpenAI:
+    """The model; a header says which conversation it is."""
+    return ChatOpenAI(
         model=MODEL,
         base_url=place.base_url,
         api_key=SecretStr("none"),
@@ -46,6 +40,16 @@ def converse(
         default_headers={CONVERSATION_HEADER: script.key},
         stream_usage=True,
     )
+
+
+def converse(
+    model: ChatOpenAI,
+    script: Script,
+    world: World,
+    middleware: list[SeawallMiddleware],
+    gate: Callable[[Any], Any],
+) -> Say:
+    """One conversation with an agent that has this middleware, and that `gate` is put around."""
     agent = gate(
         create_agent(
             model,

@@ -62,7 +62,7 @@ class Server:
             self.problems.append(f"{key}: request {number + 1}, and {len(replies)} are recorded")
             return answer_error(400, self.problems[-1])
         place = replies[number]
-        want, have = self._comparable[key][:place], _read_all(request.messages)
+        want, have = self._comparable[key][:place], _join_advice(_read_all(request.messages))
         if want == have:
             self.matched += 1
         else:
@@ -88,6 +88,21 @@ def _read_all(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return made
 
 
+def _join_advice(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages with advice on a request below that request, where Seawall's own runs have it."""
+    made: list[dict[str, Any]] = []
+    for one in messages:
+        if (
+            made
+            and one["role"] == made[-1]["role"] == "user"
+            and one["content"].startswith("[Not from the user")
+        ):
+            made[-1] = {**made[-1], "content": f"{made[-1]['content']}\n\n{one['content']}"}
+        else:
+            made.append(one)
+    return made
+
+
 @dataclass(kw_only=True)
 class Compared:
     """The requests of one conversation, plain and gated."""
@@ -95,7 +110,7 @@ class Compared:
     same: int = 0
     """Equal to the byte."""
     advised: int = 0
-    """Equal to the byte but for what the guard has advised, which is exactly that."""
+    """Equal but for what a guard has advised, which is exactly that."""
     halted: int = 0
     """Plain requests after the one at which the gated run was halted."""
     problems: list[str] = field(default_factory=list)
@@ -112,7 +127,7 @@ def compare(plain: Sequence[Request], gated: Sequence[Request], scripts: tuple[S
     for number, (one, other) in enumerate(zip(plain, gated, strict=False), start=1):
         if one == other:
             found.same += 1
-        elif one == Request(other.head, remove(other.body, notes)):
+        elif notes and (one.head, remove(one.body, ())) == (other.head, remove(other.body, notes)):
             found.advised += 1
         else:
             found.problems.append(f"{key}, request {number}: {_show_bytes(one, other)}")
@@ -121,17 +136,21 @@ def compare(plain: Sequence[Request], gated: Sequence[Request], scripts: tuple[S
 
 
 def list_notes(plain: Script, gated: Script) -> list[str]:
-    """What the guard adds to results, in order."""
+    """What guards add to results and requests."""
     pairs = zip(plain.rows[0]["messages"], gated.rows[0]["messages"], strict=False)
-    told = [(a["content"], b["content"]) for a, b in pairs if a["role"] == "tool"]
-    return [b.removeprefix(a) for a, b in told if a != b]
+    told = [(a["content"], b["content"]) for a, b in pairs if a["role"] in ("tool", "user")]
+    return [b.removeprefix(a).lstrip() for a, b in told if a != b]
 
 
 def remove(body: bytes, notes: Sequence[str]) -> bytes:
-    """A request's body without these notes, each of which stands in it once at most."""
-    for note in notes:
-        body = body.replace(json.dumps(note, ensure_ascii=False)[1:-1].encode(), b"", 1)
-    return body
+    """A request's body, written anew without what guards have added: below a result, or as a message of its own."""
+    sent = json.loads(body)
+    sent["messages"] = [one for one in sent["messages"] if one.get("content") not in notes]
+    for one in sent["messages"]:
+        if one["role"] == "tool":
+            for note in notes:
+                one["content"] = one["content"].removesuffix(f"\n\n{note}")
+    return json.dumps(sent).encode()
 
 
 def _show_bytes(one: Request, other: Request) -> str:

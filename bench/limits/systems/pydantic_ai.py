@@ -8,6 +8,7 @@ https://ai.pydantic.dev/retries/, number by number.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from decimal import Decimal
 from importlib.metadata import version
 from typing import Any
@@ -46,8 +47,11 @@ def _retrying() -> AsyncClient:
 class PydanticAI:
     """An agent a run, so that its tools know which run they serve; one client for all."""
 
-    def __init__(self, asked: Asked) -> None:
-        self._asked = asked
+    def __init__(
+        self, asked: Asked, capabilities: Sequence[Any] = (), limits: UsageLimits | None = None
+    ) -> None:
+        """`limits` stand in the place of what is configured."""
+        self._asked, self._capabilities = asked, capabilities
         self.version = f"pydantic-ai-slim {version('pydantic-ai-slim')}, openai {version('openai')}"
         configured = asked.config != "default"
         self._http = _retrying() if configured else None
@@ -56,7 +60,7 @@ class PydanticAI:
         self._time_s = asked.budget_s if configured else None
         usd = Decimal(asked.budget_usd) if asked.budget_usd and configured else None
         fitted = asked.config == "fitted"
-        self._limits = UsageLimits(
+        self._limits = limits or UsageLimits(
             request_limit=asked.calls + 1 if fitted else _REQUESTS,
             tool_calls_limit=asked.calls if fitted else None,
             cost_limit=usd,
@@ -69,7 +73,13 @@ class PydanticAI:
             self.configured += f", run timeout {self._time_s:g} s" if self._time_s else ""
 
     def _agent(self, name: str, tools: list[Any]) -> Agent[None, str]:
-        return Agent(self._model, instructions=instructions(self._asked, name), name=name, tools=tools)
+        return Agent(
+            self._model,
+            instructions=instructions(self._asked, name),
+            name=name,
+            tools=tools,
+            capabilities=self._capabilities,
+        )
 
     async def turn(self, run: AskedRun, number: int, request: str) -> str:
         """One run of the agent."""

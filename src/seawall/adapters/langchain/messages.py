@@ -24,7 +24,7 @@ from seawall.core.canonical import to_canonical_bytes
 from seawall.models.protocol import Usage
 from seawall.run.step import Result
 from seawall.runtime.foreign.asks import Settled
-from seawall.runtime.foreign.results import NO_USAGE, ModelResult, make_tool_result
+from seawall.runtime.foreign.results import NO_USAGE, ModelResult, make_tool_result, word_note
 from seawall.runtime.foreign.session import Performed
 
 Brought = ToolMessage | Command[Any] | list[Any]
@@ -104,7 +104,7 @@ def _dump_message(message: BaseMessage) -> Any:
 
 def tell_notes(notes: Sequence[str]) -> list[BaseMessage]:
     """Returns what guards advise, as messages for the end of a request."""
-    return [HumanMessage(f"[Not from the user: {note}]") for note in notes]
+    return [HumanMessage(word_note(note)) for note in notes]
 
 
 def read_reply(reply: AIMessage | None) -> ModelResult:

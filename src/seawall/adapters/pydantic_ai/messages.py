@@ -27,7 +27,7 @@ from seawall.core.canonical import to_canonical_bytes
 from seawall.models.protocol import Usage
 from seawall.run.step import Result
 from seawall.runtime.foreign.asks import Settled, Turn
-from seawall.runtime.foreign.results import NO_USAGE, ModelResult, make_tool_result
+from seawall.runtime.foreign.results import NO_USAGE, ModelResult, make_tool_result, word_note
 
 DONE = ("ok", "replaced", "simulated")
 """What a step's status is if its text is a result, and no failure."""
@@ -88,7 +88,7 @@ def add_notes(messages: list[ModelMessage], notes: tuple[str, ...]) -> list[Mode
     """Returns messages with what guards advise at their end. Without advice it is the same list."""
     if not notes:
         return messages
-    told = [UserPromptPart(f"[Not from the user: {note}]") for note in notes]
+    told = [UserPromptPart(word_note(note)) for note in notes]
     last = messages[-1] if messages else None
     if isinstance(last, ModelRequest):
         return [*messages[:-1], dataclasses.replace(last, parts=[*last.parts, *told])]
