@@ -41,9 +41,11 @@ def make(place: Place, script: Script, world: World, engine: Engine | None) -> S
         tools=[_make_tool(world, name) for names in script.owners.values() for name in names],
     )
     runner: Any = Runner if engine is None else SeawallRunner(engine)
+    session = SQLiteSession(script.key)
+    place.closing.callback(session.close)
     options: dict[str, Any] = {} if engine is None else {"tenant": TENANT}
     options |= {
-        "session": SQLiteSession(script.key),
+        "session": session,
         "max_turns": _TURNS,
         "run_config": RunConfig(tracing_disabled=True),
     }

@@ -7,6 +7,7 @@ import json
 import random
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -37,10 +38,11 @@ _RUNS = 10_000
 
 @dataclass(frozen=True)
 class Place:
-    """Where the model is, and through which client."""
+    """Where the model is, through which client, and what is to be closed in the end."""
 
     base_url: str
     client: httpx2.AsyncClient
+    closing: ExitStack
 
 
 class Say(Protocol):
@@ -121,15 +123,17 @@ async def _all(
     server, sent = Server([one.script for one in results]), Sent()
     places = asyncio.Semaphore(in_flight)
     async with ModelServer(server.answer, keep_requests=1) as listening, sent.client:
-        place = Place(listening.base_url, sent.client)
+        closing = ExitStack()
+        place = Place(listening.base_url, sent.client, closing)
 
         async def one(result: Result) -> None:
             async with places:
                 await _conversation(framework, place, result, engine)
 
-        async with asyncio.TaskGroup() as group:
-            for result in results:
-                group.create_task(one(result))
+        with closing:
+            async with asyncio.TaskGroup() as group:
+                for result in results:
+                    group.create_task(one(result))
     who = "plain" if engine is None else "gated"
     print(f"  {who}: {server.matched} requests as recorded", file=sys.stderr, flush=True)
     played.problems += [f"{who}: {problem}" for problem in server.problems]

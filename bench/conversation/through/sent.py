@@ -48,6 +48,7 @@ class Server:
 
     def __init__(self, scripts: Sequence[Script]) -> None:
         self._rows: dict[str, list[Message]] = {one.key: one.rows[0]["messages"] for one in scripts}
+        self._requests = {one.key: [run.request for run in one.runs] for one in scripts}
         self._comparable = {key: _read_all(messages) for key, messages in self._rows.items()}
         self.matched = 0
         self.problems: list[str] = []
@@ -62,11 +63,11 @@ class Server:
             self.problems.append(f"{key}: request {number + 1}, and {len(replies)} are recorded")
             return answer_error(400, self.problems[-1])
         place = replies[number]
-        want, have = self._comparable[key][:place], _join_advice(_read_all(request.messages))
+        want, have = self._want(key, place), _read_all(request.messages)
         if want == have:
             self.matched += 1
         else:
-            at = next(n for n in range(place + 1) if want[n : n + 1] != have[n : n + 1])
+            at = next(n for n in range(place + 2) if want[n : n + 1] != have[n : n + 1])
             self.problems.append(
                 f"{key}, message {at}: expected {_show(want[at : at + 1])}, and got {_show(have[at : at + 1])}"
             )
@@ -78,6 +79,20 @@ class Server:
         finish = "tool_calls" if calls else "stop"
         return ModelReply(message=Assistant(said["content"], calls), usage=Usage(place, 1), finish=finish)
 
+    def _want(self, key: str, place: int) -> list[dict[str, Any]]:
+        """The messages before this one: advice on a request is a message of its own, and only in the request's first call."""
+        made: list[dict[str, Any]] = []
+        requests = iter(self._requests[key])
+        for number, one in enumerate(self._comparable[key][:place], start=1):
+            if one["role"] != "user":
+                made.append(one)
+                continue
+            text = next(requests)
+            made.append({**one, "content": text})
+            note = one["content"].removeprefix(text).lstrip()
+            made += [{**one, "content": note}] if note and number == place else []
+        return made
+
 
 def _read_all(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Messages in the form in which they are compared; arguments as what they say, since LangChain writes them anew."""
@@ -85,21 +100,6 @@ def _read_all(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for one in made:
         for call in one.get("tool_calls") or ():
             call["function"] = {**call["function"], "arguments": json.loads(call["function"]["arguments"])}
-    return made
-
-
-def _join_advice(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The messages with advice on a request below that request, where Seawall's own runs have it."""
-    made: list[dict[str, Any]] = []
-    for one in messages:
-        if (
-            made
-            and one["role"] == made[-1]["role"] == "user"
-            and one["content"].startswith("[Not from the user")
-        ):
-            made[-1] = {**made[-1], "content": f"{made[-1]['content']}\n\n{one['content']}"}
-        else:
-            made.append(one)
     return made
 
 
@@ -127,7 +127,7 @@ def compare(plain: Sequence[Request], gated: Sequence[Request], scripts: tuple[S
     for number, (one, other) in enumerate(zip(plain, gated, strict=False), start=1):
         if one == other:
             found.same += 1
-        elif notes and (one.head, remove(one.body, ())) == (other.head, remove(other.body, notes)):
+        elif one.head == other.head and _is_same_but_for(notes, one.body, other.body):
             found.advised += 1
         else:
             found.problems.append(f"{key}, request {number}: {_show_bytes(one, other)}")
@@ -140,6 +140,11 @@ def list_notes(plain: Script, gated: Script) -> list[str]:
     pairs = zip(plain.rows[0]["messages"], gated.rows[0]["messages"], strict=False)
     told = [(a["content"], b["content"]) for a, b in pairs if a["role"] in ("tool", "user")]
     return [b.removeprefix(a).lstrip() for a, b in told if a != b]
+
+
+def _is_same_but_for(notes: Sequence[str], one: bytes, other: bytes) -> bool:
+    less = remove(other, notes)
+    return remove(one, ()) == less != remove(other, ())
 
 
 def remove(body: bytes, notes: Sequence[str]) -> bytes:
