@@ -133,6 +133,32 @@ def test_calls_are_exact_under_fan_out(name: str, cap: int) -> None:
     asyncio.run(main())
 
 
+def test_calls_in_flight_go_on_to_their_results_before_a_cap_halts_their_run() -> None:
+    async def main() -> None:
+        begun, returned, all_begun = 0, 0, asyncio.Event()
+
+        async def look(what: str) -> str:
+            nonlocal begun, returned
+            begun += 1
+            if begun == 12:
+                all_begun.set()
+            await all_begun.wait()
+            await asyncio.sleep(0)
+            returned += 1
+            return f"{what} is there"
+
+        many = calls(*[call("look", what=str(i)) for i in range(30)])
+        clerk = Agent("clerk", model=ScriptedModel([many, say(".")]), tools=[Tool(look)])
+        async with Seawall(budget=Budget(tenant_day=Caps(tool_calls=12))) as sea:
+            outcome = await over(await sea.start(Team(clerk), "go", tenant="acme"))
+            books = await account(sea)
+        assert stopped(outcome) == ("budget", "tenant_day_tool_calls=12")
+        assert begun == returned == outcome.tool_calls == 12
+        assert books.reserved == NOTHING
+
+    asyncio.run(main())
+
+
 # ---- whose, and when
 
 
