@@ -62,7 +62,8 @@ def make_langchain(engine: Engine, origin: str, http: httpx2.AsyncClient) -> Pla
     config: Any = {"configurable": {"seawall_tenant": TENANT}, "recursion_limit": 10_000}
 
     async def play(number: int) -> Any:
-        return await agent.ainvoke({"messages": [("user", f"Look, {number}.")]}, config)
+        asked: Any = {"messages": [("user", f"Look, {number}.")]}
+        return await agent.ainvoke(asked, config)
 
     return play
 
@@ -161,7 +162,7 @@ def describe(error: Any) -> dict[str, Any]:
     """How a run ended, as its framework's caller is told."""
     outcome = getattr(error, "outcome", None)
     by = None if outcome is None else outcome.stopped_by
-    if by is None:
+    if outcome is None or by is None:
         return {"error": repr(error)}
     return {
         "guard": by.guard,
