@@ -24,6 +24,7 @@ MODEL = "gpt-4o"
 PRICE = Price(Decimal("2.50"), Decimal(10))
 LIMITS = Limits(tool_calls=500, model_calls=500)
 """Out of reach, so that the tenant's cap is what ends a run."""
+INSTRUCTIONS = "Look every order up.\n" * 100
 FRAMEWORKS = ("langchain", "openai_agents", "pydantic_ai")
 Play = Callable[[int], Awaitable[Any]]
 """Runs an agent until its run is halted; the number tells runs apart."""
@@ -58,7 +59,9 @@ def make_langchain(engine: Engine, origin: str, http: httpx2.AsyncClient) -> Pla
         max_completion_tokens=100,
         http_async_client=http,
     )
-    agent = create_agent(model, [find_order], middleware=[SeawallMiddleware(engine)])
+    agent = create_agent(
+        model, [find_order], system_prompt=INSTRUCTIONS, middleware=[SeawallMiddleware(engine)]
+    )
     config: Any = {"configurable": {"seawall_tenant": TENANT}, "recursion_limit": 10_000}
 
     async def play(number: int) -> Any:
@@ -82,6 +85,7 @@ def make_openai_agents(engine: Engine, origin: str, http: httpx2.AsyncClient) ->
     client = AsyncOpenAI(base_url=f"{origin}/v1", api_key="none", max_retries=0, http_client=http)
     agent = Agent[Any](
         name="clerk",
+        instructions=INSTRUCTIONS,
         model=OpenAIChatCompletionsModel(MODEL, client),
         model_settings=ModelSettings(max_tokens=100),
         tools=[find_order],
@@ -113,6 +117,7 @@ def make_pydantic_ai(engine: Engine, origin: str, http: httpx2.AsyncClient) -> P
     agent = Agent(
         OpenAIChatModel(MODEL, provider=OpenAIProvider(openai_client=client)),
         name="clerk",
+        instructions=INSTRUCTIONS,
         tools=[find_order],
         model_settings={"max_tokens": 100},
         capabilities=[SeawallCapability(engine, tenant=TENANT)],

@@ -18,6 +18,8 @@ import pytest
 
 from adapters.capped_worker import FRAMEWORKS, PRICE, make_engine, play_all
 from seawall import Engine
+from seawall.core.events import StepIntended
+from seawall.journal.protocol import RunFilter
 from seawall.models.protocol import Usage
 from seawall.models.scripted import calls
 from seawall.testing import ModelServer, call
@@ -38,12 +40,15 @@ class World:
         self._at_once = at_once
         self.origin = ""
         self.model_calls = self.tool_calls = 0
+        self.sizes_bytes: list[int] = []
+        """Of the model's requests."""
 
     def answer(self, request: ChatRequest) -> Answer:
         if request.path.startswith("/tools/"):
             self.tool_calls += 1
             return answer_json(200, f"order {request.body['order']} is paid")
         self.model_calls += 1
+        self.sizes_bytes.append(len(json.dumps(request.body)))
         orders = [call("find_order", order=f"{request.number}-{n}") for n in range(self._at_once)]
         return calls(*orders, usage=USAGE)
 
@@ -203,3 +208,18 @@ def test_what_three_frameworks_ask_for_at_once_on_one_engine_is_twelve_of_twelve
     check_told(ended, "tenant_day_tool_calls=12")
     assert world.tool_calls == sum(one["tool_calls"] for one in ended) == 12
     assert reads == {"find_order": 12}
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_call_is_bounded_by_what_is_sent_and_not_by_what_the_framework_keeps(framework: str) -> None:
+    """Else a limit on money halts a run that has spent a part of it."""
+    rounds = 12
+    with serving(World()) as world, make_engine(":memory:", {"model_calls": rounds}) as engine:
+        asyncio.run(play_all(engine, world.origin, [framework]))
+        (row,) = engine.call(lambda sea: sea.journal.runs(RunFilter(), limit=2))
+        events = engine.call(lambda sea: sea.journal.events(row.run))
+
+    bounds = [each.tokens - 100 for each in events if isinstance(each, StepIntended) and each.kind == "model"]
+    assert len(bounds) == len(world.sizes_bytes) == rounds
+    for bound, size_bytes in zip(bounds, world.sizes_bytes, strict=True):
+        assert size_bytes / 2 < bound < size_bytes * 2

@@ -31,6 +31,8 @@ Brought = ToolMessage | Command[Any] | list[Any]
 """What LangGraph's `ToolNode` gets of a tool: a list is made of the other two."""
 
 _MESSAGE, _SEND = "__message__", "__send__"
+_NOT_SENT = ("artifact", "response_metadata", "usage_metadata")
+"""Fields of a message that no model is sent."""
 _SUCCEEDED = ("ok", "replaced", "simulated")
 
 
@@ -88,13 +90,17 @@ def describe_tool(tool: Any) -> Any:
 
 
 def dump_messages(messages: Sequence[BaseMessage]) -> list[Any]:
-    """Returns messages as JSON values. The artifact of a tool, which no model is sent, is left out."""
+    """Returns messages as JSON values, without what no model is sent: a call is bounded by the size of its request."""
     return [_dump_message(message) for message in messages]
 
 
 def _dump_message(message: BaseMessage) -> Any:
     dumped = message_to_dict(message)
-    dumped["data"].pop("artifact", None)
+    dumped["data"] = {
+        name: value
+        for name, value in dumped["data"].items()
+        if name == "content" or (name not in _NOT_SENT and value not in (None, "", [], {}))
+    }
     try:
         to_canonical_bytes(dumped)
     except TypeError:  # an application may keep anything in a message's extra fields
