@@ -48,13 +48,18 @@ class PydanticAI:
     """An agent a run, so that its tools know which run they serve; one client for all."""
 
     def __init__(
-        self, asked: Asked, capabilities: Sequence[Any] = (), limits: UsageLimits | None = None
+        self,
+        asked: Asked,
+        capabilities: Sequence[Any] = (),
+        limits: UsageLimits | None = None,
+        *,
+        retries: bool = False,
     ) -> None:
-        """`limits` stand in the place of what is configured."""
+        """`limits` and `retries` stand in the place of what is configured."""
         self._asked, self._capabilities = asked, capabilities
         self.version = f"pydantic-ai-slim {version('pydantic-ai-slim')}, openai {version('openai')}"
         configured = asked.config != "default"
-        self._http = _retrying() if configured else None
+        self._http = _retrying() if configured or retries else None
         provider = OpenAIProvider(base_url=f"{asked.base_url}/v1", api_key="none", http_client=self._http)
         self._model = OpenAIChatModel(MODEL, provider=provider)
         self._time_s = asked.budget_s if configured else None

@@ -1,7 +1,7 @@
 """Pydantic AI with `SeawallCapability`.
 
 `default`: its own `request_limit` of 50 holds beside Seawall's limits. `docs` and `fitted`: there is none, so that those of
-Seawall hold.
+Seawall hold; and the retrying transport of its documentation, whose attempts are one step.
 """
 
 from __future__ import annotations
@@ -24,5 +24,5 @@ async def setup(asked: Asked) -> Gated:
     if asked.config == "default":
         own = "Pydantic AI: nothing (request_limit 50; client: 2 retries)"
         return Gated(PydanticAI(plain, gated), gate, own)
-    own = "Pydantic AI: no request_limit (client: 2 retries)"
-    return Gated(PydanticAI(plain, gated, UsageLimits(request_limit=None)), gate, own)
+    inner = PydanticAI(plain, gated, UsageLimits(request_limit=None), retries=True)
+    return Gated(inner, gate, "Pydantic AI: no request_limit, retrying transport (5 attempts)")
