@@ -17,6 +17,7 @@ import pytest
 from limits import recorded, report
 from limits.asked import ANSWERED, Asked, AskedRun, Ended, Reported, asked, reported
 from limits.cases import CASES, FAN_OUT, RECORDED, SERVED, Called, Case, Seen
+from limits.cell import SYSTEMS
 from limits.world import CAPPED, Stage, asked_of, see
 from rich.console import Console
 
@@ -318,6 +319,21 @@ def test_seawall_is_played_alone_and_what_was_counted_is_written(tmp_path: Path)
     assert found[RECORDED, "default"]["answered"] == 3
     assert written["fitted_calls"] == 4
     assert "recorded good runs" in done.stdout
+
+
+def test_frameworks_behind_the_gate_end_a_loop_after_as_many_calls_as_seawall(tmp_path: Path) -> None:
+    gated = [name for name in SYSTEMS if name.endswith("-seawall")]
+    systems = ",".join(["seawall", *gated])
+    out = tmp_path / "out.json"
+    done = program("--systems", systems, "--only", "loop-same", "--configs", "docs", "--out", out)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = json.loads(out.read_text())["rows"]
+    assert {row["system"]: (row["model_calls"], row["tool_calls"]) for row in rows} == dict.fromkeys(
+        ["seawall", *gated], (5, 4)
+    )
+    assert all("returned nothing new 3 times" in row["how"][0][0] for row in rows)
+    assert len(gated) == 3
 
 
 def test_a_system_that_is_not_installed_is_named_and_the_others_are_played(tmp_path: Path) -> None:
