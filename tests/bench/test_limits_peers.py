@@ -345,6 +345,25 @@ def test_a_system_that_is_not_installed_is_named_and_the_others_are_played(tmp_p
     assert [row["system"] for row in json.loads((tmp_path / "out.json").read_text())["rows"]] == ["seawall"]
 
 
+def test_rows_that_are_not_played_again_are_kept() -> None:
+    def cell(system: str, **more: Any) -> dict[str, Any]:
+        return {"system": system, "config": "docs", "case": "storm", **more}
+
+    old = {
+        "command": "first",
+        "versions": {"a": "a 1", "b": "b 1"},
+        "rows": [cell("a", calls=1)],
+        "failures": [cell("b")],
+    }
+    new = {"command": "second", "versions": {"b": "b 2"}, "rows": [cell("b", calls=2)], "failures": []}
+    kept = limits_peers.keep(old, new)
+
+    assert kept["rows"] == [cell("a", calls=1), cell("b", calls=2)]
+    assert kept["failures"] == []
+    assert (kept["command"], kept["commands_before"]) == ("second", ["first"])
+    assert kept["versions"] == {"a": "a 1", "b": "b 2"}
+
+
 class Broken:
     """A process that says something and has called nobody."""
 
