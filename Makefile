@@ -16,7 +16,7 @@ ARGS ?=
 # What `make test-quick` leaves out, by CPU seconds: whatever starts processes (crash, torture, bench, cli, the examples
 # of the documentation, three files of the journal), loads real clients (models, wire, recording), or reads the source
 # (house), and one long random search (whole runs).
-SLOW := crash torture bench cli house adapters/test_openai_agents.py adapters/test_openai_agents_frames.py \
+SLOW := crash torture bench cli house adapters/test_together.py adapters/test_openai_agents.py adapters/test_openai_agents_frames.py \
     adapters/test_openai_agents_holds.py adapters/test_openai_agents_wire.py adapters/test_mcp_http.py adapters/test_mcp_pins.py \
     adapters/test_mcp_proxy.py adapters/test_mcp_proxy_process.py adapters/test_mcp_tools.py adapters/test_versions.py docs/test_examples.py effects/test_attacks.py effects/test_deciding.py \
     effects/test_faults.py effects/test_kill_points.py effects/test_once.py effects/test_tampering.py guards/endpoints/test_wire.py journal/test_disk_faults.py \
@@ -53,7 +53,7 @@ tests_of     = $(or $(TESTS_$1),tests/apart/$(subst -,_,$1))
 ADAPTERS ?= $(ADAPTERS_IN_VENV:%=%-lowest) $(foreach each,$(ADAPTERS_APART),$(each)-lowest $(each)-newest)
 
 # Programs in bench/, in the order in which `make bench` runs them.
-BENCHES ?= limit growth peers adapters limits_peers conversations redaction loops loops_hard deadline storm effects context drift memory lint authority
+BENCHES ?= limit growth peers adapters limits_peers conversations conversations_adapters redaction loops loops_hard deadline storm effects context drift memory lint authority
 
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -b constraints.txt
 INPUTS  = pyproject.toml constraints.txt

@@ -14,6 +14,7 @@ from seawall.models.usage import check_usage
 from seawall.run.step import Result
 from seawall.runtime.exceptions import classify_exception
 from seawall.team.context import encode_assistant
+from seawall.team.folding import NOT_FROM_USER
 from seawall.team.tool import NotDone
 
 NO_USAGE = Usage(problem="the framework has reported no usage")
@@ -102,3 +103,13 @@ def make_failure(error: BaseException, what: str, not_done: tuple[type[BaseExcep
         retry_after_s=signal.retry_after_s,
         endpoint=signal.endpoint,
     )
+
+
+def word_note(note: str) -> str:
+    """Returns what a guard advises, as a message of a request that nobody takes for the user's. A note may stand in brackets,
+    and may say so already.
+    """
+    if note.startswith(NOT_FROM_USER):
+        return note
+    inner = note[1:-1] if note.startswith("[") and note.endswith("]") else note
+    return f"{NOT_FROM_USER}{inner}]"
