@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
@@ -115,9 +116,16 @@ class Desk:
             name=APP,
             root_agent=agent or self.make_agent(),
             plugins=[*before, *gate, *after],
-            resumability_config=ResumabilityConfig(is_resumable=True) if resumable else None,
+            resumability_config=make_resumable() if resumable else None,
         )
         return Runner(app=app, session_service=self.sessions, auto_create_session=True)
+
+
+def make_resumable() -> ResumabilityConfig:
+    """Returns ADK's own way to go on with an invocation, which it says is experimental."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return ResumabilityConfig(is_resumable=True)
 
 
 async def ask(

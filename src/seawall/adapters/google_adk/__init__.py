@@ -20,7 +20,7 @@ from seawall.adapters.versions import check_version
 
 check_version("google-adk", lowest="2.13", below="3.0", extra="google-adk")
 
-from seawall.adapters.google_adk.places import AdkHalted, AdkHeld, AdkRefused, find_outcome
+from seawall.adapters.google_adk.places import AdkHalted, AdkHeld, AdkRefused, find_held, find_outcome
 from seawall.adapters.google_adk.plugin import SeawallPlugin
 
-__all__ = ["AdkHalted", "AdkHeld", "AdkRefused", "SeawallPlugin", "find_outcome"]
+__all__ = ["AdkHalted", "AdkHeld", "AdkRefused", "SeawallPlugin", "find_held", "find_outcome"]

@@ -80,9 +80,20 @@ PASSES = (ToolDeferred, AdkHeld, NodeInterruptedError)
 class GatedInvocation:
     """One invocation, from its beginning to its end."""
 
-    def __init__(self, gated: GatedSession, identity: AdkIdentity, root: AgentPlace, *, nested: bool) -> None:
-        """`nested`: it runs inside a tool of another invocation, in a frame of that one's session."""
+    def __init__(
+        self,
+        gated: GatedSession,
+        identity: AdkIdentity,
+        root: AgentPlace,
+        *,
+        nested: bool,
+        read_credential: Callable[[ToolContext], object] | None = None,
+    ) -> None:
+        """`nested`: it runs inside a tool of another invocation, in a frame of that one's session. `read_credential` returns
+        the credential of whoever has answered ADK's question.
+        """
         self.gated, self._session = gated, gated.session
+        self._read_credential = read_credential
         self._identity, self._root, self._nested = identity, root, nested
         self.frames = Frames(gated, root)
         self._answer: str | None = None
@@ -194,7 +205,7 @@ class GatedInvocation:
             except Held as held:
                 if confirmation is None or not held.proposal:
                     return self._hold(held, context)
-                if problem := await self._decide(held, confirmation):
+                if problem := await self._decide(held, confirmation, context):
                     raise self.gated.hold(held, problem) from held
                 continue
             if done.settled.performed:
@@ -264,13 +275,13 @@ class GatedInvocation:
         context.actions.skip_summarization = True
         return {"error": f"This tool call waits for a person: {held.reason}."}
 
-    async def _decide(self, held: Held, confirmation: ToolConfirmation) -> str:
+    async def _decide(self, held: Held, confirmation: ToolConfirmation, context: ToolContext) -> str:
         """Decides as whoever has answered ADK's question. What somebody else has decided meanwhile stands.
 
         Returns why that may not be; "": it is decided.
         """
         given: dict[str, Any] = confirmation.payload if isinstance(confirmation.payload, dict) else {}
-        credential = given.get("credential")
+        credential = given.get("credential") if self._read_credential is None else self._read_credential(context)
         by = "" if credential is not None else str(given.get("by") or self._identity.principal or LOOP)
         deciding = partial(
             _decide,

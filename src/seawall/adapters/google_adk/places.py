@@ -19,7 +19,7 @@ from seawall.runtime.foreign.session import Session
 TRANSFER = "transfer_to_agent"
 """ADK's tool by which a model hands over to another agent."""
 MAX_CAUSES = 20
-"""Errors that `find_outcome` looks at: ADK wraps what a plugin raises once for each runner inside another."""
+"""Errors that are looked at for one of ours: ADK wraps what a plugin raises once for each runner inside another."""
 
 
 class AdkHalted(RuntimeError):
@@ -49,15 +49,24 @@ class AdkRefused(RuntimeError):
 
 
 def find_outcome(error: BaseException | None) -> Outcome[Any] | None:
-    """Returns how the run has ended that has ended an invocation; None: the error has another reason.
+    """Returns how the run has ended that has ended an invocation; None: the error has another reason."""
+    found = _find_cause(error)
+    return found.outcome if isinstance(found, AdkHalted) else None
 
-    ADK wraps what a plugin raises: the outcome may be that of a cause of the error.
-    """
+
+def find_held(error: BaseException | None) -> Held | None:
+    """Returns what waits for a person, if that has ended an invocation; None: the error has another reason."""
+    found = _find_cause(error)
+    return found.held if isinstance(found, AdkHeld) else None
+
+
+def _find_cause(error: BaseException | None) -> AdkHalted | AdkHeld | None:
+    """Returns what Seawall has raised. ADK wraps what a plugin raises."""
     for _ in range(MAX_CAUSES):
-        if error is None or isinstance(error, AdkHalted):
-            break
+        if error is None or isinstance(error, AdkHalted | AdkHeld):
+            return error
         error = error.__cause__ or error.__context__
-    return error.outcome if isinstance(error, AdkHalted) else None
+    return None
 
 
 class GatedSession:

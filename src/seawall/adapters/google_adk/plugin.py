@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from google.adk.agents.base_agent import BaseAgent
@@ -46,6 +46,8 @@ class SeawallPlugin(BasePlugin):
       the `custom_metadata` of the `RunConfig` (`seawall_request_id` and so on), and then from ADK: the session is ADK's, the
       tenant and the principal are its user, and the request is the invocation. So **a new invocation is a new run**, also
       after a crash: resume the invocation, or give a request id.
+    - `credential` returns the credential of whoever has confirmed a call, for the engine's `authenticate`. By default it is
+      in the answer's payload, which ADK keeps in its session.
     - `waits`: a call that a person must decide on is waited for. By default ADK asks for a confirmation.
     - `not_done`: errors of tools which say that nothing has happened. Any other error of an effect leaves open whether it has.
     """
@@ -61,6 +63,7 @@ class SeawallPlugin(BasePlugin):
         session: Reads = None,
         tenant: Reads = None,
         principal: Reads = None,
+        credential: Callable[[ToolContext], object] | None = None,
         waits: bool = False,
         not_done: tuple[type[BaseException], ...] = (),
         name: str = "seawall",
@@ -69,6 +72,7 @@ class SeawallPlugin(BasePlugin):
         super().__init__(name)
         self._engine, self._effects, self._reads = engine, effects, tuple(reads)
         self._limits, self._waits, self._not_done = limits, waits, not_done
+        self._credential = credential
         self._source = AdkIdentitySource(request_id, session, tenant, principal)
         self.invocations = Invocations()
         """Those that are under way."""
@@ -94,7 +98,10 @@ class SeawallPlugin(BasePlugin):
             invocation = GatedInvocation(tool.gated, identity, place, nested=True)
         else:
             gated = self._begin(identity, invocation_context.app_name, name)
-            invocation = GatedInvocation(gated, identity, AgentPlace(name, 0), nested=False)
+            place = AgentPlace(name, 0)
+            invocation = GatedInvocation(
+                gated, identity, place, nested=False, read_credential=self._credential
+            )
         self.invocations.add(invocation_context.invocation_id, invocation)
         weakref.finalize(invocation_context, self.invocations.take, invocation_context.invocation_id)
 
