@@ -49,6 +49,11 @@ class Invocations:
         """Returns an invocation and forgets it."""
         return self._known.pop(invocation_id, None)
 
+    def forget(self, invocation_id: str, invocation: GatedInvocation) -> None:
+        """Forgets an invocation that ADK has left without a word, unless it has been resumed."""
+        if self._known.get(invocation_id) is invocation:
+            del self._known[invocation_id]
+
 
 class _ExpectedCall(NamedTuple):
     """A call of a model that is about to be made."""

@@ -113,6 +113,7 @@ class GatedInvocation:
 
         Fragments of a stream are passed on as they come. What is complete is passed on once the reply is settled.
         """
+        self.gated.tell_if_over()
         for name in find_hosted(request):
             self.gated.engine.note_not_gated(f"tool {name!r} of agent {place.agent!r}: the model's provider runs it")
         asked = self._session.model(
@@ -203,7 +204,7 @@ class GatedInvocation:
             except ToolDeferred as deferred:
                 return deferred.value
             except Held as held:
-                if confirmation is None or not held.proposal:
+                if confirmation is None:
                     return self._hold(held, context)
                 if problem := await self._decide(held, confirmation, context):
                     raise self.gated.hold(held, problem) from held
@@ -261,7 +262,7 @@ class GatedInvocation:
 
     def _hold(self, held: Held, context: ToolContext) -> dict[str, Any]:
         """Has ADK ask a person, and returns what the model is told meanwhile. Raises `AdkHeld` where ADK can't ask."""
-        if self._nested or not context.function_call_id or not held.proposal:
+        if self._nested or not context.function_call_id:
             raise self.gated.hold(held) from held
         described = {
             "seawall": held.proposal,
@@ -269,7 +270,7 @@ class GatedInvocation:
             "step": held.step,
             "tool": held.name,
             "reason": held.reason,
-            "decide": f"seawall approve {held.proposal}",
+            "decide": f"seawall approve {held.proposal or f'{held.run} {held.step}'}",
         }
         context.request_confirmation(hint=str(held), payload=described)
         context.actions.skip_summarization = True
@@ -280,6 +281,8 @@ class GatedInvocation:
 
         Returns why that may not be; "": it is decided.
         """
+        if not held.proposal:
+            return "an answer here does not say whether it has happened"
         given: dict[str, Any] = confirmation.payload if isinstance(confirmation.payload, dict) else {}
         credential = given.get("credential") if self._read_credential is None else self._read_credential(context)
         by = "" if credential is not None else str(given.get("by") or self._identity.principal or LOOP)

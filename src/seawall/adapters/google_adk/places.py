@@ -61,11 +61,13 @@ def find_held(error: BaseException | None) -> Held | None:
 
 
 def _find_cause(error: BaseException | None) -> AdkHalted | AdkHeld | None:
-    """Returns what Seawall has raised. ADK wraps what a plugin raises."""
-    for _ in range(MAX_CAUSES):
-        if error is None or isinstance(error, AdkHalted | AdkHeld):
-            return error
-        error = error.__cause__ or error.__context__
+    """Returns what Seawall has raised. ADK wraps what a plugin raises, and agents in parallel may fail together."""
+    looked = [error]
+    for each in looked:
+        if isinstance(each, AdkHalted | AdkHeld):
+            return each
+        if each is not None and len(looked) < MAX_CAUSES:
+            looked += each.exceptions if isinstance(each, BaseExceptionGroup) else (each.__cause__, each.__context__)
     return None
 
 
@@ -76,6 +78,8 @@ class GatedSession:
         self.engine, self.session = engine, session
         self.failure: AdkHalted | AdkHeld | None = None
         """What has ended the run, whatever ADK or the application has made of it."""
+        self._is_told = False
+        """Whether a model's caller was told of it."""
 
     def __repr__(self) -> str:
         return f"<GatedSession of {self.session!r}>"
@@ -100,6 +104,19 @@ class GatedSession:
         """Raises what has ended the run, if the application has made something else of it."""
         if self.failure is not None:
             raise self.failure
+
+    def tell_if_over(self) -> None:
+        """As `raise_if_over`, for a model's caller."""
+        self._is_told = self.failure is not None
+        self.raise_if_over()
+
+    def insist_if_over(self) -> None:
+        """As `raise_if_over`, if a model's caller was told and goes on.
+
+        What a plugin raises can't be handled, but ADK wraps it, and agents in parallel lose the cause of it.
+        """
+        if self._is_told:
+            self.raise_if_over()
 
 
 class AgentPlace(NamedTuple):

@@ -103,7 +103,8 @@ class SeawallPlugin(BasePlugin):
                 gated, identity, place, nested=False, read_credential=self._credential
             )
         self.invocations.add(invocation_context.invocation_id, invocation)
-        weakref.finalize(invocation_context, self.invocations.take, invocation_context.invocation_id)
+        forget = self.invocations.forget
+        weakref.finalize(invocation_context, forget, invocation_context.invocation_id, invocation)
 
     def _begin(self, identity: AdkIdentity, application: str, agent: str) -> GatedSession:
         session = self._engine.begin(
@@ -124,11 +125,21 @@ class SeawallPlugin(BasePlugin):
         )
         return GatedSession(self._engine, session)
 
-    async def on_event_callback(self, *, invocation_context: InvocationContext, event: Event) -> None:
-        """Looks at what ADK tells the application."""
+    async def on_event_callback(
+        self, *, invocation_context: InvocationContext, event: Event
+    ) -> Event | None:
+        """Looks at what ADK tells the application.
+
+        The event of an error that the gate has raised is told and not kept, as if it were a fragment: ADK does not resume an
+        invocation whose session ends with an error.
+        """
         invocation = self.invocations.find(invocation_context.invocation_id)
-        if invocation is not None:
-            invocation.note_event(event)
+        if invocation is None:
+            return None
+        invocation.note_event(event)
+        if invocation.gated.failure is None or not event.error_code or event.content is not None:
+            return None
+        return event.model_copy(update={"partial": True})
 
     async def after_run_callback(self, *, invocation_context: InvocationContext) -> None:
         """Ends the session's run with what the invocation has answered. Raises what has ended the run before."""
@@ -179,7 +190,7 @@ class SeawallPlugin(BasePlugin):
         invocation = self._find(context)
         if invocation is None:
             return
-        invocation.gated.raise_if_over()
+        invocation.gated.insist_if_over()
         if context.run_config is not None and context.run_config.support_cfc:
             raise Misused("compositional function calling runs a model in live mode, which can't be gated")
         await expect_call(invocation, context, llm_request, invocation.frames.find(context))
@@ -191,7 +202,7 @@ class SeawallPlugin(BasePlugin):
         invocation = self._find(tool_context.get_invocation_context())
         if invocation is None:
             return
-        invocation.gated.raise_if_over()
+        invocation.gated.insist_if_over()
         if isinstance(tool, AgentTool) and not tool.include_plugins:
             self._engine.note_not_gated(f"agent {tool.name!r}: its tool has include_plugins=False")
         gate_tool(tool)
