@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 from google.adk.agents import BaseAgent, LlmAgent
-from google.adk.agents.run_config import RunConfig, StreamingMode
+from google.adk.agents.run_config import RunConfig, StreamingMode  # pyright: ignore[reportPrivateImportUsage] -- as ADK's pages do
 from google.adk.apps import App, ResumabilityConfig
 from google.adk.events import Event as AdkEvent
 from google.adk.models.base_llm import BaseLlm
@@ -50,7 +50,9 @@ class ScriptedLlm(BaseLlm):
         self, llm_request: LlmRequest, stream: bool = False
     ) -> AsyncGenerator[LlmResponse, None]:
         """Replies. A stream comes a word at a time, and then as a whole."""
-        self.requests.append(llm_request.model_copy(deep=False, update={"contents": list(llm_request.contents)}))
+        self.requests.append(
+            llm_request.model_copy(deep=False, update={"contents": list(llm_request.contents)})
+        )
         script: Script = self.script
         answered = sum(each.role == "model" for each in llm_request.contents)
         reply = script(llm_request) if callable(script) else script[min(answered, len(script) - 1)]

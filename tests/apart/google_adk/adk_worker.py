@@ -46,7 +46,7 @@ from seawall.runtime.foreign.asks import Held
 from seawall.runtime.foreign.engine import Engine
 
 QUESTION = "adk_request_confirmation"
-PLACE = {"user_id": "kim", "session_id": "s-1"}
+PLACE: Any = {"user_id": "kim", "session_id": "s-1"}
 
 
 class BankLlm(BaseLlm):
@@ -155,7 +155,9 @@ def _find_answer(events: list[Event]) -> str:
 
 
 def _find_question(events: list[Event]) -> types.FunctionCall | None:
-    answered = {each.id for event in events if event.author == "user" for each in event.get_function_responses()}
+    answered = {
+        each.id for event in events if event.author == "user" for each in event.get_function_responses()
+    }
     asked = [call for event in events for call in event.get_function_calls() if call.name == QUESTION]
     return next((call for call in asked if call.id not in answered), None)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.adk.models.llm_response import LlmResponse
 from google.adk.plugins.base_plugin import BasePlugin
 from google.adk.plugins.reflect_retry_tool_plugin import ReflectAndRetryToolPlugin
-from google.adk.models.llm_response import LlmResponse
 from google.adk.tools import FunctionTool, ToolContext
 from google.genai import types
 
@@ -65,7 +65,9 @@ def test_what_the_application_sees_is_the_same_with_and_without_the_gate(engine:
     def describe(events: Any) -> list[Any]:
         return [
             event.model_dump(
-                exclude={"id", "timestamp", "invocation_id", "long_running_tool_ids"}, exclude_none=True, mode="json"
+                exclude={"id", "timestamp", "invocation_id", "long_running_tool_ids"},
+                exclude_none=True,
+                mode="json",
             )
             for event in events
         ]
@@ -174,14 +176,18 @@ def _on_model_error(callback_context: Any, llm_request: Any, error: Exception) -
 class Handlers(BasePlugin):
     """Makes an answer of every error."""
 
-    async def on_tool_error_callback(self, *, tool: Any, tool_args: Any, tool_context: Any, error: Any) -> Any:
+    async def on_tool_error_callback(
+        self, *, tool: Any, tool_args: Any, tool_context: Any, error: Any
+    ) -> Any:
         return {"error": f"handled: {error}"}
 
     async def on_model_error_callback(self, *, callback_context: Any, llm_request: Any, error: Any) -> Any:
         return _on_model_error(callback_context, llm_request, error)
 
 
-@pytest.mark.parametrize("where", ["agent", "plugin before", "plugin after", "retries before", "retries after"])
+@pytest.mark.parametrize(
+    "where", ["agent", "plugin before", "plugin after", "retries before", "retries after"]
+)
 @pytest.mark.parametrize("limits", [Limits(tool_calls=1), Limits(model_calls=1)], ids=["tools", "models"])
 def test_no_error_handler_keeps_a_halt_from_ending_the_invocation(
     engine: Engine, where: str, limits: Limits
@@ -189,7 +195,9 @@ def test_no_error_handler_keeps_a_halt_from_ending_the_invocation(
     desk = Desk()
     agent = desk.make_agent()
     if where == "agent":
-        agent = desk.make_agent(on_tool_error_callback=_on_tool_error, on_model_error_callback=_on_model_error)
+        agent = desk.make_agent(
+            on_tool_error_callback=_on_tool_error, on_model_error_callback=_on_model_error
+        )
     made: dict[str, list[Any]] = {"before": [], "after": []}
     if "plugin" in where:
         made[where.partition(" ")[2]] = [Handlers(name="handlers")]
@@ -292,7 +300,9 @@ def test_results_that_other_plugins_replace_do_not_change_what_is_recorded(engin
     class Replacing(BasePlugin):
         """Answers for every tool and model after they were called."""
 
-        async def after_tool_callback(self, *, tool: Any, tool_args: Any, tool_context: Any, result: Any) -> Any:
+        async def after_tool_callback(
+            self, *, tool: Any, tool_args: Any, tool_context: Any, result: Any
+        ) -> Any:
             return {"result": "replaced"}
 
     desk = Desk()
@@ -317,7 +327,9 @@ def test_an_effect_that_raises_is_in_doubt_and_is_not_made_again(engine: Engine,
     plugins = [ReflectAndRetryToolPlugin(max_retries=3)] if retries else []
     events = asyncio.run(ask(desk.make_runner(engine, agent=agent, after=plugins)))
 
-    assert any(call.name == "adk_request_confirmation" for each in events for call in each.get_function_calls())
+    assert any(
+        call.name == "adk_request_confirmation" for each in events for call in each.get_function_calls()
+    )
     assert attempts == [1042]
     assert read_rows(engine)[0].state == "waiting"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,21 @@ import pytest
 from google.adk.agents import LlmAgent, LoopAgent, ParallelAgent, SequentialAgent
 from google.adk.code_executors import BuiltInCodeExecutor
 from google.adk.models.llm_request import LlmRequest
+from google.adk.runners import InMemoryRunner
 from google.adk.tools import ToolContext, exit_loop, google_search
 from google.adk.tools.agent_tool import AgentTool
-from google.adk.runners import InMemoryRunner
 from google.genai import types
 
-from apart.google_adk.adk_desk import Desk, Reply, ScriptedLlm, ask, read_answer, read_events, read_outcome, read_rows
+from apart.google_adk.adk_desk import (
+    Desk,
+    Reply,
+    ScriptedLlm,
+    ask,
+    read_answer,
+    read_events,
+    read_outcome,
+    read_rows,
+)
 from seawall import Limits
 from seawall.adapters.google_adk import AdkHalted, SeawallPlugin, find_outcome
 from seawall.core.events import StepDone, StepIntended
@@ -238,7 +247,9 @@ def test_agents_of_a_sequence_work_below_it(engine: Engine) -> None:
 def test_agents_in_parallel_work_in_frames_of_their_own(engine: Engine) -> None:
     desk = Desk()
     agents = [
-        desk.make_agent(name=f"clerk_{number}", model=make_llm(f"m{number}", [("find_order", {"order": number})], "."))
+        desk.make_agent(
+            name=f"clerk_{number}", model=make_llm(f"m{number}", [("find_order", {"order": number})], ".")
+        )
         for number in range(3)
     ]
     asyncio.run(ask(desk.make_runner(engine, agent=make_workflow(ParallelAgent, "fan", *agents))))
@@ -345,7 +356,7 @@ def test_an_agent_with_code_of_its_own_is_named(engine: Engine) -> None:
     from google.adk.events import Event
 
     class Custom(BaseAgent):
-        async def _run_async_impl(self, ctx: Any) -> Any:
+        async def _run_async_impl(self, ctx: Any) -> AsyncGenerator[Event]:
             yield Event(author=self.name, content=types.Content(role="model", parts=[types.Part(text="Hi.")]))
 
     events = asyncio.run(ask(Desk().make_runner(engine, agent=Custom(name="custom"))))
@@ -354,7 +365,13 @@ def test_an_agent_with_code_of_its_own_is_named(engine: Engine) -> None:
 
 
 def test_what_passes_the_gate_is_what_was_called(engine: Engine) -> None:
-    desk = Desk([[("find_order", {"order": 1}), ("find_order", {"order": 2})], [("refund", {"order": 1, "amount": 2})], "."])
+    desk = Desk(
+        [
+            [("find_order", {"order": 1}), ("find_order", {"order": 2})],
+            [("refund", {"order": 1, "amount": 2})],
+            ".",
+        ]
+    )
     asyncio.run(ask(desk.make_runner(engine)))
 
     report = engine.coverage()

@@ -254,9 +254,7 @@ def test_the_late_result_of_a_long_running_tool_is_a_request_of_its_own(tmp_path
         return {"status": "pending"}
 
     with Engine(tmp_path / "desk.db") as engine:
-        runner = desk.make_runner(
-            engine, agent=desk.make_agent(tools=[LongRunningFunctionTool(ask_manager)])
-        )
+        runner = desk.make_runner(engine, agent=desk.make_agent(tools=[LongRunningFunctionTool(ask_manager)]))
 
         async def run() -> list[AdkEvent]:
             first = await ask(runner)

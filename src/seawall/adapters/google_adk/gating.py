@@ -13,11 +13,10 @@ from collections.abc import AsyncGenerator, Callable
 from contextvars import ContextVar
 from functools import partial
 from types import new_class
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from google.adk.agents.readonly_context import ReadonlyContext
 from google.adk.agents.invocation_context import InvocationContext
-from google.adk.models.base_llm import BaseLlm
+from google.adk.agents.readonly_context import ReadonlyContext
 from google.adk.models.llm_request import LlmRequest
 from google.adk.models.llm_response import LlmResponse
 from google.adk.tools.base_tool import BaseTool
@@ -117,7 +116,7 @@ _made: dict[type[Any], type[Any]] = {}
 
 
 def _gate(what: Any, make: Callable[[type[Any]], type[Any]], name: str) -> None:
-    kind = type(what)
+    kind = cast("type[Any]", type(what))
     gated = _made.get(kind)
     if gated is kind:
         return

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from google.adk.agents.invocation_context import InvocationContext
 from google.adk.events.event import Event
@@ -115,7 +115,9 @@ class GatedInvocation:
         """
         self.gated.tell_if_over()
         for name in find_hosted(request):
-            self.gated.engine.note_not_gated(f"tool {name!r} of agent {place.agent!r}: the model's provider runs it")
+            self.gated.engine.note_not_gated(
+                f"tool {name!r} of agent {place.agent!r}: the model's provider runs it"
+            )
         asked = self._session.model(
             place.agent,
             name_model(model, request),
@@ -213,9 +215,7 @@ class GatedInvocation:
                 return add_advice(done.value, done.settled.notes)
             return recall_value(done.settled, context.actions, context.state)
 
-    async def _step(
-        self, asked: Asked, perform: Callable[[Turn], Awaitable[tuple[Any, Any]]]
-    ) -> Performed:
+    async def _step(self, asked: Asked, perform: Callable[[Turn], Awaitable[tuple[Any, Any]]]) -> Performed:
         """Makes a step. What the tool itself raises is raised as it is."""
         raised: list[BaseException] = []
 
@@ -283,8 +283,11 @@ class GatedInvocation:
         """
         if not held.proposal:
             return "an answer here does not say whether it has happened"
-        given: dict[str, Any] = confirmation.payload if isinstance(confirmation.payload, dict) else {}
-        credential = given.get("credential") if self._read_credential is None else self._read_credential(context)
+        payload: Any = confirmation.payload
+        given = cast("dict[str, Any]", payload) if isinstance(payload, dict) else {}
+        credential = (
+            given.get("credential") if self._read_credential is None else self._read_credential(context)
+        )
         by = "" if credential is not None else str(given.get("by") or self._identity.principal or LOOP)
         deciding = partial(
             _decide,
@@ -351,9 +354,7 @@ class _Following:
         self._loop = asyncio.get_running_loop()
         ask.on_over = self._tell_over
 
-    async def follow(
-        self, responses: AsyncGenerator[LlmResponse, None]
-    ) -> AsyncGenerator[LlmResponse, None]:
+    async def follow(self, responses: AsyncGenerator[LlmResponse, None]) -> AsyncGenerator[LlmResponse, None]:
         """Yields the fragments of a reply, and settles it after its end."""
         fragments: list[LlmResponse] = []
         try:
@@ -418,9 +419,7 @@ async def _finish_anyway(work: Coroutine[Any, Any, T]) -> T:
     return await asyncio.shield(asyncio.ensure_future(work))
 
 
-async def _decide(
-    sea: Seawall, held: Held, approve: bool, by: str, credential: Any, reason: str
-) -> None:
+async def _decide(sea: Seawall, held: Held, approve: bool, by: str, credential: Any, reason: str) -> None:
     found = next((each for each in await sea.approvals(run=held.run) if each.id == held.proposal), None)
     if found is not None:
         await sea.decide(held.run, held.step, approve=approve, by=by, credential=credential, reason=reason)

@@ -71,19 +71,23 @@ def name_model(model: BaseLlm, request: LlmRequest) -> str:
     return f"{provider}:{rest}" if slash and kind == "LiteLlm" else f"{kind}:{name}"
 
 
+def _read_config(request: LlmRequest) -> Any:
+    """Returns the settings of a request, some of whose types are those of packages that need not be installed."""
+    return request.config
+
+
 def describe_request(request: LlmRequest) -> list[Any]:
     """Returns the messages of a request as JSON values, the system instruction first."""
-    instruction = None if request.config is None else request.config.system_instruction
+    instruction = _read_config(request).system_instruction
     first = [] if not instruction else [{"role": "system", "content": _dump(instruction)}]
     return [*first, *(_dump(content) for content in request.contents)]
 
 
 def describe_tools(request: LlmRequest) -> list[Any]:
     """Returns what a model is told of the tools, and of the form of its answer."""
-    config = request.config
-    if config is None:
-        return []
-    described: list[Any] = [_dump(tool) for tool in config.tools or []]
+    config = _read_config(request)
+    tools: list[Any] = config.tools or []
+    described: list[Any] = [_dump(tool) for tool in tools]
     schema = config.response_json_schema or config.response_schema
     if schema is not None:
         described.append({"output": schema.__name__ if isinstance(schema, type) else _dump(schema)})
@@ -92,7 +96,7 @@ def describe_tools(request: LlmRequest) -> list[Any]:
 
 def find_hosted(request: LlmRequest) -> list[str]:
     """Returns the names of the tools that the model's provider runs."""
-    tools = [] if request.config is None else request.config.tools or []
+    tools: list[Any] = _read_config(request).tools or []
     return sorted(
         name
         for tool in tools
@@ -104,7 +108,7 @@ def find_hosted(request: LlmRequest) -> list[str]:
 
 def find_limit(request: LlmRequest) -> int | None:
     """Returns the longest reply that the application asks for; None if it does not say."""
-    return None if request.config is None else request.config.max_output_tokens or None
+    return request.config.max_output_tokens or None
 
 
 def fit_request(request: LlmRequest, turn: Turn, asked: int) -> LlmRequest:
@@ -116,8 +120,7 @@ def fit_request(request: LlmRequest, turn: Turn, asked: int) -> LlmRequest:
         told = [types.Part(text=f"[Not from the user: {note}]") for note in turn.notes]
         changes["contents"] = [*request.contents, types.Content(role="user", parts=told)]
     if 0 < turn.max_output_tokens < asked:
-        config = request.config or types.GenerateContentConfig()
-        changes["config"] = config.model_copy(update={"max_output_tokens": turn.max_output_tokens})
+        changes["config"] = request.config.model_copy(update={"max_output_tokens": turn.max_output_tokens})
     return request.model_copy(update=changes) if changes else request
 
 
@@ -176,7 +179,9 @@ def _read_text(text: str) -> str:
 def read_value(tool: BaseTool, value: Any, actions: EventActions) -> Result:
     """Returns what a tool has returned as a step's result, with what it has done to the invocation."""
     if isinstance(tool, FunctionTool) and _is_not_called(value):
-        return Result(status="error", output=write_text(value), error="not_done", reasoning=_keep(value, actions))
+        return Result(
+            status="error", output=write_text(value), error="not_done", reasoning=_keep(value, actions)
+        )
     failed = isinstance(value, Mapping) and cast("Mapping[str, Any]", value).get("isError") is True
     return make_tool_result(write_text(value), failed=failed, raw=_keep(value, actions))
 

@@ -62,12 +62,13 @@ def find_held(error: BaseException | None) -> Held | None:
 
 def _find_cause(error: BaseException | None) -> AdkHalted | AdkHeld | None:
     """Returns what Seawall has raised. ADK wraps what a plugin raises, and agents in parallel may fail together."""
-    looked = [error]
+    looked: list[BaseException | None] = [error]
     for each in looked:
         if isinstance(each, AdkHalted | AdkHeld):
             return each
         if each is not None and len(looked) < MAX_CAUSES:
-            looked += each.exceptions if isinstance(each, BaseExceptionGroup) else (each.__cause__, each.__context__)
+            together: Any = getattr(each, "exceptions", ())
+            looked += [each.__cause__, each.__context__, *together]
     return None
 
 
@@ -225,7 +226,9 @@ class Frames:
 
     async def _find(self, agent: BaseAgent, context: InvocationContext) -> int:
         with self._gated.translated():
-            for call in _list_handoffs(agent.name, context):  # ADK goes on with an invocation that was cut off
+            for call in _list_handoffs(
+                agent.name, context
+            ):  # ADK goes on with an invocation that was cut off
                 if len(path := await self._gated.session.find_frames(call)) > 1:
                     return self._note_opened(path[-1])
             if agent.name == self._root.agent:
@@ -239,7 +242,9 @@ class Frames:
         """Returns the place of the nearest agent above that works, on this branch or on the one that it comes from."""
         above = agent.parent_agent
         while above is not None:
-            places = [(branch, frame) for (branch, name), frame in self._by_agent.items() if name == above.name]
+            places = [
+                (branch, frame) for (branch, name), frame in self._by_agent.items() if name == above.name
+            ]
             fitting = [each for each in places if (context.branch or "").startswith(each[0] or "")]
             if fitting:
                 _, frame = max(fitting, key=lambda each: len(each[0] or ""))

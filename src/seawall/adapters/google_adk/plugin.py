@@ -11,9 +11,6 @@ from google.adk.agents.base_agent import BaseAgent
 from google.adk.agents.callback_context import CallbackContext
 from google.adk.agents.invocation_context import InvocationContext
 from google.adk.agents.llm_agent import LlmAgent
-from google.adk.agents.loop_agent import LoopAgent
-from google.adk.agents.parallel_agent import ParallelAgent
-from google.adk.agents.sequential_agent import SequentialAgent
 from google.adk.events.event import Event
 from google.adk.models.llm_request import LlmRequest
 from google.adk.plugins.base_plugin import BasePlugin
@@ -30,8 +27,8 @@ from seawall.core.limits import Limits
 from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.tools import Effects
 
-_KNOWN_AGENTS = (LlmAgent, SequentialAgent, ParallelAgent, LoopAgent)
-"""Agents that do nothing but call models, tools and other agents."""
+_WORKFLOWS = ("SequentialAgent", "ParallelAgent", "LoopAgent")
+"""ADK's agents that do nothing but call other agents. They are deprecated there, so they are not imported."""
 
 
 class SeawallPlugin(BasePlugin):
@@ -125,9 +122,7 @@ class SeawallPlugin(BasePlugin):
         )
         return GatedSession(self._engine, session)
 
-    async def on_event_callback(
-        self, *, invocation_context: InvocationContext, event: Event
-    ) -> Event | None:
+    async def on_event_callback(self, *, invocation_context: InvocationContext, event: Event) -> Event | None:
         """Looks at what ADK tells the application.
 
         The event of an error that the gate has raised is told and not kept, as if it were a fragment: ADK does not resume an
@@ -147,9 +142,7 @@ class SeawallPlugin(BasePlugin):
         if invocation is not None:
             await invocation.finish(invocation_context)
 
-    async def on_run_error_callback(
-        self, *, invocation_context: InvocationContext, error: Exception
-    ) -> None:
+    async def on_run_error_callback(self, *, invocation_context: InvocationContext, error: Exception) -> None:
         """Ends the session's run with what the invocation has failed of."""
         invocation = self.invocations.take(invocation_context.invocation_id)
         if invocation is not None:
@@ -163,7 +156,8 @@ class SeawallPlugin(BasePlugin):
         invocation = self._find(context)
         if invocation is None:
             return
-        if not isinstance(agent, _KNOWN_AGENTS):
+        is_workflow = type(agent).__name__ in _WORKFLOWS and type(agent).__module__.startswith("google.adk.")
+        if not isinstance(agent, LlmAgent) and not is_workflow:
             self._engine.note_not_gated(
                 f"what agent {agent.name!r} ({type(agent).__name__}) does by itself: it has code of its own"
             )
@@ -211,5 +205,7 @@ class SeawallPlugin(BasePlugin):
         """Returns an invocation; None: it is live. Raises `Misused` for one that began without the plugin."""
         invocation = self.invocations.find(context.invocation_id)
         if invocation is None and context.live_request_queue is None:
-            raise Misused("SeawallPlugin was not told when this invocation began, so nothing of it is performed")
+            raise Misused(
+                "SeawallPlugin was not told when this invocation began, so nothing of it is performed"
+            )
         return invocation
