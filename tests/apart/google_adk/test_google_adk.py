@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.adk.models import FallbackModel
 from google.adk.models.llm_response import LlmResponse
 from google.adk.plugins.base_plugin import BasePlugin
 from google.adk.plugins.reflect_retry_tool_plugin import ReflectAndRetryToolPlugin
@@ -19,6 +20,7 @@ from apart.google_adk.adk_desk import (
     ASKED,
     REFUND,
     Desk,
+    ScriptedLlm,
     ask,
     read_answer,
     read_arguments,
@@ -437,6 +439,21 @@ def test_a_model_that_fails_ends_the_run_and_is_recorded(engine: Engine) -> None
     outcome = read_outcome(engine)
     assert outcome.status == "failed"
     assert "no route" in str(outcome)
+
+
+@pytest.mark.filterwarnings("ignore:.*FALLBACK_MODEL:UserWarning")
+def test_each_candidate_of_a_fallback_model_is_a_step(engine: Engine) -> None:
+    class Overloaded(Exception):
+        status_code = 503
+
+    desk = Desk()
+    first = ScriptedLlm(model="first", script=lambda request: Overloaded("later"))
+    agent = desk.make_agent(model=FallbackModel(models=[first, desk.llm]))
+    events = asyncio.run(ask(desk.make_runner(engine, agent=agent)))
+
+    assert read_answer(events) == ANSWER
+    assert engine.coverage().models == {"ScriptedLlm:first": 3, "ScriptedLlm:scripted": 3}
+    assert read_outcome(engine).model_calls == 6
 
 
 def test_requests_reach_the_model_as_they_were(engine: Engine) -> None:

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple, cast
 
 from google.adk.agents.invocation_context import InvocationContext
 from google.adk.agents.readonly_context import ReadonlyContext
+from google.adk.models import FallbackModel
+from google.adk.models.base_llm import BaseLlm
 from google.adk.models.llm_request import LlmRequest
 from google.adk.models.llm_response import LlmResponse
 from google.adk.tools.base_tool import BaseTool
@@ -60,6 +62,8 @@ class _ExpectedCall(NamedTuple):
     request: LlmRequest
     invocation: GatedInvocation
     place: AgentPlace
+    is_one: bool
+    """What the model calls with the same request is a part of the call. Of a `FallbackModel` each candidate is one."""
 
 
 _expected: ContextVar[_ExpectedCall | None] = ContextVar("seawall_google_adk_model_call", default=None)
@@ -89,7 +93,8 @@ def _make_model_class(kind: type[Any]) -> type[Any]:
         if expected is None or expected.request is not llm_request:
             responses = call(llm_request, stream)
         else:
-            _expected.set(None)  # what it calls with the same request is a part of it
+            if expected.is_one:
+                _expected.set(None)
             responses = expected.invocation.ask_model(self, llm_request, stream, expected.place, call)
         async with contextlib.aclosing(responses):
             async for response in responses:
@@ -152,5 +157,15 @@ async def expect_call(
             f"agent {place.agent!r} has another model each time that it is asked for it, which can't be gated: give it one "
             "that it keeps"
         )
-    _gate(model, _make_model_class, f"model {model.model!r} ({type(model).__name__})")
-    _expected.set(_ExpectedCall(request, invocation, place))
+    candidates = _list_candidates(model)
+    for each in candidates:
+        _gate(each, _make_model_class, f"model {each.model!r} ({type(each).__name__})")
+    _expected.set(_ExpectedCall(request, invocation, place, candidates == [model]))
+
+
+def _list_candidates(model: BaseLlm) -> list[BaseLlm]:
+    """Returns the models that a call may reach: of a `FallbackModel` each candidate."""
+    if not isinstance(model, FallbackModel):
+        return [model]
+    inner = [model._delegate(each) for each in model.models]  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- it makes models of names, and keeps them
+    return [each for one in inner for each in _list_candidates(one)]

@@ -47,6 +47,9 @@ class AdkHeld(RuntimeError):
 class AdkRefused(RuntimeError):
     """A guard has refused a call of a model, which was not made. The run goes on if the application handles that."""
 
+    status_code = 503
+    """As of a server that does not answer: a `FallbackModel` goes on with its next candidate."""
+
 
 def find_outcome(error: BaseException | None) -> Outcome[Any] | None:
     """Returns how the run has ended that has ended an invocation; None: the error has another reason."""
