@@ -47,7 +47,7 @@ from seawall.adapters.google_adk.places import (
     AgentPlace,
     Frames,
     GatedSession,
-    ToolPlace,
+    AdkToolPlace,
     inside,
 )
 from seawall.core.errors import Broken, Misused, Refused, describe_error
@@ -137,7 +137,7 @@ class GatedInvocation:
             return
         ask, turn = asking
         fitted = fit_request(request, turn, find_limit(request) or MAX_OUTPUT_TOKENS)
-        following = _Following(self.gated, ask, asked)
+        following = _FollowedReply(self.gated, ask, asked)
         async with contextlib.aclosing(following.follow(call(fitted, stream))) as responses:
             async for response in responses:
                 yield response
@@ -150,7 +150,7 @@ class GatedInvocation:
             raise AdkRefused(settled.told)
         return self._note_reply(responses, place)
 
-    def _conclude(self, following: _Following, place: AgentPlace) -> list[LlmResponse]:
+    def _conclude(self, following: _FollowedReply, place: AgentPlace) -> list[LlmResponse]:
         settled = following.settled
         if settled is None or settled.performed:
             return self._note_reply(following.complete, place)
@@ -183,7 +183,7 @@ class GatedInvocation:
             return await call(args=args, tool_context=context)
         given = to_json_value(args)
         asked = self._session.tool(place.agent, tool.name, given, call_id=call_id, frame=place.frame)
-        at = ToolPlace(self.gated, self.frames, place, call_id, write_text(args))
+        at = AdkToolPlace(self.gated, self.frames, place, call_id, write_text(args))
 
         async def perform(turn: Turn) -> tuple[Any, Any]:
             changed = dict(turn.arguments)
@@ -240,7 +240,7 @@ class GatedInvocation:
             raise made
         return made
 
-    async def _call_inside(self, at: ToolPlace, call: CallTool, **arguments: Any) -> Any:
+    async def _call_inside(self, at: AdkToolPlace, call: CallTool, **arguments: Any) -> Any:
         """Calls a tool, and closes the frames of the agents that have worked inside of it."""
         try:
             with inside(at):
@@ -253,7 +253,7 @@ class GatedInvocation:
             await self._close(at, write_text(value))
         return value
 
-    async def _close(self, at: ToolPlace, text: str, *, failed: bool = False) -> None:
+    async def _close(self, at: AdkToolPlace, text: str, *, failed: bool = False) -> None:
         with self.gated.translated():
             for _, frame in reversed(at.opened):
                 await self._session.close_frame(frame, text, failed=failed)
@@ -339,7 +339,7 @@ class GatedInvocation:
                 await self._session.end(error=describe_error(error))
 
 
-class _Following:
+class _FollowedReply:
     """Follows a model's reply to its end, and brings what it has become as the result of its step."""
 
     def __init__(self, gated: GatedSession, ask: Ask, asked: ModelAsk) -> None:

@@ -130,7 +130,7 @@ class AgentPlace(NamedTuple):
     frame: int
 
 
-class ToolPlace:
+class AdkToolPlace:
     """Where a tool is performed: agents that run inside of it work in frames below."""
 
     def __init__(self, gated: GatedSession, frames: object, place: AgentPlace, call: str, task: str) -> None:
@@ -141,7 +141,7 @@ class ToolPlace:
         """The agents that were run inside of it, and their frames."""
 
     def __repr__(self) -> str:
-        return f"<ToolPlace of call {self.call} in frame {self.frame}>"
+        return f"<AdkToolPlace of call {self.call} in frame {self.frame}>"
 
     async def open(self, agent: str, task: str) -> int:
         """Opens the frame of an agent inside the tool, and returns its number. It is the same when the call is made again."""
@@ -154,11 +154,11 @@ class ToolPlace:
         return frame
 
 
-current_tool: ContextVar[ToolPlace | None] = ContextVar("seawall_google_adk_tool", default=None)
+current_tool: ContextVar[AdkToolPlace | None] = ContextVar("seawall_google_adk_tool", default=None)
 
 
 @contextlib.contextmanager
-def inside(place: ToolPlace) -> Generator[None]:
+def inside(place: AdkToolPlace) -> Generator[None]:
     """What runs in this block runs inside the tool."""
     token = current_tool.set(place)
     try:
