@@ -358,7 +358,7 @@ class _FollowedReply:
         """Yields the fragments of a reply, and settles it after its end."""
         fragments: list[LlmResponse] = []
         try:
-            if self._ask.last.done():  # the run ended before anybody could be told
+            if self._ask.end is not None:  # the run ended before anybody could be told
                 self._over = True
             async with contextlib.aclosing(responses):
                 while not self._over:
