@@ -44,10 +44,10 @@ from seawall.adapters.google_adk.places import (
     AdkHalted,
     AdkHeld,
     AdkRefused,
+    AdkToolPlace,
     AgentPlace,
     Frames,
     GatedSession,
-    AdkToolPlace,
     inside,
 )
 from seawall.core.errors import Broken, Misused, Refused, describe_error
