@@ -59,6 +59,7 @@ def test_an_invocation_is_recorded_with_its_models_and_tools(engine: Engine) -> 
     assert desk.refunds == [(1042, 5)]
     assert (outcome.status, outcome.answer) == ("completed", ANSWER)
     assert (outcome.model_calls, outcome.tool_calls) == (3, 2)
+    assert outcome.unchecked_delivery is False
     assert [each.tool for each in outcome.effects] == ["refund"]
     assert (row.tenant, row.session, row.team) == ("kim", "desk/s-1", "desk")
 
@@ -488,6 +489,7 @@ def test_streams_come_as_fragments_and_are_settled_before_the_whole(engine: Engi
     assert sum(bool(event.partial) for event in events) == 4
     assert read_answer(events) == ANSWER
     assert read_outcome(engine).answer == ANSWER
+    assert read_outcome(engine).unchecked_delivery is True
     assert [each.name for each in read_events(engine) if isinstance(each, StepIntended)].count("refund") == 1
 
 

@@ -53,6 +53,7 @@ from seawall.adapters.google_adk.places import (
 from seawall.core.errors import Broken, Misused, Refused, describe_error
 from seawall.runtime.foreign.asks import Ask, Held, Settled, Turn
 from seawall.runtime.foreign.loop_side import Asked, ModelAsk
+from seawall.runtime.foreign.results import ModelResult
 from seawall.runtime.foreign.session import CUT, MAX_OUTPUT_TOKENS, Performed
 from seawall.runtime.seawall import Seawall
 
@@ -345,7 +346,8 @@ class _FollowedReply:
     def __init__(self, gated: GatedSession, ask: Ask, asked: ModelAsk) -> None:
         self._gated, self._ask, self._asked = gated, ask, asked
         self.complete: list[LlmResponse] = []
-        """What is no fragment of the reply."""
+        """What is no fragment of the reply, and what comes after it."""
+        self._fragments: list[LlmResponse] = []
         self.settled: Settled | None = None
         self._over = False
         """The run has ended while the model was called."""
@@ -356,7 +358,6 @@ class _FollowedReply:
 
     async def follow(self, responses: AsyncGenerator[LlmResponse, None]) -> AsyncGenerator[LlmResponse, None]:
         """Yields the fragments of a reply, and settles it after its end."""
-        fragments: list[LlmResponse] = []
         try:
             if self._ask.end is not None:  # the run ended before anybody could be told
                 self._over = True
@@ -371,17 +372,19 @@ class _FollowedReply:
                     elif self.complete:
                         self.complete.append(response)
                     else:
-                        fragments.append(response)
+                        self._fragments.append(response)
                         yield response
         except BaseException as error:
-            await self._fail(error, fragments)
+            await self._fail(error)
             raise
-        brought = CUT if self._over else read_responses(self._find_whole() or fragments)
+        brought = CUT if self._over else self._read()
         with self._gated.translated():
             self.settled = await _finish_anyway(self._gated.session.give(self._ask, self._asked, brought))
 
-    def _find_whole(self) -> list[LlmResponse]:
-        return [response for response in self.complete if not response.partial]
+    def _read(self) -> ModelResult:
+        """Returns what has come of the reply. Fragments are said again as a whole, unless their reader has gone away."""
+        whole = [response for response in self.complete if not response.partial]
+        return read_responses(whole or self._fragments, delivered=bool(self._fragments))
 
     async def _await(self, responses: AsyncGenerator[LlmResponse, None]) -> LlmResponse | None:
         """Awaits the next response; None: there is none, or the run has ended."""
@@ -405,11 +408,12 @@ class _FollowedReply:
         if self._patience is not None and not self._patience.expired():
             self._patience.reschedule(0.0)
 
-    async def _fail(self, error: BaseException, fragments: list[LlmResponse]) -> None:
+    async def _fail(self, error: BaseException) -> None:
         """Brings what the call has failed of, or what had come of the reply when its reader went away."""
         left = isinstance(error, GeneratorExit | asyncio.CancelledError)
-        so_far = self._find_whole() or fragments
-        brought: Any = read_responses(so_far) if left and so_far else CUT if left else error
+        brought: Any = error
+        if left:
+            brought = self._read() if self.complete or self._fragments else CUT
         with contextlib.suppress(AdkHalted), self._gated.translated():
             await _finish_anyway(self._gated.session.give(self._ask, self._asked, brought))
 

@@ -131,8 +131,8 @@ def name_calls(response: LlmResponse) -> None:
             call.id = functions.generate_client_function_call_id()
 
 
-def read_responses(responses: Sequence[LlmResponse]) -> ModelResult:
-    """Returns a reply as a step's result, with all that it takes to give it again."""
+def read_responses(responses: Sequence[LlmResponse], *, delivered: bool) -> ModelResult:
+    """Returns a reply as a step's result, with all that it takes to give it again. `delivered`: it was streamed."""
     calls = [
         (call.id or "", call.name or "", json.dumps(to_json_value(call.args or {})))
         for response in responses
@@ -140,7 +140,7 @@ def read_responses(responses: Sequence[LlmResponse]) -> ModelResult:
     ]
     text = "".join(read_content(response.content) for response in responses)
     raw = to_json([_dump(response) for response in responses], fallback=_name_type).decode()
-    return ModelResult(text, calls, usage=_read_usage(responses), raw=raw)
+    return ModelResult(text, calls, usage=_read_usage(responses), raw=raw, delivered=delivered)
 
 
 def _read_usage(responses: Sequence[LlmResponse]) -> Usage:
