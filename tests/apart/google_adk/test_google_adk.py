@@ -29,7 +29,7 @@ from apart.google_adk.adk_desk import (
     read_results,
     read_rows,
 )
-from seawall import Limits
+from seawall import Guard, Limits
 from seawall.adapters.google_adk import AdkHalted, find_outcome
 from seawall.core.clock import SystemClock
 from seawall.core.errors import JournalFull
@@ -394,6 +394,36 @@ def test_an_agent_that_changes_its_model_with_each_call_is_refused(engine: Engin
     agent = Restless(name="clerk", model=desk.llm, tools=[desk.find_order])
     with pytest.raises(RuntimeError, match="another model each time"):
         asyncio.run(ask(desk.make_runner(engine, agent=agent)))
+
+
+def test_a_model_that_takes_the_place_of_the_agents_own_at_the_last_moment_ends_the_invocation(
+    engine: Engine,
+) -> None:
+    desk, other = Desk(), Desk()
+
+    def swap(callback_context: Any, llm_request: Any) -> None:
+        callback_context.get_invocation_context().agent.model = other.llm
+
+    agent = desk.make_agent(before_model_callback=swap)
+    with pytest.raises(RuntimeError, match="has called another model"):
+        asyncio.run(ask(desk.make_runner(engine, agent=agent)))
+    assert (desk.model_calls, desk.reads) == (0, [])
+
+
+def test_a_guard_that_breaks_lets_nothing_be_called(journal: Path) -> None:
+    class Breaking(Guard):
+        """A guard with a bug."""
+
+        name = "breaking"
+
+        def before(self, step: Any, run: Any, memory: Any) -> Any:
+            raise ZeroDivisionError("a bug")
+
+    desk = Desk()
+    engine = Engine(journal, effects=["refund"], guards=[Breaking()])
+    with engine, pytest.raises(AdkHalted, match="breaking"):
+        asyncio.run(ask(desk.make_runner(engine)))
+    assert (desk.model_calls, desk.reads, desk.refunds) == (0, [], [])
 
 
 def test_a_caller_that_stops_reading_after_the_answer_has_a_run_that_is_complete(engine: Engine) -> None:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from seawall.adapters.versions import check_version
 
-check_version("google-adk", lowest="2.13", below="3.0", extra="google-adk")
+check_version("google-adk", lowest="2.13", below="2.14", extra="google-adk")
 
 from seawall.adapters.google_adk.places import AdkHalted, AdkHeld, AdkRefused, find_held, find_outcome
 from seawall.adapters.google_adk.plugin import SeawallPlugin

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextvars import ContextVar
 from functools import partial
 from types import new_class
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from google.adk.agents.invocation_context import InvocationContext
 from google.adk.agents.readonly_context import ReadonlyContext
@@ -56,14 +56,26 @@ class Invocations:
             del self._known[invocation_id]
 
 
-class _ExpectedCall(NamedTuple):
+class _ExpectedCall:
     """A call of a model that is about to be made."""
 
-    request: LlmRequest
-    invocation: GatedInvocation
-    place: AgentPlace
-    is_one: bool
-    """What the model calls with the same request is a part of the call. Of a `FallbackModel` each candidate is one."""
+    def __init__(
+        self, request: LlmRequest, invocation: GatedInvocation, place: AgentPlace, is_one: bool
+    ) -> None:
+        """`is_one`: what the model calls with the same request is a part of the call. Of a `FallbackModel` each candidate is a
+        call.
+        """
+        self.request, self.invocation, self.place, self.is_one = request, invocation, place, is_one
+        self.was_made = False
+
+    def __repr__(self) -> str:
+        return f"<_ExpectedCall of {self.place.agent}, made: {self.was_made}>"
+
+    def take(self, request: LlmRequest) -> bool:
+        """Returns whether a call with this request is the expected one, or one of its candidates."""
+        expected = request is self.request and not (self.is_one and self.was_made)
+        self.was_made = self.was_made or expected
+        return expected
 
 
 _expected: ContextVar[_ExpectedCall | None] = ContextVar("seawall_google_adk_model_call", default=None)
@@ -90,11 +102,9 @@ def _make_model_class(kind: type[Any]) -> type[Any]:
     ) -> AsyncGenerator[LlmResponse, None]:
         call = partial(kind.generate_content_async, self)
         expected = _expected.get()
-        if expected is None or expected.request is not llm_request:
+        if expected is None or not expected.take(llm_request):
             responses = call(llm_request, stream)
         else:
-            if expected.is_one:
-                _expected.set(None)
             responses = expected.invocation.ask_model(self, llm_request, stream, expected.place, call)
         async with contextlib.aclosing(responses):
             async for response in responses:
@@ -161,6 +171,13 @@ async def expect_call(
     for each in candidates:
         _gate(each, _make_model_class, f"model {each.model!r} ({type(each).__name__})")
     _expected.set(_ExpectedCall(request, invocation, place, candidates == [model]))
+
+
+def check_call(invocation: GatedInvocation) -> None:
+    """Raises `Misused` if a model has replied that was called past the gate: it was not the one that was expected."""
+    expected = _expected.get()
+    if expected is not None and expected.invocation is invocation and not expected.was_made:
+        raise Misused(f"agent {expected.place.agent!r} has called another model than the one that it has")
 
 
 def _list_candidates(model: BaseLlm) -> list[BaseLlm]:

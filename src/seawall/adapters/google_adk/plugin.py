@@ -13,12 +13,13 @@ from google.adk.agents.invocation_context import InvocationContext
 from google.adk.agents.llm_agent import LlmAgent
 from google.adk.events.event import Event
 from google.adk.models.llm_request import LlmRequest
+from google.adk.models.llm_response import LlmResponse
 from google.adk.plugins.base_plugin import BasePlugin
 from google.adk.tools.agent_tool import AgentTool
 from google.adk.tools.base_tool import BaseTool
 from google.adk.tools.tool_context import ToolContext
 
-from seawall.adapters.google_adk.gating import Invocations, expect_call, gate_tool
+from seawall.adapters.google_adk.gating import Invocations, check_call, expect_call, gate_tool
 from seawall.adapters.google_adk.identity import LOOP, AdkIdentity, AdkIdentitySource, Reads
 from seawall.adapters.google_adk.invocation import PASSES, GatedInvocation
 from seawall.adapters.google_adk.places import AgentPlace, GatedSession, current_tool
@@ -188,6 +189,14 @@ class SeawallPlugin(BasePlugin):
         if context.run_config is not None and context.run_config.support_cfc:
             raise Misused("compositional function calling runs a model in live mode, which can't be gated")
         await expect_call(invocation, context, llm_request, invocation.frames.find(context))
+
+    async def after_model_callback(
+        self, *, callback_context: CallbackContext, llm_response: LlmResponse
+    ) -> None:
+        """Ends an invocation whose model was called past the gate."""
+        invocation = self.invocations.find(callback_context.invocation_id)
+        if invocation is not None:
+            check_call(invocation)
 
     async def before_tool_callback(
         self, *, tool: BaseTool, tool_args: dict[str, Any], tool_context: ToolContext
