@@ -25,6 +25,7 @@ from apart.google_adk.adk_desk import (
     read_answer,
     read_events,
     read_outcome,
+    read_results,
     read_rows,
 )
 from seawall import Limits
@@ -171,6 +172,17 @@ def test_agents_in_tools_at_once_have_frames_of_their_own_under_one_limit(engine
     assert outcome is not None
     assert outcome.model_calls == desk.model_calls + len(boss.requests) == 7
     assert len([each for each in draw(engine) if each == "boss: handoff clerk"]) == 4
+
+
+def test_an_agent_in_a_tool_that_is_refused_is_told_to_the_model(engine: Engine) -> None:
+    desk = Desk()
+    boss = make_llm("boss", [("clerk", {"request": "Refund 1042"})], "Then I answer.")
+    agent = desk.make_agent(name="boss", model=boss, tools=[AgentTool(desk.make_agent())])
+    events = asyncio.run(ask(desk.make_runner(engine, agent=agent, limits=Limits(depth=1))))
+
+    assert read_answer(events) == "Then I answer."
+    assert "depth" in str(read_results(events))
+    assert desk.model_calls == 0
 
 
 def test_an_agent_tool_without_the_plugins_is_named(engine: Engine) -> None:

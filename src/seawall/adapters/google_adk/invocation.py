@@ -247,8 +247,12 @@ class GatedInvocation:
             with inside(at):
                 value = await call(**arguments)
         except Exception as error:
-            if not isinstance(error, AdkHalted | AdkHeld):
+            if isinstance(self.gated.failure, AdkHeld):
+                raise self.gated.failure from error  # ADK may have wrapped it
+            if self.gated.failure is None:
                 await self._close(at, describe_error(error), failed=True)
+            if self.gated.failure is None and at.refused:
+                return {"error": at.refused}
             raise
         if not _is_deferred(arguments["tool_context"]):
             await self._close(at, write_text(value))
@@ -256,7 +260,7 @@ class GatedInvocation:
 
     async def _close(self, at: AdkToolPlace, text: str, *, failed: bool = False) -> None:
         with self.gated.translated():
-            for _, frame in reversed(at.opened):
+            for frame in reversed(at.opened):
                 await self._session.close_frame(frame, text, failed=failed)
 
     # ---- people

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Generator
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from seawall.core.errors import Refused, SeawallError
 from seawall.run.outcome import Outcome
 from seawall.runtime.foreign.asks import Halted, Held
 from seawall.runtime.foreign.engine import Engine
+from seawall.runtime.foreign.loop_side import HandoffAsk
 from seawall.runtime.foreign.session import Session
 
 TRANSFER = "transfer_to_agent"
@@ -99,6 +101,16 @@ class GatedSession:
             self.failure = AdkHalted(error)
             raise self.failure from error
 
+    async def open_frame(self, asked: HandoffAsk) -> tuple[int, str]:
+        """Opens the frame of a hand-off. Returns its number, and why it may not be opened; "": it is open."""
+        with self.translated():
+            try:
+                return await self.session.open_frame(asked), ""
+            except Refused as refused:
+                if isinstance(refused, Halted | Held) or refused.guard != "handoff":
+                    raise
+                return 0, str(refused)
+
     def hold(self, held: Held, problem: str = "") -> AdkHeld:
         """Returns the error of a step that waits for a person where ADK can't ask one."""
         self.failure = AdkHeld(held, problem)
@@ -137,20 +149,27 @@ class AdkToolPlace:
         """`frames` are those of the invocation that calls the tool, `task` its arguments."""
         self.gated, self.frames, self.task = gated, frames, task
         self.agent, self.frame, self.call = place.agent, place.frame, call
-        self.opened: list[tuple[str, int]] = []
-        """The agents that were run inside of it, and their frames."""
+        self.opened: list[int] = []
+        """The frames of the agents that were run inside of it."""
+        self.refused = ""
+        """Why an agent may not be run inside of it."""
+        self._runs: Counter[str] = Counter()
 
     def __repr__(self) -> str:
         return f"<AdkToolPlace of call {self.call} in frame {self.frame}>"
 
     async def open(self, agent: str, task: str) -> int:
-        """Opens the frame of an agent inside the tool, and returns its number. It is the same when the call is made again."""
-        runs = sum(name == agent for name, _ in self.opened)
-        call = f"{self.call}/{agent}/{runs + 1}"
+        """Opens the frame of an agent inside the tool, and returns its number. It is the same when the call is made again.
+
+        Raises `Refused` if a guard or a limit refuses it, which the model is told.
+        """
+        self._runs[agent] += 1
+        call = f"{self.call}/{agent}/{self._runs[agent]}"
         asked = self.gated.session.handoff(self.agent, agent, task, call_id=call, frame=self.frame)
-        with self.gated.translated():
-            frame = await self.gated.session.open_frame(asked)
-        self.opened.append((agent, frame))
+        frame, self.refused = await self.gated.open_frame(asked)
+        if self.refused:
+            raise Refused(self.refused, guard="handoff")
+        self.opened.append(frame)
         return frame
 
 
@@ -202,15 +221,10 @@ class Frames:
         Returns why that may not be; "": the frame is open.
         """
         asked = self._gated.session.handoff(place.agent, to, task, call_id=call, frame=place.frame)
-        with self._gated.translated():
-            try:
-                frame = await self._gated.session.open_frame(asked)
-            except Refused as refused:
-                if isinstance(refused, Halted | Held) or refused.guard != "handoff":
-                    raise
-                return str(refused)
-        self._handed[to] = self._note_opened(frame)
-        return ""
+        frame, refused = await self._gated.open_frame(asked)
+        if not refused:
+            self._handed[to] = self._note_opened(frame)
+        return refused
 
     async def enter(self, agent: BaseAgent, context: InvocationContext) -> None:
         """Finds or opens the frame of an agent that begins to work."""
