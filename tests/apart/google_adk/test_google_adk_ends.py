@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.adk.agents import SequentialAgent
 from google.adk.live.live_request_queue import LiveRequestQueue
 from google.adk.models.llm_request import LlmRequest
 from google.adk.models.llm_response import LlmResponse
@@ -22,12 +23,13 @@ from apart.google_adk.adk_desk import (
     ScriptedLlm,
     ask,
     read_answer,
+    read_events,
     read_outcome,
     read_rows,
 )
 from seawall import Limits
-from seawall.adapters.google_adk import AdkHalted, find_outcome
-from seawall.adapters.google_adk.places import find_held
+from seawall.adapters.google_adk import AdkHalted, find_held, find_outcome
+from seawall.core.events import StepIntended
 from seawall.runtime.foreign.engine import Engine
 
 
@@ -144,6 +146,46 @@ def test_a_caller_that_is_cancelled_goes_on_at_once_with_the_same_request(engine
     assert asyncio.run(run()) == ANSWER
     assert len(read_rows(engine)) == 1
     assert read_outcome(engine).status == "completed"
+
+
+@pytest.mark.filterwarnings("ignore:.*is deprecated in favor of Workflow:DeprecationWarning")
+def test_a_workflow_that_adk_resumes_goes_on_in_the_frame_of_its_agent(engine: Engine) -> None:
+    desk, waiting = Desk(), Waiting()
+    first = ScriptedLlm(model="first", script=["One."])
+
+    def make_runner(second: Any) -> Any:
+        agents = [
+            desk.make_agent(name="first", model=first, tools=[]),
+            desk.make_agent(name="second", model=second, tools=[]),
+        ]
+        return desk.make_runner(engine, agent=SequentialAgent(name="flow", sub_agents=agents), resumable=True)
+
+    async def run() -> str:
+        waiting.begun = asyncio.Event()
+        asking = asyncio.ensure_future(ask(make_runner(WaitingLlm(waiting=waiting))))
+        await waiting.begun.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        session = await desk.sessions.get_session(app_name="desk", user_id=USER, session_id=SESSION)
+        assert session is not None
+        runner = make_runner(ScriptedLlm(model="second", script=["Two."]))
+        return read_answer(await ask(runner, None, invocation_id=session.events[0].invocation_id))
+
+    assert asyncio.run(run()) == "Two."
+    assert len(first.requests) == 1
+    steps = [each for each in read_events(engine) if isinstance(each, StepIntended)]
+    assert [each.name for each in steps if each.kind == "handoff"] == ["first", "second"]
+    assert read_outcome(engine).status == "completed"
+
+
+def test_the_sync_runner_is_gated_too(engine: Engine) -> None:
+    desk = Desk()
+    message = types.Content(role="user", parts=[types.Part(text="Refund order 1042")])
+    events = list(desk.make_runner(engine).run(user_id=USER, session_id=SESSION, new_message=message))
+
+    assert read_answer(events) == ANSWER
+    assert read_outcome(engine).tool_calls == 2
 
 
 def test_a_handler_that_answers_every_error_with_a_call_does_not_go_on_for_ever(engine: Engine) -> None:
