@@ -217,6 +217,41 @@ def test_a_call_can_be_waited_for(engine: Engine) -> None:
     assert desk.refunds == [(1042, 5)]
 
 
+@pytest.mark.parametrize("resumable", [False, True])
+@pytest.mark.parametrize("mode", ["chat", "single_turn", "task"])
+def test_a_held_call_of_a_sub_agent_is_confirmed_in_the_framework(
+    engine: Engine, mode: str, resumable: bool
+) -> None:
+    def reply(request: Any) -> Any:
+        told = str(request.contents)
+        if "refund 1 of" in told:
+            return ANSWER if mode != "task" else [("finish_task", {"result": ANSWER})]
+        return [("refund", {"order": 1042, "amount": 5})]
+
+    def direct(request: Any) -> Any:
+        if ANSWER in str(request.contents):
+            return ANSWER
+        name, arguments = ("clerk", {"request": ASKED})
+        if mode == "chat":
+            name, arguments = ("transfer_to_agent", {"agent_name": "clerk"})
+        return [(name, arguments)]
+
+    desk = Desk(reply)
+    clerk = desk.make_agent(description="Refunds.", mode=mode)
+    boss = desk.make_agent(
+        name="boss", model=ScriptedLlm(model="boss", script=direct), tools=[], sub_agents=[clerk]
+    )
+    runner = desk.make_runner(engine, agent=boss, resumable=resumable)
+
+    async def run() -> list[AdkEvent]:
+        return await ask(runner, answer(find_question(await ask(runner)), True))
+
+    assert ANSWER in str(asyncio.run(run()))
+    assert desk.refunds == [(1042, 5)]
+    assert len(read_rows(engine)) == 1
+    assert read_outcome(engine).status == "completed"
+
+
 @pytest.mark.filterwarnings("ignore:The `plugins` argument is deprecated:DeprecationWarning")
 def test_inside_an_agent_tool_a_held_call_ends_the_invocation_and_goes_on_later(engine: Engine) -> None:
     desk = Desk()
