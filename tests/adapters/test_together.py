@@ -142,7 +142,8 @@ def test_model_calls_of_a_tenant_are_exact_over_processes_with_different_framewo
     check_told(every, "tenant_day_model_calls=50")
     assert world.model_calls == 50
     assert sum(one["model_calls"] for one in every) == 50
-    assert all(sum(one["model_calls"] for one in of_process) for of_process in ended), "each had its part"
+    parts = [sum(one["model_calls"] for one in of_process) for of_process in ended]
+    assert sum(part > 0 for part in parts) > 1, parts
 
 
 def test_tool_calls_of_a_tenant_are_exact_where_each_process_asks_for_many_at_once(

@@ -7,6 +7,7 @@ own, and imports its framework alone.
 - `openai_agents`: `SeawallRunner` for agents of the OpenAI Agents SDK
 - `mcp`: `mcp_tools` for the tools of MCP servers in a native team, and the proxy of `seawall proxy`
 - `pydantic_ai`: `SeawallCapability` for agents of Pydantic AI
+- `google_adk`: `SeawallPlugin` for applications of Google ADK
 
 A loop of your own is gated with `seawall.Engine` itself; what its models and tools bring is told with the names here.
 """
