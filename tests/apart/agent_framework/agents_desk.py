@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -122,6 +123,17 @@ class Desk:
         gates = [] if engine is None else [gate(engine, **options)]
         made = tools if tools is not None else [self.refund, self.find_order]
         return Agent(self.client, name=name, tools=made, middleware=[*gates, *middleware])
+
+
+def ask(agent: Agent[Any], given: Any = ASKED, *, stream: bool = False, **options: Any) -> Any:
+    """Runs an agent either way, and returns its response."""
+
+    async def run() -> Any:
+        if stream:
+            return await agent.run(given, stream=True, **options).get_final_response()
+        return await agent.run(given, **options)
+
+    return asyncio.run(run())
 
 
 def find_run(engine: Engine, request_id: str) -> str:

@@ -77,7 +77,11 @@ def _find_denied(messages: Sequence[Message]) -> dict[str, str]:
     """Returns what a person has denied, by call, with the reason."""
     denied: dict[str, str] = {}
     for answer in find_answers(messages):
-        if answer.type == "function_approval_response" and answer.approved is not True and answer.function_call:
+        if (
+            answer.type == "function_approval_response"
+            and answer.approved is not True
+            and answer.function_call
+        ):
             reason = answer.additional_properties.get("reason")
             denied[str(answer.function_call.call_id)] = str(reason or "")
     return denied

@@ -51,9 +51,7 @@ class IdentitySource(NamedTuple):
         """Returns the identity of a run, and takes what is Seawall's out of the arguments for the tools."""
         told = context.function_invocation_kwargs
         mine = {name: value for name, value in told.items() if name.startswith(PREFIX)}
-        context.function_invocation_kwargs = {
-            name: value for name, value in told.items() if name not in mine
-        }
+        context.function_invocation_kwargs = {name: value for name, value in told.items() if name not in mine}
         kept = {} if context.session is None else context.session.state
         for name in ("seawall_tenant", "seawall_principal"):
             if name not in mine and name in kept:
@@ -98,7 +96,9 @@ def find_open_request(session: AgentSession | None, messages: Sequence[Message])
     return known.get("request_id") if goes_on else None
 
 
-def note_open_request(session: AgentSession | None, request_id: str | None, messages: Sequence[Message]) -> None:
+def note_open_request(
+    session: AgentSession | None, request_id: str | None, messages: Sequence[Message]
+) -> None:
     """Notes the request of a session that has begun."""
     if session is not None and request_id is not None and not any(find_answers(messages)):
         session.state[_OPEN] = {"request_id": request_id, "asked": _digest_input(messages)}

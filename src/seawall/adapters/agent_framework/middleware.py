@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -10,7 +9,6 @@ from agent_framework import (
     AgentContext,
     AgentMiddleware,
     AgentResponse,
-    BaseAgent,
     ChatContext,
     ChatMiddleware,
     ChatMiddlewareLayer,
@@ -35,7 +33,6 @@ from seawall.adapters.agent_framework.messages import (
     recall_response,
     recall_value,
     to_json_value,
-    write_text,
 )
 from seawall.adapters.agent_framework.run import (
     NOT_DONE,
@@ -196,7 +193,9 @@ def _check_client(agent: Any) -> None:
         return
     what = f"its client {type(client).__name__}" if client is not None else type(agent).__name__
     raise MiddlewareHalted(
-        Misused(f"agent {getattr(agent, 'name', None)!r} can't be gated: {what} takes no middleware of chats and functions")
+        Misused(
+            f"agent {getattr(agent, 'name', None)!r} can't be gated: {what} takes no middleware of chats and functions"
+        )
     )
 
 
@@ -279,7 +278,6 @@ class FunctionGate(FunctionMiddleware):
         """
         frame = self._frame
         await frame.begin()
-        _note_ungated(frame, context)
         name, call_id = context.function.name, str(context.metadata.get("call_id") or "")
         given = cast("Mapping[str, Any]", to_json_value(context.arguments))
         asked = frame.session.tool(frame.agent, name, given, call_id=call_id, frame=frame.frame)
@@ -332,16 +330,3 @@ async def _invoke(context: FunctionInvocationContext, call_next: Next, asked: To
         context.function, changed, session=context.session, kwargs=context.kwargs, tools=context.tools
     )
     return await context.function.invoke(arguments=changed, context=mine, tool_call_id=asked.call_id)
-
-
-def _note_ungated(frame: AgentFrame, context: FunctionInvocationContext) -> None:
-    """Notes an agent that is a tool and has no gate of this engine: its own models and tools are not seen."""
-    function = context.function.func
-    agent = inspect.getclosurevars(function).nonlocals.get("self") if inspect.isfunction(function) else None
-    if not isinstance(agent, BaseAgent):
-        return
-    listed = agent.middleware or ()
-    if not any(isinstance(each, GateMiddleware) and each.engine is frame.engine for each in listed):
-        frame.engine.note_not_gated(
-            f"agent {agent.name!r} in tool {context.function.name!r}: it has no gate of this engine"
-        )

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Generator, Sequence
 from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol
 
-from agent_framework import AgentSession, ChatContext, FunctionTool, Message, MiddlewareFailure
+from agent_framework import AgentSession, ChatContext, Message, MiddlewareFailure
 from agent_framework._tools import (
     _FunctionArgumentsChangedAfterApproval as ArgumentsChanged,  # pyright: ignore[reportPrivateUsage] -- it must pass
 )
@@ -32,6 +32,7 @@ from seawall.adapters.agent_framework.messages import (
     find_limit,
     name_model,
 )
+from seawall.adapters.agent_framework.tools import list_not_gated
 from seawall.core.errors import Broken, Misused, Refused, describe_error
 from seawall.run.outcome import Outcome
 from seawall.runtime.foreign.asks import Ask, Halted, Held, Settled, Turn
@@ -232,7 +233,7 @@ class AgentFrame:
     def ask_model(self, context: ChatContext) -> ModelAsk:
         """Returns the ask for a reply, and notes what it offers to the model that can't be gated."""
         options = context.options or {}
-        self._note_not_gated(options.get("tools") or ())
+        self.engine.note_not_gated(*list_not_gated(options.get("tools") or (), self.engine))
         return self.session.model(
             self.agent,
             name_model(context.client, options),
@@ -241,14 +242,6 @@ class AgentFrame:
             max_output_tokens=find_limit(options),
             frame=self.frame,
         )
-
-    def _note_not_gated(self, tools: Sequence[Any]) -> None:
-        for tool in tools:
-            if not isinstance(tool, FunctionTool):
-                kind = tool.get("type") if isinstance(tool, dict) else type(tool).__name__
-                self.engine.note_not_gated(f"hosted tool {kind!r}: the model's provider runs it")
-            elif tool.declaration_only:
-                self.engine.note_not_gated(f"declared tool {tool.name!r}: the caller performs it")
 
     @contextlib.contextmanager
     def inside(self, call_id: str) -> Generator[None]:

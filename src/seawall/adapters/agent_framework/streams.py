@@ -7,7 +7,13 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from agent_framework import AgentResponse, AgentResponseUpdate, ChatResponse, ChatResponseUpdate, ResponseStream
+from agent_framework import (
+    AgentResponse,
+    AgentResponseUpdate,
+    ChatResponse,
+    ChatResponseUpdate,
+    ResponseStream,
+)
 
 from seawall.adapters.agent_framework.messages import read_response
 from seawall.adapters.agent_framework.run import AgentFrame, MiddlewareHalted
@@ -32,7 +38,9 @@ def replay_reply(response: ChatResponse[Any]) -> ReplyStream:
 
 
 def follow_run(
-    stream: RunStream, finish: Callable[[AgentResponse[Any]], Awaitable[None]], fail: Callable[[BaseException], Awaitable[None]]
+    stream: RunStream,
+    finish: Callable[[AgentResponse[Any]], Awaitable[None]],
+    fail: Callable[[BaseException], Awaitable[None]],
 ) -> RunStream:
     """Returns the stream of an agent's run, which ends its request once it is read to its end, has failed, or is left."""
     responses: list[AgentResponse[Any]] = []
