@@ -153,7 +153,6 @@ class GateMiddleware(AgentMiddleware):
                 await finish(result)
         except BaseException as error:
             await frame.fail(error)
-            frame.raise_if_over(error)
             raise
 
     def _make_frame(self, context: AgentContext) -> AgentFrame:
@@ -188,10 +187,10 @@ class GateMiddleware(AgentMiddleware):
 
 def _check_client(agent: Any) -> None:
     """Raises `MiddlewareHalted` for an agent whose models and tools can't be gated."""
-    client = getattr(agent, "client", None)
+    client: object = getattr(agent, "client", None)
+    what = type(agent).__name__ if client is None else f"its client {type(client).__name__}"
     if isinstance(client, FunctionInvocationLayer) and isinstance(client, ChatMiddlewareLayer):
         return
-    what = f"its client {type(client).__name__}" if client is not None else type(agent).__name__
     raise MiddlewareHalted(
         Misused(
             f"agent {getattr(agent, 'name', None)!r} can't be gated: {what} takes no middleware of chats and functions"

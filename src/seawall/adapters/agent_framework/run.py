@@ -255,10 +255,10 @@ class AgentFrame:
 
     # ---- ending
 
-    def raise_if_over(self, error: BaseException | None = None) -> None:
+    def raise_if_over(self) -> None:
         """Raises what the gate has said, if the framework has made something else of it."""
-        if self.failure is not None and error is not self.failure:
-            raise self.failure from error
+        if self.failure is not None:
+            raise self.failure
 
     async def finish(self, text: str, *, rests: bool) -> None:
         """Ends the run with what the agent has answered. `rests`: the framework asks a person, so it only lets go of it."""
@@ -276,23 +276,30 @@ class AgentFrame:
                 forget_open_request(self._conversation)
 
     async def fail(self, error: BaseException) -> None:
-        """Ends the run with an error. A halt has ended it already; what waits or is cancelled only rests."""
+        """Ends the run with an error. A halt has ended it already; what waits or is cancelled only rests.
+
+        Raises what the gate has said, if the framework has made another error of it.
+        """
         await self._cut_streams()
-        if self.replaced or self._session is None:
+        if not self.replaced and self._session is not None:
+            over = self.failure or error
+            with contextlib.suppress(Refused, Broken, Misused):  # the error itself says more
+                await self._end(self._session, over)
+        if self.failure is not None and self.failure is not error and isinstance(error, Exception):
+            raise self.failure from error
+
+    async def _end(self, session: Session, error: BaseException) -> None:
+        rests = isinstance(error, MiddlewareHalted | MiddlewareHeld) or not isinstance(error, Exception)
+        if self.above is not None:
+            if not rests:
+                await session.close_frame(self.frame, describe_error(error), failed=True)
             return
-        over = self.failure or error
-        rests = isinstance(over, MiddlewareHalted | MiddlewareHeld) or not isinstance(error, Exception)
-        if isinstance(over, MiddlewareHalted) and over.outcome is not None:
+        if not rests or (isinstance(error, MiddlewareHalted) and error.outcome is not None):
             forget_open_request(self._conversation)
-        with contextlib.suppress(Refused, Broken, Misused):  # the error itself says more
-            if self.above is not None:
-                if not rests:
-                    await self._session.close_frame(self.frame, describe_error(error), failed=True)
-            elif rests:
-                await self._session.detach()
-            else:
-                forget_open_request(self._conversation)
-                await self._session.end(error=describe_error(error))
+        if rests:
+            await session.detach()
+        else:
+            await session.end(error=describe_error(error))
 
     async def _cut_streams(self) -> None:
         streams, self._streams = self._streams, set()

@@ -15,14 +15,18 @@ def list_not_gated(tools: Sequence[Any], engine: Engine) -> Iterator[str]:
     """Yields what can't be gated, each with the reason. An agent that is a tool is gated if it has a gate of the engine."""
     for tool in tools:
         if not isinstance(tool, FunctionTool):
-            given = cast("Mapping[str, object]", tool if isinstance(tool, Mapping) else {})
-            yield f"hosted tool {str(given.get('type') or type(tool).__name__)!r}: the model's provider runs it"
+            yield f"hosted tool {_name_hosted(tool)!r}: the model's provider runs it"
         elif tool.declaration_only:
             yield f"declared tool {tool.name!r}: the caller performs it"
         elif (agent := _find_agent(tool)) is not None:
             gates = (getattr(each, "engine", None) for each in agent.middleware or ())
             if not any(each is engine for each in gates):
                 yield f"agent {agent.name!r} in tool {tool.name!r}: it has no gate of this engine"
+
+
+def _name_hosted(tool: object) -> str:
+    name = type(tool).__name__
+    return str(cast("Mapping[str, object]", tool).get("type", name)) if isinstance(tool, Mapping) else name
 
 
 def _find_agent(tool: FunctionTool) -> BaseAgent | None:
