@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from agent_framework import AgentContext, AgentSession, Content, HistoryProvider, Message
@@ -92,7 +92,7 @@ def find_open_request(session: AgentSession | None, messages: Sequence[Message])
     if not isinstance(kept, Mapping):
         return None
     known = cast("Mapping[str, str]", kept)
-    goes_on = known.get("asked") == _digest_input(messages) or any(find_answers(messages))
+    goes_on = known.get("asked") == _digest_input(messages) or bool(find_answers(messages))
     return known.get("request_id") if goes_on else None
 
 
@@ -100,7 +100,7 @@ def note_open_request(
     session: AgentSession | None, request_id: str | None, messages: Sequence[Message]
 ) -> None:
     """Notes the request of a session that has begun."""
-    if session is not None and request_id is not None and not any(find_answers(messages)):
+    if session is not None and request_id is not None and not find_answers(messages):
         session.state[_OPEN] = {"request_id": request_id, "asked": _digest_input(messages)}
 
 
@@ -110,12 +110,22 @@ def forget_open_request(session: AgentSession | None) -> None:
         session.state.pop(_OPEN, None)
 
 
-def find_answers(messages: Sequence[Message]) -> Iterator[Content]:
-    """Yields what answers a question of the framework: decisions on calls, and results of calls that the caller makes."""
-    for message in messages:
-        for content in message.contents:
-            if content.type in ("function_approval_response", "function_result"):
-                yield content
+def find_answers(messages: Sequence[Message]) -> list[Content]:
+    """Returns what answers a question of the framework: decisions on calls, and results of calls that the caller makes.
+
+    What was asked and answered within `messages` is a conversation of another agent, and no answer.
+    """
+    contents = [content for message in messages for content in message.contents]
+    calls = {each.call_id for each in contents if each.type == "function_call"}
+    results = {each.call_id for each in contents if each.type == "function_result"}
+    return [each for each in contents if _is_answer(each, calls, results)]
+
+
+def _is_answer(content: Content, calls: Collection[str | None], results: Collection[str | None]) -> bool:
+    if content.type == "function_result":
+        return content.call_id not in calls
+    decided = content.function_call if content.type == "function_approval_response" else None
+    return decided is not None and decided.call_id not in results
 
 
 def _digest_input(messages: Sequence[Message]) -> str:

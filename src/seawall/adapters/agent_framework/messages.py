@@ -127,7 +127,8 @@ def read_response(response: ChatResponse[Any]) -> ModelResult:
         for call in message.contents
         if is_call(call)
     ]
-    raw = json.dumps(to_json_value(response.to_dict()), ensure_ascii=False)
+    kept = {**response.to_dict(), "additional_properties": response.additional_properties}
+    raw = json.dumps(to_json_value(kept), ensure_ascii=False)
     return ModelResult(response.text, calls, usage=_read_usage(response), raw=raw)
 
 

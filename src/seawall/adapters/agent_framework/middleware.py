@@ -139,7 +139,7 @@ class GateMiddleware(AgentMiddleware):
             await frame.finish(write_answer(response), rests=bool(response.user_input_requests))
 
         try:
-            if any(find_answers(context.messages)):
+            if find_answers(context.messages):
                 await frame.begin()
                 await reject_denied(frame, context.messages)
             await call_next()
@@ -166,7 +166,7 @@ class GateMiddleware(AgentMiddleware):
             lambda known: self._begin(known, agent),
             list(context.messages),
             context.session,
-            getattr(context.agent, "context_providers", ()),
+            context.agent,
             above if above is not None and above.engine is self.engine else None,
         )
 
@@ -215,6 +215,7 @@ class ChatGate(ChatMiddleware):
     async def process(self, context: ChatContext, call_next: Next) -> None:
         """Calls the model if it may be called. The result is its reply, the recorded one, or what stands for it."""
         frame, options = self._frame, context.options or {}
+        frame.note_inner(call_next)
         await frame.begin(context.messages, options.get("conversation_id"))
         if context.stream:
             await self._stream(context, call_next)
@@ -276,6 +277,7 @@ class FunctionGate(FunctionMiddleware):
         Raises `MiddlewareTermination` for a call that waits for a person: the run returns, and the result is the question.
         """
         frame = self._frame
+        frame.note_inner(call_next)
         await frame.begin()
         name, call_id = context.function.name, str(context.metadata.get("call_id") or "")
         given = cast("Mapping[str, Any]", to_json_value(context.arguments))

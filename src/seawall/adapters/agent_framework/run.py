@@ -105,10 +105,12 @@ class AgentFrame:
         begin: Callable[[Identity], Session],
         messages: Sequence[Message],
         conversation: AgentSession | None,
-        providers: Collection[object],
+        of: object,
         above: AgentPlace | None,
     ) -> None:
-        """`messages` are what the run was given; `above` is where it happens, if that is inside of another run's request."""
+        """`messages` are what the run was given, and `of` the framework's agent; `above` is where it happens, if that is
+        inside of another run's request.
+        """
         self.engine, self.agent, self.identity = engine, agent, identity
         self.frame = 0
         self.above = above
@@ -117,7 +119,10 @@ class AgentFrame:
         self.replaced = False
         """Another gate of the same run of the agent has taken its place."""
         self._begin_session, self._messages = begin, messages
-        self._conversation, self._providers = conversation, providers
+        self._conversation = conversation
+        self._providers: Collection[object] = getattr(of, "context_providers", ())
+        self._anew = bool(getattr(of, "require_per_service_call_history_persistence", False))
+        """The framework keeps the conversation inside of the gate, so a recorded reply can't be given again."""
         self._session: Session | None = None
         self._streams: set[OpenAsk] = set()
 
@@ -241,7 +246,15 @@ class AgentFrame:
             tools=describe_tools(options),
             max_output_tokens=find_limit(options),
             frame=self.frame,
+            anew=self._anew,
         )
+
+    def note_inner(self, call_next: Callable[[], Awaitable[None]]) -> None:
+        """Notes other middleware between the gate and the model or the tool: a context provider has added it."""
+        if getattr(call_next, "__name__", "") != "final_wrapper" and not self._anew:
+            self.engine.note_not_gated(
+                f"what middleware of a context provider repeats, of agent {self.agent!r}: it stands inside of the gate"
+            )
 
     @contextlib.contextmanager
     def inside(self, call_id: str) -> Generator[None]:
