@@ -645,6 +645,7 @@ def test_a_run_that_is_cancelled_only_rests(engine: Engine) -> None:
 
     assert asyncio.run(cancel_and_ask_again()) == "It is paid."
     assert desk.model_calls == 2
+    assert desk.client.seen[-1][-1].contents[0].result == "paid"  # it was made again
 
 
 def test_a_client_does_not_take_the_gate(engine: Engine) -> None:

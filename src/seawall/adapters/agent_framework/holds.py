@@ -75,16 +75,11 @@ async def reject_denied(frame: AgentFrame, messages: Sequence[Message]) -> None:
 
 def _find_denied(messages: Sequence[Message]) -> dict[str, str]:
     """Returns what a person has denied, by call, with the reason."""
-    denied: dict[str, str] = {}
-    for answer in find_answers(messages):
-        if (
-            answer.type == "function_approval_response"
-            and answer.approved is not True
-            and answer.function_call
-        ):
-            reason = answer.additional_properties.get("reason")
-            denied[str(answer.function_call.call_id)] = str(reason or "")
-    return denied
+    return {
+        call_id: str(answer.additional_properties.get("reason") or "")
+        for call_id, answer in find_answers(messages).items()
+        if answer.type == "function_approval_response" and answer.approved is not True
+    }
 
 
 def _name_decider(identity: Identity) -> dict[str, Any]:

@@ -14,7 +14,9 @@ LOOP = "agent-framework"
 PREFIX = "seawall_"
 """What begins the names of what `function_invocation_kwargs` and `session.state` may say of a run."""
 _OPEN = "seawall_open"
-"""In the state of a session: its request that has not ended, and a digest of what was asked. It is saved with the session."""
+"""In the state of a session, which is saved with it: its request that has not ended, and a digest of what was asked; or of an
+agent inside of a request that waits for a person, its run and its frame.
+"""
 
 Reads = str | Callable[[AgentContext], str | None] | None
 """A value for every run, or a function that reads it from the run's context, for example from its `session`."""
@@ -104,28 +106,47 @@ def note_open_request(
         session.state[_OPEN] = {"request_id": request_id, "asked": _digest_input(messages)}
 
 
+def find_open_frame(session: AgentSession | None, run: str | None, messages: Sequence[Message]) -> int | None:
+    """Returns the frame of an agent that waits for a person, and is given the answer."""
+    kept = None if session is None else session.state.get(_OPEN)
+    if not isinstance(kept, Mapping) or not find_answers(messages):
+        return None
+    known = cast("Mapping[str, Any]", kept)
+    return known.get("frame") if known.get("run") == run else None
+
+
+def note_open_frame(session: AgentSession | None, run: str | None, frame: int) -> None:
+    """Notes the frame of an agent that waits for a person."""
+    if session is not None:
+        session.state[_OPEN] = {"run": run, "frame": frame}
+
+
+def forget_open_frame(session: AgentSession | None) -> None:
+    """The agent works on no request any more. What the session says of a request of its own stays."""
+    kept = None if session is None else session.state.get(_OPEN)
+    if session is not None and isinstance(kept, Mapping) and "frame" in kept:
+        del session.state[_OPEN]
+
+
 def forget_open_request(session: AgentSession | None) -> None:
     """The request of the session has ended."""
     if session is not None:
         session.state.pop(_OPEN, None)
 
 
-def find_answers(messages: Sequence[Message]) -> list[Content]:
-    """Returns what answers a question of the framework: decisions on calls, and results of calls that the caller makes.
+def find_answers(messages: Sequence[Message]) -> dict[str, Content]:
+    """Returns what answers a question of the framework, by call: decisions, and results of calls that the caller makes.
 
     What was asked and answered within `messages` is a conversation of another agent, and no answer.
     """
     contents = [content for message in messages for content in message.contents]
-    calls = {each.call_id for each in contents if each.type == "function_call"}
-    results = {each.call_id for each in contents if each.type == "function_result"}
-    return [each for each in contents if _is_answer(each, calls, results)]
-
-
-def _is_answer(content: Content, calls: Collection[str | None], results: Collection[str | None]) -> bool:
-    if content.type == "function_result":
-        return content.call_id not in calls
-    decided = content.function_call if content.type == "function_approval_response" else None
-    return decided is not None and decided.call_id not in results
+    asked = {each.call_id for each in contents if each.type == "function_call"}
+    answers: dict[str, Content] = {}
+    for each in contents:
+        call = each.function_call if each.type == "function_approval_response" else each
+        if each.type in ("function_approval_response", "function_result") and call is not None:
+            answers[str(call.call_id)] = each
+    return {call_id: answer for call_id, answer in answers.items() if call_id not in asked}
 
 
 def _digest_input(messages: Sequence[Message]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Generator, Sequence
@@ -20,10 +21,13 @@ from agent_framework.exceptions import UserInputRequiredException
 from seawall.adapters.agent_framework.identity import (
     Identity,
     find_answers,
+    find_open_frame,
     find_open_request,
+    forget_open_frame,
     forget_open_request,
     make_handoff_key,
     make_request_id,
+    note_open_frame,
     note_open_request,
 )
 from seawall.adapters.agent_framework.messages import (
@@ -37,7 +41,7 @@ from seawall.core.errors import Broken, Misused, Refused, describe_error
 from seawall.run.outcome import Outcome
 from seawall.runtime.foreign.asks import Ask, Halted, Held, Settled, Turn
 from seawall.runtime.foreign.engine import Engine
-from seawall.runtime.foreign.loop_side import Asked, ModelAsk
+from seawall.runtime.foreign.loop_side import Asked, ModelAsk, ToolAsk
 from seawall.runtime.foreign.session import Performed, Session
 
 
@@ -63,10 +67,29 @@ class MiddlewareHeld(MiddlewareFailure):
         self.held = held
 
 
-PASSES = (UserInputRequiredException, ArgumentsChanged, MiddlewareHeld)
-"""What leaves a tool that was not made: the framework asks a person, or an agent inside of it waits for one."""
+class ReadCutOff(asyncio.CancelledError):
+    """A read was cancelled: the caller is, or another call of the same reply has ended the agent's run. It is made again."""
+
+
+PASSES = (UserInputRequiredException, ArgumentsChanged, MiddlewareHeld, ReadCutOff)
+"""What leaves a tool that is to be made again: the framework asks a person, an agent inside of it waits for one, or it was a
+read that is cut off."""
 NOT_DONE: tuple[type[BaseException], ...] = (ArgumentsRefused,)
 """What the framework raises before it calls a tool."""
+
+
+def _hear_of_end(ask: Ask) -> list[bool]:
+    """Returns a list that is empty until the step is over while it is performed: then that is why its asker is cancelled."""
+    over: list[bool] = []
+    stop = ask.on_over
+
+    def tell() -> None:
+        over.append(True)
+        if stop is not None:
+            stop()
+
+    ask.on_over = tell
+    return over
 
 
 class AgentPlace(NamedTuple):
@@ -165,10 +188,11 @@ class AgentFrame:
             self._session = self._begin_session(self.identity)
 
     async def _open_frame(self, above: AgentPlace, said: Sequence[Message]) -> int:
-        for answer in find_answers(self._messages):
-            call = answer.function_call or answer
-            if frames := await above.session.find_frames(str(call.call_id)):
-                return frames[-1]
+        if find_answers(self._messages):
+            await above.session.find_frames("")  # finds the run of a request that goes on
+            frame = find_open_frame(self._conversation, above.session.run, self._messages)
+            if frame is not None:
+                return frame
         asked = f"{self.agent}/{make_handoff_key(said, self._providers)}"
         above.opened[asked] += 1
         key = f"{above.call}/{asked}/{above.opened[asked]}"
@@ -202,16 +226,29 @@ class AgentFrame:
         """Makes a step. What the tool or the model itself raises is raised as it is."""
         raised: list[BaseException] = []
 
-        async def watch(turn: Turn) -> tuple[Any, Any]:
-            try:
-                return await perform(turn)
-            except BaseException as error:
-                raised.append(error)
-                raise
-
         async def make() -> Performed | BaseException:
+            asking = await self.session.ask(asked)
+            if isinstance(asking, Settled):
+                return Performed(asking)
+            ask = asking[0]
+
+            async def watch(turn: Turn) -> tuple[Any, Any]:
+                over = _hear_of_end(ask)
+                try:
+                    return await perform(turn)
+                except asyncio.CancelledError as error:
+                    if over or turn.key or not isinstance(asked, ToolAsk):
+                        raised.append(error)
+                        raise
+                    cut_off = ReadCutOff()
+                    raised.append(cut_off)
+                    raise cut_off from error
+                except BaseException as error:
+                    raised.append(error)
+                    raise
+
             try:
-                return await self.session.step(asked, watch)
+                return await self.session.step(asked, watch, asking=asking)
             except BaseException as error:
                 if error in raised:
                     return error
@@ -280,8 +317,11 @@ class AgentFrame:
             return
         with self.translated():
             if self.above is not None:
-                if not rests:
+                if rests:
+                    note_open_frame(self._conversation, self._session.run, self.frame)
+                else:
                     await self._session.close_frame(self.frame, text)
+                    forget_open_frame(self._conversation)
             elif rests:
                 await self._session.detach()
             else:
