@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -233,6 +234,27 @@ def test_an_agent_without_a_session_ends_and_goes_on_when_asked_again(engine: En
     engine.call(approve)
     assert ask(agent).text == ANSWER
     assert (desk.refunds, desk.model_calls) == ([(1042, 5)], 3)
+
+
+def test_a_read_that_a_hold_has_cut_off_is_made_again(engine: Engine) -> None:
+    """Without a session a hold ends the agent's run, and the framework cancels the other calls of the reply."""
+    reads: list[int] = []
+
+    async def find_order(order: int) -> str:
+        reads.append(order)
+        if len(reads) == 1:
+            await asyncio.Event().wait()
+        return "paid"
+
+    desk = Desk([[("find_order", {"order": 1}), ("refund", {"order": 1, "amount": 5})], ANSWER])
+    agent = desk.make_agent(engine, tools=[find_order, desk.refund], request_id="r-1")
+    with pytest.raises(MiddlewareHeld):
+        ask(agent)
+    engine.call(approve)
+    done = ask(agent)
+
+    assert (reads, desk.refunds) == ([1, 1], [(1, 5)])
+    assert "paid" in str(list_contents(done))
 
 
 def test_a_run_that_waits_goes_on_by_itself(engine: Engine) -> None:
