@@ -41,7 +41,7 @@ from apart.agent_framework.agents_desk import (
 )
 from seawall import Limits
 from seawall.adapters.agent_framework import MiddlewareHalted, gate
-from seawall.adapters.agent_framework.identity import Identity, make_request_id
+from seawall.adapters.agent_framework.identity import RequestIdentity, make_request_id
 from seawall.core.clock import SystemClock
 from seawall.core.errors import JournalFull, Misused
 from seawall.core.events import StepIntended
@@ -116,7 +116,7 @@ def test_a_session_is_a_conversation_and_its_turns_are_requests(engine: Engine) 
 
 
 def test_what_a_provider_adds_does_not_make_another_request() -> None:
-    identity = Identity("Is it paid?", None, "thread-1", "", "")
+    identity = RequestIdentity("Is it paid?", None, "thread-1", "", "")
     history = InMemoryHistoryProvider()
 
     def make(*texts: tuple[str, str | None]) -> str | None:

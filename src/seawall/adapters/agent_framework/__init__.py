@@ -8,7 +8,7 @@
 - `request.py`: `gated_request`, one request that several agents answer, as in a workflow
 - `holds.py`: what a person must decide on, in the framework's way
 - `messages.py`: the framework's messages and the values of its tools, as they are recorded and given again
-- `tools.py`: what can't be gated
+- `tools.py`: the framework's tools, and what can't be gated
 - `streams.py`: replies and runs that come as streams
 """
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from agent_framework import Content, FunctionInvocationContext, Message
 
-from seawall.adapters.agent_framework.identity import Identity, find_answers
+from seawall.adapters.agent_framework.identity import RequestIdentity, find_answers
 from seawall.adapters.agent_framework.messages import to_json_value
 from seawall.adapters.agent_framework.run import AgentFrame
+from seawall.adapters.agent_framework.tools import find_tool
 from seawall.core.errors import Misused, Refused
 from seawall.core.events import StepIntended
 from seawall.runtime.foreign.asks import Held
@@ -25,7 +26,7 @@ def make_approval_request(context: FunctionInvocationContext, held: Held, proble
     occurrence = str(context.metadata.get("function_call_occurrence_id") or call_id)
     call = Content.from_function_call(
         call_id,
-        context.function.name,
+        find_tool(context).name,
         arguments=json.dumps(to_json_value(context.arguments), ensure_ascii=False),
         id=occurrence,
     )
@@ -82,19 +83,19 @@ def _find_denied(messages: Sequence[Message]) -> dict[str, str]:
     }
 
 
-def _name_decider(identity: Identity) -> dict[str, Any]:
+def _name_decider(identity: RequestIdentity) -> dict[str, Any]:
     if identity.credential is not None:
         return {"by": "", "credential": identity.credential}
     return {"by": identity.by, "credential": None}
 
 
-async def _approve(sea: Seawall, held: Held, identity: Identity) -> None:
+async def _approve(sea: Seawall, held: Held, identity: RequestIdentity) -> None:
     if any(each.id == held.proposal for each in await sea.approvals(run=held.run)):
         who = _name_decider(identity)
         await sea.decide(held.run, held.step, approve=True, reason=identity.reason, **who)
 
 
-async def _reject(sea: Seawall, run: str, denied: Mapping[str, str], identity: Identity) -> None:
+async def _reject(sea: Seawall, run: str, denied: Mapping[str, str], identity: RequestIdentity) -> None:
     waiting = {each.id for each in await sea.approvals(run=run)}
     if not waiting:
         return

@@ -22,7 +22,7 @@ Reads = str | Callable[[AgentContext], str | None] | None
 """A value for every run, or a function that reads it from the run's context, for example from its `session`."""
 
 
-class Identity(NamedTuple):
+class RequestIdentity(NamedTuple):
     """Whose request a run answers."""
 
     request: str
@@ -39,7 +39,7 @@ class Identity(NamedTuple):
     reason: str = ""
 
 
-class IdentitySource(NamedTuple):
+class RequestIdentitySource(NamedTuple):
     """Where the identity of a run comes from. What is not given is read from the arguments of the run for its tools
     (`function_invocation_kwargs`), and then from the state of its session.
     """
@@ -49,7 +49,7 @@ class IdentitySource(NamedTuple):
     tenant: Reads = None
     principal: Reads = None
 
-    def read(self, context: AgentContext) -> Identity:
+    def read(self, context: AgentContext) -> RequestIdentity:
         """Returns the identity of a run, and takes what is Seawall's out of the arguments for the tools."""
         told = context.function_invocation_kwargs
         mine = {name: value for name, value in told.items() if name.startswith(PREFIX)}
@@ -60,7 +60,7 @@ class IdentitySource(NamedTuple):
                 mine[name] = kept[name]
         principal = _read(self.principal, context, mine, "seawall_principal") or ""
         conversation = None if context.session is None else context.session.session_id
-        return Identity(
+        return RequestIdentity(
             request=_find_request(context.messages),
             request_id=_read(self.request_id, context, mine, "seawall_request_id"),
             session=_read(self.session, context, mine, "seawall_session") or conversation,
@@ -154,7 +154,7 @@ def _digest_input(messages: Sequence[Message]) -> str:
 
 
 def make_request_id(
-    identity: Identity, messages: Sequence[Message], continues: object, providers: Collection[object]
+    identity: RequestIdentity, messages: Sequence[Message], continues: object, providers: Collection[object]
 ) -> str | None:
     """Returns a request id made from the conversation and all that was said in it, up to the prompt.
 

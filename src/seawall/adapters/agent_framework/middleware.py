@@ -21,7 +21,13 @@ from agent_framework import (
 )
 
 from seawall.adapters.agent_framework.holds import approve, is_approved, make_approval_request, reject_denied
-from seawall.adapters.agent_framework.identity import LOOP, Identity, IdentitySource, Reads, find_answers
+from seawall.adapters.agent_framework.identity import (
+    LOOP,
+    Reads,
+    RequestIdentity,
+    RequestIdentitySource,
+    find_answers,
+)
 from seawall.adapters.agent_framework.messages import (
     add_advice,
     add_notes,
@@ -43,6 +49,7 @@ from seawall.adapters.agent_framework.run import (
     current_place,
 )
 from seawall.adapters.agent_framework.streams import ReplyFollower, follow_run, replay_reply
+from seawall.adapters.agent_framework.tools import find_tool
 from seawall.core.errors import Misused
 from seawall.core.limits import Limits
 from seawall.runtime.foreign.asks import Held, Settled, Turn
@@ -88,9 +95,9 @@ def gate(
 
     A gate that is given to a run takes the place of the agent's own.
     """
-    source = IdentitySource(request_id, session, tenant, principal)
+    source = RequestIdentitySource(request_id, session, tenant, principal)
 
-    def begin(identity: Identity, agent: str) -> Session:
+    def begin(identity: RequestIdentity, agent: str) -> Session:
         return engine.begin(
             identity.request,
             loop=LOOP,
@@ -117,8 +124,8 @@ class GateMiddleware(AgentMiddleware):
     def __init__(
         self,
         engine: Engine,
-        source: IdentitySource,
-        begin: Callable[[Identity, str], Session],
+        source: RequestIdentitySource,
+        begin: Callable[[RequestIdentity, str], Session],
         name: str,
         not_done: tuple[type[BaseException], ...],
     ) -> None:
@@ -279,7 +286,7 @@ class FunctionGate(FunctionMiddleware):
         frame = self._frame
         frame.note_inner(call_next)
         await frame.begin()
-        name, call_id = context.function.name, str(context.metadata.get("call_id") or "")
+        name, call_id = find_tool(context).name, str(context.metadata.get("call_id") or "")
         given = cast("Mapping[str, Any]", to_json_value(context.arguments))
         asked = frame.session.tool(frame.agent, name, given, call_id=call_id, frame=frame.frame)
         decided, problem = False, ""
@@ -327,7 +334,8 @@ async def _invoke(context: FunctionInvocationContext, call_next: Next, asked: To
         await call_next()
         return context.result
     # What the framework has noted of the arguments that were asked for does not hold for these.
+    tool = find_tool(context)
     mine = FunctionInvocationContext(
-        context.function, changed, session=context.session, kwargs=context.kwargs, tools=context.tools
+        tool, changed, session=context.session, kwargs=context.kwargs, tools=context.tools
     )
-    return await context.function.invoke(arguments=changed, context=mine, tool_call_id=asked.call_id)
+    return await tool.invoke(arguments=changed, context=mine, tool_call_id=asked.call_id)

@@ -19,7 +19,7 @@ from agent_framework._tools import (
 from agent_framework.exceptions import UserInputRequiredException
 
 from seawall.adapters.agent_framework.identity import (
-    Identity,
+    RequestIdentity,
     find_answers,
     find_open_frame,
     find_open_request,
@@ -124,8 +124,8 @@ class AgentFrame:
         self,
         engine: Engine,
         agent: str,
-        identity: Identity,
-        begin: Callable[[Identity], Session],
+        identity: RequestIdentity,
+        begin: Callable[[RequestIdentity], Session],
         messages: Sequence[Message],
         conversation: AgentSession | None,
         of: object,

@@ -1,4 +1,4 @@
-"""What an agent offers to its model that can't be gated, for `Engine.coverage`."""
+"""The framework's tools: which is called, and what an agent offers to its model that can't be gated."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from agent_framework import BaseAgent, FunctionTool
+from agent_framework import BaseAgent, FunctionInvocationContext, FunctionTool
 
 from seawall.runtime.foreign.engine import Engine
 
@@ -22,6 +22,11 @@ def list_not_gated(tools: Sequence[Any], engine: Engine) -> Iterator[str]:
             gates = (getattr(each, "engine", None) for each in agent.middleware or ())
             if not any(each is engine for each in gates):
                 yield f"agent {agent.name!r} in tool {tool.name!r}: it has no gate of this engine"
+
+
+def find_tool(context: FunctionInvocationContext) -> FunctionTool:
+    """Returns the framework's tool that is about to be called."""
+    return context.function
 
 
 def _name_hosted(tool: object) -> str:
