@@ -9,12 +9,19 @@ from typing import Any
 
 from agent_framework import (
     Agent,
+    AgentContext,
+    AgentMiddleware,
+    AgentResponse,
     BaseChatClient,
+    ChatContext,
+    ChatMiddleware,
     ChatMiddlewareLayer,
     ChatResponse,
     ChatResponseUpdate,
     Content,
+    FunctionInvocationContext,
     FunctionInvocationLayer,
+    FunctionMiddleware,
     Message,
     ResponseStream,
 )
@@ -25,6 +32,7 @@ from seawall.run.outcome import Outcome
 from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.seawall import Seawall
 
+Next = Callable[[], Awaitable[None]]
 Reply = str | Sequence[tuple[str, dict[str, Any]]]
 """An answer, or calls: names and arguments."""
 Script = Sequence[Reply] | Callable[[Sequence[Message]], Reply]
@@ -123,6 +131,36 @@ class Desk:
         gates = [] if engine is None else [gate(engine, **options)]
         made = tools if tools is not None else [self.refund, self.find_order]
         return Agent(self.client, name=name, tools=made, middleware=[*gates, *middleware])
+
+
+class ForgivingTool(FunctionMiddleware):
+    """Makes a success of each failure of a tool."""
+
+    async def process(self, context: FunctionInvocationContext, call_next: Next) -> None:
+        try:
+            await call_next()
+        except Exception:  # noqa: BLE001 -- it forgives everything
+            context.result = "it worked, I think"
+
+
+class ForgivingModel(ChatMiddleware):
+    """Makes an answer of each failure of the model."""
+
+    async def process(self, context: ChatContext, call_next: Next) -> None:
+        try:
+            await call_next()
+        except Exception:  # noqa: BLE001 -- it forgives everything
+            context.result = ChatResponse(messages=Message("assistant", ["all is well"]))
+
+
+class ForgivingAgent(AgentMiddleware):
+    """Makes an answer of each failure of the agent."""
+
+    async def process(self, context: AgentContext, call_next: Next) -> None:
+        try:
+            await call_next()
+        except Exception:  # noqa: BLE001 -- it forgives everything
+            context.result = AgentResponse(messages=Message("assistant", ["all is well"]))
 
 
 def ask(agent: Agent[Any], given: Any = ASKED, *, stream: bool = False, **options: Any) -> Any:

@@ -32,9 +32,15 @@ def check_finished(job: ForeignJob, report: ForeignReport | None) -> None:
     assert report.asked <= 2, job
 
 
-@pytest.mark.parametrize("checkpoint", ["none", "late", "each"])
 @pytest.mark.parametrize(
-    ("where", "after", "every"), [("world", True, 1), ("world", False, 1), ("journal", False, 3)]
+    ("checkpoint", "where", "after", "every"),
+    [
+        ("none", "world", True, 1),
+        ("late", "world", False, 1),
+        ("each", "world", True, 1),
+        ("late", "journal", False, 3),
+        ("each", "journal", False, 3),
+    ],
 )
 def test_an_agent_may_die_at_any_write_and_any_call(
     agent_workers: Workers,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,12 +12,8 @@ from agent_framework import (
     Agent,
     AgentContext,
     AgentMiddleware,
-    AgentResponse,
     AgentSession,
     BaseAgent,
-    ChatContext,
-    ChatMiddleware,
-    ChatResponse,
     FunctionInvocationContext,
     FunctionMiddleware,
     FunctionTool,
@@ -32,6 +28,10 @@ from apart.agent_framework.agents_desk import (
     ANSWER,
     ASKED,
     Desk,
+    ForgivingAgent,
+    ForgivingModel,
+    ForgivingTool,
+    Next,
     Reply,
     ask,
     list_contents,
@@ -42,13 +42,9 @@ from apart.agent_framework.agents_desk import (
 from seawall import Limits
 from seawall.adapters.agent_framework import MiddlewareHalted, gate
 from seawall.adapters.agent_framework.identity import RequestIdentity, make_request_id
-from seawall.core.clock import SystemClock
-from seawall.core.errors import JournalFull, Misused
+from seawall.core.errors import Misused
 from seawall.core.events import StepIntended
-from seawall.journal.sqlite import SqliteJournal
 from seawall.runtime.foreign.engine import Engine
-
-Next = Callable[[], Awaitable[None]]
 
 
 @pytest.fixture
@@ -183,73 +179,6 @@ def test_a_closed_engine_lets_nothing_pass(journal: Path, stream: bool) -> None:
         ask(desk.make_agent(engine), stream=stream)
 
     assert (desk.model_calls, desk.reads, desk.refunds) == (0, [], [])
-
-
-class FullJournal:
-    """A journal whose disk is full from its `room`th batch on."""
-
-    def __init__(self, inner: SqliteJournal, room: int) -> None:
-        self._inner, self.room = inner, room
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    def append(self, *arguments: Any, **options: Any) -> Any:
-        self.room -= 1
-        if self.room < 0:
-            return self._fail()
-        return self._inner.append(*arguments, **options)
-
-    async def _fail(self) -> None:
-        raise JournalFull("the disk is full; nothing was written")
-
-
-class ForgivingTool(FunctionMiddleware):
-    """Makes a success of each failure of a tool."""
-
-    async def process(self, context: FunctionInvocationContext, call_next: Next) -> None:
-        try:
-            await call_next()
-        except Exception:  # noqa: BLE001 -- it forgives everything
-            context.result = "it worked, I think"
-
-
-class ForgivingModel(ChatMiddleware):
-    """Makes an answer of each failure of the model."""
-
-    async def process(self, context: ChatContext, call_next: Next) -> None:
-        try:
-            await call_next()
-        except Exception:  # noqa: BLE001 -- it forgives everything
-            context.result = ChatResponse(messages=Message("assistant", ["all is well"]))
-
-
-class ForgivingAgent(AgentMiddleware):
-    """Makes an answer of each failure of the agent."""
-
-    async def process(self, context: AgentContext, call_next: Next) -> None:
-        try:
-            await call_next()
-        except Exception:  # noqa: BLE001 -- it forgives everything
-            context.result = AgentResponse(messages=Message("assistant", ["all is well"]))
-
-
-FORGIVING = [ForgivingAgent(), ForgivingTool(), ForgivingModel()]
-
-
-@pytest.mark.parametrize("room", range(5))
-def test_a_journal_that_is_full_lets_no_effect_pass(journal: Path, room: int) -> None:
-    desk = Desk()
-    full: Any = FullJournal(SqliteJournal.open(str(journal), clock=SystemClock()), room)
-    with Engine(full, effects=["refund"]) as engine:
-        agent = desk.make_agent(engine, request_id="r-1", middleware=FORGIVING)
-        with pytest.raises(MiddlewareHalted, match="full"):
-            ask(agent, ASKED)
-
-    with Engine(journal) as reader:
-        found = reader.call(lambda sea: sea.journal.run_of_request("", "r-1"))
-        events = [] if found is None else reader.call(lambda sea: sea.journal.events(found))
-    assert len(desk.refunds) <= sum(isinstance(each, StepIntended) and each.effect for each in events)
 
 
 @EITHER
