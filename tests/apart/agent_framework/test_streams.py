@@ -150,6 +150,21 @@ def test_a_model_that_breaks_off_its_stream_fails_the_request(engine: Engine) ->
     assert "reset" in (outcome.error or "")
 
 
+def test_a_reply_that_can_not_be_read_fails_the_request(engine: Engine) -> None:
+    class Unreadable(ScriptedClient):
+        async def _stream(self, messages: Sequence[Message]) -> AsyncIterator[ChatResponseUpdate]:
+            content = Content.from_text("one ")
+            content.additional_properties["circle"] = content.additional_properties
+            yield ChatResponseUpdate(contents=[content], role="assistant")
+
+    desk = Desk()
+    desk.client = Unreadable([])
+    with pytest.raises(RecursionError):
+        ask(desk.make_agent(engine, request_id="r-1"), stream=True)
+
+    assert read_outcome(engine, "r-1").status == "failed"
+
+
 def test_a_stream_that_other_middleware_throws_away_is_no_open_step(engine: Engine) -> None:
     class ThrowAway(ChatMiddleware):
         async def process(self, context: ChatContext, call_next: Next) -> None:

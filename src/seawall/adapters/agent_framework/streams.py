@@ -130,11 +130,10 @@ class ReplyFollower:
         """Brings the reply. Raises `MiddlewareHalted` if the run has ended with it, or a guard has taken its place."""
         if self._settled:
             return
+        brought = read_response(response)
         self._settled = True
         with self._run.translated():
-            settled = await _finish_anyway(
-                self._run.session.give(self._ask, self._asked, read_response(response))
-            )
+            settled = await _finish_anyway(self._run.session.give(self._ask, self._asked, brought))
             if not settled.performed:
                 raise Refused(f"a reply that was streamed did not stand: {settled.told}", guard="stream")
 
