@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from seawall.adapters.versions import check_version
 
-check_version("agent-framework-core", lowest="1.20", below="1.24", extra="agent-framework")
+check_version("agent-framework-core", lowest="1.23", below="1.24", extra="agent-framework")
 
 from seawall.adapters.agent_framework.middleware import gate
 from seawall.adapters.agent_framework.request import GatedRequest, gated_request

@@ -116,8 +116,7 @@ def add_notes(messages: Sequence[Message], notes: tuple[str, ...]) -> Sequence[M
 
 def is_call(content: Content) -> bool:
     """Returns whether this is a call that the framework performs, and not the model's provider."""
-    hosted = content.informational_only or getattr(content, "hosted", False)  # `hosted` is new in 1.23
-    return content.type == "function_call" and not hosted
+    return content.type == "function_call" and not content.informational_only and not content.hosted
 
 
 def read_response(response: ChatResponse[Any]) -> ModelResult:
