@@ -269,6 +269,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A model call that was turned away before the provider did any work: it costs nothing."""
     usage_problem: str = ""
     """Why the usage that a model reported can't be true; "" if it can."""
+    delivered: bool = False
+    """Models that a loop outside calls: the text was passed on as it came, before it was settled."""
     memory: MemoryUse | None = None
     """Memory steps: what they read and write."""
     claims: tuple[FoundClaim, ...] = ()
@@ -355,8 +357,12 @@ class RunWatcher(Protocol):
         """Takes in an event, right after it was folded and before anything else is decided."""
         ...
 
+    def may_wait(self) -> bool:
+        """Returns whether there is something to tell since the last call of `sent`, and all of it may be told before it is durable."""
+        ...
+
     def sent(self, durable: asyncio.Future[None] | None) -> None:
-        """All events noted since the last call are durable with `durable`; None: they are now."""
+        """All events noted since the last call are durable with `durable`; None: they may be told now."""
         ...
 
 
@@ -365,6 +371,9 @@ class _Unwatched:
 
     def note(self, event: Event, before: RunState, after: RunState) -> None:
         pass
+
+    def may_wait(self) -> bool:
+        return False
 
     def sent(self, durable: asyncio.Future[None] | None) -> None:
         pass

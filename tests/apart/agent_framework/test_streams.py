@@ -49,7 +49,7 @@ def test_words_are_delivered_one_by_one_before_the_reply_is_settled(engine: Engi
 
     async def read() -> list[str]:
         words: list[str] = []
-        async for update in desk.make_agent(engine).run("Count", stream=True):
+        async for update in desk.make_agent(engine, request_id="r-1").run("Count", stream=True):
             words.append(update.text)
             row = await engine.call_async(lambda sea: sea.journal.runs(limit=1))
             states.append(row[0].state)
@@ -58,6 +58,7 @@ def test_words_are_delivered_one_by_one_before_the_reply_is_settled(engine: Engi
     assert asyncio.run(read()) == ["one ", "two ", "three "]
     assert "ended" not in states
     assert read_newest_run(engine).state == "ended"
+    assert read_outcome(engine, "r-1").unchecked_delivery
 
 
 def test_a_stream_that_is_given_again_delivers_what_was_recorded(engine: Engine) -> None:

@@ -119,8 +119,8 @@ def is_call(content: Content) -> bool:
     return content.type == "function_call" and not content.informational_only and not content.hosted
 
 
-def read_response(response: ChatResponse[Any]) -> ModelResult:
-    """Returns a reply as a step's result, with all that it takes to give it again."""
+def read_response(response: ChatResponse[Any], *, delivered: bool = False) -> ModelResult:
+    """Returns a reply as a step's result, with all that it takes to give it again. `delivered`: it was streamed."""
     calls = [
         (call.call_id or "", call.name or "", write_arguments(call))
         for message in response.messages
@@ -129,7 +129,7 @@ def read_response(response: ChatResponse[Any]) -> ModelResult:
     ]
     kept = {**response.to_dict(), "additional_properties": response.additional_properties}
     raw = json.dumps(to_json_value(kept), ensure_ascii=False)
-    return ModelResult(response.text, calls, usage=_read_usage(response), raw=raw)
+    return ModelResult(response.text, calls, usage=_read_usage(response), raw=raw, delivered=delivered)
 
 
 def _read_usage(response: ChatResponse[Any]) -> Usage:

@@ -130,7 +130,7 @@ class ReplyFollower:
         """Brings the reply. Raises `MiddlewareHalted` if the run has ended with it, or a guard has taken its place."""
         if self._settled:
             return
-        brought = read_response(response)
+        brought = read_response(response, delivered=True)
         self._settled = True
         with self._run.translated():
             settled = await _finish_anyway(self._run.session.give(self._ask, self._asked, brought))

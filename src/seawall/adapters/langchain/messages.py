@@ -31,6 +31,8 @@ Brought = ToolMessage | Command[Any] | list[Any]
 """What LangGraph's `ToolNode` gets of a tool: a list is made of the other two."""
 
 _MESSAGE, _SEND = "__message__", "__send__"
+MAX_DESCRIBED = 1_000
+"""Tools whose descriptions are kept: more are made anew for each request, and their descriptions with them."""
 _SUCCEEDED = ("ok", "replaced", "simulated")
 
 
@@ -87,6 +89,30 @@ def describe_tool(tool: Any) -> Any:
     return convert_to_openai_tool(tool) if isinstance(tool, BaseTool) else {"name": str(tool)}
 
 
+class ToolDescriptions:
+    """What a model is told of each tool. LangChain works it out for each request anew, which takes as long as the gate does."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[BaseTool, tuple[Any, ...], Any]] = {}
+
+    def __repr__(self) -> str:
+        return f"<ToolDescriptions of {len(self._known)} tools>"
+
+    def describe(self, tool: Any) -> Any:
+        """As `describe_tool`. A tool whose name, description or schema was changed is described anew."""
+        if not isinstance(tool, BaseTool):
+            return describe_tool(tool)
+        told = (tool.name, tool.description, tool.args_schema)
+        known = self._known.get(id(tool))
+        if known is not None and known[0] is tool and known[1] == told:
+            return known[2]
+        described = describe_tool(tool)
+        if len(self._known) >= MAX_DESCRIBED:
+            self._known.clear()
+        self._known[id(tool)] = tool, told, described
+        return described
+
+
 def dump_messages(messages: Sequence[BaseMessage]) -> list[Any]:
     """Returns messages as JSON values. The artifact of a tool, which no model is sent, is left out."""
     return [_dump_message(message) for message in messages]
@@ -107,8 +133,11 @@ def tell_notes(notes: Sequence[str]) -> list[BaseMessage]:
     return [HumanMessage(f"[Not from the user: {note}]") for note in notes]
 
 
-def read_reply(reply: AIMessage | None) -> ModelResult:
-    """Returns a model's reply for the gate. None: the model's answer was not a message of its own."""
+def read_reply(reply: AIMessage | None, *, delivered: bool = False) -> ModelResult:
+    """Returns a model's reply for the gate. None: the model's answer was not a message of its own.
+
+    `delivered`: its pieces were passed on as they came.
+    """
     if reply is None:
         return ModelResult("", raw="null")
     calls = [(str(call["id"] or ""), call["name"], json.dumps(call["args"])) for call in reply.tool_calls]
@@ -116,7 +145,11 @@ def read_reply(reply: AIMessage | None) -> ModelResult:
         (str(call["id"] or ""), call["name"] or "", call["args"] or "") for call in reply.invalid_tool_calls
     ]
     return ModelResult(
-        str(reply.text), calls, usage=_read_usage(reply), raw=json.dumps(message_to_dict(reply), default=str)
+        str(reply.text),
+        calls,
+        usage=_read_usage(reply),
+        raw=json.dumps(message_to_dict(reply), default=str),
+        delivered=delivered,
     )
 
 

@@ -16,13 +16,14 @@ from langchain.agents.middleware.types import (
     ToolCallRequest,
 )
 from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.tracers._streaming import _StreamingCallbackHandler  # LangChain's own test of who streams
 from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
 
 from seawall.adapters.langchain.messages import (
     RecordedModel,
-    describe_tool,
+    ToolDescriptions,
     dump_messages,
     find_limit,
     find_model_name,
@@ -102,6 +103,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         self._limits, self._name, self._not_done = limits, name, not_done
         self._places: OrderedDict[_Key, GraphPlace] = OrderedDict()
         self._lock = Lock()
+        self._described = ToolDescriptions()
 
     # ---- the invocation
 
@@ -271,9 +273,9 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         def perform(turn: Turn) -> tuple[Any, Any]:
             with inside_model():
                 response = handler(_advise(request, turn.notes))
-            return read_reply(_find_reply(response)), response
+            return read_reply(_find_reply(response), delivered=_is_streamed()), response
 
-        done = pass_gate(place, _ask_model(place, request), perform)
+        done = pass_gate(place, _ask_model(place, request, self._described), perform)
         if done.value is not None:
             return done.value
         with inside_model():
@@ -290,9 +292,9 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         async def perform(turn: Turn) -> tuple[Any, Any]:
             with inside_model():
                 response = await handler(_advise(request, turn.notes))
-            return read_reply(_find_reply(response)), response
+            return read_reply(_find_reply(response), delivered=_is_streamed()), response
 
-        done = await pass_gate_async(place, _ask_model(place, request), perform)
+        done = await pass_gate_async(place, _ask_model(place, request, self._described), perform)
         if done.value is not None:
             return done.value
         with inside_model():
@@ -319,13 +321,13 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
 # ---- what passes the gate
 
 
-def _ask_model(place: GraphPlace, request: ModelRequest[Any]) -> Any:
+def _ask_model(place: GraphPlace, request: ModelRequest[Any], described: ToolDescriptions) -> Any:
     messages = [*([] if request.system_message is None else [request.system_message]), *request.messages]
     return place.session.model(
         place.agent,
         name_model(request.model),
         dump_messages(messages),
-        tools=[describe_tool(tool) for tool in request.tools],
+        tools=[described.describe(tool) for tool in request.tools],
         max_output_tokens=find_limit(request.model, request.model_settings),
         frame=place.frame,
     )
@@ -335,6 +337,13 @@ def _advise(request: ModelRequest[Any], notes: tuple[str, ...]) -> ModelRequest[
     return (
         request.override(messages=[*request.messages, *cast("Any", tell_notes(notes))]) if notes else request
     )
+
+
+def _is_streamed() -> bool:
+    """Returns whether somebody outside is sent the pieces of a model's reply as they come, as `stream_mode="messages"` does."""
+    manager: Any = get_config().get("callbacks")
+    handlers = getattr(manager, "handlers", manager) or ()
+    return any(isinstance(each, _StreamingCallbackHandler) for each in handlers)
 
 
 def _find_reply(response: ModelResponse[Any]) -> AIMessage | None:
