@@ -21,8 +21,8 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langgraph.callbacks import GraphCallbackHandler, GraphInterruptEvent
 
-from seawall.adapters.langchain.messages import dump_messages, read_reply, read_tool_result
-from seawall.adapters.langchain.places import (
+from seawall.adapters.langchain_core.messages import dump_messages, read_reply, read_tool_result
+from seawall.adapters.langchain_core.places import (
     GraphPlace,
     ask_gate,
     ask_gate_async,

@@ -200,6 +200,8 @@ class Asks:
         self.bodies: Bodies | None = None
         """Of the driver that the run has now."""
         self.on_event: Callable[[Event, RunState], None] = lambda event, before: None
+        self.must_advise: Callable[[AskedTool], bool] = lambda tool: False
+        """Whether whoever runs the application is to be told of an undeclared tool when it is called now."""
         self.on_turn: Callable[[Ask], None] = lambda ask: None
         """Is called when it is an asker's turn."""
         self.on_held: Callable[[Ask, Held], None] = lambda ask, held: ask.fail(held)

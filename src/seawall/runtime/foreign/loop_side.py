@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -12,9 +13,10 @@ import msgspec
 from seawall.core.canonical import to_canonical_bytes
 from seawall.core.clock import Timer
 from seawall.core.errors import Broken, Misused, Refused
-from seawall.core.events import Event, Mode, StepStatus
+from seawall.core.events import Event, Judged, Mode, StepStatus
 from seawall.core.limits import Limits
 from seawall.core.refs import refs_of
+from seawall.effects.guard import EFFECTS
 from seawall.engine.driver import Driver
 from seawall.history.recorded import read_outcome
 from seawall.journal.protocol import Command, RunFilter, RunRow
@@ -36,6 +38,8 @@ T = TypeVar("T")
 IDLE_S = 5.0
 """Seconds after which a run whose loop asks for nothing is let go of, and its clock stands still until it asks again: the loop
 may wait for a person in a way of its own, or have been left by an exception. A loop that works takes milliseconds."""
+
+_log = logging.getLogger("seawall")
 
 OTHER_ARGUMENTS = (
     "Error: this call was made before with other arguments, and its result is recorded; it was not made again"
@@ -108,6 +112,7 @@ class LoopSide:
         self._asks: Asks = team.asks
         self._asks.on_event, self._asks.on_turn = self._on_event, self._on_turn
         self._asks.on_held, self._asks.on_failed = self._on_held, self._on_failed
+        self._asks.must_advise = coverage.must_advise
         self._recorded = Recorded()
         self._lock = asyncio.Lock()
         self._run: str | None = None
@@ -138,6 +143,10 @@ class LoopSide:
     def _on_event(self, event: Event, before: RunState) -> None:
         self._recorded.learn(event)
         self._seq = before.seq
+        if isinstance(event, Judged) and event.guard == EFFECTS and event.verdict == "advise":
+            intent = before.open.get(event.step)
+            if intent is not None and self._coverage.note_advised(intent.name):
+                _log.warning("%s", event.reason)
 
     def _find_driver(self) -> Driver | None:
         """Returns the driver that this loop has, if the run has one and it is no other loop's."""

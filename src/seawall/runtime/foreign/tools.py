@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Literal, cast
 
 from seawall.core.errors import Misused, SeawallBug
 from seawall.effects.options import Effect
+from seawall.effects.verbs import seems_to_write
 from seawall.team.parameters import Parameters
 from seawall.team.tool import Tool
 
@@ -18,86 +18,6 @@ ToolKind = Literal["effect", "read", "undeclared"]
 
 MAX_TOOLS = 10_000
 """Tools that are kept. A program has some hundred; one that makes new names each time is not remembered without end."""
-
-_WRITES = frozenset(
-    [
-        "add",
-        "approve",
-        "ban",
-        "book",
-        "cancel",
-        "charge",
-        "close",
-        "create",
-        "delete",
-        "deploy",
-        "drop",
-        "execute",
-        "grant",
-        "insert",
-        "invite",
-        "issue",
-        "merge",
-        "modify",
-        "move",
-        "order",
-        "pay",
-        "post",
-        "publish",
-        "purge",
-        "push",
-        "put",
-        "refund",
-        "reject",
-        "remove",
-        "rename",
-        "reset",
-        "restart",
-        "revoke",
-        "save",
-        "schedule",
-        "send",
-        "set",
-        "submit",
-        "terminate",
-        "transfer",
-        "update",
-        "upload",
-        "write",
-    ]
-)
-_READS = frozenset(
-    [
-        "check",
-        "count",
-        "describe",
-        "explain",
-        "fetch",
-        "find",
-        "get",
-        "has",
-        "inspect",
-        "is",
-        "list",
-        "load",
-        "look",
-        "lookup",
-        "peek",
-        "preview",
-        "query",
-        "read",
-        "retrieve",
-        "scan",
-        "search",
-        "show",
-        "summarize",
-        "summarise",
-        "validate",
-        "view",
-    ]
-)
-"""The verbs in names of tools, as public tool servers use them: those that write, and those that read."""
-_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
 def _asked(**arguments: Any) -> Any:
@@ -110,6 +30,8 @@ class AskedTool(Tool[..., Any]):
     def __init__(self, name: str, effect: Effect | bool | None) -> None:
         """`effect` None: nobody has declared the tool. Raises `Misused` for what is declared of an effect and can't be."""
         self.undeclared = effect is None
+        self.seems_to_write = effect is None and seems_to_write(name)
+        """Nobody has declared it, and its name says that it changes the world."""
         names = _list_parameters(effect) if isinstance(effect, Effect) else []
         schema: dict[str, Any] = {"type": "object", "properties": {each: {} for each in names}}
         super().__init__(
@@ -173,10 +95,12 @@ class ToolDeclarations:
         return next((each for pattern, each in self._declared.items() if fnmatchcase(name, pattern)), None)
 
 
-def seems_to_write(name: str) -> bool:
-    """Returns whether a tool's name says that it changes the world: whether the first verb in it does."""
-    words = (word.lower() for word in _WORD.findall(name))
-    return next((word in _WRITES for word in words if word in _WRITES or word in _READS), False)
+def advise_on_undeclared(name: str) -> str:
+    """Returns what the operator is told of a tool that nobody has declared, and whose name says that it writes."""
+    return (
+        f"tool {name!r} counts as a read, so it may be made again, and its name says that it writes: add it to effects=[…], or to "
+        "reads=[…] if it only reads"
+    )
 
 
 def _check_names(what: str, names: Iterable[object]) -> list[str]:
