@@ -1,6 +1,7 @@
 """Adapters: the gate around the loops of other frameworks, and before the tools of other systems. Each is a module of its
 own, and imports its framework alone.
 
+- `agent_framework`: `gate` for agents and workflows of Microsoft Agent Framework
 - `langchain`: `SeawallMiddleware` for `create_agent` of LangChain, and for deep agents built on it
 - `langgraph`: `gate_graph` and `gate_model` for graphs of your own
 - `langchain_core`: what these two share
