@@ -14,7 +14,7 @@ from pydantic_core import to_jsonable_python
 from seawall.models.protocol import Usage
 from seawall.run.step import Result
 from seawall.runtime.foreign.asks import Settled, Turn
-from seawall.runtime.foreign.results import NO_USAGE, ModelResult, make_tool_result
+from seawall.runtime.foreign.results import NO_USAGE, ModelResult, make_tool_result, word_note
 
 DONE = ("ok", "replaced", "simulated")
 """What a step's status is if its text is a result, and no failure."""
@@ -111,7 +111,7 @@ def add_notes(messages: Sequence[Message], notes: tuple[str, ...]) -> Sequence[M
     """Returns messages with what guards advise at their end. Without advice they are the same."""
     if not notes:
         return messages
-    return [*messages, Message("user", [f"[Not from the user: {note}]" for note in notes])]
+    return [*messages, Message("user", [word_note(note) for note in notes])]
 
 
 def is_call(content: Content) -> bool:

@@ -20,7 +20,7 @@ from pydantic_core import from_json, to_json, to_jsonable_python
 from seawall.models.protocol import Usage
 from seawall.run.step import Result
 from seawall.runtime.foreign.asks import Settled, Turn
-from seawall.runtime.foreign.results import NO_USAGE, ModelResult, make_tool_result
+from seawall.runtime.foreign.results import NO_USAGE, ModelResult, make_tool_result, word_note
 
 DONE = ("ok", "replaced", "simulated")
 """What a step's status is if its text is a result, and no failure."""
@@ -117,7 +117,7 @@ def fit_request(request: LlmRequest, turn: Turn, asked: int) -> LlmRequest:
     """
     changes: dict[str, Any] = {}
     if turn.notes:
-        told = [types.Part(text=f"[Not from the user: {note}]") for note in turn.notes]
+        told = [types.Part(text=word_note(note)) for note in turn.notes]
         changes["contents"] = [*request.contents, types.Content(role="user", parts=told)]
     if 0 < turn.max_output_tokens < asked:
         changes["config"] = request.config.model_copy(update={"max_output_tokens": turn.max_output_tokens})
