@@ -1,0 +1,160 @@
+"""Crews, and agents at work: what is kicked off, and the frame in which an agent does a task."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextvars import Token
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from crewai.agent.core import Agent
+from crewai.crew import Crew
+from crewai.task import Task
+
+from seawall.adapters.crewai.place import CrewPlace, CrewRun, CrewStopped, current
+from seawall.adapters.crewai.replies import to_json_value, write_text
+from seawall.core.canonical import digest_of
+from seawall.core.errors import describe_error
+from seawall.runtime.foreign.loop_side import HandoffAsk
+
+
+class _Work(NamedTuple):
+    """What an agent is about to do."""
+
+    role: str
+    task: str
+    key: Any
+    """What makes it the same work, after a crash, too: JSON."""
+    identity: tuple[int, int]
+    """Of the agent and its task."""
+
+
+def describe_task(agent: Agent, task: Task, context: str | None) -> _Work:
+    """Returns the work of a task."""
+    role = agent.role.strip() or "agent"
+    key = [role, task.description, task.expected_output, context or ""]
+    return _Work(role, task.description, key, (id(agent), id(task)))
+
+
+def describe_kickoff(agent: Agent, messages: Any) -> _Work:
+    """Returns the work of an agent that is kicked off by itself."""
+    role = agent.role.strip() or "agent"
+    given = to_json_value(messages)
+    last = given[-1] if isinstance(given, list) and given else given
+    text = last.get("content") if isinstance(last, Mapping) else last
+    return _Work(role, write_text(text), [role, given], (id(agent), id(messages)))
+
+
+def describe_crew(crew: Crew, inputs: Mapping[str, Any] | None) -> str:
+    """Returns what a crew is asked to do."""
+    tasks = "\n".join(task.description for task in crew.tasks)
+    return f"{tasks}\n{json.dumps(to_json_value(dict(inputs)), ensure_ascii=False)}" if inputs else tasks
+
+
+def note_crew(run: CrewRun, crew: Crew) -> None:
+    """Notes of a crew what can't be gated."""
+    for agent in crew.agents:
+        note_agent(run, agent)
+    if crew.memory or crew.knowledge_sources:
+        run.engine.note_not_gated("embeddings of memory and knowledge: they come from a client of their own")
+
+
+def note_agent(run: CrewRun, agent: Any) -> None:
+    """Notes of an agent what can't be gated."""
+    if not isinstance(agent, Agent):
+        run.engine.note_not_gated(
+            f"models of agent {agent.role!r}: it is an agent of another framework, {type(agent).__name__}"
+        )
+    elif getattr(agent, "a2a", None):
+        run.engine.note_not_gated(f"what agent {agent.role!r} has remote agents do (A2A)")
+
+
+# ---- what is kicked off
+
+
+@contextlib.contextmanager
+def kicked_off(place: CrewPlace) -> Generator[None]:
+    """Raises what the gate has said as the error that it is, where something was kicked off by the caller.
+
+    Inside of a task or a tool it stays what CrewAI can't take for a failure of that.
+    """
+    inside = bool(place.frame or place.call)
+    try:
+        yield
+    except CrewStopped as stopped:
+        if inside:
+            raise
+        raise stopped.error from None
+    except Exception as error:
+        if inside or place.run.failure is None or error is place.run.failure:
+            raise
+        raise place.run.failure from error
+    if not inside and place.run.failure is not None:
+        raise place.run.failure
+
+
+def note_answer(place: CrewPlace, result: Any) -> None:
+    """Notes what was answered where something was kicked off by the caller."""
+    answer = getattr(result, "raw", None)
+    if isinstance(answer, str) and not place.frame and not place.call:
+        place.run.answers.append(answer)
+
+
+# ---- agents at work
+
+
+def _ask_frame(place: CrewPlace, work: _Work) -> HandoffAsk:
+    """Returns the ask for the frame of an agent's work: the same for the same work."""
+    asked = digest_of(work.key)[:16]
+    number = place.run.count(place.frame, f"{place.call}/{asked}")
+    key = f"{place.call or 'task'}/{asked}/{number}"
+    return place.run.session.handoff(
+        place.agent, work.role, work.task or "(nothing)", call_id=key, frame=place.frame
+    )
+
+
+def _enter(place: CrewPlace, work: _Work, frame: int) -> Token[CrewPlace | None]:
+    inner = replace(place, agent=work.role, frame=frame, call="", work=work.identity)
+    return current.set(inner)
+
+
+def work_sync(place: CrewPlace, work: _Work, perform: Callable[[], Any]) -> Any:
+    """Has an agent work in a frame of its own. CrewAI's own retry of the same work stays in it."""
+    if place.work == work.identity:
+        return perform()
+    frame = place.run.open_frame_sync(_ask_frame(place, work))
+    token = _enter(place, work, frame)
+    try:
+        result = perform()
+    except Exception as error:
+        place.run.close_frame_sync(frame, describe_error(error), failed=True)
+        raise
+    finally:
+        current.reset(token)
+    place.run.close_frame_sync(frame, write_result(result))
+    return result
+
+
+async def work_async(place: CrewPlace, work: _Work, perform: Callable[[], Awaitable[Any]]) -> Any:
+    """As `work_sync`."""
+    if place.work == work.identity:
+        return await perform()
+    frame = await place.run.open_frame(_ask_frame(place, work))
+    token = _enter(place, work, frame)
+    try:
+        result = await perform()
+    except Exception as error:
+        await place.run.close_frame(frame, describe_error(error), failed=True)
+        raise
+    finally:
+        current.reset(token)
+    await place.run.close_frame(frame, write_result(result))
+    return result
+
+
+def write_result(result: Any) -> str:
+    """Returns what an agent has answered, as text."""
+    raw = getattr(result, "raw", result)
+    return raw if isinstance(raw, str) else write_text(raw)
