@@ -17,6 +17,9 @@ from seawall.runtime.foreign.session import Performed, Session
 from seawall.runtime.foreign.tools import ToolDeclarations
 
 LOOP = "crewai"
+MAX_ATTEMPTS = 3
+"""Attempts at a call that a reply has written as text. CrewAI makes six in a row without telling the agent, which is a loop
+for every guard; after these the agent is told."""
 MAX_CALLS = 10_000
 """Calls of models' replies that a run remembers. Its own limits end a run long before that."""
 
@@ -55,6 +58,7 @@ class CrewRun:
         self._counts: Counter[tuple[int, str]] = Counter()
         self._calls: dict[tuple[int, str], str] = {}
         self._written: dict[int, tuple[str, str]] = {}
+        self._failed: dict[int, list[Exception]] = {}
         self._advice: dict[int, tuple[str, ...]] = {}
         self.failure: Exception | None = None
         """What the gate has said that ends the crew, whatever CrewAI has made of it."""
@@ -96,6 +100,7 @@ class CrewRun:
         """Notes the calls of a reply: as CrewAI names them, and as they are recorded. Some providers' calls have no ids."""
         with self._lock:
             self._written.pop(frame, None)
+            self._failed.pop(frame, None)
             if len(self._calls) < MAX_CALLS:
                 self._calls.update({(frame, live): recorded for live, recorded in ids.items()})
 
@@ -111,6 +116,19 @@ class CrewRun:
                 return self._calls.get((frame, live), "")
             written, call_id = self._written.get(frame, ("", ""))
             return call_id if written == name else ""
+
+    def note_failed(self, frame: int, call_id: str, error: Exception) -> None:
+        """Notes that a tool has raised."""
+        with self._lock:
+            if call_id and call_id == self._written.get(frame, ("", ""))[1]:
+                self._failed.setdefault(frame, []).append(error)
+
+    def check_attempts(self, frame: int, call_id: str) -> None:
+        """Raises what a tool has raised if the call that was written as text was attempted often enough."""
+        with self._lock:
+            failed = self._failed.get(frame, [])
+            if len(failed) >= MAX_ATTEMPTS and call_id == self._written.get(frame, ("", ""))[1]:
+                raise failed[-1]
 
     # ---- what guards advise
 

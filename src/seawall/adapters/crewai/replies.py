@@ -13,7 +13,7 @@ from crewai.utilities.string_utils import sanitize_tool_name
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from seawall.core.canonical import digest_of, to_canonical_bytes
+from seawall.core.canonical import digest_of
 from seawall.core.errors import Refused
 from seawall.models.protocol import Usage
 from seawall.run.step import Result
@@ -94,7 +94,7 @@ def _read_call(item: Any) -> tuple[str, str, str] | None:
 
 
 def _dump(value: Any) -> str:
-    return to_canonical_bytes(value).decode()
+    return json.dumps(value, ensure_ascii=False)  # keys in their order: an agent is told `str` of a value
 
 
 def _dump_item(item: Any) -> Any:

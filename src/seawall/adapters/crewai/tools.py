@@ -50,8 +50,9 @@ class _ToolCall:
         self._call_id = place.run.find_call(place.frame, native_call.get(), self._name)
 
     def ask(self) -> ToolAsk:
-        """Returns the ask for the call."""
+        """Returns the ask for the call. Raises what the tool has raised if it was attempted often enough."""
         place = self._place
+        place.run.check_attempts(place.frame, self._call_id)
         return place.run.session.tool(
             place.agent, self._name, self._given, call_id=self._call_id, frame=place.frame
         )
@@ -102,11 +103,16 @@ class _ToolCall:
 
     def finish(self, done: Performed) -> Any:
         """Returns the tool's value, the recorded one, or what stands for it. Advice goes with the agent's next request."""
-        self._place.run.note_advice(self._place.frame, done.settled.notes)
-        if not done.settled.performed:
-            return recall_value(self._tool, done.settled)
-        if isinstance(done.value, _Raised):
-            raise done.value.error
+        run, frame = self._place.run, self._place.frame
+        run.note_advice(frame, done.settled.notes)
+        try:
+            if not done.settled.performed:
+                return recall_value(self._tool, done.settled)
+            if isinstance(done.value, _Raised):
+                raise done.value.error
+        except Exception as error:
+            run.note_failed(frame, self._call_id, error)
+            raise
         return done.value
 
 
