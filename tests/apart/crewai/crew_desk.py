@@ -147,7 +147,9 @@ class Desk:
             **options,
         )
 
-    def make_crew(self, *, asked: str = ASKED, tools: list[Any] | None = None, **options: Any) -> Crew:
+    def make_crew(
+        self, *, asked: str = ASKED, tools: list[Any] | None = None, **options: Any
+    ) -> Crew:
         """Returns a crew of one agent with one task. `options` are the agent's."""
         agent = self.make_agent(tools=tools, **options)
         return make_crew([agent], [make_task(agent, asked)])
