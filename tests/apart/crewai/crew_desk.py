@@ -37,6 +37,7 @@ class PlayedLLM(BaseLLM):
     """
 
     written: bool = False
+    prefix: str = "call"
     _script: Any = PrivateAttr(default=())
     _lock: Any = PrivateAttr(default_factory=threading.Lock)
     _requests: list[list[Any]] = PrivateAttr(default_factory=list)
@@ -89,7 +90,7 @@ class PlayedLLM(BaseLLM):
             return f"Thought: I look.\nAction: {name}\nAction Input: {json.dumps(arguments)}"
         return [
             {
-                "id": f"call-{number}-{index}",
+                "id": f"{self.prefix}-{number}-{index}",
                 "type": "function",
                 "function": {"name": name, "arguments": json.dumps(arguments)},
             }
