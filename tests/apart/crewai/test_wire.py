@@ -8,15 +8,17 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from crewai import LLM, Agent
+from crewai import LLM, Agent, CheckpointConfig, Crew
+from crewai.state.runtime import RuntimeState
+from crewai.tools import BaseTool
 from crewai.tools import tool as make_tool
 from pydantic import BaseModel
 
 from apart.crewai.crew_desk import kick_off, make_crew, make_task, read_outcome
-from seawall import Halted, Limits, Loops
+from seawall import Effect, Halted, Held, Limits, Loops, Principal, Seawall, always
 from seawall.adapters import crewai
 from seawall.runtime.foreign.engine import Engine
 from seawall.testing import call, calls, say
@@ -218,3 +220,69 @@ def test_text_that_is_streamed_arrives_while_the_crew_works(tmp_path: Path) -> N
     assert "".join(chunks) == "They are all paid."
     assert len(chunks) > 1
     assert (outcome.status, outcome.answer) == ("completed", "They are all paid.")
+
+
+class Look(BaseTool):
+    """A tool that CrewAI can write into a checkpoint: it is a class of a module."""
+
+    name: str = "Find order"
+    description: str = "Finds an order."
+    made: ClassVar[list[int]] = []
+
+    def _run(self, order: int) -> str:
+        self.made.append(order)
+        return "paid"
+
+
+class PayBack(BaseTool):
+    """As `Look`."""
+
+    name: str = "refund"
+    description: str = "Refunds an order."
+    made: ClassVar[list[int]] = []
+
+    def _run(self, order: int) -> str:
+        self.made.append(order)
+        return "refunded"
+
+
+def test_a_crew_goes_on_from_a_checkpoint_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Look, "made", [])
+    monkeypatch.setattr(PayBack, "made", [])
+    monkeypatch.setenv("OPENAI_API_KEY", "k")  # a checkpoint holds no key
+
+    def answer(request: Any) -> Any:
+        last, told = request.messages[-1], json.dumps(request.body["messages"])
+        if last["role"] == "tool":
+            return say(f"It is {last['content']}.")
+        return call("refund", order=7) if "Refund it" in told else call("find_order", order=7)
+
+    with (
+        Engine(
+            tmp_path / "desk.db",
+            effects={"refund": Effect(approve=always())},
+            authenticate=lambda credential: Principal(str(credential)),
+        ) as engine,
+        serving(answer) as server,
+    ):
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        agent = Agent(
+            role="clerk", goal="Help.", backstory="A desk.", llm="openai/gpt-4o", tools=[Look(), PayBack()]
+        )
+        tasks = [make_task(agent, "Look at it"), make_task(agent, "Refund it")]
+        crew = make_crew([agent], tasks)
+        with pytest.raises(Held), crewai.gate(engine, request_id="r-1"):
+            crew.kickoff()
+        saved = RuntimeState(root=[crew]).checkpoint(str(tmp_path / "saved"))
+        engine.call(approve_all)
+        with crewai.gate(engine, request_id="r-1"):
+            result = Crew.from_checkpoint(CheckpointConfig(restore_from=saved)).kickoff()
+
+        assert result.raw == "It is refunded."
+        assert (Look.made, PayBack.made, server.request_count) == ([7], [7], 4)
+        assert read_outcome(engine, "r-1").model_calls == 4
+
+
+async def approve_all(sea: Seawall) -> None:
+    for each in await sea.approvals():
+        await sea.approve(each.id, hash=each.hash, credential="boss")
