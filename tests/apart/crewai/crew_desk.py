@@ -138,14 +138,14 @@ class Desk:
         return [refund, find_order]
 
     def make_agent(self, role: str = "clerk", *, tools: list[Any] | None = None, **options: Any) -> Agent:
-        """Returns an agent of the desk."""
+        """Returns an agent of the desk. Some versions of CrewAI have a cache of results by default."""
         return Agent(
             role=role,
             goal="Help.",
             backstory="You are at a desk.",
             llm=self.llm,
             tools=self.make_tools() if tools is None else tools,
-            **options,
+            **{"cache": False, **options},
         )
 
     def make_crew(
@@ -162,8 +162,8 @@ def make_task(agent: Agent | None, asked: str = ASKED, **options: Any) -> Task:
 
 
 def make_crew(agents: Sequence[Any], tasks: Sequence[Task], **options: Any) -> Crew:
-    """Returns a crew that tells nobody of itself."""
-    return Crew(agents=list(agents), tasks=list(tasks), tracing=False, **options)
+    """Returns a crew that tells nobody of itself, and has no cache of results."""
+    return Crew(agents=list(agents), tasks=list(tasks), tracing=False, **{"cache": False, **options})
 
 
 def kick_off(crew: Crew, way: str = "sync", inputs: dict[str, Any] | None = None) -> Any:

@@ -213,6 +213,17 @@ def test_a_halt_is_raised_where_the_crew_was_kicked_off_and_again_at_the_end(eng
     assert len(desk.reads) == 2
 
 
+def test_any_number_of_crews_may_be_halted_in_one_process(engine: Engine) -> None:
+    """CrewAI refuses to go on once a hundred of its events have begun and not ended."""
+    desk = Desk([[("find_order", {"order": 7})], "found"])
+    for _ in range(40):
+        with pytest.raises(Halted), crewai.gate(engine, limits=Limits(model_calls=1)):
+            desk.make_crew().kickoff()
+
+    with crewai.gate(engine):
+        assert desk.make_crew().kickoff().raw == "found"
+
+
 def test_parallel_calls_are_counted_exactly(engine: Engine) -> None:
     desk = Desk([[("find_order", {"order": order}) for order in range(30)], "done"])
     with pytest.raises(Halted), crewai.gate(engine, limits=Limits(tool_calls=12)):
@@ -289,7 +300,7 @@ def test_an_agent_that_repeats_a_call_is_halted_though_the_cache_answers(journal
     counted: list[tuple[int, int]] = []
     for number, cache in enumerate((False, True)):
         desk = Desk(lambda messages: [("find_order", {"order": 7})])
-        agent = desk.make_agent()
+        agent = desk.make_agent(cache=cache)
         with (
             Engine(journal, guards=[Loops()]) as engine,
             pytest.raises(Halted, match="nothing new"),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from contextvars import Token
+from contextvars import ContextVar, Token
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from crewai.agent.core import Agent
 from crewai.crew import Crew
+from crewai.events import event_context
 from crewai.task import Task
 
 from seawall.adapters.crewai.place import CrewPlace, CrewRun, CrewStopped, current
@@ -81,9 +82,11 @@ def kicked_off(place: CrewPlace) -> Generator[None]:
     Inside of a task or a tool it stays what CrewAI can't take for a failure of that.
     """
     inside = bool(place.frame or place.call)
+    scope = _save_scope()
     try:
         yield
     except CrewStopped as stopped:
+        _restore_scope(scope)
         if inside:
             raise
         raise stopped.error from None
@@ -93,6 +96,19 @@ def kicked_off(place: CrewPlace) -> Generator[None]:
         raise place.run.failure from error
     if not inside and place.run.failure is not None:
         raise place.run.failure
+
+
+def _save_scope() -> dict[ContextVar[Any], Any]:
+    """Returns which events of CrewAI have begun here and not ended."""
+    found = [each for each in vars(event_context).values() if isinstance(each, ContextVar)]
+    return {each: each.get() for each in found}
+
+
+def _restore_scope(scope: Mapping[ContextVar[Any], Any]) -> None:
+    """Forgets the events that have begun since, and will not end: CrewAI refuses to go on once there are a hundred of them."""
+    for each, value in scope.items():
+        if each.get() is not value:
+            each.set(value)
 
 
 def note_answer(place: CrewPlace, result: Any) -> None:
