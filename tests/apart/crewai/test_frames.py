@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from crewai import Agent, Process
 from crewai.flow.flow import Flow, listen, start
+from crewai.memory.unified_memory import Memory
 from crewai.tools import tool as make_tool
 
 from apart.crewai.crew_desk import (
@@ -258,6 +259,25 @@ def test_a_crew_that_plans_has_a_model_call_of_the_crew(engine: Engine) -> None:
 
     assert planner.model_calls >= 1
     assert read_outcome(engine, "r-1").model_calls == planner.model_calls + desk.model_calls
+
+
+def test_what_a_crew_remembers_in_the_background_is_asked_for_by_the_run(engine: Engine, tmp_path: Path) -> None:
+    analyst = Desk(['{"memories": ["Order 1042 was refunded, and the customer is content."]}'])
+
+    def embed(texts: list[str]) -> list[list[float]]:
+        return [[1.0, float(len(text))] for text in texts]
+
+    desk = Desk()
+    agent = desk.make_agent()
+    memory = Memory(llm=analyst.llm, embedder=embed, storage=str(tmp_path / "memory"))
+    crew = make_crew([agent], [make_task(agent)], memory=memory)
+    with crewai.gate(engine, request_id="r-1"):
+        assert crew.kickoff().raw == ANSWER
+
+    asked = [each for each in list_intents(engine, "r-1") if each.kind == "model"]
+    assert analyst.model_calls >= 1
+    assert len(asked) == desk.model_calls + analyst.model_calls
+    assert "embeddings" in str(engine.coverage())
 
 
 @pytest.mark.parametrize("way", ["sync", "async"])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from crewai.hooks import (
@@ -230,6 +231,75 @@ def test_parallel_calls_are_counted_exactly(engine: Engine) -> None:
         desk.make_crew().kickoff()
 
     assert len(desk.reads) == 12
+
+
+def test_an_agent_that_has_lost_the_gate_asks_no_model(engine: Engine) -> None:
+    desk = Desk()
+    lost: list[BaseException] = []
+
+    @make_tool("ask in a thread")
+    def ask(about: str) -> str:
+        """Asks."""
+
+        def run() -> None:
+            try:
+                desk.llm.call("Who is it?", from_agent=agent)
+            except BaseException as error:  # noqa: BLE001 -- the thread would say it to nobody
+                lost.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        return "asked"
+
+    agent = Desk([[("ask_in_a_thread", {"about": "it"})], "done"]).make_agent(tools=[ask])
+    with crewai.gate(engine):
+        make_crew([agent], [make_task(agent)]).kickoff()
+
+    assert desk.model_calls == 0
+    assert [str(each) for each in lost] and "copy_context" in str(lost[0])
+
+
+class OwnWay(BaseTool):
+    """A tool that goes a way of its own to its code."""
+
+    name: str = "own way"
+    description: str = "Counts."
+    made: ClassVar[list[int]] = []
+
+    def run(self, *arguments: Any, **options: Any) -> Any:
+        self.made.append(options["order"])
+        return "counted"
+
+    def _run(self, order: int) -> str:
+        raise NotImplementedError
+
+
+def test_a_tool_that_goes_its_own_way_is_gated(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OwnWay, "made", [])
+    desk = Desk(lambda messages: [("own_way", {"order": len(messages)})])
+    with pytest.raises(Halted), crewai.gate(engine, limits=Limits(tool_calls=2)):
+        desk.make_crew(tools=[OwnWay()]).kickoff()
+
+    assert len(OwnWay.made) == 2
+
+
+def test_a_tool_that_runs_a_crew_with_itself_is_gated_there_too(engine: Engine) -> None:
+    made: list[int] = []
+
+    @make_tool("dig")
+    def dig(depth: int) -> str:
+        """Digs."""
+        made.append(depth)
+        inner = Desk([[("dig", {"depth": depth + 1})], "dug"])
+        return inner.make_crew(tools=[dig]).kickoff().raw
+
+    desk = Desk([[("dig", {"depth": 1})], "dug"])
+    with crewai.gate(engine, request_id="r-1"):
+        assert desk.make_crew(tools=[dig]).kickoff().raw == "dug"
+
+    assert made == [1, 2, 3]  # and the next agent would work too deep, which is told to the one above it
+    assert read_outcome(engine, "r-1").tool_calls == 3
 
 
 def test_what_still_runs_after_the_gate_was_left_is_not_performed(engine: Engine) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from contextvars import ContextVar, Token
-from dataclasses import replace
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from crewai.agent.core import Agent
@@ -14,7 +14,8 @@ from crewai.crew import Crew
 from crewai.events import event_context
 from crewai.task import Task
 
-from seawall.adapters.crewai.place import CrewPlace, CrewRun, CrewStopped, current
+from seawall.adapters.crewai.models import leave_call
+from seawall.adapters.crewai.place import CrewPlace, CrewRun, CrewStopped, at_work, current
 from seawall.adapters.crewai.replies import to_json_value, write_text
 from seawall.core.canonical import digest_of
 from seawall.core.errors import describe_error
@@ -131,9 +132,17 @@ def _ask_frame(place: CrewPlace, work: _Work) -> HandoffAsk:
     )
 
 
-def _enter(place: CrewPlace, work: _Work, frame: int) -> Token[CrewPlace | None]:
-    inner = replace(place, agent=work.role, frame=frame, call="", work=work.identity)
-    return current.set(inner)
+@contextlib.contextmanager
+def _working(place: CrewPlace, work: _Work, frame: int) -> Generator[None]:
+    """What is asked for in this block is asked for by the agent, in its frame."""
+    token = current.set(place.enter_frame(frame, work.role, work.identity))
+    at_work.enter(work.identity[0])
+    try:
+        with leave_call():
+            yield
+    finally:
+        at_work.leave(work.identity[0])
+        current.reset(token)
 
 
 def work_sync(place: CrewPlace, work: _Work, perform: Callable[[], Any]) -> Any:
@@ -141,14 +150,12 @@ def work_sync(place: CrewPlace, work: _Work, perform: Callable[[], Any]) -> Any:
     if place.work == work.identity:
         return perform()
     frame = place.run.open_frame_sync(_ask_frame(place, work))
-    token = _enter(place, work, frame)
     try:
-        result = perform()
+        with _working(place, work, frame):
+            result = perform()
     except Exception as error:
         place.run.close_frame_sync(frame, describe_error(error), failed=True)
         raise
-    finally:
-        current.reset(token)
     place.run.close_frame_sync(frame, write_result(result))
     return result
 
@@ -158,16 +165,31 @@ async def work_async(place: CrewPlace, work: _Work, perform: Callable[[], Awaita
     if place.work == work.identity:
         return await perform()
     frame = await place.run.open_frame(_ask_frame(place, work))
-    token = _enter(place, work, frame)
     try:
-        result = await perform()
+        with _working(place, work, frame):
+            result = await perform()
     except Exception as error:
         await place.run.close_frame(frame, describe_error(error), failed=True)
         raise
-    finally:
-        current.reset(token)
     await place.run.close_frame(frame, write_result(result))
     return result
+
+
+def leave_work(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns what has something done in the background, so that it is done for the run: the agent's frame may end before."""
+
+    @functools.wraps(method)
+    def submit(*arguments: Any, **options: Any) -> Any:
+        place = current.get()
+        if place is None:
+            return method(*arguments, **options)
+        token = current.set(place.leave_frames())
+        try:
+            return method(*arguments, **options)
+        finally:
+            current.reset(token)
+
+    return submit
 
 
 def write_result(result: Any) -> str:

@@ -15,6 +15,7 @@ from crewai.agent.core import Agent
 from crewai.agents.cache.cache_handler import CacheHandler
 from crewai.crew import Crew
 from crewai.llms.base_llm import BaseLLM
+from crewai.memory.unified_memory import Memory
 from crewai.tools.base_tool import BaseTool, Tool
 from crewai.tools.structured_tool import CrewStructuredTool
 from crewai.utilities.agent_utils import is_inside_event_loop
@@ -25,6 +26,7 @@ from seawall.adapters.crewai.frames import (
     describe_kickoff,
     describe_task,
     kicked_off,
+    leave_work,
     note_agent,
     note_answer,
     note_crew,
@@ -77,6 +79,7 @@ def install() -> None:
     _wrap(CrewStructuredTool, "ainvoke", gate_ainvoke)
     _wrap(CacheHandler, "read", gate_cache)
     _wrap(InternalInstructor, "to_pydantic", gate_instructor)
+    _wrap(Memory, "_submit_save", leave_work)
     _wrap(Crew, "kickoff", _gate_crew)
     _wrap(Crew, "akickoff", _gate_crew_async)
     _wrap(Agent, "kickoff", _gate_agent)
@@ -130,10 +133,15 @@ def _gate_models(kind: type[Any]) -> None:
 
 
 def _gate_tools(kind: type[Any]) -> None:
-    """Gates the code of a class of tools."""
-    for name, wrap in (("_run", gate_run), ("_arun", gate_arun)):
+    """Gates the code of a class of tools, and what it has in place of the way to it."""
+    if kind is BaseTool:
+        return
+    own = [("_run", gate_run), ("_arun", gate_arun)]
+    if kind is not Tool:
+        own += [("run", gate_run), ("arun", gate_arun)]
+    for name, wrap in own:
         method = vars(kind).get(name)
-        if kind is not BaseTool and inspect.isfunction(method) and not getattr(method, "__isabstractmethod__", False):
+        if inspect.isfunction(method) and not getattr(method, "__isabstractmethod__", False):
             _wrap(kind, name, wrap)
 
 

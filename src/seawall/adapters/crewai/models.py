@@ -14,7 +14,7 @@ from typing import Any
 from crewai.llms.base_llm import BaseLLM
 from pydantic import BaseModel
 
-from seawall.adapters.crewai.place import CrewPlace, current
+from seawall.adapters.crewai.place import CrewPlace, CrewStopped, at_work, current
 from seawall.adapters.crewai.replies import (
     Reply,
     add_notes,
@@ -23,6 +23,7 @@ from seawall.adapters.crewai.replies import (
     recall_reply,
     to_json_value,
 )
+from seawall.core.errors import Misused
 from seawall.models.protocol import Usage
 from seawall.runtime.foreign.asks import Turn
 from seawall.runtime.foreign.loop_side import ModelAsk
@@ -193,6 +194,7 @@ def gate_call(method: Callable[..., Any]) -> Callable[..., Any]:
     def gated(llm: BaseLLM, *arguments: Any, **options: Any) -> Any:
         place = current.get()
         if place is None or called.get() is not None:
+            _check_place(place, signature, llm, arguments, options)
             return method(llm, *arguments, **options)
         given, rest = _bind(signature, llm, arguments, options)
         call = _Call(place, llm, {**rest, "messages": given})
@@ -214,6 +216,7 @@ def gate_acall(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable
     async def gated(llm: BaseLLM, *arguments: Any, **options: Any) -> Any:
         place = current.get()
         if place is None or called.get() is not None:
+            _check_place(place, signature, llm, arguments, options)
             return await method(llm, *arguments, **options)
         given, rest = _bind(signature, llm, arguments, options)
         call = _Call(place, llm, {**rest, "messages": given})
@@ -249,6 +252,25 @@ def gate_instructor(method: Callable[..., Any]) -> Callable[..., Any]:
         return call.finish(place.run.step_sync(call.ask(), perform))
 
     return gated
+
+
+def _check_place(
+    place: CrewPlace | None,
+    signature: inspect.Signature,
+    llm: Any,
+    arguments: tuple[Any, ...],
+    options: dict[str, Any],
+) -> None:
+    """Raises `CrewStopped` if an agent that works inside of a gate asks a model in a thread that does not know of it."""
+    if place is None and at_work.any():
+        agent = _bind(signature, llm, arguments, options)[1].get("from_agent")
+        if agent in at_work:
+            raise CrewStopped(
+                Misused(
+                    f"agent {agent.role!r} works inside of a gate, and asks a model in a thread that was started without the context of "
+                    "the gate: start it with contextvars.copy_context().run"
+                )
+            )
 
 
 def _bind(

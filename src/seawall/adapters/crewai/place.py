@@ -198,11 +198,13 @@ class CrewRun:
             raise self.stop(error) from error
 
     def open_frame_sync(self, asked: HandoffAsk) -> int:
-        """Opens the frame of an agent at work."""
+        """Opens the frame of an agent at work. Raises `Refused` if a guard or a limit refuses the work: the run goes on."""
         self.check()
         try:
             return self.session.open_frame_sync(asked)
         except (Refused, Broken, Misused) as error:
+            if _is_refused_work(error):
+                raise
             raise self.stop(error) from error
 
     async def open_frame(self, asked: HandoffAsk) -> int:
@@ -211,6 +213,8 @@ class CrewRun:
         try:
             return await self.session.open_frame(asked)
         except (Refused, Broken, Misused) as error:
+            if _is_refused_work(error):
+                raise
             raise self.stop(error) from error
 
     def close_frame_sync(self, frame: int, text: str, *, failed: bool = False) -> None:
@@ -228,6 +232,10 @@ class CrewRun:
             raise self.stop(error) from error
 
 
+def _is_refused_work(error: Exception) -> bool:
+    return isinstance(error, Refused) and error.guard == "handoff"
+
+
 @dataclass(frozen=True, kw_only=True)
 class CrewPlace:
     """Where something is asked for."""
@@ -238,12 +246,50 @@ class CrewPlace:
     frame: int = 0
     call: str = ""
     """The call of the tool that is performed here; "": none."""
+    tool: int = 0
+    """The identity of that tool: what its class asks of its own base class is the same call."""
     work: tuple[int, int] | None = None
     """The identity of the agent that works in this frame, and of its task: a retry of both stays in it."""
 
-    def enter_call(self, call: str) -> CrewPlace:
+    def enter_call(self, call: str, tool: Any) -> CrewPlace:
         """Returns the place inside of a tool."""
-        return replace(self, call=call, work=None)
+        return replace(self, call=call, tool=id(tool), work=None)
+
+    def enter_frame(self, frame: int, agent: str, work: tuple[int, int]) -> CrewPlace:
+        """Returns the place where an agent works."""
+        return replace(self, agent=agent, frame=frame, call="", tool=0, work=work)
+
+    def leave_frames(self) -> CrewPlace:
+        """Returns the place of the run itself."""
+        return replace(self, frame=0, call="", tool=0, work=None)
 
 
+class AgentsAtWork:
+    """The agents that work inside of gates, by their identity: a model that one of them asks without a gate has lost it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._works: Counter[int] = Counter()
+
+    def any(self) -> bool:
+        """Returns whether there is one."""
+        return bool(self._works)
+
+    def __contains__(self, agent: object) -> bool:
+        return id(agent) in self._works
+
+    def enter(self, agent: int) -> None:
+        """An agent begins."""
+        with self._lock:
+            self._works[agent] += 1
+
+    def leave(self, agent: int) -> None:
+        """It has done, or failed."""
+        with self._lock:
+            self._works[agent] -= 1
+            if not self._works[agent]:
+                del self._works[agent]
+
+
+at_work = AgentsAtWork()
 current: ContextVar[CrewPlace | None] = ContextVar("seawall_crewai_place", default=None)

@@ -26,8 +26,6 @@ from seawall.runtime.foreign.results import make_failure
 from seawall.runtime.foreign.session import Performed
 from seawall.team.tool import NotDone
 
-performed: ContextVar[int] = ContextVar("seawall_crewai_performed", default=0)
-"""The identity of the tool that is performed here: what its class asks of its own base class is the same call."""
 native_call: ContextVar[str] = ContextVar("seawall_crewai_native_call", default="")
 """CrewAI's id of the call for which a tool is looked up."""
 
@@ -77,18 +75,13 @@ class _ToolCall:
         """What is done in this block is done by the tool: agents work in frames below this one, and models are called anew."""
         place = self._place
         call = self._call_id or self._make_key()
-        tokens = (
-            current.set(place.enter_call(call)),
-            performed.set(id(self._tool)),
-            native_call.set(""),
-        )
+        inside, unnamed = current.set(place.enter_call(call, self._tool)), native_call.set("")
         try:
             with leave_call():
                 yield
         finally:
-            current.reset(tokens[0])
-            performed.reset(tokens[1])
-            native_call.reset(tokens[2])
+            current.reset(inside)
+            native_call.reset(unnamed)
 
     def _make_key(self) -> str:
         asked = f"{self._name}/{digest_of(self._given)[:16]}"
@@ -155,7 +148,8 @@ async def call_async(
 
 def _find_place(tool: Any) -> CrewPlace | None:
     """Returns the place in which a tool is called; None outside of a gate, and inside of the tool itself."""
-    return None if performed.get() == id(tool) else current.get()
+    place = current.get()
+    return None if place is None or place.tool == id(tool) else place
 
 
 def _bind(function: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:
@@ -175,7 +169,9 @@ def _bind(function: Callable[..., Any], arguments: tuple[Any, ...], options: dic
 
 
 def gate_run(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns the `_run` of a class of tools, gated. Of an asynchronous function it returns what CrewAI awaits."""
+    """Returns the `_run` of a class of tools, or a `run` of its own, gated. Of an asynchronous function it returns what CrewAI
+    awaits.
+    """
 
     @functools.wraps(method)
     def gated(tool: Any, *arguments: Any, **options: Any) -> Any:
@@ -193,7 +189,7 @@ def gate_run(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def gate_arun(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """Returns the `_arun` of a class of tools, gated."""
+    """As `gate_run`, of `_arun` and `arun`."""
 
     @functools.wraps(method)
     async def gated(tool: Any, *arguments: Any, **options: Any) -> Any:
