@@ -1,6 +1,7 @@
 """Adapters: the gate around the loops of other frameworks, and before the tools of other systems. Each is a module of its
 own, and imports its framework alone.
 
+- `crewai`: `gate`, a context for crews, agents and flows of CrewAI
 - `langchain`: `SeawallMiddleware` for `create_agent` of LangChain, and for deep agents built on it
 - `langgraph`: `gate_graph` and `gate_model` for graphs of your own
 - `openai_agents`: `SeawallRunner` for agents of the OpenAI Agents SDK

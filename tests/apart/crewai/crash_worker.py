@@ -1,4 +1,4 @@
-"""A worker that runs a crew of CrewAI, with CrewAI's own checkpoints beside Seawall's journal, or without.
+"""A worker that runs a crew of CrewAI.
 
 `python -m apart.crewai.crash_worker` is a server of such workers, see `crash.forking`.
 """
@@ -13,12 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # CrewAI warns of itself while it is imported
-    import crewai as framework
-
-import msgspec
-from crewai.tools import tool as make_tool
+    from crewai.tools import tool as make_tool
 
 from apart.crewai.crew_desk import Desk, kick_off
 from crash.foreign_worker import (
@@ -95,19 +94,6 @@ class CrewDesk:
         return desk.make_crew(asked=REQUEST, tools=[find_order, find_customer, refund])
 
 
-def run_crew(job: CrewJob, crew: Any) -> str:
-    """Kicks the crew off, or lets it go on from its newest checkpoint."""
-    if job.checkpoint == "none":
-        return kick_off(crew, job.way).raw
-    saved = sorted(job.saved.parent.glob("checkpoints/**/*.json"), key=lambda path: path.stat().st_mtime_ns)
-    config = framework.CheckpointConfig(
-        location=str(job.saved.parent / "checkpoints"),
-        on_events=["*"],
-        restore_from=str(saved[-1]) if saved else None,
-    )
-    return crew.kickoff(from_checkpoint=config).raw
-
-
 def work(job: CrewJob) -> ForeignReport:
     """Runs the crew until it has answered. The worker plays the person, too."""
     death = job.death
@@ -123,9 +109,9 @@ def work(job: CrewJob) -> ForeignReport:
         while True:
             try:
                 if not job.gated:
-                    return ForeignReport(answer=run_crew(job, desk.make_crew()), status="completed")
+                    return ForeignReport(answer=kick_off(desk.make_crew(), job.way).raw, status="completed")
                 with crewai.gate(engine, request_id="request-1"):
-                    answer = run_crew(job, desk.make_crew())
+                    answer = kick_off(desk.make_crew(), job.way).raw
             except Held as held:
                 found = held
                 asked += 1

@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from crewai import Agent, Crew, Task
 from crewai.llms.base_llm import BaseLLM
@@ -77,9 +77,7 @@ class PlayedLLM(BaseLLM):
         with self._lock:
             self._requests.append(list(messages))
             number = len(self._requests)
-        self._track_token_usage_internal(
-            {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-        )
+        self._track_token_usage_internal({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15})
         reply = self._reply(list(messages))
         if isinstance(reply, str):
             if response_model is not None:
@@ -101,10 +99,11 @@ class PlayedLLM(BaseLLM):
         return self.call(messages, *arguments, **options)
 
     def _reply(self, messages: list[Any]) -> Reply:
-        if callable(self._script):
-            return self._script(messages)
+        script: Any = self._script
+        if callable(script):
+            return cast("Reply", script(messages))
         answered = sum(each["role"] == "assistant" for each in messages)
-        return self._script[min(answered, len(self._script) - 1)]
+        return script[min(answered, len(script) - 1)]
 
 
 class Desk:
@@ -137,7 +136,7 @@ class Desk:
 
         return [refund, find_order]
 
-    def make_agent(self, role: str = "clerk", *, tools: list[Any] | None = None, **options: Any) -> Agent:
+    def make_agent(self, role: str = "clerk", *, tools: list[Any] | None = None, **options: Any) -> Any:
         """Returns an agent of the desk. Some versions of CrewAI have a cache of results by default."""
         return Agent(
             role=role,
@@ -148,9 +147,7 @@ class Desk:
             **{"cache": False, **options},
         )
 
-    def make_crew(
-        self, *, asked: str = ASKED, tools: list[Any] | None = None, **options: Any
-    ) -> Crew:
+    def make_crew(self, *, asked: str = ASKED, tools: list[Any] | None = None, **options: Any) -> Any:
         """Returns a crew of one agent with one task. `options` are the agent's."""
         agent = self.make_agent(tools=tools, **options)
         return make_crew([agent], [make_task(agent, asked)])
@@ -161,12 +158,12 @@ def make_task(agent: Agent | None, asked: str = ASKED, **options: Any) -> Task:
     return Task(description=asked, expected_output="What was done.", agent=agent, **options)
 
 
-def make_crew(agents: Sequence[Any], tasks: Sequence[Task], **options: Any) -> Crew:
+def make_crew(agents: Sequence[Any], tasks: Sequence[Task], **options: Any) -> Any:
     """Returns a crew that tells nobody of itself, and has no cache of results."""
     return Crew(agents=list(agents), tasks=list(tasks), tracing=False, **{"cache": False, **options})
 
 
-def kick_off(crew: Crew, way: str = "sync", inputs: dict[str, Any] | None = None) -> Any:
+def kick_off(crew: Any, way: str = "sync", inputs: dict[str, Any] | None = None) -> Any:
     """Kicks a crew off: `sync`, in a `thread` that an event loop waits for, or `async`."""
     if way == "sync":
         return crew.kickoff(inputs=inputs)

@@ -148,7 +148,9 @@ def test_an_agent_that_is_kicked_off_by_itself_is_gated(engine: Engine, way: str
     for _ in range(2):
         agent = desk.make_agent()
         with crewai.gate(engine, request_id="r-1"):
-            result = agent.kickoff("Refund it") if way == "sync" else asyncio.run(agent.kickoff_async("Refund it"))
+            result = (
+                agent.kickoff("Refund it") if way == "sync" else asyncio.run(agent.kickoff_async("Refund it"))
+            )
         assert result.raw == ANSWER
 
     assert list_frames(engine, "r-1") == [("crew", "clerk", 1)]
@@ -183,7 +185,7 @@ def test_a_halt_of_a_crew_inside_of_a_tool_is_no_failure_of_the_tool(engine: Eng
         """Asks the desk."""
         try:
             return desk.make_crew(asked=task).kickoff().raw
-        except Exception as error:  # as an application does that goes on whatever happens
+        except Exception as error:  # noqa: BLE001 -- as an application does that goes on whatever happens
             told.append(str(error))
             return "it did not work"
 
@@ -250,7 +252,9 @@ def test_a_halt_ends_a_flow(engine: Engine) -> None:
 
 
 def test_a_crew_that_plans_has_a_model_call_of_the_crew(engine: Engine) -> None:
-    planner = Desk(['{"list_of_plans_per_task": [{"task_number": 1, "task": "t", "plan": "Look, then refund."}]}'])
+    planner = Desk(
+        ['{"list_of_plans_per_task": [{"task_number": 1, "task": "t", "plan": "Look, then refund."}]}']
+    )
     desk = Desk(REFUND)
     agent = desk.make_agent()
     crew = make_crew([agent], [make_task(agent)], planning=True, planning_llm=planner.llm)
@@ -261,7 +265,9 @@ def test_a_crew_that_plans_has_a_model_call_of_the_crew(engine: Engine) -> None:
     assert read_outcome(engine, "r-1").model_calls == planner.model_calls + desk.model_calls
 
 
-def test_what_a_crew_remembers_in_the_background_is_asked_for_by_the_run(engine: Engine, tmp_path: Path) -> None:
+def test_what_a_crew_remembers_in_the_background_is_asked_for_by_the_run(
+    engine: Engine, tmp_path: Path
+) -> None:
     analyst = Desk(['{"memories": ["Order 1042 was refunded, and the customer is content."]}'])
 
     def embed(texts: list[str]) -> list[list[float]]:
@@ -293,13 +299,16 @@ def test_a_halt_reaches_who_reads_a_stream(engine: Engine, way: str) -> None:
             pass
 
     def read() -> None:
-        for _ in crew.kickoff():
-            pass
-
-    with pytest.raises(Halted) as halted, crewai.gate(engine, limits=Limits(tool_calls=2)):
         try:
-            read() if way == "sync" else asyncio.run(read_async())
+            if way == "async":
+                asyncio.run(read_async())
+            else:
+                for _ in crew.kickoff():
+                    pass
         except Halted as error:
             caught.append(error)
+
+    with pytest.raises(Halted) as halted, crewai.gate(engine, limits=Limits(tool_calls=2)):
+        read()
 
     assert caught == [halted.value]

@@ -128,7 +128,11 @@ def test_arguments_that_a_person_has_changed_are_those_of_the_call(engine: Engin
 def test_other_calls_of_the_reply_are_made_once(engine: Engine) -> None:
     desk = Desk(
         [
-            [("find_order", {"order": 7}), ("refund", {"order": 7, "amount": 5}), ("find_order", {"order": 8})],
+            [
+                ("find_order", {"order": 7}),
+                ("refund", {"order": 7, "amount": 5}),
+                ("find_order", {"order": 8}),
+            ],
             "Done.",
         ]
     )

@@ -7,7 +7,7 @@ import functools
 import json
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from crewai.agent.core import Agent
 from crewai.crew import Crew
@@ -40,13 +40,14 @@ def describe_task(agent: Agent, task: Task, context: str | None) -> _Work:
     return _Work(role, task.description, key, (id(agent), id(task)))
 
 
-def describe_kickoff(agent: Agent, messages: Any) -> _Work:
+def describe_kickoff(agent: Agent, asked: Any) -> _Work:
     """Returns the work of an agent that is kicked off by itself."""
     role = agent.role.strip() or "agent"
-    given = to_json_value(messages)
-    last = given[-1] if isinstance(given, list) and given else given
-    text = last.get("content") if isinstance(last, Mapping) else last
-    return _Work(role, write_text(text), [role, given], (id(agent), id(messages)))
+    given: Any = to_json_value(asked)
+    messages = cast("list[Any]", given if isinstance(given, list) else [given])
+    last: Any = messages[-1] if messages else ""
+    text: Any = last if not isinstance(last, Mapping) else cast("Mapping[str, Any]", last).get("content")
+    return _Work(role, write_text(text), [role, given], (id(agent), id(asked)))
 
 
 def describe_crew(crew: Crew, inputs: Mapping[str, Any] | None) -> str:
@@ -101,7 +102,8 @@ def kicked_off(place: CrewPlace) -> Generator[None]:
 
 def _save_scope() -> dict[ContextVar[Any], Any]:
     """Returns which events of CrewAI have begun here and not ended."""
-    found = [each for each in vars(event_context).values() if isinstance(each, ContextVar)]
+    values: list[Any] = list(vars(event_context).values())
+    found = [cast("ContextVar[Any]", each) for each in values if isinstance(each, ContextVar)]
     return {each: each.get() for each in found}
 
 

@@ -100,7 +100,9 @@ class CrewGate:
 
     def _write_answer(self) -> str | None:
         answers = self._run.answers
-        return answers[0] if len(answers) == 1 else json.dumps(answers, ensure_ascii=False) if answers else None
+        return (
+            answers[0] if len(answers) == 1 else json.dumps(answers, ensure_ascii=False) if answers else None
+        )
 
     def __enter__(self) -> Self:
         self._enter()

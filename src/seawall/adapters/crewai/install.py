@@ -60,7 +60,8 @@ _LOOPS = (
 
 def _wrap(owner: Any, name: str, wrap: Wrap) -> None:
     """Wraps a method once. Raises `Misused` if it is not there: what is not found can't be gated."""
-    method = vars(owner).get(name)
+    own: dict[str, Any] = vars(owner)
+    method = own.get(name)
     if method is None:
         raise Misused(f"this version of CrewAI has no {owner.__name__}.{name}, so the adapter can't gate it")
     if not getattr(method, _MARK, False):
@@ -160,7 +161,9 @@ def _name_calls() -> None:
                 _wrap(kind, "_execute_single_native_tool_call", name_call)
                 found = True
     if not found:
-        raise Misused("this version of CrewAI performs the calls of a reply in a place that the adapter does not know")
+        raise Misused(
+            "this version of CrewAI performs the calls of a reply in a place that the adapter does not know"
+        )
 
 
 # ---- crews, and agents at work
@@ -256,4 +259,3 @@ def _gate_task_async(method: Callable[..., Any]) -> Callable[..., Any]:
         )
 
     return aexecute_task
-

@@ -140,7 +140,7 @@ class _Call:
         self._note_not_gated()
         messages = self._messages
         told = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
-        tools = list(self._tools or ())
+        tools: list[Any] = list(self._tools or ())
         expects = self._expects
         if isinstance(expects, type):
             tools.append({"output": expects.model_json_schema()})
@@ -263,7 +263,7 @@ def _check_place(
 ) -> None:
     """Raises `CrewStopped` if an agent that works inside of a gate asks a model in a thread that does not know of it."""
     if place is None and at_work.any():
-        agent = _bind(signature, llm, arguments, options)[1].get("from_agent")
+        agent: Any = _bind(signature, llm, arguments, options)[1].get("from_agent")
         if agent in at_work:
             raise CrewStopped(
                 Misused(

@@ -155,7 +155,9 @@ class CrewRun:
     def check(self) -> None:
         """Raises `CrewStopped` if nothing may be performed any more."""
         if self.over:
-            raise CrewStopped(Misused("the gate around this crew was left; what still runs of it is not performed"))
+            raise CrewStopped(
+                Misused("the gate around this crew was left; what still runs of it is not performed")
+            )
         if self.failure is not None and not isinstance(self.failure, Held):
             raise CrewStopped(self.failure)
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 from crewai.agents.parser import AgentAction, OutputParserError, parse
 from crewai.utilities.agent_utils import extract_tool_call_info
 from crewai.utilities.string_utils import sanitize_tool_name
+from msgspec.structs import replace
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
@@ -90,7 +91,11 @@ def _read_call(item: Any) -> tuple[str, str, str] | None:
     if info is None:
         return None
     call_id, name, arguments = info
-    return str(call_id), name, arguments if isinstance(arguments, str) else json.dumps(to_json_value(arguments))
+    return (
+        str(call_id),
+        name,
+        arguments if isinstance(arguments, str) else json.dumps(to_json_value(arguments)),
+    )
 
 
 def _dump(value: Any) -> str:
@@ -190,16 +195,12 @@ def read_value(tool: Any, value: Any) -> Result:
 
 def keep_error(failure: Result, error: Exception) -> Result:
     """Returns a failure with the text of its error, so that it can be raised again."""
-    return Result(**{**_fields(failure), "reasoning": _dump({"raised": str(error)})})
-
-
-def _fields(result: Result) -> dict[str, Any]:
-    return {name: getattr(result, name) for name in result.__struct_fields__}
+    return replace(failure, reasoning=_dump({"raised": str(error)}))
 
 
 def recall_value(tool: Any, settled: Settled) -> Any:
     """Returns the recorded value of a tool, or what stands for it. Raises `RecordedFailure` if the tool has raised."""
-    kept = cast("Mapping[str, Any]", json.loads(settled.raw)) if settled.raw is not None else {}
+    kept = cast("Mapping[str, Any]", json.loads("{}" if settled.raw is None else settled.raw))
     if "raised" in kept:
         raise RecordedFailure(kept["raised"])
     if "failure" in kept and (failure := _find_failure_class()) is not None:

@@ -152,7 +152,9 @@ def _find_place(tool: Any) -> CrewPlace | None:
     return None if place is None or place.tool == id(tool) else place
 
 
-def _bind(function: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:
+def _bind(
+    function: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any]
+) -> dict[str, Any]:
     """Returns the arguments of a call by name."""
     if not arguments:
         return options
@@ -197,9 +199,7 @@ def gate_arun(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[
         if place is None:
             return await method(tool, *arguments, **options)
         own = getattr(tool, "func", None) or functools.partial(method, tool)
-        return await call_async(
-            place, tool, _bind(own, arguments, options), functools.partial(method, tool)
-        )
+        return await call_async(place, tool, _bind(own, arguments, options), functools.partial(method, tool))
 
     return gated
 
@@ -266,7 +266,11 @@ def gate_cache(method: Callable[..., Any]) -> Callable[..., Any]:
         place = current.get()
         if found is None or place is None or place.run.tools.find_kind(sanitize_tool_name(tool)) == "effect":
             return found
-        return call_sync(place, _Cached(tool), _read_input(input), lambda **_: found)
+
+        def give(**arguments: Any) -> Any:
+            return found
+
+        return call_sync(place, _Cached(tool), _read_input(input), give)
 
     return read
 
