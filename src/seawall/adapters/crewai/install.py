@@ -60,8 +60,7 @@ _LOOPS = (
 
 def _wrap(owner: Any, name: str, wrap: Wrap) -> None:
     """Wraps a method once. Raises `Misused` if it is not there: what is not found can't be gated."""
-    own: dict[str, Any] = vars(owner)
-    method = own.get(name)
+    method: Any = owner.__dict__.get(name)  # not that of a base class
     if method is None:
         raise Misused(f"this version of CrewAI has no {owner.__name__}.{name}, so the adapter can't gate it")
     if not getattr(method, _MARK, False):
