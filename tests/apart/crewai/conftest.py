@@ -20,7 +20,7 @@ os.environ.update(
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it warns of itself while it is imported
-    import crewai  # noqa: F401
+    import crewai  # noqa: F401 -- it is imported for that
 
 HERE = Path(__file__).parent
 

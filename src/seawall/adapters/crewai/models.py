@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from seawall.adapters.crewai.place import CrewPlace, CrewStopped, at_work, current
 from seawall.adapters.crewai.replies import (
-    Reply,
+    CrewReply,
     add_notes,
     find_calls,
     read_reply,
@@ -117,7 +117,7 @@ def fit_limit(llm: Any, turn: Turn) -> Any:
     return shorter
 
 
-class _Call:
+class _ModelCall:
     """One call of a model inside of a gate."""
 
     def __init__(self, place: CrewPlace, llm: Any, given: Mapping[str, Any]) -> None:
@@ -167,7 +167,7 @@ class _Call:
         self._note_calls(reply)
         return reply.value
 
-    def _note_calls(self, reply: Reply) -> None:
+    def _note_calls(self, reply: CrewReply) -> None:
         run, frame = self._place.run, self._place.frame
         run.note_calls(frame, reply.ids)
         if reply.written is not None:
@@ -181,7 +181,7 @@ class _Brought:
         self.reply, self.calls = reply, calls
 
 
-def _bring(call: _Call, reply: Any) -> tuple[Any, _Brought]:
+def _bring(call: _ModelCall, reply: Any) -> tuple[Any, _Brought]:
     result = read_reply(reply, call.meter.read(), may_write_calls=call.may_write_calls)
     return result, _Brought(reply, result.calls)
 
@@ -197,7 +197,7 @@ def gate_call(method: Callable[..., Any]) -> Callable[..., Any]:
             _check_place(place, signature, llm, arguments, options)
             return method(llm, *arguments, **options)
         given, rest = _bind(signature, llm, arguments, options)
-        call = _Call(place, llm, {**rest, "messages": given})
+        call = _ModelCall(place, llm, {**rest, "messages": given})
 
         def perform(turn: Turn) -> tuple[Any, _Brought]:
             with _calling(call.meter):
@@ -219,7 +219,7 @@ def gate_acall(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable
             _check_place(place, signature, llm, arguments, options)
             return await method(llm, *arguments, **options)
         given, rest = _bind(signature, llm, arguments, options)
-        call = _Call(place, llm, {**rest, "messages": given})
+        call = _ModelCall(place, llm, {**rest, "messages": given})
 
         async def perform(turn: Turn) -> tuple[Any, _Brought]:
             with _calling(call.meter):
@@ -243,7 +243,7 @@ def gate_instructor(method: Callable[..., Any]) -> Callable[..., Any]:
             "response_model": instructor.model,
             "from_agent": instructor.agent,
         }
-        call = _Call(place, instructor.llm, given)
+        call = _ModelCall(place, instructor.llm, given)
 
         def perform(turn: Turn) -> tuple[Any, _Brought]:
             with _calling(call.meter):

@@ -44,7 +44,7 @@ def write_text(value: Any) -> str:
 # ---- models
 
 
-class Reply(NamedTuple):
+class CrewReply(NamedTuple):
     """A model's reply as CrewAI has it, with its calls."""
 
     value: Any
@@ -109,16 +109,16 @@ def _dump_item(item: Any) -> Any:
     return {"value": to_json_value(item)}
 
 
-def find_calls(value: Any, calls: Sequence[tuple[str, str, str]]) -> Reply:
+def find_calls(value: Any, calls: Sequence[tuple[str, str, str]]) -> CrewReply:
     """Returns a reply with the names that its calls have here, beside the recorded ones."""
     if isinstance(value, str):
-        return Reply(value, written=(calls[0][1], calls[0][0]) if calls else None)
+        return CrewReply(value, written=(calls[0][1], calls[0][0]) if calls else None)
     items = cast("list[Any]", value) if isinstance(value, list) else []
     live = [str(info[0]) for each in items if (info := extract_tool_call_info(each)) is not None]
-    return Reply(value, dict(zip(live, [call[0] for call in calls], strict=False)))
+    return CrewReply(value, dict(zip(live, [call[0] for call in calls], strict=False)))
 
 
-def recall_reply(settled: Settled, expects: type[BaseModel] | None) -> Reply:
+def recall_reply(settled: Settled, expects: type[BaseModel] | None) -> CrewReply:
     """Returns the recorded reply, or what a guard has put in its place. `expects`: the class of a structured reply.
 
     Raises `Refused` for a call that was not made: CrewAI treats that as a model that does not answer.
@@ -128,7 +128,7 @@ def recall_reply(settled: Settled, expects: type[BaseModel] | None) -> Reply:
         return find_calls(_restore(kept, expects), settled.calls)
     if settled.status not in DONE:
         raise Refused(settled.told, guard="model")
-    return Reply(_read_text(settled.text))
+    return CrewReply(_read_text(settled.text))
 
 
 def _restore(kept: Mapping[str, Any], expects: type[BaseModel] | None) -> Any:
