@@ -23,7 +23,7 @@ SLOW := crash torture bench cli house adapters/test_openai_agents.py adapters/te
     models/test_resolve.py team/test_whole_runs.py testing/test_recording.py
 
 # Programs in bench/, in the order in which `make bench` runs them.
-BENCHES ?= limit growth peers limits_peers conversations redaction loops loops_hard deadline storm effects context drift memory lint authority
+BENCHES ?= limit growth peers adapters limits_peers conversations redaction loops loops_hard deadline storm effects context drift memory lint authority
 
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -b constraints.txt
 INPUTS  = pyproject.toml constraints.txt

@@ -3,7 +3,8 @@
 One rule keeps a run durable with one wait for the disk a step: the result of a step and the intents of the steps
 that were decided from it go to the journal as one batch, and nothing of them is acted on before that batch is
 durable. So every intent is on disk before its step is performed, and a crash can neither repeat a recorded step
-nor lose count of a call.
+nor lose count of a call. Where a loop outside asks for the steps, a result that it may be told at once is held for a
+moment, and goes to the journal with what the loop asks for next.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from seawall.core.errors import Broken, Fenced, SeawallBug, is_error, wrap_unexp
 from seawall.core.events import PERFORMED, Event, GuardSet, Mode, Planned, StepDone
 from seawall.engine.beside import Beside
 from seawall.engine.gate import Gate
+from seawall.engine.held import HOLD_BYTES, HeldEvents
 from seawall.engine.in_doubt import LateResult, has_succeeded
 from seawall.engine.merging import Ending, Merging, Resolve, change_end
 from seawall.engine.ownership import LeaseCheck
@@ -89,6 +91,7 @@ class Driver:
         self._plan_timer = PlanTimer(clock, planner, self) if planner is not None else None
         self._team_timer = TeamTimer(clock, gate.teams, self._on_team_overdue) if gate.teams else None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._held = HeldEvents(clock, self._send_held)
         self._final: asyncio.Future[None] | None = None
         """Durable with the batch after which the run has ended or is parked."""
         self._acquired: dict[int, Step] = {}
@@ -241,6 +244,8 @@ class Driver:
         """
         if self._broken is not None:
             return
+        if closing and self._held:
+            self._send_held()
         self._broken, self._closing = error, closing
         self._cancel_all()
         self._release_all()
@@ -261,6 +266,7 @@ class Driver:
 
     def _cancel_all(self) -> None:
         self._stop_watching_time()
+        self._held.cancel()
         self._timers.cancel()
         current = asyncio.current_task()  # the task that brought the news goes on to tell it
         for task in self._tasks:
@@ -291,9 +297,10 @@ class Driver:
             self.give_up(Broken(f"run {self.state.started.run} was given up: {why}; resume it"))
 
     async def _perform_after(self, ready: list[Step], durable: Awaitable[None] | None) -> None:
-        if await self._wait_durable(durable):
-            for step in ready:
+        if await self._wait_durable(durable) and ready:
+            for step in ready[1:]:
                 self._keep(self._perform_chain(step))
+            await self._perform_chain(ready[0])
 
     def _append(
         self, happened: Sequence[Event], commands: Sequence[InboxItem] = ()
@@ -302,35 +309,63 @@ class Driver:
 
         Returns the steps to perform, and what is done once they may be; None if there is nothing to record.
         """
-        first_seq = self.state.seq
         batch, ready = self._fold_and_decide(happened, commands)
         ended = self.state.ended
         parked = not ready and self.parked  # what is to be performed is in flight
         self._watch_team_time()
         if not batch and parked == self._recorded_waiting:  # decided again in vain
             return ready, None
+        if batch and not ready and ended is None and not parked and self._may_hold():
+            self._held.hold(batch)
+            self._watcher.sent(None)
+            return ready, None
         for step in ready:
             if step.effect:
                 self._intended_s[step.number] = self._clock.boottime_s()
-        send = partial(
-            self._journal.append,
-            self.lease,
-            first_seq,
-            waiting=parked if parked or self._recorded_waiting else None,
-            summary=None if ended is None else summarise(self.state),
-            booked=self._beside.take_bookings(),
-            records=self._beside.take_records(),
-        )
-        unsaved, merge = self.bodies.unsaved(), self._beside.take_merge()
-        if merge is None:
-            durable = asyncio.ensure_future(send(batch, unsaved))
-        else:
-            merging = Merging(send, partial(self._end_again, batch), self.bodies.unsaved, self._resolve)
-            durable = asyncio.ensure_future(merging.begin(batch, unsaved, merge))
-        self._recorded_waiting = parked
+        durable = asyncio.ensure_future(self._send(batch, parked=parked))
         self._final = durable if ended is not None or parked else None
         self._watcher.sent(durable)
         return ready, durable
+
+    def _send(self, batch: Sequence[Event], *, parked: bool = False) -> Awaitable[None]:
+        """Enqueues what is held and then `batch` for the journal; returns what is done once that is durable."""
+        batch = [*self._held.take(), *batch]
+        send = partial(
+            self._journal.append,
+            self.lease,
+            self.state.seq - len(batch),
+            waiting=parked if parked or self._recorded_waiting else None,
+            summary=None if self.state.ended is None else summarise(self.state),
+            booked=self._beside.take_bookings(),
+            records=self._beside.take_records(),
+        )
+        self._recorded_waiting = parked
+        unsaved, merge = self.bodies.unsaved(), self._beside.take_merge()
+        if merge is None:
+            return send(batch, unsaved)
+        merging = Merging(send, partial(self._end_again, batch), self.bodies.unsaved, self._resolve)
+        return merging.begin(batch, unsaved, merge)
+
+    def _may_hold(self) -> bool:
+        """Returns whether the loop may be told what was folded at once, and the journal with what it asks for next."""
+        return self._watcher.may_wait() and self.bodies.measure_unsaved() <= HOLD_BYTES
+
+    def _send_held(self) -> None:
+        """Records what is held, because nothing has followed it, or nothing that is recorded in the same way."""
+        if self._broken is not None or not self._held:
+            return
+        try:
+            sent = self._send([])
+        except BaseException as error:  # noqa: BLE001 -- a timer came here: the run tells of it
+            self._give_up_unexpectedly(error, "recording")
+            return
+        self._keep(self._perform_after([], sent))
+
+    def _look_at_lease(self) -> Awaitable[None]:
+        """Raises, in what it returns, if the run is not this process's any more."""
+        if self._held:
+            return self._send([])
+        return self._journal.append(self.lease, self.state.seq, (), {})
 
     def _fold_and_decide(
         self, happened: Sequence[Event], commands: Sequence[InboxItem] = ()
@@ -505,7 +540,7 @@ class Driver:
         if step.effect:
             ownership = LeaseCheck(
                 self._clock,
-                lambda: self._journal.append(self.lease, self.state.seq, (), {}),
+                self._look_at_lease,
                 self._journal.assured_s,
                 self._intended_s.pop(number, None),
             )
@@ -554,17 +589,10 @@ class Driver:
 
     async def _record_last(self, step: Step, result: Result) -> None:
         """Records a result that came while this process closes: the run's next owner decides what follows."""
-        first_seq, batch = self.state.seq, list[Event]()
+        batch = list[Event]()
         self._fold(batch, self._settle(step, result))
         with contextlib.suppress(Broken):  # too late: the run is not ours any more, or the disk is full
-            await self._journal.append(
-                self.lease,
-                first_seq,
-                batch,
-                self.bodies.unsaved(),
-                booked=self._beside.take_bookings(),
-                records=self._beside.take_records(),
-            )
+            await self._send(batch)
 
     async def _record_late(self, step: Step, result: Result) -> None:
         """Records and drops a result that came after its step had ended."""
@@ -573,6 +601,7 @@ class Driver:
         output = self.bodies.put(result.output)
         if result.status == "cancelled":
             return
+        self._send_held()
         late = LateResult(self.state, step, result, output, self._clock.wall_s())
         for event in late.events:
             before = self.state

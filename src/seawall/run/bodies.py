@@ -219,6 +219,10 @@ class Bodies:
         """Makes the next `unsaved` return all bodies again: those that it returned were not made durable."""
         self._unsaved = {ref: self._known[ref] for ref in self._put}
 
+    def measure_unsaved(self) -> int:
+        """Returns the bytes that were put since the last call of `unsaved`."""
+        return sum(map(len, self._unsaved.values()))
+
     def unsaved(self) -> dict[Ref, bytes]:
         """Returns what was put since the last call; the caller makes it durable."""
         unsaved, self._unsaved = self._unsaved, {}

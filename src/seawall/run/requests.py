@@ -137,20 +137,21 @@ class RequestRecord:
     """The newest request of one frame, as it is recorded: what the next one is compared with."""
 
     def __init__(self) -> None:
-        self._refs: list[Ref] = []
+        self._messages: tuple[str, ...] = ()
         self._manifest: Ref | None = None
 
     def put(self, request: PreparedRequest, bodies: Bodies) -> Ref:
         """Keeps a request, and returns the address of its manifest."""
-        refs = [bodies.put_json(text) for text in request.messages]
         keep = 0
-        for mine, theirs in zip(self._refs, refs, strict=False):
+        for mine, theirs in zip(self._messages, request.messages, strict=False):
             if mine != theirs:
                 break
             keep += 1
+        add = tuple([bodies.put_json(text) for text in request.messages[keep:]])
         tools = bodies.put_json(request.tools) if request.tools else None
-        manifest = RequestManifest(tuple(refs[keep:]), keep, self._manifest if keep else None, tools)
-        self._refs, self._manifest = refs, bodies.put_json(to_canonical_bytes(manifest).decode())
+        manifest = RequestManifest(add, keep, self._manifest if keep else None, tools)
+        self._messages = request.messages
+        self._manifest = bodies.put_json(to_canonical_bytes(manifest).decode())
         return self._manifest
 
 

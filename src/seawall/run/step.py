@@ -355,8 +355,12 @@ class RunWatcher(Protocol):
         """Takes in an event, right after it was folded and before anything else is decided."""
         ...
 
+    def may_wait(self) -> bool:
+        """Returns whether there is something to tell since the last call of `sent`, and all of it may be told before it is durable."""
+        ...
+
     def sent(self, durable: asyncio.Future[None] | None) -> None:
-        """All events noted since the last call are durable with `durable`; None: they are now."""
+        """All events noted since the last call are durable with `durable`; None: they may be told now."""
         ...
 
 
@@ -365,6 +369,9 @@ class _Unwatched:
 
     def note(self, event: Event, before: RunState, after: RunState) -> None:
         pass
+
+    def may_wait(self) -> bool:
+        return False
 
     def sent(self, durable: asyncio.Future[None] | None) -> None:
         pass

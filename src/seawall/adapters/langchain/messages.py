@@ -31,6 +31,8 @@ Brought = ToolMessage | Command[Any] | list[Any]
 """What LangGraph's `ToolNode` gets of a tool: a list is made of the other two."""
 
 _MESSAGE, _SEND = "__message__", "__send__"
+MAX_DESCRIBED = 1_000
+"""Tools whose descriptions are kept: more are made anew for each request, and their descriptions with them."""
 _SUCCEEDED = ("ok", "replaced", "simulated")
 
 
@@ -85,6 +87,30 @@ def describe_tool(tool: Any) -> Any:
     if isinstance(tool, Mapping):
         return dict(cast("Mapping[str, Any]", tool))
     return convert_to_openai_tool(tool) if isinstance(tool, BaseTool) else {"name": str(tool)}
+
+
+class ToolDescriptions:
+    """What a model is told of each tool. LangChain works it out for each request anew, which takes as long as the gate does."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[BaseTool, tuple[Any, ...], Any]] = {}
+
+    def __repr__(self) -> str:
+        return f"<ToolDescriptions of {len(self._known)} tools>"
+
+    def describe(self, tool: Any) -> Any:
+        """As `describe_tool`. A tool whose name, description or schema was changed is described anew."""
+        if not isinstance(tool, BaseTool):
+            return describe_tool(tool)
+        told = (tool.name, tool.description, tool.args_schema)
+        known = self._known.get(id(tool))
+        if known is not None and known[0] is tool and known[1] == told:
+            return known[2]
+        described = describe_tool(tool)
+        if len(self._known) >= MAX_DESCRIBED:
+            self._known.clear()
+        self._known[id(tool)] = tool, told, described
+        return described
 
 
 def dump_messages(messages: Sequence[BaseMessage]) -> list[Any]:

@@ -22,7 +22,7 @@ from langgraph.types import Command
 
 from seawall.adapters.langchain.messages import (
     RecordedModel,
-    describe_tool,
+    ToolDescriptions,
     dump_messages,
     find_limit,
     find_model_name,
@@ -102,6 +102,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         self._limits, self._name, self._not_done = limits, name, not_done
         self._places: OrderedDict[_Key, GraphPlace] = OrderedDict()
         self._lock = Lock()
+        self._described = ToolDescriptions()
 
     # ---- the invocation
 
@@ -273,7 +274,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
                 response = handler(_advise(request, turn.notes))
             return read_reply(_find_reply(response)), response
 
-        done = pass_gate(place, _ask_model(place, request), perform)
+        done = pass_gate(place, _ask_model(place, request, self._described), perform)
         if done.value is not None:
             return done.value
         with inside_model():
@@ -292,7 +293,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
                 response = await handler(_advise(request, turn.notes))
             return read_reply(_find_reply(response)), response
 
-        done = await pass_gate_async(place, _ask_model(place, request), perform)
+        done = await pass_gate_async(place, _ask_model(place, request, self._described), perform)
         if done.value is not None:
             return done.value
         with inside_model():
@@ -319,13 +320,13 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
 # ---- what passes the gate
 
 
-def _ask_model(place: GraphPlace, request: ModelRequest[Any]) -> Any:
+def _ask_model(place: GraphPlace, request: ModelRequest[Any], described: ToolDescriptions) -> Any:
     messages = [*([] if request.system_message is None else [request.system_message]), *request.messages]
     return place.session.model(
         place.agent,
         name_model(request.model),
         dump_messages(messages),
-        tools=[describe_tool(tool) for tool in request.tools],
+        tools=[described.describe(tool) for tool in request.tools],
         max_output_tokens=find_limit(request.model, request.model_settings),
         frame=place.frame,
     )

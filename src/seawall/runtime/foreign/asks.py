@@ -18,6 +18,7 @@ from seawall.run.outcome import Outcome, build_outcome
 from seawall.run.requests import PreparedRequest
 from seawall.run.state import RunState
 from seawall.run.step import Close, End, Result
+from seawall.runtime.foreign.reply import CallerReply
 from seawall.runtime.foreign.tools import AskedTool
 
 AskKind = Literal["model", "tool", "handoff"]
@@ -116,19 +117,16 @@ class Ask:
         self.name, self.agent, self.frame, self.key = name, agent, frame, key
         self.text, self.tool, self.request = text, tool, request
         self.waits, self.doubt, self.within = waits, doubt, within
-        loop = asyncio.get_running_loop()
-        self.first: asyncio.Future[Turn | Settled] = loop.create_future()
-        """The turn or, if the asker performs nothing, the end. Raises `Halted`, `Held`, and what broke the run."""
-        self.last: asyncio.Future[Settled] = loop.create_future()
-        """The end of a step that the asker performs."""
+        self.reply: CallerReply[Any] | None = None
+        """Who waits for the turn, or for the end of a step that is performed."""
+        self.end: Settled | Exception | None = None
+        """What became of it; None as long as it is open."""
         self.result: asyncio.Future[Result] | None = None
         """What the asker brings; None until it is its turn."""
         self.on_over: Callable[[], None] | None = None
         """Is called if the step ends while the asker performs it: its time is up, or the run has ended."""
-        self.over: asyncio.Future[None] = loop.create_future()
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done once the ask is settled, has failed, or is withdrawn: who asks for the same waits for it."""
-        for future in (self.first, self.last):
-            future.add_done_callback(_look_at_error)
 
     def __repr__(self) -> str:
         return f"<Ask {self.kind} {self.name} {self.key} of frame {self.frame}>"
@@ -138,32 +136,46 @@ class Ask:
         """Whether it is the asker's turn."""
         return self.result is not None
 
+    def give_turn(self, turn: Turn) -> None:
+        """Tells the asker that it is its turn."""
+        if self.reply is not None:
+            self.reply.give((self, turn))
+            self.reply = None
+
+    def wait(self, reply: CallerReply[Any]) -> None:
+        """The asker waits for the end, or has it at once."""
+        self.reply = reply
+        if self.end is not None:
+            self._answer(self.end)
+
     def settle(self, settled: Settled) -> None:
         """Tells the asker what became of it."""
-        future = self.last if self.is_performed else self.first
-        if not future.done():
-            future.set_result(settled)
-        _finish(self.over)
-        self.tell_over()
+        self._finish(settled)
 
     def fail(self, error: Exception) -> None:
         """Tells the asker that the run has ended or broke."""
-        for future in (self.first, self.last):
-            if not future.done():
-                future.set_exception(error)
+        self._finish(error)
+
+    def _finish(self, end: Settled | Exception) -> None:
+        if self.end is None:
+            self.end = end
+            self._answer(end)
         _finish(self.over)
         self.tell_over()
+
+    def _answer(self, end: Settled | Exception) -> None:
+        if self.reply is None:
+            return
+        if isinstance(end, Exception):
+            self.reply.fail(end)
+        else:
+            self.reply.give(end)
 
     def tell_over(self) -> None:
         """Tells an asker that performs the step that nobody waits for it any more."""
         if self.on_over is not None and self.result is not None and not self.result.done():
             with contextlib.suppress(RuntimeError):  # the asker's event loop is closed: no task performs it
                 self.on_over()
-
-
-def _look_at_error(future: asyncio.Future[Any]) -> None:
-    if not future.cancelled():
-        future.exception()  # an asker that is gone need not look
 
 
 class Asks:
@@ -188,6 +200,12 @@ class Asks:
         self.bodies: Bodies | None = None
         """Of the driver that the run has now."""
         self.on_event: Callable[[Event, RunState], None] = lambda event, before: None
+        self.on_turn: Callable[[Ask], None] = lambda ask: None
+        """Is called when it is an asker's turn."""
+        self.on_held: Callable[[Ask, Held], None] = lambda ask, held: ask.fail(held)
+        """Is called when a step waits for a person, and its asker does not."""
+        self.on_failed: Callable[[Ask], None] = lambda ask: None
+        """Is called when the run has ended or broke before an ask was settled."""
         self._unsent: list[tuple[Callable[[], None], bool]] = []
         """What to tell, and whether that can be told before it is durable."""
         self._closing: dict[int, asyncio.Future[None]] = {}
@@ -234,18 +252,19 @@ class Asks:
         asks, self.open = [*self.open.values(), *self._settling], {}
         self._settling = set()
         for ask in asks:
+            self.on_failed(ask)
             ask.fail(error)
         closing, self._closing = list(self._closing.values()), {}
         for future in closing:
             if not future.done():
                 future.set_exception(error)
+                future.exception()  # a caller that is gone need not look
 
     def wait_closed(self, step: int) -> asyncio.Future[None]:
         """Returns a future that is done once the end of a hand-off is durable."""
         future = self._closing.get(step)
         if future is None:
             future = self._closing[step] = asyncio.get_running_loop().create_future()
-            future.add_done_callback(_look_at_error)
         return future
 
     def forget_close(self, step: int) -> None:
@@ -257,9 +276,10 @@ class Asks:
     async def begin(self, ask: Ask, turn: Turn) -> Result:
         """Gives the asker its turn, and returns what it brings. Cancelled once, it goes on waiting; cancelled twice, it stops."""
         ask.result = asyncio.get_running_loop().create_future()
-        if ask.first.done():
+        if ask.end is not None or ask.over.done():
             return Result(status="withdrawn")  # nobody waits for it
-        ask.first.set_result(turn)
+        self.on_turn(ask)
+        ask.give_turn(turn)
         try:
             return await asyncio.shield(ask.result)
         except asyncio.CancelledError:  # the run has ended over it; what it brings yet is worth recording
@@ -284,6 +304,10 @@ class Asks:
             case _:
                 pass
 
+    def may_wait(self) -> bool:
+        """See `RunWatcher.may_wait`."""
+        return bool(self._unsent) and all(early for _, early in self._unsent)
+
     def sent(self, durable: asyncio.Future[None] | None) -> None:
         """See `RunWatcher.sent`."""
         unsent, self._unsent = self._unsent, []
@@ -306,7 +330,9 @@ class Asks:
 
             def hold() -> None:
                 self._settling.discard(ask)
-                ask.fail(Held(run, intent.step, intent.name, intent.proposal, "it needs an approval"))
+                self.on_held(
+                    ask, Held(run, intent.step, intent.name, intent.proposal, "it needs an approval")
+                )
 
             self._unsent.append((hold, False))
         elif intent.kind == "handoff" and intent.perform:

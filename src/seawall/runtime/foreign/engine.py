@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import contextlib
 import os
 import random
 import threading
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -18,7 +17,7 @@ from msgspec.structs import replace
 
 from seawall.core.canonical import check_recordable
 from seawall.core.clock import SystemClock
-from seawall.core.errors import Misused
+from seawall.core.errors import Broken, Misused
 from seawall.core.events import Mode
 from seawall.core.ids import Ids
 from seawall.core.limits import Limits, validate_limits
@@ -27,6 +26,7 @@ from seawall.models.protocol import Price
 from seawall.runtime.foreign.asks import Asks
 from seawall.runtime.foreign.coverage import Coverage, CoverageReport
 from seawall.runtime.foreign.loop_side import BeginOptions, LoopSide
+from seawall.runtime.foreign.reply import CLOSED, CallerReply, LoopReply, ThreadReply
 from seawall.runtime.foreign.session import Session
 from seawall.runtime.foreign.team import ForeignTeam
 from seawall.runtime.foreign.tools import Effects, ToolDeclarations
@@ -72,7 +72,7 @@ class Engine:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._pid = os.getpid()
-        self._pending: set[Future[Any]] = set()
+        self._pending: set[CallerReply[Any]] = set()
         """What is begun on the event loop and not done: its callers are told when the loop ends before."""
 
     def __repr__(self) -> str:
@@ -170,21 +170,17 @@ class Engine:
 
     # ---- the engine's thread
 
-    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begins something on the engine's event loop, which opens at the first call."""
-        try:
-            if self._loop is None or os.getpid() != self._pid:
-                self._open()
-            with self._lock:
-                if self._loop is None:
-                    raise Misused(_CLOSED)
-                future = asyncio.run_coroutine_threadsafe(work, self._loop)
-                self._pending.add(future)
-        except BaseException:
-            work.close()
-            raise
-        future.add_done_callback(self._pending.discard)
-        return future
+    def post(self, call: Callable[[], None], reply: CallerReply[Any] | None) -> None:
+        """Calls something on the engine's event loop, which opens at the first call; it gives the reply."""
+        if self._loop is None or os.getpid() != self._pid:
+            self._open()
+        with self._lock:
+            if self._loop is None:
+                raise Misused(_CLOSED)
+            if reply is not None:
+                self._pending.add(reply)
+                reply.on_given = self._pending.discard
+            self._loop.call_soon_threadsafe(call)
 
     def check_may_wait(self) -> None:
         """Raises `Misused` on the engine's own thread, where a sync call would wait for itself."""
@@ -196,14 +192,19 @@ class Engine:
     def call(self, work: Callable[[Seawall], Coroutine[Any, Any, T]]) -> T:
         """Calls something of the engine's `Seawall` and waits for it: `engine.call(lambda sea: sea.approvals())`."""
         self.check_may_wait()
-        return self.submit(self._call(work)).result()
+        reply: ThreadReply[T] = ThreadReply()
+        self.post(lambda: reply.work(lambda: work(self._sea)), reply)
+        return reply.future.result()
 
     async def call_async(self, work: Callable[[Seawall], Coroutine[Any, Any, T]]) -> T:
         """As `call`, from any event loop."""
-        return await asyncio.wrap_future(self.submit(self._call(work)))
-
-    async def _call(self, work: Callable[[Seawall], Coroutine[Any, Any, T]]) -> T:
-        return await work(self._sea)
+        reply: LoopReply[T] = LoopReply()
+        self.post(lambda: reply.work(lambda: work(self._sea)), reply)
+        try:
+            return await reply.future
+        except asyncio.CancelledError:
+            self.post(lambda: _abandon(reply), None)
+            raise
 
     def _open(self) -> None:
         """Starts the thread, and opens the journal there. Raises what opening raises."""
@@ -257,16 +258,19 @@ class Engine:
         await self.aclose()
 
 
+def _abandon(reply: CallerReply[Any]) -> None:
+    reply.abandon()
+
+
 def _run_loop(
-    sea: Seawall, opened: Future[asyncio.AbstractEventLoop], pending: Collection[Future[Any]]
+    sea: Seawall, opened: Future[asyncio.AbstractEventLoop], pending: Collection[CallerReply[Any]]
 ) -> None:
     """The engine's thread: serves until it is stopped, and then tells those who still wait."""
     try:
         _serve(sea, opened)
     finally:
-        for future in tuple(pending):
-            with contextlib.suppress(InvalidStateError):  # it is done this moment
-                future.set_exception(Misused(_CLOSED))
+        for reply in tuple(pending):
+            reply.fail(Broken(CLOSED))
 
 
 def _serve(sea: Seawall, opened: Future[asyncio.AbstractEventLoop]) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Generator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -27,10 +27,12 @@ from seawall.run.step import Close, End, Result
 from seawall.runtime.foreign.asks import Ask, Asks, Halted, Held, Settled, Turn
 from seawall.runtime.foreign.coverage import Coverage
 from seawall.runtime.foreign.recorded import Recorded, RecordedStep
+from seawall.runtime.foreign.reply import CLOSED, CallerReply
 from seawall.runtime.foreign.team import ForeignTeam
 from seawall.runtime.foreign.tools import ToolDeclarations
 from seawall.runtime.seawall import Seawall
 
+T = TypeVar("T")
 IDLE_S = 5.0
 """Seconds after which a run whose loop asks for nothing is let go of, and its clock stands still until it asks again: the loop
 may wait for a person in a way of its own, or have been left by an exception. A loop that works takes milliseconds."""
@@ -104,7 +106,8 @@ class LoopSide:
         self._sea, self._supervisor, self._team = sea, sea.supervisor, team
         self._options, self._tools, self._coverage = options, tools, coverage
         self._asks: Asks = team.asks
-        self._asks.on_event = self._on_event
+        self._asks.on_event, self._asks.on_turn = self._on_event, self._on_turn
+        self._asks.on_held, self._asks.on_failed = self._on_held, self._on_failed
         self._recorded = Recorded()
         self._lock = asyncio.Lock()
         self._run: str | None = None
@@ -114,8 +117,10 @@ class LoopSide:
         """Of a run that had ended before the loop began."""
         self._bodies: Bodies = self._supervisor.make_bodies(options.tenant, options.session)
         self._idle: Timer | None = None
-        self._busy = 0
-        """Calls of the loop that are under way here."""
+        self._touched_s = 0.0
+        """When the loop last asked for something, in monotonic seconds."""
+        self._waiting = 0
+        """Calls of the loop that wait here for something other than the driver."""
 
     def __repr__(self) -> str:
         return f"<LoopSide of run {self._run}>"
@@ -128,7 +133,7 @@ class LoopSide:
     @property
     def is_busy(self) -> bool:
         """Whether the loop waits for something, or performs it."""
-        return bool(self._busy or self._asks.open)
+        return bool(self._waiting or self._asks.open)
 
     def _on_event(self, event: Event, before: RunState) -> None:
         self._recorded.learn(event)
@@ -161,29 +166,37 @@ class LoopSide:
 
     # ---- idling
 
+    def _touch(self) -> None:
+        """The loop asks for something, or brings it: it is not idle."""
+        self._touched_s = self._supervisor.clock.monotonic_s()
+        if self._idle is None:
+            self._idle = self._supervisor.clock.call_later(IDLE_S, self._on_idle)
+
     @contextlib.contextmanager
-    def busy(self) -> Generator[None]:
-        """The loop has asked for something, and waits for it."""
-        self._busy += 1
-        if self._idle is not None:
-            self._idle.cancel()
-            self._idle = None
+    def _busy(self) -> Generator[None]:
+        """The loop waits for something here."""
+        self._waiting += 1
         try:
             yield
         finally:
-            self._busy -= 1
-            if not self._busy and not self._asks.open and self._run is not None and self._outcome is None:
-                self._idle = self._supervisor.clock.call_later(IDLE_S, self._on_idle)
+            self._waiting -= 1
+            self._touch()
 
     def _on_idle(self) -> None:
         self._idle = None
-        if not self._busy and not self._asks.open and not self._supervisor.closing:
+        if self._outcome is not None or self._run is None or self._supervisor.closing:
+            return
+        quiet_s = self._supervisor.clock.monotonic_s() - self._touched_s
+        if self.is_busy or quiet_s < IDLE_S:
+            left_s = IDLE_S if self.is_busy else IDLE_S - quiet_s
+            self._idle = self._supervisor.clock.call_later(left_s, self._on_idle)
+        else:
             self._supervisor.start_task(self._rest())
 
     async def _rest(self) -> None:
         async with self._lock:
             driver = self._find_driver()
-            if driver is not None and driver.state.ended is None and not self._busy and not self._asks.open:
+            if driver is not None and driver.state.ended is None and not self.is_busy:
                 await self._let_go(driver)
 
     # ---- beginning, and going on
@@ -300,50 +313,104 @@ class LoopSide:
 
     # ---- asking
 
-    async def ask(
-        self, asked: Asked, within: int = 0, place: list[Ask] | None = None
-    ) -> tuple[Ask, Turn] | Settled:
-        """Returns the asker's turn, or what became of the step without it. `within`: the step in which it is asked for. The
-        ask is put into `place`: see `give_back`.
+    def ask(self, asked: Asked, within: int, reply: CallerReply[tuple[Ask, Turn] | Settled]) -> None:
+        """Gives the asker its turn, or what became of the step without it. `within`: the step in which it is asked for.
 
-        Raises `Halted` once the run has ended, `Held` if a person must decide first, `Refused` and `Broken` as
-        `Seawall.start` and `Seawall.resume` do.
+        The asker gets `Halted` once the run has ended, `Held` if a person must decide first, `Refused` and `Broken` as
+        `Seawall.start` and `Seawall.resume` raise them.
         """
-        await self.open()
-        while True:
-            settled, ask = self._find(asked)
-            if settled is not None or ask is None:
-                assert settled is not None
-                if within and isinstance(asked, HandoffAsk):
-                    self._asks.within[settled.step] = within
-                return settled
-            if self._outcome is not None:
-                raise Halted(self._outcome)
-            other = self._asks.find(ask.frame, ask.key)
-            if other is None:
-                break
-            await asyncio.wait([other.over])  # the same call, asked for at the same time
-        ask.within = within
-        self._asks.add(ask)
-        if place is not None:
-            place.append(ask)
+        self._touch()
+        if not self._ask_at_once(asked, within, reply):
+            reply.task = self._supervisor.start_task(self._ask(asked, within, reply))
+
+    def _ask_at_once(self, asked: Asked, within: int, reply: CallerReply[tuple[Ask, Turn] | Settled]) -> bool:
+        """Asks the driver that the run has, if nothing must be waited for before that; returns whether it did."""
+        driver = self._find_driver()
+        if driver is None or self._lock.locked() or self._outcome is not None or not driver.is_recorded:
+            return False
+        if driver.broken is not None or driver.parked or driver.state.ended is not None:
+            return False
+        ask = self._find(asked, within, reply)
+        if ask is None:
+            return True
+        if self._asks.find(ask.frame, ask.key) is not None:
+            return False
+        self._add(ask, reply)
+        driver.decide_again()
         try:
-            driver = await self._drive()
-            if driver is not None:
-                self._check_waits(ask, driver.state)
-            first = await ask.first
-        except BaseException as error:
+            self._check_waits(ask, driver.state)
+        except Held as held:
+            self._on_held(ask, held)
+        except Misused as error:
             self._withdraw(ask)
-            if isinstance(error, Held):
-                await self._let_wait()
-            raise
-        if isinstance(first, Settled):
-            return first
+            reply.fail(error)
+        return True
+
+    async def _ask(self, asked: Asked, within: int, reply: CallerReply[tuple[Ask, Turn] | Settled]) -> None:
+        ask: Ask | None = None
+        try:
+            with self._busy():
+                await self.open()
+                while (ask := self._find(asked, within, reply)) is not None:
+                    if self._outcome is not None:
+                        raise Halted(self._outcome)
+                    other = self._asks.find(ask.frame, ask.key)
+                    if other is None:
+                        break
+                    await asyncio.wait([other.over])  # the same call, asked for at the same time
+                if ask is None:
+                    return
+                self._add(ask, reply)
+                driver = await self._drive()
+                if driver is not None:
+                    self._check_waits(ask, driver.state)
+        except Held as held:
+            assert ask is not None
+            self._on_held(ask, held)
+        except BaseException as error:  # noqa: BLE001 -- whoever asked gets it
+            if ask is not None:
+                self._withdraw(ask)
+            reply.fail(Broken(CLOSED) if isinstance(error, asyncio.CancelledError) else error)
+
+    def _add(self, ask: Ask, reply: CallerReply[tuple[Ask, Turn] | Settled]) -> None:
+        ask.reply, reply.ask = reply, ask
+        self._asks.add(ask)
+
+    def abandon(self, reply: CallerReply[Any]) -> None:
+        """A caller is gone before it had its reply; an asker perhaps just as its turn came."""
+        if not reply.abandon() and reply.ask is not None:
+            self._withdraw(reply.ask)
+
+    def serve(self, work: Callable[[LoopSide], Coroutine[Any, Any, T]], reply: CallerReply[T]) -> None:
+        """Answers a caller with what a coroutine returns or raises."""
+
+        async def run() -> T:
+            with self._busy():
+                return await work(self)
+
+        reply.work(run)
+
+    def _on_turn(self, ask: Ask) -> None:
         if ask.kind == "model":
             self._coverage.note_model(ask.name)
         else:
             self._coverage.note_tool(ask.name, self._tools.find_kind(ask.name))
-        return ask, first
+
+    def _on_failed(self, ask: Ask) -> None:
+        """Nobody knows what became of it: the same call, asked for again, is this one."""
+        self._recorded.note_unsettled(ask.frame, ask.key)
+
+    def _on_held(self, ask: Ask, held: Held) -> None:
+        """Tells an asker that a person must decide, once the run waits for the loop to come back."""
+
+        async def tell() -> None:
+            try:
+                await self._let_wait()
+            finally:
+                ask.fail(held)
+
+        self._withdraw(ask)
+        self._supervisor.start_task(tell())
 
     def _withdraw(self, ask: Ask) -> None:
         self._asks.withdraw(ask)
@@ -361,7 +428,7 @@ class LoopSide:
 
     def _check_waits(self, ask: Ask, state: RunState) -> None:
         """Makes sure that nobody waits in vain: for a frame that is not there, or a person who is asked already."""
-        if ask.first.done() or state.ended is not None:
+        if ask.is_performed or ask.end is not None or ask.over.done() or state.ended is not None:
             return
         frame = state.frames.get(ask.frame)
         if frame is None:
@@ -379,7 +446,19 @@ class LoopSide:
                 "it was asked about before",
             )
 
-    def _find(self, asked: Asked) -> tuple[Settled | None, Ask | None]:
+    def _find(self, asked: Asked, within: int, reply: CallerReply[tuple[Ask, Turn] | Settled]) -> Ask | None:
+        """Returns the ask for a step. None: it is recorded, and the asker is told what it came to."""
+        settled, ask = self._find_recorded(asked)
+        if settled is not None:
+            if within and isinstance(asked, HandoffAsk):
+                self._asks.within[settled.step] = within
+            reply.give(settled)
+            return None
+        assert ask is not None
+        ask.within = within
+        return ask
+
+    def _find_recorded(self, asked: Asked) -> tuple[Settled | None, Ask | None]:
         """Returns what is recorded of a step, or the ask for it."""
         recorded, bodies = self._recorded, self._driver_bodies()
         match asked:
@@ -445,26 +524,24 @@ class LoopSide:
 
     # ---- what the asker brings
 
-    async def give(self, ask: Ask, result: Result) -> Settled:
-        """Brings the result of a step, and returns what it has become. Raises `Halted` if the run ended meanwhile."""
+    def give(self, ask: Ask, result: Result, reply: CallerReply[Settled]) -> None:
+        """Brings the result of a step, and gives the asker what it has become, or `Halted` if the run ended meanwhile."""
+        self._touch()
         if ask.result is None:
-            raise Misused(f"{ask!r}: it is not its turn")
+            reply.fail(Misused(f"{ask!r}: it is not its turn"))
+            return
         if not ask.result.done():
             ask.result.set_result(result)
-        try:
-            return await ask.last
-        except Refused:  # nobody knows what became of it
-            self._recorded.note_unsettled(ask.frame, ask.key)
-            raise
+        ask.wait(reply)
 
-    async def leave(self, ask: Ask, result: Result) -> None:
+    def leave(self, ask: Ask, result: Result) -> None:
         """Brings the result of a step for whose end nobody waits."""
         if ask.result is not None and not ask.result.done():
             ask.result.set_result(result)
         self._recorded.note_unsettled(ask.frame, ask.key)
 
-    async def give_back(self, ask: Ask) -> None:
-        """Gives a turn back: the step was not begun, and will be asked for again."""
+    def give_back(self, ask: Ask) -> None:
+        """Takes a turn back: the step was not begun, and will be asked for again."""
         self._withdraw(ask)
 
     # ---- ending

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
@@ -19,14 +18,16 @@ from seawall.run.requests import prepare_request
 from seawall.run.step import End, Result
 from seawall.runtime.foreign.asks import Ask, Settled, Turn
 from seawall.runtime.foreign.loop_side import Asked, HandoffAsk, LoopSide, ModelAsk, ToolAsk
+from seawall.runtime.foreign.reply import CallerReply, LoopReply, ThreadReply
 from seawall.runtime.foreign.results import ModelResult, make_failure, make_model_result, make_tool_result
 
 T = TypeVar("T")
+Asking = tuple[Ask, Turn] | Settled
+"""What an asker gets: its turn, or what became of the step without it."""
 _performs: ContextVar[tuple[Session, int] | None] = ContextVar("seawall_performs", default=None)
 """The step that is performed here. What is asked for meanwhile is asked for inside of it: the step waits for that."""
 CUT = Result(status="error", output="Error: the call was given up", error="cancelled", endpoint="cut")
 """The result of a call that is given up because its run has ended."""
-CLOSED = "this Engine was closed while the loop waited; the same request goes on with the run"
 MAX_OUTPUT_TOKENS = 4096
 """The longest reply, where the framework does not say: the same as an `Agent`'s."""
 
@@ -34,8 +35,8 @@ MAX_OUTPUT_TOKENS = 4096
 class Crossing(Protocol):
     """Runs something on the engine's event loop, for a caller anywhere."""
 
-    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begins it there."""
+    def post(self, call: Callable[[], None], reply: CallerReply[Any] | None) -> None:
+        """Calls something there, which gives the reply."""
         ...
 
     def check_may_wait(self) -> None:
@@ -150,7 +151,7 @@ class Session:
         try:
             async with patience:
                 ask.on_over = partial(_stop_soon, loop, patience)
-                if ask.last.done():  # the run ended before anybody could be told
+                if ask.end is not None:  # the run ended before anybody could be told
                     _stop(patience)
                 with self._performing(turn):
                     brought, value = await perform(turn)
@@ -162,7 +163,8 @@ class Session:
         else:
             settled = await self._bring(ask, result)
             return Performed(settled, value if settled.performed else None)
-        return await self._cross(lambda side: self._fail(side, ask, asked, error))
+        failure = self._make_failure(ask, asked, error)
+        return _raise_if_it_stands(await self._bring(ask, failure), error)
 
     def step_sync(self, asked: Asked, perform: Callable[[Turn], tuple[Any, Any]]) -> Performed:
         """As `step`, in this thread. `perform` can't be cancelled: what it brings after the run's end is recorded as late."""
@@ -179,7 +181,8 @@ class Session:
         else:
             settled = self._bring_sync(ask, result)
             return Performed(settled, value if settled.performed else None)
-        return self._wait(lambda side: self._fail(side, ask, asked, error))
+        failure = self._make_failure(ask, asked, error)
+        return _raise_if_it_stands(self._bring_sync(ask, failure), error)
 
     @contextlib.contextmanager
     def _performing(self, turn: Turn) -> Generator[None]:
@@ -194,23 +197,21 @@ class Session:
         found = _performs.get()
         return found[1] if found is not None and found[0] is self else 0
 
-    async def _fail(self, side: LoopSide, ask: Ask, asked: Asked, error: BaseException) -> Performed:
-        """Brings what a step has raised, and raises it if it stands.
+    def _make_failure(self, ask: Ask, asked: Asked, error: BaseException) -> Result:
+        """Returns what a step has raised as its result.
 
-        What a framework raises to steer leaves the step unmade, and a caller that is cancelled waits for nothing.
+        Raises it at once if that is what a framework raises to steer, which leaves the step unmade, or if the caller is
+        cancelled, who waits for nothing.
         """
         if isinstance(error, self._passes):
-            await side.give_back(ask)
+            self._tell(lambda side: side.give_back(ask))
             raise error
         what = f"model {asked.name!r}" if isinstance(asked, ModelAsk) else f"tool {asked.name!r}"
         failure = make_failure(error, what, self._not_done)
         if not isinstance(error, Exception):
-            await side.leave(ask, failure)
+            self._tell(lambda side: side.leave(ask, failure))
             raise error
-        settled = await side.give(ask, failure)
-        if settled.performed:
-            raise error
-        return Performed(settled)
+        return failure
 
     def _make_result(self, asked: Asked, brought: Any) -> Result:
         if isinstance(brought, ModelResult):
@@ -225,14 +226,14 @@ class Session:
 
     async def _bring(self, ask: Ask, result: Result) -> Settled:
         try:
-            return await self._cross(lambda side: side.give(ask, result))
+            return await self._ask_side(lambda side, reply: side.give(ask, result, reply))
         except asyncio.CancelledError:  # it was made, whoever waits for its end
             self._tell(lambda side: side.leave(ask, result))
             raise
 
     def _bring_sync(self, ask: Ask, result: Result) -> Settled:
         try:
-            return self._wait(lambda side: side.give(ask, result))
+            return self._ask_side_sync(lambda side, reply: side.give(ask, result, reply))
         except BaseException as error:
             if not isinstance(error, Exception):  # Ctrl-C: it was made, whoever waits for its end
                 self._tell(lambda side: side.leave(ask, result))
@@ -240,30 +241,21 @@ class Session:
 
     # ---- in two parts, for frameworks that have only hooks before and after
 
-    async def ask(self, asked: Asked) -> tuple[Ask, Turn] | Settled:
+    async def ask(self, asked: Asked) -> Asking:
         """Returns this caller's turn, or what became of the step without it. `give` must follow a turn."""
-        place: list[Ask] = []
-        within = self._find_step()
-        try:
-            return await self._cross(lambda side: side.ask(asked, within, place))
-        except asyncio.CancelledError:
-            self._tell(lambda side: _give_back(side, place))
-            raise
+        return await self._ask_side(self._make_asking(asked))
 
     async def give(self, ask: Ask, asked: Asked, brought: ModelResult | Result | BaseException) -> Settled:
         """Brings the result of a step, or what it has raised."""
         return await self._bring(ask, self._read(asked, brought))
 
-    def ask_sync(self, asked: Asked) -> tuple[Ask, Turn] | Settled:
+    def ask_sync(self, asked: Asked) -> Asking:
         """As `ask`."""
-        place: list[Ask] = []
+        return self._ask_side_sync(self._make_asking(asked))
+
+    def _make_asking(self, asked: Asked) -> Callable[[LoopSide, CallerReply[Asking]], None]:
         within = self._find_step()
-        try:
-            return self._wait(lambda side: side.ask(asked, within, place))
-        except BaseException as error:
-            if not isinstance(error, Exception):  # Ctrl-C, perhaps just as its turn came
-                self._tell(lambda side: _give_back(side, place))
-            raise
+        return lambda side, reply: side.ask(asked, within, reply)
 
     def give_sync(self, ask: Ask, asked: Asked, brought: ModelResult | Result | BaseException) -> Settled:
         """As `give`."""
@@ -271,7 +263,7 @@ class Session:
 
     async def give_back(self, ask: Ask) -> None:
         """Gives a turn back: the step was not begun, and may be asked for again."""
-        await self._cross(lambda side: side.give_back(ask))
+        self._tell(lambda side: side.give_back(ask))
 
     def _read(self, asked: Asked, brought: ModelResult | Result | BaseException) -> Result:
         if isinstance(brought, BaseException):
@@ -368,38 +360,64 @@ class Session:
                 self._side = self._make_side()
             return self._side
 
-    async def _on_side(self, work: Callable[[LoopSide], Coroutine[Any, Any, T]]) -> T:
-        side = self._side or self._start_side()
-        with side.busy():
-            return await work(side)
+    def _post(self, call: Callable[[LoopSide], None], reply: CallerReply[Any] | None = None) -> None:
+        """Calls something on the engine's event loop."""
+
+        def run() -> None:
+            try:
+                call(self._side or self._start_side())
+            except BaseException as error:
+                if reply is None:
+                    raise
+                reply.fail(error)
+
+        self._crossing.post(run, reply)
+
+    def _tell(self, call: Callable[[LoopSide], None]) -> None:
+        """Calls something for whose end nobody waits. An engine that is closed has no run under way."""
+        with contextlib.suppress(Misused):
+            self._post(call)
+
+    async def _ask_side(self, call: Callable[[LoopSide, CallerReply[T]], None]) -> T:
+        """Returns what the engine's event loop replies."""
+        reply: LoopReply[T] = LoopReply()
+        self._post(lambda side: call(side, reply), reply)
+        try:
+            return await reply.future
+        except asyncio.CancelledError:
+            self._tell(lambda side: side.abandon(reply))
+            raise
+
+    def _ask_side_sync(self, call: Callable[[LoopSide, CallerReply[T]], None]) -> T:
+        """As `_ask_side`, in this thread."""
+        self._crossing.check_may_wait()
+        reply: ThreadReply[T] = ThreadReply()
+        self._post(lambda side: call(side, reply), reply)
+        try:
+            return reply.future.result()
+        except BaseException as error:
+            if not isinstance(error, Exception):  # Ctrl-C, perhaps just as its turn came
+                self._tell(lambda side: side.abandon(reply))
+            raise
 
     async def _cross(self, work: Callable[[LoopSide], Coroutine[Any, Any, T]]) -> T:
-        future = self._crossing.submit(self._on_side(work))
-        try:
-            return await asyncio.wrap_future(future)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if future.cancelled() and (
-                task is None or not task.cancelling()
-            ):  # nobody has cancelled this caller
-                raise Broken(CLOSED) from None
-            raise
-
-    def _tell(self, work: Callable[[LoopSide], Coroutine[Any, Any, None]]) -> None:
-        """Begins something for whose end nobody waits. An engine that is closed has no run under way."""
-        with contextlib.suppress(Misused):
-            self._crossing.submit(self._on_side(work))
+        """Returns what a coroutine returns that runs on the engine's event loop. It goes on if the caller is cancelled."""
+        reply: LoopReply[T] = LoopReply()
+        self._post(lambda side: side.serve(work, reply), reply)
+        return await reply.future
 
     def _wait(self, work: Callable[[LoopSide], Coroutine[Any, Any, T]]) -> T:
+        """As `_cross`, in this thread."""
         self._crossing.check_may_wait()
-        future = self._crossing.submit(self._on_side(work))
-        try:
-            return future.result()
-        except CancelledError:
-            raise Broken(CLOSED) from None
-        except BaseException:  # Ctrl-C in this thread, too
-            future.cancel()
-            raise
+        reply: ThreadReply[T] = ThreadReply()
+        self._post(lambda side: side.serve(work, reply), reply)
+        return reply.future.result()
+
+
+def _raise_if_it_stands(settled: Settled, error: BaseException) -> Performed:
+    if settled.performed:
+        raise error
+    return Performed(settled)
 
 
 def _stop_soon(loop: asyncio.AbstractEventLoop, patience: asyncio.Timeout) -> None:
@@ -415,11 +433,6 @@ def _stop(patience: asyncio.Timeout) -> None:
             patience.reschedule(0.0)
         except RuntimeError:  # it has ended meanwhile
             return
-
-
-async def _give_back(side: LoopSide, asks: Sequence[Ask]) -> None:
-    for ask in asks:
-        await side.give_back(ask)
 
 
 def _read_frame(settled: tuple[Ask, Turn] | Settled) -> int:

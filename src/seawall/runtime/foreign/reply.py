@@ -1,0 +1,107 @@
+"""What a caller elsewhere waits for while the engine's event loop works for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, Generic, TypeVar
+
+from seawall.core.errors import Broken
+
+T = TypeVar("T")
+CLOSED = "this Engine was closed while the loop waited; the same request goes on with the run"
+
+
+def _ignore(reply: CallerReply[Any]) -> None:
+    pass
+
+
+class CallerReply(Generic[T]):
+    """The answer to one caller: given once, on the engine's event loop. What is given after that is dropped."""
+
+    def __init__(self) -> None:
+        self.on_given: Callable[[CallerReply[Any]], None] = _ignore
+        self.ask: Any = None
+        """The `Ask` of an asker, once it is open."""
+        self.task: asyncio.Task[None] | None = None
+        """What works for it, if that takes more than one turn of the event loop."""
+        self._given = False
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}, {'given' if self._given else 'awaited'}>"
+
+    def give(self, value: T) -> None:
+        """Answers the caller."""
+        if self._claim():
+            self._deliver(value, None)
+
+    def fail(self, error: BaseException) -> None:
+        """Has the caller raise."""
+        if self._claim():
+            self._deliver(None, error)
+
+    def work(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        """Answers the caller with what a coroutine returns or raises."""
+        self.task = asyncio.get_running_loop().create_task(self._work(work))
+
+    async def _work(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        try:
+            value = await work()
+        except BaseException as error:  # noqa: BLE001 -- the caller gets it
+            self.fail(Broken(CLOSED) if isinstance(error, asyncio.CancelledError) else error)
+        else:
+            self.give(value)
+
+    def abandon(self) -> bool:
+        """Nobody waits for it any more: what works for it is cancelled. Returns whether anything did."""
+        if self.task is None or self.task.done():
+            return False
+        self.task.cancel()
+        return True
+
+    def _claim(self) -> bool:
+        given, self._given = self._given, True
+        self.on_given(self)
+        return not given
+
+    def _deliver(self, value: Any, error: BaseException | None) -> None:
+        raise NotImplementedError
+
+
+class LoopReply(CallerReply[T]):
+    """Of a caller on an event loop, which awaits `future`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[T] = self._loop.create_future()
+
+    def _deliver(self, value: Any, error: BaseException | None) -> None:
+        with contextlib.suppress(RuntimeError):  # the caller's loop is closed
+            self._loop.call_soon_threadsafe(_settle, self.future, value, error)
+
+
+class ThreadReply(CallerReply[T]):
+    """Of a caller that blocks its thread on `future`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.future: Future[T] = Future()
+
+    def _deliver(self, value: Any, error: BaseException | None) -> None:
+        if error is None:
+            self.future.set_result(value)
+        else:
+            self.future.set_exception(error)
+
+
+def _settle(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
+    if future.done():  # its caller was cancelled
+        return
+    if error is None:
+        future.set_result(value)
+    else:
+        future.set_exception(error)
+        future.exception()  # a caller that is gone need not look
