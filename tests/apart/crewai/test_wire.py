@@ -18,11 +18,13 @@ from crewai.tools import BaseTool
 from crewai.tools import tool as make_tool
 from pydantic import BaseModel
 
-from apart.crewai.crew_desk import kick_off, make_crew, make_task, read_outcome
+from apart.crewai.crew_desk import kick_off, make_crew, make_task, read_events, read_outcome
 from seawall import Effect, Halted, Held, Limits, Loops, Principal, Seawall, always
 from seawall.adapters import crewai
+from seawall.core.events import StepDone
 from seawall.runtime.foreign.engine import Engine
 from seawall.testing import call, calls, say
+from seawall.testing.faults import rate_limited
 from seawall.testing.model_server import ModelServer
 
 SCRIPT = [
@@ -141,6 +143,20 @@ def test_a_limit_ends_the_crew_and_the_server_has_counted_as_many_calls(tmp_path
         assert halted.value.outcome.model_calls == server.request_count == 5
         assert engine.coverage().models == {"openai:gpt-4o": 5}
         assert engine.coverage().reads == {"find_customer": 5}
+
+
+def test_each_attempt_at_a_model_is_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Newer versions of CrewAI try again where a model is called, older ones have the whole task done again."""
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    with Engine(tmp_path / "desk.db") as engine, serving([rate_limited(), say("Yes.")]) as server:
+        agent = make_agent(server)
+        crew = make_crew([agent], [make_task(agent)])
+        with crewai.gate(engine, request_id="r-1"):
+            assert crew.kickoff().raw == "Yes."
+        failed = [each for each in read_events(engine, "r-1") if isinstance(each, StepDone) and each.error]
+
+        assert server.request_count == read_outcome(engine, "r-1").model_calls == 2
+        assert len(failed) == 1
 
 
 def test_tokens_are_those_that_the_server_counts(tmp_path: Path) -> None:
