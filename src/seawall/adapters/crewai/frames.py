@@ -116,9 +116,8 @@ def _restore_scope(scope: Mapping[ContextVar[Any], Any]) -> None:
 
 def note_answer(place: CrewPlace, result: Any) -> None:
     """Notes what was answered where something was kicked off by the caller."""
-    answer = getattr(result, "raw", None)
-    if isinstance(answer, str) and not place.frame and not place.call:
-        place.run.answers.append(answer)
+    if isinstance(getattr(result, "raw", None), str) and not place.frame and not place.call:
+        place.run.note_result(result)
 
 
 # ---- agents at work

@@ -99,7 +99,7 @@ class CrewGate:
         return error.error if isinstance(error, CrewStopped) else self._run.failure
 
     def _write_answer(self) -> str | None:
-        answers = self._run.answers
+        answers = self._run.list_answers()
         return (
             answers[0] if len(answers) == 1 else json.dumps(answers, ensure_ascii=False) if answers else None
         )

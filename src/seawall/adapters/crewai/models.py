@@ -74,7 +74,7 @@ def meter_usage(track: Callable[..., Any]) -> Callable[..., Any]:
         meter = called.get()
         if meter is None:
             return track(llm, *arguments, **options)
-        with _meter_lock:
+        with _meter_lock, leave_call():  # a class may count by its base class
             before = llm.get_token_usage_summary()
             result = track(llm, *arguments, **options)
             after = llm.get_token_usage_summary()

@@ -64,8 +64,7 @@ class CrewRun:
         """What the gate has said that ends the crew, whatever CrewAI has made of it."""
         self.over = False
         """The gate was left: nothing more is performed."""
-        self.answers: list[str] = []
-        """What was answered where something was kicked off."""
+        self._results: list[Any] = []
 
     def __repr__(self) -> str:
         return f"<CrewRun {self._session!r}>"
@@ -74,6 +73,16 @@ class CrewRun:
         """Notes what is asked for, if nobody has said so before."""
         with self._lock:
             self._request = self._request or request
+
+    def note_result(self, result: Any) -> None:
+        """Notes the result of something that was kicked off. What goes on from a checkpoint is kicked off twice with one."""
+        with self._lock:
+            if not any(each is result for each in self._results):
+                self._results.append(result)
+
+    def list_answers(self) -> list[str]:
+        """Returns what was answered where something was kicked off."""
+        return [str(each.raw) for each in self._results]
 
     @property
     def session(self) -> Session:
