@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 KINDS = Path(__file__).resolve().parent.parent / "loop_kinds.toml"
 Class = Literal["loop", "good"]
-Half = Literal["open", "aside"]
+Half = Literal["open", "aside", "later"]
+"""`later` is set aside, too: of the kinds that were added and split after the guard was tuned on the first ones."""
 LONGEST = 60
 """Calls (or replies) after which a loop that nothing stops is ended."""
 
@@ -69,7 +70,9 @@ class Kind:
     family: str
     half: Half
     added: str = ""
-    """The day on which it was added to the open half, after the split; "" for a kind that was split."""
+    """The day on which it was added, after the first split; "" for a kind of that split."""
+    split: bool = False
+    """It was added later, and split with the others of its day before the guard was shown any of them."""
     what: str
     steps: tuple[StepKind, ...]
     between: tuple[StepKind, ...] = ()
@@ -96,9 +99,11 @@ def load(path: Path = KINDS) -> list[Kind]:
     if len(set(names)) != len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise BadKinds(f"{path}: two kinds have the name {', '.join(twice)}")
-    split = [kind for kind in kinds if not kind.added]
-    wrong = [kind.name for kind, half in zip(split, halves(split), strict=True) if kind.half != half]
-    wrong += [kind.name for kind in kinds if kind.added and kind.half != "open"]
+    first = [kind for kind in kinds if not kind.added]
+    second = [kind for kind in kinds if kind.added and kind.split]
+    expected = [*zip(first, halves(first), strict=True), *zip(second, halves(second, "later"), strict=True)]
+    wrong = [kind.name for kind, half in expected if kind.half != half]
+    wrong += [kind.name for kind in kinds if kind.added and not kind.split and kind.half != "open"]
     if wrong:
         raise BadKinds(
             f"{path}: of these kinds 'half' is not what the hash of the name says: {', '.join(wrong)}"
@@ -106,12 +111,12 @@ def load(path: Path = KINDS) -> list[Kind]:
     return kinds
 
 
-def halves(kinds: Sequence[Kind]) -> list[Half]:
-    """Which half each kind belongs to, by nothing but its name.
+def halves(kinds: Sequence[Kind], aside: Half = "aside") -> list[Half]:
+    """Which half each kind of a split belongs to, by nothing but its name. `aside`: what the other half is called.
 
     Within each family of loops and of good work the kinds stand in the order of a hash of their names, and every other
     one is set aside; the first of a family goes to either half by a hash of the family's name. Kinds that were added
-    after the split are none of these: all of them are open.
+    without a split are none of these: all of them are open.
     """
     families: dict[tuple[str, str], list[Kind]] = defaultdict(list)
     for kind in kinds:
@@ -120,7 +125,7 @@ def halves(kinds: Sequence[Kind]) -> list[Half]:
     for (cls, family), members in families.items():
         first = _hash(f"{cls}/{family}") % 2
         for place, kind in enumerate(sorted(members, key=lambda each: _hash(each.name))):
-            found[kind.name] = "aside" if (place + first) % 2 else "open"
+            found[kind.name] = aside if (place + first) % 2 else "open"
     return [found[kind.name] for kind in kinds]
 
 

@@ -15,8 +15,8 @@ from loop_hard.script import Script
 
 LEAST_CAUGHT, MOST_STOPPED = 0.95, 0.02
 """Of the loops and of the good work of the half that was set aside."""
-HALVES: tuple[Half, ...] = ("open", "aside")
-NAMES = {"open": "open half", "aside": "set aside"}
+HALVES: tuple[Half, ...] = ("open", "aside", "later")
+NAMES = {"open": "open half", "aside": "set aside", "later": "set aside later"}
 Judgements = Sequence[Judgement]
 
 
@@ -112,13 +112,16 @@ def problems(kinds: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def bars(ours: Mapping[str, Any]) -> list[tuple[str, bool]]:
-    """The bars on the half that was set aside, each with whether it is met; none for what was not played."""
-    loops, good = ours["aside"]["caught"], ours["aside"]["good_stopped"]
+    """The bars on the halves set aside, each with whether it is met; none for what was not played."""
     found: list[tuple[str, bool]] = []
-    if loops["of"]:
-        text = f"at least {LEAST_CAUGHT:.0%} of the loops set aside are caught: {loops['share']:.1%}"
-        found.append((text, loops["share"] >= LEAST_CAUGHT))
-    if good["of"]:
-        text = f"at most {MOST_STOPPED:.0%} of the good work set aside is stopped: {good['share']:.1%}"
-        found.append((text, good["share"] <= MOST_STOPPED))
+    for half in HALVES[1:]:
+        loops, good = ours[half]["caught"], ours[half]["good_stopped"]
+        if loops["of"]:
+            text = f"at least {LEAST_CAUGHT:.0%} of the loops {NAMES[half]} are caught: {loops['share']:.1%}"
+            found.append((text, loops["share"] >= LEAST_CAUGHT))
+        if good["of"]:
+            text = (
+                f"at most {MOST_STOPPED:.0%} of the good work {NAMES[half]} is stopped: {good['share']:.1%}"
+            )
+            found.append((text, good["share"] <= MOST_STOPPED))
     return found

@@ -39,6 +39,7 @@ from seawall import Limits
 from seawall.adapters.langchain import SeawallHalted, SeawallMiddleware
 from seawall.adapters.langchain.messages import make_tool_message, read_tool_result
 from seawall.core.events import StepDone, StepIntended
+from seawall.history.recorded import read_outcome
 from seawall.runtime.foreign.asks import Settled
 from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.session import Performed
@@ -296,6 +297,10 @@ def test_tokens_are_still_streamed(engine: Engine) -> None:
         return [chunk.text async for chunk, _ in agent.astream(ASK, stream_mode="messages") if chunk.text]
 
     assert asyncio.run(stream()) == tokens
+    agent.invoke(ASK)
+    rows = engine.call(lambda sea: sea.supervisor.journal.runs())
+    ended = [engine.call(lambda sea, run=row.run: read_outcome(sea.supervisor.journal, run)) for row in rows]
+    assert sorted(each.unchecked_delivery for each in ended) == [False, True, True]
 
 
 def test_updates_are_streamed_step_by_step(engine: Engine) -> None:

@@ -135,6 +135,7 @@ def test_streaming_stays_streaming_and_is_given_again_without_the_model(engine: 
     assert outcome.answer == result.final_output == ANSWER
     assert kinds.count("response.output_text.delta") == 6
     assert kinds.count("response.completed") == 3
+    assert outcome.unchecked_delivery is True
 
     kinds, result = asyncio.run(stream())
     assert result.final_output == ANSWER

@@ -51,6 +51,7 @@ def test_a_stream_comes_piece_by_piece_and_is_given_again_as_one(engine: Engine)
     assert (desk.model_calls, desk.refunds) == (3, [(1042, 5)])
     outcome = read_outcome(engine, "r-1")
     assert (outcome.status, outcome.model_calls, outcome.tool_calls) == ("completed", 3, 2)
+    assert outcome.unchecked_delivery is True
 
 
 def test_events_of_a_run_are_passed_on_and_the_run_is_recorded(engine: Engine) -> None:

@@ -14,7 +14,7 @@ import pytest
 from loop.peers import PEERS
 from loop_hard.kinds import KINDS, LONGEST, BadKinds, Kind, halves, load
 from loop_hard.play import Judgement, play
-from loop_hard.report import caught, figures
+from loop_hard.report import HALVES, caught, figures
 from loop_hard.rules import RULES, judge
 from loop_hard.script import START_S, Script, make
 from loop_hard.texts import Texts, tell_time
@@ -41,6 +41,9 @@ def test_the_halves_follow_from_the_names_alone() -> None:
     split = [kind for kind in reversed(ALL) if not kind.added]
 
     assert halves(split) == [kind.half for kind in split]
+    later = [kind for kind in reversed(ALL) if kind.added and kind.split]
+    assert halves(later, "later") == [kind.half for kind in later]
+    assert abs(Counter(kind.half for kind in later)["later"] * 2 - len(later)) <= 6
 
 
 def test_a_kind_that_was_moved_to_the_other_half_is_named(tmp_path: Path) -> None:
@@ -173,6 +176,6 @@ def test_the_program_prints_and_keeps_its_figures(tmp_path: Path) -> None:
 def test_the_figures_that_are_kept_are_of_these_kinds_and_of_at_least_five_libraries() -> None:
     kept = json.loads((REPOSITORY / "bench" / "results" / "loops_hard.json").read_text())
 
-    assert kept["split"] == {half: [k.name for k in ALL if k.half == half] for half in ("open", "aside")}
+    assert kept["split"] == {half: [k.name for k in ALL if k.half == half] for half in HALVES}
     assert len([version for version in kept["versions"].values() if version]) >= 5
     assert len(kept["seeds"]) >= 5

@@ -317,6 +317,8 @@ class StepDone(Base, tag="done", frozen=True, kw_only=True):
     """A model call that the provider rejected before it did any work: it costs nothing."""
     usage_problem: str = ""
     """Why the usage that the model reported can't be true: the call is booked at its upper bound."""
+    delivered: bool = False
+    """Models that a loop outside calls: the text was passed on as it came, before it was settled."""
     trace: Ref | None = None
     """The traceback of a model or tool that raised."""
     duration_s: float = 0.0

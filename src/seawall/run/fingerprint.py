@@ -74,6 +74,14 @@ _UNFINISHED_PARTS = (
 UNFINISHED = "?"
 """Stands before the loose fingerprint of a short result that says that it may be
 another one later."""
+PROGRESS = "+"
+"""Stands before the loose fingerprint of a write whose result says how far something has come: `page 3 of 20`."""
+_PROGRESS = r"""(?<![\w.,/-])(?:
+        \d+[ ]?(?:of|/|out[ ]of)[ ]?\d+(?![\w/-])                                    # 3 of 20
+      | \d+(?:\.\d+)?[ ]?%                                                         # 45%
+      | \d+[ ](?:[a-z]+[ ])?(?:left|remain(?:s|ing)?|to[ ]go)\b                    # 11 left
+      | (?:left|remain(?:s|ing)?)["']?[ ]?[:=]?[ ]?\d)                             # "remaining": 11
+"""
 FAILED = "!"
 """Stands before the loose fingerprint of an error, or of a result that says that it is one: a digest of its kind."""
 KIND_WORDS = 5
@@ -141,7 +149,10 @@ def compute_fingerprints(
         return Fingerprints(exact, FAILED + digest_of([step.name, "said", _conceal(result, kind, conceal)]))
     if step.kind == "tool" and step.effect:
         if result.whole is None and not isinstance(result.output, bytes):
-            loose = _NUMBER.sub("0", to_canonical_bytes(loose).decode())
+            text = to_canonical_bytes(loose).decode()
+            mark = PROGRESS if says_progress(text) else ""
+            shown = _conceal(result, _NUMBER.sub("0", text), conceal)
+            return Fingerprints(exact, mark + digest_of([step.name, asked, shown]))
     elif step.kind == "tool" and result.whole is None and len(result.output) <= MAX_SAME_CHARS:
         mark = UNFINISHED if isinstance(result.output, str) and says_unfinished(result.output) else ""
         words = _sort_words(loose, step)
@@ -199,6 +210,13 @@ def says_unfinished(text: str) -> bool:
     if len(text) > MAX_SAID_CHARS or not any(map(text.lower().__contains__, _UNFINISHED_PARTS)):
         return False
     return _compile_verbose(_UNFINISHED).search(text) is not None
+
+
+def says_progress(text: str) -> bool:
+    """Returns whether a short result of a write says how far something has come: so many of so many, or left."""
+    if len(text) > MAX_SAID_CHARS or _NUMBER.search(text) is None:
+        return False
+    return _compile_verbose(_PROGRESS).search(text) is not None
 
 
 def read_error_kind(text: str, name: str = "") -> list[str]:

@@ -497,6 +497,7 @@ def _apply_done(state: RunState, done: StepDone) -> Changes:
         changes["ledger"] = settle(state.ledger, step, done)
         if step.kind == "model":
             changes.update(_note_usage(state, step, done))
+            changes["delivered"] = state.delivered or done.delivered
     changes["waste"] = _note_waste(state, step, done, changes.get("ledger", state.ledger))
     if step.perform and step.effect:
         key = state.call_key(step.frame, step.call)

@@ -79,6 +79,8 @@ class RunState(msgspec.Struct, frozen=True):
     deferred: MappingProxyType[tuple[int, str | None], StepDeferred] = EMPTY
     """By frame and call: the steps that wait for an endpoint which is out of order."""
     ledger: Ledger = Ledger()
+    delivered: bool = False
+    """A loop outside has passed on text of a model before it was settled."""
     overrun: Overrun | None = None
     """The first model call that went above what was reserved for it."""
     usage_problems: Log[str] = Log()

@@ -269,6 +269,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A model call that was turned away before the provider did any work: it costs nothing."""
     usage_problem: str = ""
     """Why the usage that a model reported can't be true; "" if it can."""
+    delivered: bool = False
+    """Models that a loop outside calls: the text was passed on as it came, before it was settled."""
     memory: MemoryUse | None = None
     """Memory steps: what they read and write."""
     claims: tuple[FoundClaim, ...] = ()

@@ -133,8 +133,11 @@ def tell_notes(notes: Sequence[str]) -> list[BaseMessage]:
     return [HumanMessage(f"[Not from the user: {note}]") for note in notes]
 
 
-def read_reply(reply: AIMessage | None) -> ModelResult:
-    """Returns a model's reply for the gate. None: the model's answer was not a message of its own."""
+def read_reply(reply: AIMessage | None, *, delivered: bool = False) -> ModelResult:
+    """Returns a model's reply for the gate. None: the model's answer was not a message of its own.
+
+    `delivered`: its pieces were passed on as they came.
+    """
     if reply is None:
         return ModelResult("", raw="null")
     calls = [(str(call["id"] or ""), call["name"], json.dumps(call["args"])) for call in reply.tool_calls]
@@ -142,7 +145,11 @@ def read_reply(reply: AIMessage | None) -> ModelResult:
         (str(call["id"] or ""), call["name"] or "", call["args"] or "") for call in reply.invalid_tool_calls
     ]
     return ModelResult(
-        str(reply.text), calls, usage=_read_usage(reply), raw=json.dumps(message_to_dict(reply), default=str)
+        str(reply.text),
+        calls,
+        usage=_read_usage(reply),
+        raw=json.dumps(message_to_dict(reply), default=str),
+        delivered=delivered,
     )
 
 

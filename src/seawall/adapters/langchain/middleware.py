@@ -16,6 +16,7 @@ from langchain.agents.middleware.types import (
     ToolCallRequest,
 )
 from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.tracers._streaming import _StreamingCallbackHandler  # LangChain's own test of who streams
 from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
@@ -272,7 +273,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         def perform(turn: Turn) -> tuple[Any, Any]:
             with inside_model():
                 response = handler(_advise(request, turn.notes))
-            return read_reply(_find_reply(response)), response
+            return read_reply(_find_reply(response), delivered=_is_streamed()), response
 
         done = pass_gate(place, _ask_model(place, request, self._described), perform)
         if done.value is not None:
@@ -291,7 +292,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         async def perform(turn: Turn) -> tuple[Any, Any]:
             with inside_model():
                 response = await handler(_advise(request, turn.notes))
-            return read_reply(_find_reply(response)), response
+            return read_reply(_find_reply(response), delivered=_is_streamed()), response
 
         done = await pass_gate_async(place, _ask_model(place, request, self._described), perform)
         if done.value is not None:
@@ -336,6 +337,13 @@ def _advise(request: ModelRequest[Any], notes: tuple[str, ...]) -> ModelRequest[
     return (
         request.override(messages=[*request.messages, *cast("Any", tell_notes(notes))]) if notes else request
     )
+
+
+def _is_streamed() -> bool:
+    """Returns whether somebody outside is sent the pieces of a model's reply as they come, as `stream_mode="messages"` does."""
+    manager: Any = get_config().get("callbacks")
+    handlers = getattr(manager, "handlers", manager) or ()
+    return any(isinstance(each, _StreamingCallbackHandler) for each in handlers)
 
 
 def _find_reply(response: ModelResponse[Any]) -> AIMessage | None:

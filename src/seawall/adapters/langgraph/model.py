@@ -204,7 +204,7 @@ class _GatedStream(BaseChatModel):
             raise
         note_answer(place, pieces.whole)
         with translated():
-            place.session.give_sync(ask, asked, read_reply(pieces.whole))
+            place.session.give_sync(ask, asked, read_reply(pieces.whole, delivered=True))
 
 
 class _GatedStreamAsync(BaseChatModel):
@@ -246,4 +246,4 @@ class _GatedStreamAsync(BaseChatModel):
             raise
         note_answer(place, pieces.whole)
         with translated():
-            await place.session.give(ask, asked, read_reply(pieces.whole))
+            await place.session.give(ask, asked, read_reply(pieces.whole, delivered=True))

@@ -135,7 +135,7 @@ class GatedModel(Model):
                     events.put_nowait(event)
             if completed is None:
                 return ModelResult("", raw="null"), None
-            return read_response(read_completed(completed)), completed
+            return read_response(read_completed(completed), delivered=True), completed
 
         async def pump() -> Performed:
             try:

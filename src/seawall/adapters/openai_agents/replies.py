@@ -114,8 +114,8 @@ def add_notes(given: str | list[Any], notes: Sequence[str]) -> str | list[Any]:
 # ---- replies
 
 
-def read_response(response: ModelResponse) -> ModelResult:
-    """Returns a reply as Seawall has it."""
+def read_response(response: ModelResponse, *, delivered: bool = False) -> ModelResult:
+    """Returns a reply as Seawall has it. `delivered`: its events were passed on as they came."""
     texts: list[str] = []
     calls: list[tuple[str, str, str]] = []
     for item in response.output:
@@ -130,7 +130,9 @@ def read_response(response: ModelResponse) -> ModelResult:
         "response_id": response.response_id,
         "request_id": response.request_id,
     }
-    return ModelResult("".join(texts), calls, usage=_read_usage(usage), raw=json.dumps(raw))
+    return ModelResult(
+        "".join(texts), calls, usage=_read_usage(usage), raw=json.dumps(raw), delivered=delivered
+    )
 
 
 def _read_usage(usage: AgentsUsage) -> Usage:

@@ -95,11 +95,11 @@ def add_notes(messages: list[ModelMessage], notes: tuple[str, ...]) -> list[Mode
     return [*messages, ModelRequest(parts=told)]
 
 
-def read_response(response: ModelResponse) -> ModelResult:
-    """Returns a reply as a step's result, with all that it takes to give it again."""
+def read_response(response: ModelResponse, *, delivered: bool = False) -> ModelResult:
+    """Returns a reply as a step's result, with all that it takes to give it again. `delivered`: it was streamed."""
     calls = [(call.tool_call_id, call.tool_name, call.args_as_json_str()) for call in response.tool_calls]
     raw = ModelMessagesTypeAdapter.dump_json([response], fallback=_name_type).decode()
-    return ModelResult(response.text or "", calls, usage=_read_usage(response), raw=raw)
+    return ModelResult(response.text or "", calls, usage=_read_usage(response), raw=raw, delivered=delivered)
 
 
 def _read_usage(response: ModelResponse) -> Usage:

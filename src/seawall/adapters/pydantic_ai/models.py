@@ -228,7 +228,9 @@ class _Following:
         if self._settled:
             return
         self._settled = True
-        brought = CUT if self._over or self._stream is None else read_response(self._stream.get())
+        brought = (
+            CUT if self._over or self._stream is None else read_response(self._stream.get(), delivered=True)
+        )
         with self._run.translated():
             settled = await _finish_anyway(self._run.session.give(self._ask, self._asked, brought))
             if not settled.performed:
@@ -240,7 +242,7 @@ class _Following:
             return
         self._settled = True
         if self._stream is not None and isinstance(error, GeneratorExit | asyncio.CancelledError):
-            brought: Any = read_response(self._stream.get())
+            brought: Any = read_response(self._stream.get(), delivered=True)
         else:
             brought = CUT if self._over else error
         with contextlib.suppress(AgentHalted), self._run.translated():

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from seawall.core.events import CALLED, Event, RunTaken, StepDone, StepIntended
 from seawall.guards.loops import messages, rules, turns
+from seawall.guards.loops.delegations import check_delegation
 from seawall.guards.loops.failures import check_failures
 from seawall.guards.loops.options import LoopKeywords, LoopOptions
 from seawall.guards.loops.rounds import check_round
@@ -127,7 +128,7 @@ class Loops(Guard):
             or check_fruitless(state, step, answer, options)
             or rules.check_cycle(state, step, options)
             or check_round(state, step, options)
-            or rules.check_delegation(state, step, options)
+            or check_delegation(state, step, options)
             or rules.check_writes(state, step, options)
         )
         if violation is not None:
@@ -144,7 +145,8 @@ class Loops(Guard):
         """Advises on a call that brought nothing new, with the step that it is known from."""
         if self.options.literal or result.status not in _INFORMATIVE:
             return ALLOW
-        observation = observe_result(step, result)
+        intended = run.open.get(step.number)
+        observation = observe_result(step, result, 0.0 if intended is None else intended.at)
         if observation is None:
             return ALLOW
         state: LoopState = memory or _EMPTY_STATE

@@ -18,9 +18,10 @@ class LoopOptions:
     """How often a call may bring what it brought before, with nothing new from anywhere in between; after that it is
     not made again. Of 965 good recorded runs, 3 stops 3 and 2 stops 7; 4 lets one more runaway go on."""
     unfinished: int = 8
-    """The same for a short answer that says that it may be another one later ("running", "not yet"): as many as `errors`.
-    Who waits for something with a tool that is no declared `poll` asks a few times more. An error is none: the tool's own
-    `retries`, and its endpoint, are for those that pass."""
+    """The same where something speaks for another answer: it says so itself ("running", "not yet"; an error is not meant),
+    30 seconds have passed since the last call ended, or the question has brought other answers twice before. As many as
+    `errors`. Who waits for something with a tool that is no declared `poll` asks a few times more. A write that is made
+    again after such a wait may be made as often."""
     stretch: int = 6
     """Calls in a row that each brought what they had brought before, whatever they asked; after that no call is made
     whose answer is known. This rule finds an agent that looks through the same things once more, before each call has
@@ -34,8 +35,8 @@ class LoopOptions:
     again: int = 4
     """How often a write may be made again with the same arguments if it brings the same but for numbers (each order has
     a new one), with nothing else new in between. `no_news` does not count writes, as the world may have changed
-    whatever the receipt says. One more than `no_news`, for buttons that are meant to be pressed repeatedly. In the
-    recordings, 2 would stop one more good run, and 3 catches no more runaways than 4."""
+    whatever the receipt says. One more than `no_news`, for buttons that are meant to be pressed repeatedly; one whose
+    receipt says how far it has come ("page 3 of 20", "11 left") may be made as often as `alike` says. In the recordings, 2 would stop one more good run, and 3 catches no more runaways than 4."""
     errors: int = 8
     """Known errors in a row (the same text, whatever the arguments), with nothing new in between; after that their tool
     is not called. No good recorded run made more than 4 errors in a row of any kind: this is twice that."""
@@ -67,7 +68,8 @@ class LoopOptions:
     answers, whatever other calls stand in between; a round without writes twice as often, because work on a list looks
     at the same things for each item. Twice `cycles`, where nothing stands in between."""
     delegations: int = 3
-    """How often nearly the same task may be handed to one agent again while the world stays as it is."""
+    """How often nearly the same task may be handed to one agent again while the world stays as it is, and no tool brings
+    the run anything new; if one does each time, three times as often."""
     similar: float = 0.7
     """From this share of common words on (0 to 1) two tasks are nearly the same. Numbers, ids, addresses, paths and
     names must be equal anyway: "order 1042" and "order 1043" are two tasks."""

@@ -12,8 +12,8 @@ import msgspec
 from msgspec.structs import replace
 
 from seawall.core.canonical import ref_of
-from seawall.core.events import Gist
 from seawall.core.persistent import Log
+from seawall.guards.loops.delegations import update_delegation
 from seawall.guards.loops.failures import update_failures
 from seawall.guards.loops.findings import Notice, Violation
 from seawall.guards.loops.options import LoopOptions
@@ -33,7 +33,7 @@ from seawall.guards.loops.state import (
     Streak,
     make_question,
 )
-from seawall.run.fingerprint import compare_gists
+from seawall.run.fingerprint import PROGRESS
 from seawall.run.step import Step
 
 PERIOD = 4
@@ -45,9 +45,12 @@ the answer: coding agents read their files once more when their context was cut.
 ALIKE_STRETCH = 2
 """Calls in a row that brought nothing new but for noise, whatever they asked: so many times the limit of one question,
 as `stretch` is twice `no_news`."""
+WAIT_S = 30.0
+"""Seconds without a call that ended, after which the run has let time pass: more than most models take for a reply."""
+VARIES = 2
+"""Changes of its answer after which a question is one whose answer changes: a die, a channel. The first change may be the
+end of what was waited for."""
 _NO_ARGUMENTS = f"\0{ref_of(b'{}')}"
-MAX_DELEGATIONS = 32
-"""Tasks of one agent that a new one is compared with, the newest; a run makes 32 hand-offs by default."""
 
 
 class Learned(msgspec.Struct, frozen=True):
@@ -76,6 +79,7 @@ def learn(state: LoopState, scope: Scope, observation: Observation, options: Loo
     notices: list[Notice] = []
     if observation.poll:
         state = replace(state, polls=state.polls + 1)
+    state = _note_wait(state, state.ended_at, observation.began_at)
     before = _find_before(scope, observation)
     waited = before is not None and _has_waited(state, before, observation)
     new_error = None
@@ -87,21 +91,31 @@ def learn(state: LoopState, scope: Scope, observation: Observation, options: Loo
     state, scope, answer = _update_answer(
         state, scope, observation, before, options, notices, is_same=sameness.is_same
     )
+    is_news = scope.firm_discoveries != firm
     if not waited:
         # Asked for the second time, it may have been lost on the way: a context that was shortened.
         is_old = before is not None and before.repeats > 0 and _is_same(before, observation)
-        is_news = scope.firm_discoveries != firm
         state = count_fruitless(state, observation, options, notices, is_known=is_old, is_news=is_news)
     is_other = is_known and before is not None and before.question not in ("", observation.question)
     spellings = before.spellings + is_other if is_known and before is not None else 1
-    answer = replace(answer, question=observation.question, spellings=spellings)
+    changes = 0 if before is None else before.changes + (not is_known)
+    expects_change = is_known and before is not None and may_change(state, before, observation)
+    answer = replace(
+        answer, question=observation.question, spellings=spellings, changes=changes, waits=state.waits
+    )
+    if observation.kind != "handoff":  # that it takes long is no sign: its agent was at work
+        state = _note_wait(state, observation.began_at, observation.ended_at)
+    state = replace(state, ended_at=max(state.ended_at, observation.ended_at))
     recurrence = None
     if not waited:
-        state = _update_cycle(state, observation, options, notices, is_known=is_known)
+        if not expects_change:
+            state = _update_cycle(state, observation, options, notices, is_known=is_known)
         if not observation.poll:
             state, recurrence = update_round(state, observation, options, notices)
+            if is_news and recurrence.call.number == 0 and observation.kind == "tool":
+                state = replace(state, news=state.news + 1)
     failures = update_failures(state, observation, options, notices)
-    delegation = _update_delegation(state, observation, options, notices)
+    delegation = update_delegation(state, observation, options, notices)
     _note_writes(state, observation, options, notices)
     return Learned(
         state,
@@ -214,23 +228,38 @@ def _update_answer(
         # The same as before the world changed: worth knowing, once after each change.
         answer = _renew_answer(before, state, scope, observation, streak, repeats=0)
     elif _has_waited(state, before, observation):
-        answer = _renew_answer(before, state, scope, observation, before.streak, repeats=before.repeats)
+        answer = _renew_answer(
+            before,
+            state,
+            scope,
+            observation,
+            before.streak,
+            repeats=before.repeats,
+            plain_repeats=before.plain_repeats,
+        )
     else:
         scope = scope if observation.ok else _count_known_error(scope, observation, streak)
-        repeats = before.repeats + 1 if before.streak == streak else 1
-        answer = _renew_answer(before, state, scope, observation, streak, repeats=repeats)
+        is_plain = not may_change(state, before, observation)
+        repeats, plain_repeats = 1, int(is_plain)
+        if before.streak == streak:
+            repeats, plain_repeats = before.repeats + 1, before.plain_repeats + is_plain
+        answer = _renew_answer(
+            before, state, scope, observation, streak, repeats=repeats, plain_repeats=plain_repeats
+        )
         firm = (scope.firm_discoveries, state.world_changes)
         alike = answer.alike + 1 if answer.alike_streak == firm and observation.ok else 0
         answer = replace(answer, alike=alike, alike_streak=firm)
-        if observation.unfinished and not observation.poll:
-            notices.append(Notice("unfinished", repeats, _get_repeats(answer, options), before.first_step))
+        if not is_plain and not observation.poll:
+            notices.append(Notice("unfinished", repeats, _limit_unfinished(options), before.first_step))
         elif not observation.poll:
             scope = _count_stale_call(scope, streak, is_recent=scope.calls - before.call < RECENT)
-            notices.append(Notice("no_news", repeats, options.no_news, before.first_step))
+            notices.append(Notice("no_news", plain_repeats, options.no_news, before.first_step))
             notices.append(Notice("stretch", scope.stale_calls, options.stretch, before.first_step))
         elif repeats * 2 >= options.polls:
             notices.append(Notice("polls", repeats, options.polls, before.first_step))
-    answer = _count_repeated_write(answer, before, scope.loose_discoveries, observation, options, notices)
+    answer = _count_repeated_write(
+        answer, state, before, scope.loose_discoveries, observation, options, notices
+    )
     return state, replace(scope, calls=scope.calls + 1), answer
 
 
@@ -278,7 +307,6 @@ def _build_answer(
         left_s=observation.left_s,
         call=scope.calls,
         polls=state.polls,
-        unfinished=observation.unfinished,
         alike_streak=(scope.firm_discoveries, state.world_changes),
         loose_fingerprint=None if observation.effect or not observation.ok else observation.loose_fingerprint,
     )
@@ -292,8 +320,9 @@ def _renew_answer(
     streak: Streak,
     *,
     repeats: int,
+    plain_repeats: int = 0,
 ) -> LastAnswer:
-    """Returns an answer that came again: with its new count, when it came, and where its text is recorded."""
+    """Returns an answer that came again: with its new counts, when it came, and where its text is recorded."""
     if before.alike_streak[1] != state.world_changes:
         before = replace(before, alike=0, alike_streak=(scope.firm_discoveries, state.world_changes))
     return replace(
@@ -301,6 +330,7 @@ def _renew_answer(
         fingerprint=observation.fingerprint,
         streak=streak,
         repeats=repeats,
+        plain_repeats=plain_repeats,
         output=observation.output,
         segment=state.segment,
         left_s=observation.left_s,
@@ -316,6 +346,19 @@ def _has_waited(state: LoopState, answer: LastAnswer, observation: Observation) 
     """
     reads = not observation.poll and not observation.effect
     return reads and _is_known(answer, observation) and answer.polls != state.polls
+
+
+def _note_wait(state: LoopState, since: float, until: float) -> LoopState:
+    """Returns the state that knows whether the run let time pass between two times, if both are known."""
+    return replace(state, waits=state.waits + 1) if since and until - since >= WAIT_S else state
+
+
+def may_change(state: LoopState, answer: LastAnswer, observation: Observation) -> bool:
+    """Returns whether something spoke for another answer, though the same one came again.
+
+    It says so itself; the run has let time pass; or the question is one whose answer changes.
+    """
+    return observation.unfinished or answer.waits != state.waits or answer.changes >= VARIES
 
 
 def _count_discovery(
@@ -336,7 +379,7 @@ def _count_discovery(
     streak = (discoveries, state.world_changes)
     scope = replace(scope, firm_discoveries=scope.firm_discoveries + is_firm)
     answer = _build_answer(state, scope, observation, streak, write_streak=loose_discoveries + 1)
-    answer = _count_repeated_write(answer, before, loose_discoveries, observation, options, notices)
+    answer = _count_repeated_write(answer, state, before, loose_discoveries, observation, options, notices)
     if not answer.write_repeats:
         loose_discoveries += 1
         if answer.write_streak != loose_discoveries:
@@ -349,6 +392,7 @@ def _count_discovery(
 
 def _count_repeated_write(
     answer: LastAnswer,
+    state: LoopState,
     before: LastAnswer | None,
     write_streak: int,
     observation: Observation,
@@ -360,20 +404,25 @@ def _count_repeated_write(
     if loose is None or not (observation.effect and observation.ok):
         return answer
     repeats = 0
-    differs = before is not None and before.fingerprint != observation.fingerprint
-    answer = replace(answer, write_differs=differs)
     if before is not None and before.loose_fingerprint == loose and before.write_streak == write_streak:
         repeats = before.write_repeats + 1
-        limit = _limit_again(answer, observation.asked_question, options)
-        answer = replace(answer, first_step=before.first_step)
+        limit = _limit_again(state, before, observation, options)
+        answer = replace(answer, first_step=before.first_step, write_limit=limit)
         notices.append(Notice("again", repeats, limit, before.first_step))
     return replace(answer, loose_fingerprint=loose, write_streak=write_streak, write_repeats=repeats)
 
 
-def _limit_again(answer: LastAnswer, question: str, options: LoopOptions) -> int:
-    """Returns how often a write may be made again. One without arguments may take the next of a queue each time."""
-    takes_next = answer.write_differs and question.endswith(_NO_ARGUMENTS)
-    return max(options.alike, options.again) if takes_next else options.again
+def _limit_again(state: LoopState, before: LastAnswer, observation: Observation, options: LoopOptions) -> int:
+    """Returns how often a write may be made again.
+
+    One without arguments, or whose result says how far it has come, may take the next of a row each time. One that comes
+    after a wait may be due again.
+    """
+    says_how_far = (observation.loose_fingerprint or "").startswith(PROGRESS)
+    takes_next = says_how_far or observation.asked_question.endswith(_NO_ARGUMENTS)
+    if takes_next and before.fingerprint != observation.fingerprint:
+        return max(options.alike, options.again)
+    return max(options.unfinished, options.again) if before.waits != state.waits else options.again
 
 
 def _count_stale_call(scope: Scope, streak: Streak, *, is_recent: bool) -> Scope:
@@ -390,20 +439,22 @@ def check_repeats(
     state: LoopState, scope: Scope, step: Step, answer: LastAnswer, options: LoopOptions
 ) -> Violation | None:
     """Forbids a call that brought the same too often, or that is a write and was made again too often."""
-    limit = options.polls if step.poll else _get_repeats(answer, options)
     waited = answer.polls != state.polls and not step.poll
-    if answer.repeats >= limit and answer.streak == (scope.discoveries, state.world_changes) and not waited:
-        rule = "polls" if step.poll else "unfinished" if answer.unfinished else "no_news"
-        return Violation(rule, answer.repeats, limit, answer.first_step)
-    limit = _limit_again(answer, make_question(step.name, step.asked_key), options)
+    if answer.streak == (scope.discoveries, state.world_changes) and not waited:
+        if not step.poll and answer.plain_repeats >= options.no_news and answer.waits == state.waits:
+            return Violation("no_news", answer.plain_repeats, options.no_news, answer.first_step)
+        limit = options.polls if step.poll else _limit_unfinished(options)
+        if answer.repeats >= limit:
+            return Violation("polls" if step.poll else "unfinished", answer.repeats, limit, answer.first_step)
+    limit = answer.write_limit or options.again
     if answer.write_repeats >= limit and answer.write_streak == scope.loose_discoveries:
         return Violation("again", answer.write_repeats, limit, answer.first_step)
     return None
 
 
-def _get_repeats(answer: LastAnswer, options: LoopOptions) -> int:
-    """Returns how often an equal answer may come again."""
-    return max(options.unfinished, options.no_news) if answer.unfinished else options.no_news
+def _limit_unfinished(options: LoopOptions) -> int:
+    """Returns how often an answer that may change may come again: never less often than others."""
+    return max(options.unfinished, options.no_news)
 
 
 def check_alike(
@@ -432,7 +483,7 @@ def check_stretch(
         return None
     if answer.streak[1] != state.world_changes or scope.calls - answer.call >= RECENT:
         return None
-    if answer.polls != state.polls:
+    if answer.polls != state.polls or answer.waits != state.waits:
         return None
     return Violation("stretch", scope.stale_calls, options.stretch, answer.first_step)
 
@@ -516,44 +567,6 @@ def check_cycle(state: LoopState, step: Step, options: LoopOptions) -> Violation
         if call.question == question:
             return Violation("cycles", rounds, options.cycles, call.step, _describe_cycle(state))
     return None
-
-
-# ---- delegations
-
-
-def _update_delegation(
-    state: LoopState, observation: Observation, options: LoopOptions, notices: list[Notice]
-) -> Delegation | None:
-    """Returns the delegation to keep of a hand-off, counted if nearly the same task was handed to the agent before."""
-    if observation.gist is None or not observation.ok:
-        return None
-    found = _find_similar(state, observation.name, observation.gist, options)
-    if found is None:
-        return Delegation(observation.gist, observation.step, state.world_changes)
-    notices.append(Notice("delegations", found.repeats + 1, options.delegations, found.step))
-    return replace(found, repeats=found.repeats + 1)
-
-
-def _find_similar(state: LoopState, agent: str, gist: Gist | None, options: LoopOptions) -> Delegation | None:
-    """Returns the newest delegation of nearly the same task to this agent since the world changed."""
-    log = state.delegations.get(agent)
-    if log is None or gist is None:
-        return None
-    for delegation in reversed(log.since(max(0, len(log) - MAX_DELEGATIONS))):
-        if (
-            delegation.world_changes == state.world_changes
-            and compare_gists(delegation.gist, gist) >= options.similar
-        ):
-            return delegation
-    return None
-
-
-def check_delegation(state: LoopState, step: Step, options: LoopOptions) -> Violation | None:
-    """Forbids a hand-off if nearly the same task was handed to this agent too often."""
-    found = _find_similar(state, step.name, step.gist, options) if step.kind == "handoff" else None
-    if found is None or found.repeats < options.delegations:
-        return None
-    return Violation("delegations", found.repeats, options.delegations, found.step)
 
 
 # ---- write storms

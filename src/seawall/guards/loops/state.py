@@ -16,7 +16,8 @@ Two kinds of events end a streak of calls without new information:
 The pair of the two numbers names a streak. A counter holds for the streak that stands beside it; once one of the two
 numbers has moved on, the counter is void and begins anew:
 
-- `LastAnswer.repeats`: how often a question brought what it had brought before (rules `no_news` and `polls`).
+- `LastAnswer.repeats`: how often a question brought what it had brought before (rules `unfinished` and `polls`), and
+  `plain_repeats`: those of them when nothing spoke for another answer (rule `no_news`).
 - `Scope.stale_calls`: calls in a row that each brought what their question had brought before, whatever they asked
   (rule `stretch`).
 - `LastAnswer.alike`, `Scope.alike_calls`: the same two, of answers that are alike or equal, with
@@ -80,6 +81,9 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     gist: Gist | None = None
     output: Ref | None = None
     left_s: float = 0.0
+    began_at: float = 0.0
+    ended_at: float = 0.0
+    """When it was made and when its result came, by the wall clock; 0 if that is not known."""
 
     @property
     def ok(self) -> bool:
@@ -135,10 +139,12 @@ def observe_events(step: StepIntended, done: StepDone) -> Observation | None:
         gist=step.gist,
         output=done.output,
         left_s=done.left_s,
+        began_at=step.at,
+        ended_at=done.at,
     )
 
 
-def observe_result(step: Step, result: Result) -> Observation | None:
+def observe_result(step: Step, result: Result, began_at: float) -> Observation | None:
     """Returns a performed call that is being settled; None if its result has no fingerprint."""
     if step.kind not in (*CALLED, "handoff") or result.fingerprint is None:
         return None
@@ -158,6 +164,7 @@ def observe_result(step: Step, result: Result) -> Observation | None:
         may_write=step.may_write,
         poll=step.poll,
         gist=step.gist,
+        began_at=began_at,
     )
 
 
@@ -190,10 +197,14 @@ class LastAnswer(msgspec.Struct, frozen=True):
     """How often one came again that was alike and not equal."""
     alike_streak: Streak = NO_STREAK
     """The streak in which `alike` was counted: with firm discoveries."""
-    unfinished: bool = False
-    """It says that it may be another one later."""
-    write_differs: bool = False
-    """A write that was made again: its newest result had other numbers or ids than the one before."""
+    plain_repeats: int = 0
+    """Those of `repeats` when nothing spoke for another answer; see `rules.may_change`."""
+    waits: int = 0
+    """The `LoopState.waits` at which it came last."""
+    changes: int = 0
+    """How often the question brought another answer than the last time."""
+    write_limit: int = 0
+    """How often the write may be made again, by its newest result; 0 is `LoopOptions.again`."""
     question: str = ""
     """The question that brought it last, as it was spelled."""
     spellings: int = 1
@@ -342,7 +353,11 @@ class Delegation(msgspec.Struct, frozen=True):
     step: int
     world_changes: int
     """The `LoopState.world_changes` at which it was handed."""
+    news: int = 0
+    """The `LoopState.news` at which it was answered last."""
     repeats: int = 0
+    plain_repeats: int = 0
+    """Those of them with no news from a tool since the last time."""
 
 
 class LoopState(msgspec.Struct, frozen=True):
@@ -354,6 +369,10 @@ class LoopState(msgspec.Struct, frozen=True):
     """How often the world was changed: by writes that succeeded, or as a poll has shown."""
     polls: int = 0
     """Polls made: signs that the run let time pass."""
+    waits: int = 0
+    """How often `rules.WAIT_S` passed without a call that ended."""
+    ended_at: float = 0.0
+    """When the newest call ended, by the wall clock."""
     segment: int = 0
     """How often a process took the run over, or a write ended whose fate is not known. An answer of an earlier segment
     is not fresh."""
@@ -370,6 +389,8 @@ class LoopState(msgspec.Struct, frozen=True):
     """The first of them."""
     recurring: Latest[str, RecurringCall] = Latest()
     """By question and answer."""
+    news: int = 0
+    """Results of tools that no agent of the run had brought before."""
     delegations: dict[str, Log[Delegation]] = {}
     """By agent."""
     writes: dict[str, int] = {}
@@ -409,7 +430,7 @@ def pack_handover(scope: Scope, world_changes: int) -> str:
     entries: list[HandoverEntry] = []
     answers = [each for each in scope.answers.items().items() if not each[0].startswith(SPELLED)]
     for question, answer in answers[-MAX_HANDOVER:]:
-        repeats = answer.repeats if answer.streak == (scope.discoveries, world_changes) else 0
+        repeats = answer.plain_repeats if answer.streak == (scope.discoveries, world_changes) else 0
         write_repeats = answer.write_repeats if answer.write_streak == scope.loose_discoveries else 0
         entries.append(
             HandoverEntry(
@@ -433,6 +454,7 @@ def unpack_handover(text: str) -> Scope:
             entry.loose_fingerprint,
             0,
             entry.write_repeats,
+            plain_repeats=entry.repeats,
         )
         answers = answers.put(entry.question, answer)
         if not entry.ok:

@@ -29,9 +29,14 @@ class ModelResult:
         *,
         usage: Usage = NO_USAGE,
         raw: str = "",
+        delivered: bool = False,
     ) -> None:
-        """`calls`: (id, name, arguments as JSON text). `raw`: the reply as JSON, from which the adapter makes it again."""
+        """`calls`: (id, name, arguments as JSON text). `raw`: the reply as JSON, from which the adapter makes it again.
+
+        `delivered`: its text was passed on as it came, before it was settled.
+        """
         self.text, self.calls, self.usage, self.raw = text, tuple(calls), usage, raw
+        self.delivered = delivered
 
     def __repr__(self) -> str:
         return f"<ModelResult of {len(self.calls)} calls>"
@@ -54,6 +59,7 @@ def make_model_result(reply: ModelResult, price: Price | None) -> Result:
         cache_write_tokens=usage.cache_write_tokens,
         usd=usd or Decimal(0),
         usage_problem=usage.problem,
+        delivered=reply.delivered,
     )
 
 
