@@ -124,6 +124,7 @@ def test_nothing_that_is_sent_changes_where_no_guard_spoke(tmp_path: Path, way: 
         gated, same = ask(engine, way, stream=stream)
         again, replayed = ask(engine, way, stream=stream)
         coverage = engine.coverage()
+        assert read_outcome(engine, "r-1").unchecked_delivery is stream
 
     assert len(plain) == 3
     assert mask_ids(gated) == mask_ids(plain)
@@ -241,6 +242,7 @@ def test_text_that_is_streamed_arrives_while_the_crew_works(tmp_path: Path) -> N
     assert "".join(chunks) == "They are all paid."
     assert len(chunks) > 1
     assert (outcome.status, outcome.answer) == ("completed", "They are all paid.")
+    assert outcome.unchecked_delivery is True
 
 
 class Look(BaseTool):

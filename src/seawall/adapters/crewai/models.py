@@ -135,6 +135,13 @@ class _ModelCall:
         notes = (*self._place.run.take_advice(self._place.frame), *turn.notes)
         return fit_limit(self._llm, turn), add_notes(self._messages, notes)
 
+    def is_streamed(self) -> bool:
+        """Returns whether the pieces of the reply are passed on as they come."""
+        effective = getattr(
+            self._llm, "_effective_stream", None
+        )  # newer versions of CrewAI stream single calls
+        return bool(getattr(self._llm, "stream", False) if effective is None else effective())
+
     def ask(self) -> ModelAsk:
         """Returns the ask for the reply."""
         self._note_not_gated()
@@ -182,7 +189,9 @@ class _Brought:
 
 
 def _bring(call: _ModelCall, reply: Any) -> tuple[Any, _Brought]:
-    result = read_reply(reply, call.meter.read(), may_write_calls=call.may_write_calls)
+    result = read_reply(
+        reply, call.meter.read(), may_write_calls=call.may_write_calls, delivered=call.is_streamed()
+    )
     return result, _Brought(reply, result.calls)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 from crewai.agents.parser import AgentAction, OutputParserError, parse
@@ -54,23 +55,24 @@ class CrewReply(NamedTuple):
     """The call that is written in its text: the tool's name, and its recorded id."""
 
 
-def read_reply(value: Any, usage: Usage, *, may_write_calls: bool) -> ModelResult:
+def read_reply(value: Any, usage: Usage, *, may_write_calls: bool, delivered: bool) -> ModelResult:
     """Returns a reply as a step's result, with all that it takes to give it again.
 
-    `may_write_calls`: a call may be written in the text, as CrewAI has it from models without tools.
+    `may_write_calls`: a call may be written in the text, as CrewAI has it from models without tools. `delivered`: its text was
+    streamed.
     """
+    told = partial(ModelResult, usage=usage, delivered=delivered)
     if isinstance(value, str):
         written = _parse_written(value) if may_write_calls else None
-        calls = [] if written is None else [written]
-        return ModelResult(value, calls, usage=usage, raw=_dump({"text": value}))
+        return told(value, [] if written is None else [written], raw=_dump({"text": value}))
     if isinstance(value, BaseModel):
-        return ModelResult(value.model_dump_json(), usage=usage, raw=_dump({"object": to_json_value(value)}))
+        return told(value.model_dump_json(), raw=_dump({"object": to_json_value(value)}))
     if isinstance(value, list):
         items = cast("list[Any]", value)
         calls = [call for each in items if (call := _read_call(each)) is not None]
         raw = _dump({"items": [_dump_item(each) for each in items]})
-        return ModelResult("" if calls else write_text(items), calls, usage=usage, raw=raw)
-    return ModelResult(write_text(value), usage=usage, raw=_dump({"value": to_json_value(value)}))
+        return told("" if calls else write_text(items), calls, raw=raw)
+    return told(write_text(value), raw=_dump({"value": to_json_value(value)}))
 
 
 def _parse_written(text: str) -> tuple[str, str, str] | None:
