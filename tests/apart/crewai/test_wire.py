@@ -299,7 +299,9 @@ def test_a_crew_goes_on_from_a_checkpoint_of_its_own(tmp_path: Path, monkeypatch
         saved = RuntimeState(root=[crew]).checkpoint(str(tmp_path / "saved"))
         engine.call(approve_all)
         with crewai.gate(engine, request_id="r-1"):
-            result: Any = crew.kickoff(from_checkpoint=CheckpointConfig(restore_from=saved))
+            result: Any = crew.kickoff(
+                from_checkpoint=CheckpointConfig(location=str(tmp_path / "saved"), restore_from=saved)
+            )
 
         assert result.raw == "It is refunded."
         assert (Look.made, PayBack.made, server.request_count) == ([7], [7], 4)
