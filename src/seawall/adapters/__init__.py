@@ -4,6 +4,7 @@ own, and imports its framework alone.
 - `crewai`: `gate`, a context for crews, agents and flows of CrewAI
 - `langchain`: `SeawallMiddleware` for `create_agent` of LangChain, and for deep agents built on it
 - `langgraph`: `gate_graph` and `gate_model` for graphs of your own
+- `langchain_core`: what these two share
 - `openai_agents`: `SeawallRunner` for agents of the OpenAI Agents SDK
 - `mcp`: `mcp_tools` for the tools of MCP servers in a native team, and the proxy of `seawall proxy`
 - `pydantic_ai`: `SeawallCapability` for agents of Pydantic AI
