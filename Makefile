@@ -8,6 +8,7 @@ STAMP  := $(VENV)/stamps
 PEERS  := .venv-peers
 CREWAI := .venv-crewai
 LOOP_PEERS := .venv-loop-peers
+ADAPTER_VENVS := .venv-adapters
 
 # What a test run may be given: make test ARGS="tests/house -k sorted"
 ARGS ?=
@@ -15,38 +16,78 @@ ARGS ?=
 # What `make test-quick` leaves out, by CPU seconds: whatever starts processes (crash, torture, bench, cli, the examples
 # of the documentation, three files of the journal), loads real clients (models, wire, recording), or reads the source
 # (house), and one long random search (whole runs).
-SLOW := crash torture bench cli house adapters/test_openai_agents.py adapters/test_openai_agents_frames.py \
+SLOW := crash torture bench cli house adapters/test_together.py adapters/test_openai_agents.py adapters/test_openai_agents_frames.py \
     adapters/test_openai_agents_holds.py adapters/test_openai_agents_wire.py adapters/test_mcp_http.py adapters/test_mcp_pins.py \
-    adapters/test_mcp_proxy.py adapters/test_mcp_proxy_process.py adapters/test_mcp_tools.py docs/test_examples.py effects/test_attacks.py effects/test_deciding.py \
+    adapters/test_mcp_proxy.py adapters/test_mcp_proxy_process.py adapters/test_mcp_tools.py adapters/test_versions.py docs/test_examples.py effects/test_attacks.py effects/test_deciding.py \
     effects/test_faults.py effects/test_kill_points.py effects/test_once.py effects/test_tampering.py guards/endpoints/test_wire.py journal/test_disk_faults.py \
     journal/test_machine.py journal/test_processes.py models/test_provider_classes.py models/test_providers.py \
     models/test_resolve.py team/test_whole_runs.py testing/test_recording.py
 
+# What lives in .venv.
+EXTRAS := $(foreach each,providers modelserver prices schema lint mcp openai-agents pydantic-ai langchain langgraph,--extra $(each))
+
+# `make test-adapters` runs the tests of these adapters beside their framework alone, at the lowest version that its extra
+# allows; `make test-venv` runs them at the newest. A framework that can't live in .venv has its tests in tests/apart, in a
+# folder of its name with underscores, and runs at both.
+ADAPTERS_IN_VENV := langchain langgraph mcp openai-agents pydantic-ai
+ADAPTERS_APART   := $(sort $(subst _,-,$(patsubst tests/apart/%/,%,$(dir $(wildcard tests/apart/*/test_*.py)))))
+TESTS_langchain     := tests/adapters/test_langchain*.py tests/crash/test_langchain.py
+TESTS_langgraph     := tests/adapters/test_langgraph*.py
+TESTS_mcp           := tests/adapters/test_mcp*.py
+TESTS_openai-agents := tests/adapters/test_openai_agents*.py tests/crash/test_openai_agents.py
+TESTS_pydantic-ai   := tests/adapters/test_pydantic_ai*.py tests/crash/test_pydantic_ai.py
+
+# What these tests use and the framework's extra does not bring.
+WITH_langchain   := --group test
+WITH_langgraph   := --group test
+WITH_pydantic-ai := --extra openai
+WITH_agent-framework := --group agent-framework
+
+# What is installed for framework $1, beside Seawall.
+adapter_parts = pyproject.toml --extra $1 --extra modelserver --group pytest $(WITH_$1)
+# The framework of environment $1: of langchain-lowest it is langchain.
+framework_of = $(patsubst %-lowest,%,$(patsubst %-newest,%,$1))
+tests_of     = $(or $(TESTS_$1),tests/apart/$(subst -,_,$1))
+
+# Which of them to run: make test-adapters ADAPTERS="langchain-lowest mcp-lowest"
+ADAPTERS ?= $(ADAPTERS_IN_VENV:%=%-lowest) $(foreach each,$(ADAPTERS_APART),$(each)-lowest $(each)-newest)
+
 # Programs in bench/, in the order in which `make bench` runs them.
-BENCHES ?= limit growth peers adapters limits_peers conversations redaction loops loops_hard deadline storm effects context drift memory lint authority
+BENCHES ?= limit growth peers adapters limits_peers conversations conversations_adapters redaction loops loops_hard deadline storm effects context drift memory lint authority
 
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -b constraints.txt
 INPUTS  = pyproject.toml constraints.txt
+
+PIN     = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
 .PHONY: help
 help: ## Show what can be made
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 .PHONY: demo
 demo: $(STAMP)/run ## The main job, with scripted models: no key, no server
 	$(BIN)/seawall demo
 
-.PHONY: test
-test: $(STAMP)/test ## All tests, in random order and in parallel
+.PHONY: test test-venv
+test: test-venv $(if $(ARGS),,test-adapters) ## All tests, in random order and in parallel
+
+test-venv: $(STAMP)/test ## The same without test-adapters
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
 .PHONY: test-quick
 test-quick: $(STAMP)/test ## What fits into 40 s on two cores, for daily work; make test runs the rest too
 	@for each in $(SLOW); do test -e tests/$$each || { echo "SLOW names tests/$$each, which is not there" >&2; exit 1; }; done
 	$(BIN)/python -m pytest -n auto $(SLOW:%=--ignore=tests/%) $(ARGS)
+
+.PHONY: test-adapters $(ADAPTERS:%=test-%)
+test-adapters: $(ADAPTERS:%=test-%) ## Each adapter at the lowest and the newest version of its framework; make test runs them too
+
+$(ADAPTERS:%=test-%): test-%: $(ADAPTER_VENVS)/%/made
+	@echo "== $*" >&2
+	@$(ADAPTER_VENVS)/$*/bin/python -m pytest -q -n auto $(call tests_of,$(call framework_of,$*)) $(ARGS)
 
 .PHONY: test-kill
 test-kill: $(STAMP)/test ## The kill points alone: workers that die at any write and any call; make test runs them too
@@ -71,8 +112,11 @@ check-format: $(STAMP)/check
 check-lint: $(STAMP)/check
 	$(BIN)/ruff check
 
-check-types: $(STAMP)/check
+# Of adapters whose framework can't live in .venv, tests/apart/NAME.json says what is checked beside it.
+TYPES_APART := $(wildcard tests/apart/*.json)
+check-types: $(STAMP)/check $(TYPES_APART:tests/apart/%.json=$(ADAPTER_VENVS)/%-newest/made)
 	$(BIN)/pyright
+	@set -e; for each in $(TYPES_APART); do echo "== $$each" >&2; $(BIN)/pyright -p $$each; done
 
 check-snippets: $(STAMP)/check
 	$(BIN)/python tools/check_snippets.py
@@ -105,19 +149,22 @@ docs: $(STAMP)/docs ## Generate the reference and build the site into site/
 	$(BIN)/zensical build --clean --strict
 
 .PHONY: constraints
-constraints: $(BIN)/uv ## Pin anew the versions that everything above installs
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
-	    --all-extras --group test --group check --group docs --group setup pyproject.toml -o constraints.txt
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
-	    --all-extras --group peers pyproject.toml -o bench/constraints.txt
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
-	    --group crewai -o bench/constraints-crewai.txt
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
-	    --all-extras --group loop-peers pyproject.toml -o bench/constraints-loop-peers.txt
+constraints: $(BIN)/uv $(ADAPTERS_APART:%=pin-%) $(ADAPTERS_IN_VENV:%=pin-%-lowest) $(ADAPTERS_APART:%=pin-%-lowest) ## Pin anew the versions that everything above installs
+	$(PIN) $(EXTRAS) --group test --group check --group docs --group setup pyproject.toml -o constraints.txt
+	$(PIN) $(EXTRAS) --group peers pyproject.toml -o bench/constraints.txt
+	$(PIN) --group crewai -o bench/constraints-crewai.txt
+	$(PIN) $(EXTRAS) --group loop-peers pyproject.toml -o bench/constraints-loop-peers.txt
+
+# The pins of one environment alone: make pin-langchain-lowest
+pin-%-lowest: $(BIN)/uv
+	$(BIN)/python tools/lowest_versions.py $* | $(PIN) $(call adapter_parts,$*) - -o tests/apart/constraints-$*-lowest.txt
+
+pin-%: $(BIN)/uv
+	$(PIN) $(call adapter_parts,$*) -o tests/apart/constraints-$*.txt
 
 .PHONY: clean
 clean: ## Remove what was built; the repository stays
-	rm -rf $(VENV) $(PEERS) $(CREWAI) $(LOOP_PEERS) build dist site .pytest_cache .ruff_cache .hypothesis .import_linter_cache .cache
+	rm -rf $(VENV) $(PEERS) $(CREWAI) $(LOOP_PEERS) $(ADAPTER_VENVS) build dist site .pytest_cache .ruff_cache .hypothesis .import_linter_cache .cache
 	find src tests bench tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # -- environments ---------------------------------------------------------------------------------
@@ -139,11 +186,11 @@ $(STAMP)/run: $(INPUTS) | $(BIN)/uv
 	@mkdir -p $(STAMP) && touch $@
 
 $(STAMP)/test: $(INPUTS) | $(BIN)/uv
-	$(INSTALL) -e '.[providers,modelserver,prices,schema,lint,mcp,openai-agents,pydantic-ai,langchain,langgraph]' --group test
+	$(INSTALL) -r pyproject.toml $(EXTRAS) -e . --group test
 	@mkdir -p $(STAMP) && touch $@ $(STAMP)/run
 
 $(STAMP)/check: $(INPUTS) | $(BIN)/uv
-	$(INSTALL) -e '.[providers,modelserver,prices,schema,lint,mcp,openai-agents,pydantic-ai,langchain,langgraph]' --group test --group check
+	$(INSTALL) -r pyproject.toml $(EXTRAS) -e . --group test --group check
 	@mkdir -p $(STAMP) && touch $@ $(STAMP)/run $(STAMP)/test
 
 $(STAMP)/docs: $(INPUTS) | $(BIN)/uv
@@ -164,3 +211,18 @@ $(STAMP)/loop-peers: pyproject.toml bench/constraints-loop-peers.txt | $(BIN)/uv
 	$(BIN)/python -m venv $(LOOP_PEERS)
 	$(BIN)/uv pip install --quiet --python $(LOOP_PEERS)/bin/python -c bench/constraints-loop-peers.txt -e '.[schema]' --group loop-peers
 	@mkdir -p $(STAMP) && touch $@
+
+define make_adapter_environment
+$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
+$(BIN)/uv pip install --quiet --python $(@D)/bin/python -c $(word 2,$^) -b constraints.txt -r $(call adapter_parts,$*) -e .
+@touch $@
+endef
+
+$(ADAPTER_VENVS)/%-lowest/made: pyproject.toml tests/apart/constraints-%-lowest.txt | $(BIN)/uv
+	$(make_adapter_environment)
+
+$(ADAPTER_VENVS)/%-newest/made: pyproject.toml tests/apart/constraints-%.txt | $(BIN)/uv
+	$(make_adapter_environment)
+
+tests/apart/constraints-%.txt:
+	@echo "$@ is not there; make pin-$* writes it" >&2; exit 1

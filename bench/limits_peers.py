@@ -64,6 +64,7 @@ class Options:
     quick: bool
     crewai: Path
     output: Path
+    keep: bool
 
 
 class Cell(NamedTuple):
@@ -213,6 +214,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help=f"the recordings (default: {DATA}, from the repository)")
     parser.add_argument("--crewai-python", type=Path, default=_CREWAI, help="CrewAI's own environment")
     parser.add_argument(
+        "--keep", action="store_true", help="rows in the results stay, but for those that are played now"
+    )
+    parser.add_argument(
         "--out", type=Path, help="default: bench/results/limits_peers.json; quick: -quick.json"
     )
     given = parser.parse_args(arguments)
@@ -256,11 +260,24 @@ def options_of(given: argparse.Namespace) -> tuple[Options, dict[str, Any]]:
         quick=given.quick,
         crewai=given.crewai_python.absolute(),  # a child starts elsewhere; its links name the environment
         output=given.out,
+        keep=given.keep,
     )
     if not runs:
         return options, {}
     played = {source: sum(one.source == source for one in runs) for source in good}
     return options, {"good": {source: len(found) for source, found in good.items()}, "played": played}
+
+
+def keep(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """What was played now, with the rows and failures before it that were not played again, and their commands."""
+
+    def is_left(row: dict[str, Any]) -> bool:
+        played = [*new["rows"], *new["failures"]]
+        return not any(all(row[name] == one[name] for name in ("system", "config", "case")) for one in played)
+
+    kept = {name: [*filter(is_left, old[name]), *new[name]] for name in ("rows", "failures")}
+    commands = [*old.get("commands_before", ()), old["command"]]
+    return {**new, **kept, "versions": {**old["versions"], **new["versions"]}, "commands_before": commands}
 
 
 def main() -> int:
@@ -289,6 +306,8 @@ def main() -> int:
         "failures": failures,
         "rows": as_json(rows),
     }
+    if options.keep and options.output.exists():
+        written = keep(json.loads(options.output.read_text()), written)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(written, indent=1) + "\n")
     console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)

@@ -30,7 +30,8 @@ import msgspec
 
 import seawall
 
-PAGES = Path(__file__).resolve().parent.parent / "docs" / "reference"
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ROOT / "docs" / "reference"
 NOTE = "<!-- Written by tools/reference.py from the code. Change the code, then run `make docs`. -->\n"
 
 
@@ -45,12 +46,25 @@ class Field:
 
 
 def modules(package: str) -> Iterator[ModuleType]:
-    """The package and everything in it, in the order of names."""
+    """The package and everything in it, in the order of names, without adapters whose framework is not here."""
     root = importlib.import_module(package)
     yield root
-    for found in sorted(pkgutil.walk_packages(root.__path__, f"{package}."), key=lambda info: info.name):
-        if not found.name.endswith("__main__"):
+    walked = pkgutil.walk_packages(root.__path__, f"{package}.", onerror=_pass_over)
+    for found in sorted(walked, key=lambda info: info.name):
+        if not found.name.endswith("__main__") and not _is_apart(found.name):
             yield importlib.import_module(found.name)
+
+
+def _is_apart(name: str) -> bool:
+    """Whether a module belongs to an adapter whose tests run in an environment of their own."""
+    layer, _, adapter = name.partition("seawall.adapters.")
+    return not layer and bool(adapter) and (ROOT / "tests" / "apart" / adapter.partition(".")[0]).is_dir()
+
+
+def _pass_over(name: str) -> None:
+    """Passes over the error of a package that could not be imported, if it is such an adapter."""
+    if not _is_apart(name):
+        raise  # noqa: PLE0704 -- it is called while the error is handled
 
 
 def is_record(value: object) -> bool:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from conversation.recorded import Conversation, Turn
-from conversation.rule import Rule
-from conversation.script import CLOSING, Expected, Message, Script, names, said, told
+from conversation.rule import NoRule, Rule
+from conversation.script import CLOSING, Expected, Message, Script, asked, names, said, told
 
 AGENT = "agent"
 
 
-def script(conversation: Conversation) -> Script:
-    """One agent, one call at a time."""
+def script(conversation: Conversation, *, guarded: bool = True) -> Script:
+    """One agent, one call at a time. `guarded`: with what the loop guard advises, up to where it halts."""
     messages: list[Message] = [{"role": "system", "content": conversation.system}]
     runs: list[Expected] = []
     for turn in conversation.turns:
-        runs.append(_run(turn, messages))
+        runs.append(_run(turn, messages, Rule() if guarded else NoRule()))
         if runs[-1].halted:
             break
     calls = [call for turn in conversation.turns for call in turn.calls]
@@ -28,12 +28,13 @@ def script(conversation: Conversation) -> Script:
     )
 
 
-def _run(turn: Turn, messages: list[Message]) -> Expected:
+def _run(turn: Turn, messages: list[Message], rule: Rule | NoRule) -> Expected:
     """Add what one run sends and is told to `messages`."""
-    rule, advised, halted = Rule(), 0, False
+    claim, halted = rule.read(turn.request), False
+    advised = int(claim is not None)
     batches = []
     texts: list[str] = []
-    messages.append({"role": "user", "content": turn.request})
+    messages.append(asked(turn.request, claim))
     for number, call in enumerate(turn.calls):
         messages.append(said(call.text, [call]))
         if call.text:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from conversation.recorded import EFFECT_PREFIXES, Call
@@ -22,15 +22,23 @@ ASK = "ask_"
 
 
 async def check(
-    journal: Journal, tenant: str, result: Result, played: Sequence[tuple[str, Outcome, str]]
+    journal: Journal,
+    tenant: str,
+    result: Result,
+    played: Sequence[tuple[str, Outcome, str]],
+    *,
+    read: Callable[[str], Any] = str,
 ) -> None:
-    """Fill in what the journal says of a conversation, and everything that is not as recorded."""
+    """Fill in what the journal says of a conversation, and everything that is not as recorded.
+
+    `read` is applied to the arguments that a model wrote before they are compared: some frameworks keep no text of them.
+    """
     if len(played) != len(result.script.runs) and not result.problems:
         result.problems.append(f"{len(played)} runs ended, and {len(result.script.runs)} are recorded")
     for number, (expected, (run, outcome, streamed)) in enumerate(
         zip(result.script.runs, played, strict=False), start=1
     ):
-        log = await _Log.read(journal, tenant, run)
+        log = await _Log.read(journal, tenant, run, read)
         problems = [*_ending(expected, outcome), *log.problems(expected)]
         told = "".join(log.texts())
         if result.wire == "stream" and streamed != told:
@@ -58,14 +66,15 @@ def _ending(expected: Expected, outcome: Outcome) -> list[str]:
 class _Log:
     """One run, as it is recorded."""
 
-    def __init__(self, events: Sequence[Event], bodies: dict[Ref, bytes]) -> None:
+    def __init__(self, events: Sequence[Event], bodies: dict[Ref, bytes], read: Callable[[str], Any]) -> None:
         self._events = events
         self._bodies = bodies
+        self._read = read
         self.steps = [event for event in events if isinstance(event, StepIntended)]
         self._done = {event.step: event for event in events if isinstance(event, StepDone)}
 
     @classmethod
-    async def read(cls, journal: Journal, tenant: str, run: str) -> _Log:
+    async def read(cls, journal: Journal, tenant: str, run: str, read: Callable[[str], Any]) -> _Log:
         events = await journal.events(run)
         refs: list[Ref] = []
         for event in events:
@@ -73,7 +82,7 @@ class _Log:
                 refs += [getattr(event, name, None) or Ref("") for name in ("input", "output")]
             if isinstance(event, StepDone):
                 refs += [call.arguments for call in event.calls]
-        return cls(events, await journal.bodies(tenant, sorted({ref for ref in refs if ref})))
+        return cls(events, await journal.bodies(tenant, sorted({ref for ref in refs if ref})), read)
 
     def advised(self) -> int:
         """Calls that a guard advised on."""
@@ -146,15 +155,15 @@ class _Log:
         return _differences("made", made, recorded)
 
     def _asked(self, calls: Sequence[Call], *, halted: bool) -> list[str]:
-        """The calls as the model wrote them, byte for byte; a run that was halted asked for more."""
+        """The calls as the model wrote them; a run that was halted asked for more."""
         asked = [
-            (call.id, call.name, self._text(call.arguments))
+            (call.id, call.name, self._read(self._text(call.arguments)))
             for step in self.steps
             if step.kind == "model" and step.step in self._done
             for call in self._done[step.step].calls
             if not call.name.startswith(ASK)
         ]
-        recorded = [(call.id, call.name, call.arguments) for call in calls]
+        recorded = [(call.id, call.name, self._read(call.arguments)) for call in calls]
         return _differences("asked for", asked[: len(recorded)] if halted else asked, recorded)
 
     def _status(self, step: StepIntended) -> str:

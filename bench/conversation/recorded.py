@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,18 @@ def load(path: Path) -> list[Conversation]:
         if keys.count(key) > 1:
             raise BadRecording(f"{path}: two conversations have the id {key!r}")
     return conversations
+
+
+def with_unique_ids(conversation: Conversation) -> Conversation:
+    """The same conversation with another id for each call whose id an earlier one has."""
+    times: Counter[str] = Counter()
+
+    def rename(call: Call) -> Call:
+        times[call.id] += 1
+        return call if times[call.id] == 1 else replace(call, id=f"{call.id}-{times[call.id]}")
+
+    turns = tuple(replace(turn, calls=tuple(map(rename, turn.calls))) for turn in conversation.turns)
+    return replace(conversation, turns=turns)
 
 
 def _conversation(row: dict[str, Any]) -> Conversation:

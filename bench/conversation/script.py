@@ -24,7 +24,7 @@ class Expected:
     texts: tuple[str, ...]
     """What the user is told, in order; the last one is the answer, unless the run is halted."""
     advised: int
-    """Calls that brought nothing new."""
+    """Steps that a guard advised on: calls that brought nothing new, and a request that claims a permission."""
     halted: bool
     """The loop guard stops it, and with it the conversation."""
     closed: bool
@@ -60,6 +60,11 @@ def told(call: Call, note: str | None) -> Message:
     """A tool's result, with advice below it."""
     content = call.result if note is None else f"{call.result}\n\n{note}"
     return {"role": "tool", "tool_call_id": call.id, "content": content}
+
+
+def asked(request: str, note: str | None) -> Message:
+    """A user's message, with what a guard says of it."""
+    return {"role": "user", "content": request if note is None else f"{request}\n\n{note}"}
 
 
 def names(calls: Iterable[Call]) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from typing import Any
 
 from conversation.recorded import Call, Conversation, Turn
 from conversation.rule import Rule
-from conversation.script import CLOSING, Expected, Message, Script, names, said, told
+from conversation.script import CLOSING, Expected, Message, Script, asked, names, said, told
 
 DESK, READER, WRITER = "desk", "reader", "writer"
 PROMPTS = {
@@ -76,9 +76,11 @@ class _Split:
 
     def run(self, number: int, turn: Turn) -> Expected:
         """Add one run."""
-        self._rule, self._step, self._advised = Rule(), 1, 0
+        self._rule, self._step = Rule(), 1
+        claim = self._rule.read(turn.request)
+        self._advised = int(claim is not None)
         self._words |= _words(turn.request)
-        self.desk.append({"role": "user", "content": turn.request})
+        self.desk.append(asked(turn.request, claim))
         made: list[tuple[Call, ...]] = []
         texts: list[str] = []
         halted = False
@@ -113,7 +115,7 @@ class _Split:
         arguments = json.dumps({"task": task}, ensure_ascii=False)
         ask = Call(id=f"task-{name}", name=f"ask_{agent}", arguments=arguments, result=report)
         self.desk.append(said(handoff.text, [ask]))
-        asked = self._step + 1
+        asking = self._step + 1
         self._step += 2  # the hand-off, and asking the specialist's model
         messages: list[Message] = [
             {"role": "system", "content": PROMPTS[agent]},
@@ -131,7 +133,7 @@ class _Split:
                 messages.append(told(call, note))
             self._step += 1
         messages.append(said(report))
-        self._rule.learn(DESK, ask, asked)
+        self._rule.learn(DESK, ask, asking)
         self.desk.append(told(ask, None))
         self._step += 1
         return list(handoff.batches)

@@ -11,6 +11,8 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.tools import BaseTool, tool
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode, tools_condition
 from pydantic import Field
 
 from seawall import Effect, Principal, always
@@ -160,3 +162,21 @@ async def approve_all(sea: Any) -> int:
     for each in found:
         await sea.approve(each.id, hash=each.hash, credential=BOSS)
     return len(found)
+
+
+def build_graph(model: Any, tools: Any, *, mode: str = "sync", handles: Any = True, **compiled: Any) -> Any:
+    """The usual loop: a node that calls the model, a `ToolNode`, and back."""
+
+    def agent(state: MessagesState) -> Any:
+        return {"messages": [model.invoke(state["messages"])]}
+
+    async def agent_async(state: MessagesState) -> Any:
+        return {"messages": [await model.ainvoke(state["messages"])]}
+
+    graph = StateGraph(MessagesState)
+    graph.add_node("agent", agent if mode == "sync" else agent_async)
+    graph.add_node("tools", ToolNode(tools, handle_tool_errors=handles))
+    graph.add_edge(START, "agent")
+    graph.add_conditional_edges("agent", tools_condition)
+    graph.add_edge("tools", "agent")
+    return graph.compile(name="desk", **compiled)

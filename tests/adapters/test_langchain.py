@@ -37,7 +37,7 @@ from adapters.langchain_desk import (
 )
 from seawall import Limits
 from seawall.adapters.langchain import SeawallHalted, SeawallMiddleware
-from seawall.adapters.langchain.messages import make_tool_message, read_tool_result
+from seawall.adapters.langchain_core.messages import make_tool_message, read_tool_result
 from seawall.core.events import StepDone, StepIntended
 from seawall.history.recorded import read_outcome
 from seawall.runtime.foreign.asks import Settled

@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain.agents import create_agent
-from langchain.agents.middleware import SummarizationMiddleware
 from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
-from langgraph.prebuilt import ToolNode, tools_condition
 from langgraph.types import Command, interrupt
 
 from adapters.langchain_desk import (
@@ -26,6 +23,7 @@ from adapters.langchain_desk import (
     ScriptedChat,
     StreamingChat,
     approve_all,
+    build_graph,
     call,
     list_events,
     list_runs,
@@ -34,7 +32,6 @@ from adapters.langchain_desk import (
     say,
 )
 from seawall import Limits, Misused
-from seawall.adapters.langchain import SeawallMiddleware
 from seawall.adapters.langgraph import SeawallHalted, gate_graph, gate_model
 from seawall.core.events import StepDone, StepIntended
 from seawall.runtime.foreign.engine import Engine
@@ -49,24 +46,6 @@ def engine() -> Iterator[Engine]:
         yield engine
 
 
-def build(model: Any, tools: Any, *, mode: str = "sync", handles: Any = True, **compiled: Any) -> Any:
-    """The usual loop: a node that calls the model, a `ToolNode`, and back."""
-
-    def agent(state: MessagesState) -> Any:
-        return {"messages": [model.invoke(state["messages"])]}
-
-    async def agent_async(state: MessagesState) -> Any:
-        return {"messages": [await model.ainvoke(state["messages"])]}
-
-    graph = StateGraph(MessagesState)
-    graph.add_node("agent", agent if mode == "sync" else agent_async)
-    graph.add_node("tools", ToolNode(tools, handle_tool_errors=handles))
-    graph.add_edge(START, "agent")
-    graph.add_conditional_edges("agent", tools_condition)
-    graph.add_edge("tools", "agent")
-    return graph.compile(name="desk", **compiled)
-
-
 def ask(graph: Any, given: Any = ASK, config: Any = None, *, mode: str = "sync") -> Any:
     return graph.invoke(given, config) if mode == "sync" else asyncio.run(graph.ainvoke(given, config))
 
@@ -79,7 +58,7 @@ def endless(messages: list[Any]) -> AIMessage:
 @MODELS
 def test_a_graph_runs_as_it_did_and_is_one_run(engine: Engine, mode: str, wrap: Callable[[Any], Any]) -> None:
     bank, model = Bank(), make_model(REFUND)
-    graph = gate_graph(engine, build(wrap(model), bank.tools, mode=mode))
+    graph = gate_graph(engine, build_graph(wrap(model), bank.tools, mode=mode))
     assert ask(graph, mode=mode)["messages"][-1].text == "Order 1042 was refunded."
     assert bank.refunds == [1042]
     (run,) = list_runs(engine)
@@ -92,7 +71,7 @@ def test_a_graph_runs_as_it_did_and_is_one_run(engine: Engine, mode: str, wrap: 
 
 def test_an_ungated_graph_stays_as_it_was(engine: Engine) -> None:
     bank = Bank()
-    graph = build(make_model(REFUND), bank.tools)
+    graph = build_graph(make_model(REFUND), bank.tools)
     gate_graph(engine, graph)
     graph.invoke(ASK)
     assert bank.refunds == [1042]
@@ -104,7 +83,7 @@ def test_an_ungated_graph_stays_as_it_was(engine: Engine) -> None:
 @pytest.mark.parametrize("limits", [Limits(tool_calls=3), Limits(model_calls=4)], ids=["tools", "models"])
 def test_a_halt_ends_the_graph(engine: Engine, mode: str, wrap: Callable[[Any], Any], limits: Limits) -> None:
     bank, model = Bank(), make_model(endless)
-    graph = gate_graph(engine, build(wrap(model), bank.tools, mode=mode), limits=limits)
+    graph = gate_graph(engine, build_graph(wrap(model), bank.tools, mode=mode), limits=limits)
     with pytest.raises(SeawallHalted) as halted:
         ask(graph, mode=mode)
     assert halted.value.outcome is not None
@@ -122,7 +101,7 @@ def test_a_closed_engine_lets_nothing_through(mode: str, wrap: Callable[[Any], A
         return call(("refund", {"order": 1}))
 
     model = make_model(answer)
-    graph = gate_graph(engine, build(wrap(model), bank.tools, mode=mode))
+    graph = gate_graph(engine, build_graph(wrap(model), bank.tools, mode=mode))
     for _ in range(2):
         with pytest.raises(SeawallHalted):
             ask(graph, mode=mode)
@@ -133,7 +112,9 @@ def test_a_closed_engine_lets_nothing_through(mode: str, wrap: Callable[[Any], A
 def test_thirty_parallel_calls_against_twelve_make_twelve(engine: Engine, mode: str) -> None:
     bank = Bank()
     script = [call(*[("find_order", {"order": number}) for number in range(30)]), say("Done.")]
-    graph = gate_graph(engine, build(make_model(script), bank.tools, mode=mode), limits=Limits(tool_calls=12))
+    graph = gate_graph(
+        engine, build_graph(make_model(script), bank.tools, mode=mode), limits=Limits(tool_calls=12)
+    )
     with pytest.raises(SeawallHalted):
         ask(graph, mode=mode)
     assert len(bank.finds) == 12
@@ -162,7 +143,7 @@ def test_a_tool_that_a_node_calls_by_itself_is_gated_by_its_callbacks(engine: En
 
 
 def test_an_exception_ends_the_run_as_failed(engine: Engine) -> None:
-    graph = gate_graph(engine, build(make_model([ValueError("down")]), Bank().tools))
+    graph = gate_graph(engine, build_graph(make_model([ValueError("down")]), Bank().tools))
     with pytest.raises(ValueError, match="down"):
         graph.invoke(ASK)
     (run,) = list_runs(engine)
@@ -178,7 +159,7 @@ def test_a_failing_tool_is_handled_as_it_was(engine: Engine, mode: str, handles:
         raise ValueError("no such order")
 
     model = make_model([call(("find_order", {"order": 1})), say("There is none.")])
-    graph = gate_graph(engine, build(model, [find_order], mode=mode, handles=handles))
+    graph = gate_graph(engine, build_graph(model, [find_order], mode=mode, handles=handles))
     if handles:
         assert ask(graph, mode=mode)["messages"][-1].text == "There is none."
     else:
@@ -195,7 +176,7 @@ def test_a_failing_tool_is_handled_as_it_was(engine: Engine, mode: str, handles:
 @MODELS
 def test_tokens_are_still_streamed(engine: Engine, mode: str, wrap: Callable[[Any], Any]) -> None:
     model = make_model([say("Order 1042 is paid.")], StreamingChat)
-    graph = gate_graph(engine, build(wrap(model), Bank().tools, mode=mode))
+    graph = gate_graph(engine, build_graph(wrap(model), Bank().tools, mode=mode))
 
     async def stream() -> list[str]:
         return [chunk.text async for chunk, _ in graph.astream(ASK, stream_mode="messages") if chunk.text]
@@ -210,7 +191,7 @@ def test_tokens_are_still_streamed(engine: Engine, mode: str, wrap: Callable[[An
 
 
 def test_a_stream_that_is_left_lets_go_of_the_run(engine: Engine) -> None:
-    graph = gate_graph(engine, build(make_model(REFUND), Bank().tools))
+    graph = gate_graph(engine, build_graph(make_model(REFUND), Bank().tools))
     stream = graph.stream(ASK)
     next(stream)
     stream.close()
@@ -220,7 +201,7 @@ def test_a_stream_that_is_left_lets_go_of_the_run(engine: Engine) -> None:
 
 def test_copies_and_batches_are_gated_too(engine: Engine) -> None:
     bank = Bank()
-    graph = gate_graph(engine, build(make_model(REFUND), bank.tools))
+    graph = gate_graph(engine, build_graph(make_model(REFUND), bank.tools))
     graph.with_config(tags=["x"]).batch([ASK] * 3)
     assert len(bank.refunds) == len(list_runs(engine)) == 3
 
@@ -232,7 +213,9 @@ def test_copies_and_batches_are_gated_too(engine: Engine) -> None:
 def test_a_held_tool_interrupts_the_graph_which_goes_on_after_the_decision(engine: Engine, mode: str) -> None:
     bank = Bank()
     graph = gate_graph(
-        engine, build(make_model(REFUND), bank.tools, mode=mode, checkpointer=InMemorySaver()), effects=SIGNED
+        engine,
+        build_graph(make_model(REFUND), bank.tools, mode=mode, checkpointer=InMemorySaver()),
+        effects=SIGNED,
     )
     config: Any = {"configurable": {"thread_id": "t-1"}}
     (question,) = ask(graph, config=config, mode=mode)["__interrupt__"]
@@ -249,7 +232,7 @@ def test_a_held_tool_interrupts_the_graph_which_goes_on_after_the_decision(engin
 def test_the_decision_may_come_from_elsewhere(engine: Engine) -> None:
     bank = Bank()
     graph = gate_graph(
-        engine, build(make_model(REFUND), bank.tools, checkpointer=InMemorySaver()), effects=SIGNED
+        engine, build_graph(make_model(REFUND), bank.tools, checkpointer=InMemorySaver()), effects=SIGNED
     )
     config: Any = {"configurable": {"thread_id": "t-1"}}
     graph.invoke(ASK, config)
@@ -279,35 +262,7 @@ def test_the_graphs_own_interrupt_lets_go_of_the_run(engine: Engine) -> None:
     assert [run.state for run in list_runs(engine)] == ["ended"]
 
 
-# ---- sub-graphs, agents and coverage
-
-
-@BOTH
-def test_sub_graphs_and_agents_are_frames_of_one_run(engine: Engine, mode: str) -> None:
-    bank = Bank()
-    desk = build(
-        gate_model(make_model([call(("find_order", {"order": 1})), say("Found.")])), bank.tools, mode=mode
-    )
-    clerk = create_agent(
-        make_model(lambda messages: say("All is well.")),
-        bank.tools,
-        middleware=[SeawallMiddleware(engine)],
-        name="clerk",
-    )
-    graph = StateGraph(MessagesState)
-    graph.add_node("desk", desk)
-    graph.add_node("clerk", clerk)
-    graph.add_edge(START, "desk")
-    graph.add_edge("desk", "clerk")
-    gated = gate_graph(engine, graph.compile(name="office"))
-    assert ask(gated, mode=mode)["messages"][-1].text == "All is well."
-    (run,) = list_runs(engine)
-    assert (run.state, run.summary.status) == ("ended", "completed")
-    events = list_events(engine, run.run)
-    opened = [each for each in events if isinstance(each, StepIntended) and each.kind == "handoff"]
-    assert [each.name for each in opened] == ["desk", "clerk"]
-    done = {each.step: each.status for each in events if isinstance(each, StepDone)}
-    assert [done[each.step] for each in opened] == ["ok", "ok"]
+# ---- sub-graphs and coverage
 
 
 def test_a_hand_off_out_of_a_sub_graph_closes_its_frame(engine: Engine) -> None:
@@ -335,29 +290,8 @@ def test_a_hand_off_out_of_a_sub_graph_closes_its_frame(engine: Engine) -> None:
     assert set(done.values()) == {"ok"}
 
 
-def test_a_whole_agent_is_gated_with_what_its_middleware_calls(engine: Engine) -> None:
-    bank = Bank()
-    summary = make_model(lambda messages: say("They want a refund."))
-    agent = create_agent(
-        make_model(lambda messages: say("Hello.")),
-        bank.tools,
-        middleware=[
-            SummarizationMiddleware(summary, trigger=("messages", 2), keep=("messages", 1)),
-            SeawallMiddleware(engine),
-        ],
-        name="clerk",
-    )
-    talk: Any = {"messages": [("user", "Hello?"), ("ai", "Yes?"), ("user", "Refund order 1042")]}
-    gate_graph(engine, agent).invoke(talk)
-    (run,) = list_runs(engine)
-    asked = [each for each in list_events(engine, run.run) if isinstance(each, StepIntended)]
-    assert len(summary.seen) == 1
-    assert [(each.kind, each.frame) for each in asked] == [("model", 0), ("model", 0)]
-    assert run.summary.status == "completed"
-
-
 def test_coverage_tells_what_passes_by_callbacks_alone(engine: Engine) -> None:
-    gate_graph(engine, build(make_model(REFUND), Bank().tools))
+    gate_graph(engine, build_graph(make_model(REFUND), Bank().tools))
     assert any("replies of model 'model' in node 'agent'" in each for each in engine.coverage().not_gated)
 
 
@@ -379,7 +313,7 @@ def test_a_recorded_run_is_given_again_by_gated_models(tmp_path: Path, mode: str
     config = {"configurable": {"seawall_request_id": "r-1"}}
     for model in models:
         with make_engine(tmp_path / "desk.db") as engine:
-            graph = gate_graph(engine, build(gate_model(model), bank.tools, mode=mode))
+            graph = gate_graph(engine, build_graph(gate_model(model), bank.tools, mode=mode))
             assert ask(graph, config=config, mode=mode)["messages"][-1].text == "Order 1042 was refunded."
     assert [len(model.seen) for model in models] == [2, 0]
     assert bank.refunds == [1042]
@@ -407,9 +341,9 @@ def test_an_effect_is_not_made_twice_where_replies_can_not_be_given_again(tmp_pa
     model: ScriptedChat = make_model(answer)
     config = {"configurable": {"seawall_request_id": "r-1"}}
     with make_engine(tmp_path / "desk.db") as engine, pytest.raises(Died):
-        gate_graph(engine, build(model, bank.tools)).invoke(ASK, config)
+        gate_graph(engine, build_graph(model, bank.tools)).invoke(ASK, config)
     with make_engine(tmp_path / "desk.db") as engine:
-        graph = gate_graph(engine, build(model, bank.tools, checkpointer=InMemorySaver()))
+        graph = gate_graph(engine, build_graph(model, bank.tools, checkpointer=InMemorySaver()))
         held = graph.invoke(ASK, {"configurable": {"seawall_request_id": "r-1", "thread_id": "t"}})
     assert bank.refunds == [1042]
     assert "__interrupt__" in held

@@ -146,6 +146,22 @@ def test_what_breaks_a_stream_is_recorded_and_raised(engine: Engine) -> None:
     assert read_outcome(engine, "r-1").status == "failed"
 
 
+def test_a_streamed_reply_that_cannot_be_read_ends_the_run(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: Any, **more: Any) -> Any:
+        raise ValueError("a part that nobody knows")
+
+    desk = Desk([[("find_order", {"order": 1})], "It is paid."])
+    monkeypatch.setattr("seawall.adapters.pydantic_ai.models.read_response", fail)
+    with pytest.raises(ValueError, match="nobody knows"):
+        asyncio.run(read_stream(desk.make_agent(engine, request_id="r-1")))
+
+    (done,) = [each for each in read_events(engine, "r-1") if isinstance(each, StepDone)]
+    assert done.error == "ValueError"
+    assert read_outcome(engine, "r-1").status == "failed"
+
+
 def test_a_stream_after_the_end_is_not_opened(engine: Engine) -> None:
     desk = Desk([[("find_order", {"order": 1})], "It is paid."])
     agent = desk.make_agent(engine, limits=Limits(model_calls=1))

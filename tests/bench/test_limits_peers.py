@@ -17,6 +17,7 @@ import pytest
 from limits import recorded, report
 from limits.asked import ANSWERED, Asked, AskedRun, Ended, Reported, asked, reported
 from limits.cases import CASES, FAN_OUT, RECORDED, SERVED, Called, Case, Seen
+from limits.cell import SYSTEMS
 from limits.world import CAPPED, Stage, asked_of, see
 from rich.console import Console
 
@@ -320,6 +321,19 @@ def test_seawall_is_played_alone_and_what_was_counted_is_written(tmp_path: Path)
     assert "recorded good runs" in done.stdout
 
 
+@pytest.mark.parametrize("system", [name for name in SYSTEMS if name.endswith("-seawall")])
+def test_a_framework_behind_the_gate_ends_a_loop_after_as_many_calls_as_seawall(
+    system: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.json"
+    done = program("--systems", system, "--only", "loop-same", "--configs", "docs", "--out", out)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    (row,) = json.loads(out.read_text())["rows"]
+    assert (row["model_calls"], row["tool_calls"]) == (5, 4)
+    assert "returned nothing new 3 times" in row["how"][0][0]
+
+
 def test_a_system_that_is_not_installed_is_named_and_the_others_are_played(tmp_path: Path) -> None:
     systems = ("--systems", "crewai,seawall", "--crewai-python", tmp_path / "no-env" / "bin" / "python")
     done = program(*systems, "--only", "loop-same", "--configs", "default", "--out", tmp_path / "out.json")
@@ -327,6 +341,25 @@ def test_a_system_that_is_not_installed_is_named_and_the_others_are_played(tmp_p
     assert done.returncode == 1
     assert "not installed: there is no no-env" in done.stdout
     assert [row["system"] for row in json.loads((tmp_path / "out.json").read_text())["rows"]] == ["seawall"]
+
+
+def test_rows_that_are_not_played_again_are_kept() -> None:
+    def cell(system: str, **more: Any) -> dict[str, Any]:
+        return {"system": system, "config": "docs", "case": "storm", **more}
+
+    old = {
+        "command": "first",
+        "versions": {"a": "a 1", "b": "b 1"},
+        "rows": [cell("a", calls=1)],
+        "failures": [cell("b")],
+    }
+    new = {"command": "second", "versions": {"b": "b 2"}, "rows": [cell("b", calls=2)], "failures": []}
+    kept = limits_peers.keep(old, new)
+
+    assert kept["rows"] == [cell("a", calls=1), cell("b", calls=2)]
+    assert kept["failures"] == []
+    assert (kept["command"], kept["commands_before"]) == ("second", ["first"])
+    assert kept["versions"] == {"a": "a 1", "b": "b 2"}
 
 
 class Broken:

@@ -79,6 +79,7 @@ def list_commands(desks: Desks) -> list[list[str]]:
     first, second = (desks("run", desks.app("parked"), "Refund.", "--json").document["run"] for _ in range(2))
     third = desks("run", desks.app("unsure"), "Pay.", "--json").document["run"]
     Path("receipt.txt").write_text("rc-9")
+    Path("crew.py").write_text("from crewai import Crew\nCrew().kickoff()\n")
     return [
         ["run", app, "Where is 1042?"],
         ["run", app, "Where is 1042?", "--stream"],
@@ -96,6 +97,8 @@ def list_commands(desks: Desks) -> list[list[str]]:
         ["roles", "--json"],
         ["audit", "calls.jsonl"],
         ["audit", "calls.jsonl", "--json"],
+        ["wrap", "crew.py"],
+        ["wrap", "crew.py", "--json"],
         ["replay", "last", "last"],
         ["fork", "last", "--at", "2", "--app", app],
         ["run", desks.app("reviewed"), "Where is 1042?"],

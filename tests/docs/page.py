@@ -4,7 +4,8 @@ A page's ```python blocks share one module and run in order, with top-level `awa
 `title="app.py"` is also written to that file. In ```console blocks, every `$ seawall …` and `$ python …`
 line is run, and the lines below it must be its output (`…` stands for anything; no lines: anything).
 `# exit 3` after a command is its exit code. An HTML comment that opens with `<!-- python` runs unseen.
-`<!-- skip: why -->` on the line above leaves a block out.
+`<!-- skip: why -->` on the line above leaves a block out. A page with `<!-- apart: FOLDER -->` needs a framework that
+is not here, and the tests in tests/apart/FOLDER run it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ _BLOCK = re.compile(
 )
 
 
+_APART = re.compile(r"^<!-- apart: (\w+) -->$", re.MULTILINE)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Block:
     """A piece of a page that runs; `line` is that of its first line, from 1."""
@@ -51,6 +55,12 @@ class Command:
     output: str
     exit_code: int
     line: int
+
+
+def find_folder(text: str) -> str | None:
+    """The folder of tests/apart whose tests run a page; None: it runs here."""
+    found = _APART.search(text)
+    return None if found is None else found[1]
 
 
 def blocks(text: str) -> Iterator[Block]:

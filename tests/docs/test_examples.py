@@ -11,7 +11,9 @@ import pytest
 from docs import page
 
 PAGES = [page.ROOT / "README.md", *sorted((page.ROOT / "docs").rglob("*.md"))]
-WITH_EXAMPLES = [each for each in PAGES if any(page.blocks(each.read_text(encoding="utf-8")))]
+TEXTS = {each: each.read_text(encoding="utf-8") for each in PAGES}
+APART = {each: folder for each, text in TEXTS.items() if (folder := page.find_folder(text)) is not None}
+WITH_EXAMPLES = [each for each, text in TEXTS.items() if each not in APART and any(page.blocks(text))]
 
 
 @pytest.mark.parametrize("path", [pytest.param(p, id=str(p.relative_to(page.ROOT))) for p in WITH_EXAMPLES])
@@ -35,6 +37,13 @@ def test_every_example_of_the_page_runs(
 
     runnable = [block for block in page.blocks(path.read_text(encoding="utf-8")) if block.skip is None]
     assert ran > 0 or not any(block.language == "python" for block in runnable)
+
+
+def test_a_page_that_needs_another_environment_is_run_by_the_tests_there() -> None:
+    for path, folder in APART.items():
+        tests = page.ROOT / "tests" / "apart" / folder / "test_page.py"
+
+        assert f'"{path.name}"' in tests.read_text(encoding="utf-8")
 
 
 def _page(tmp_path: Path, text: str) -> Path:

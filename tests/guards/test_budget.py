@@ -133,6 +133,39 @@ def test_calls_are_exact_under_fan_out(name: str, cap: int) -> None:
     asyncio.run(main())
 
 
+def test_calls_in_flight_go_on_to_their_results_before_a_cap_halts_their_run() -> None:
+    async def main() -> None:
+        begun, returned, let_go = 0, 0, asyncio.Event()
+
+        async def look(what: str) -> str:
+            nonlocal begun, returned
+            begun += 1
+            await let_go.wait()
+            returned += 1
+            return f"{what} is there"
+
+        many = calls(*[call("look", what=str(i)) for i in range(30)])
+        clerk = Agent("clerk", model=ScriptedModel([many, say(".")]), tools=[Tool(look)])
+        async with Seawall(budget=Budget(tenant_day=Caps(tool_calls=12))) as sea:
+            run = await sea.start(Team(clerk), "go", tenant="acme")
+            async with asyncio.timeout(60):
+                while begun < 12 or [each.state for each in list_reservations(sea)] != ["short"] * 18:
+                    await asyncio.sleep(0)
+            let_go.set()
+            outcome = await over(run)
+            books = await account(sea)
+        assert stopped(outcome) == ("budget", "tenant_day_tool_calls=12")
+        assert begun == returned == outcome.tool_calls == 12
+        assert books.reserved == NOTHING
+
+    asyncio.run(main())
+
+
+def list_reservations(sea: Seawall) -> list[Any]:
+    """Returns what calls have asked to reserve and have not begun with."""
+    return [each for mine in sea._budget._reservations.values() for each in mine.values()]
+
+
 # ---- whose, and when
 
 

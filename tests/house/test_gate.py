@@ -21,7 +21,9 @@ PERFORM = "perform"
 # Models may call models: a wrapper delegates. The tool itself is callable as the plain function that it wraps.
 # The demo's provider is such a wrapper.
 PROVIDER = code.SRC / "cli" / "demo" / "provider.py"
-OUTSIDE = (code.SRC / "models", code.SRC / "testing", code.SRC / "team" / "tool.py", PROVIDER)
+# A framework's context has a `function` of its own, which is its tool.
+CONTEXT = code.SRC / "adapters" / "agent_framework" / "tools.py"
+OUTSIDE = (code.SRC / "models", code.SRC / "testing", code.SRC / "team" / "tool.py", PROVIDER, CONTEXT)
 
 THE_WAY = {
     ("src/seawall/engine/driver.py", "Driver._perform", "self._gate.perform"),

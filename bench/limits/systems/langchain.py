@@ -8,6 +8,7 @@ for money or tokens. For time: the client's `timeout`, and `step_timeout` of the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -29,11 +30,22 @@ from limits.remote import call
 from limits.systems import instructions
 
 
+def make_retries() -> list[Any]:
+    """Of models and of tools."""
+    return [
+        ModelRetryMiddleware(max_retries=3, backoff_factor=2.0, initial_delay=1.0),
+        ToolRetryMiddleware(max_retries=3, backoff_factor=2.0, initial_delay=1.0),
+    ]
+
+
 class LangChain:
     """An agent a run, so that its tools know which run they serve; one client for all."""
 
-    def __init__(self, asked: Asked) -> None:
-        self._asked = asked
+    def __init__(
+        self, asked: Asked, middleware: Sequence[Any] | None = None, client_retries: int | None = None
+    ) -> None:
+        """`middleware` stands in the place of what is configured of LangChain's own."""
+        self._asked, self._given = asked, middleware
         self.version = ", ".join(
             f"{name} {version(name)}" for name in ("langchain", "langgraph", "langchain-openai")
         )
@@ -42,6 +54,7 @@ class LangChain:
             base_url=f"{asked.base_url}/v1",
             api_key=SecretStr("none"),
             timeout=None if asked.config == "default" else asked.budget_s,
+            max_retries=client_retries,
         )
         self._saver = None if asked.config == "default" else InMemorySaver()
         self.configured = self._words()
@@ -60,10 +73,9 @@ class LangChain:
         return words
 
     def _middleware(self) -> list[Any]:
-        retries = [
-            ModelRetryMiddleware(max_retries=3, backoff_factor=2.0, initial_delay=1.0),
-            ToolRetryMiddleware(max_retries=3, backoff_factor=2.0, initial_delay=1.0),
-        ]
+        if self._given is not None:
+            return list(self._given)
+        retries = make_retries()
         match self._asked.config:
             case "default":
                 return []

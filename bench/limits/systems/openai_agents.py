@@ -22,7 +22,7 @@ from agents import (
     retry_policies,
     set_tracing_disabled,
 )
-from openai import AsyncOpenAI
+from openai import DEFAULT_MAX_RETRIES, AsyncOpenAI
 
 from limits.asked import MODEL, Asked, AskedRun
 from limits.remote import call
@@ -31,7 +31,8 @@ from limits.systems import instructions
 _MAX_TURNS = 10
 
 
-def _retries() -> ModelRetrySettings:
+def make_retries() -> ModelRetrySettings:
+    """Of models, by the runner."""
     return ModelRetrySettings(
         max_retries=4,
         backoff={"initial_delay": 0.5, "max_delay": 5.0, "multiplier": 2.0, "jitter": True},
@@ -47,13 +48,25 @@ def _retries() -> ModelRetrySettings:
 class OpenAIAgents:
     """An agent a run, so that its tools know which run they serve; one client for all."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(
+        self,
+        asked: Asked,
+        runner: Any = Runner,
+        *,
+        settings: ModelSettings | None = None,
+        max_turns: int | None = None,
+        client_retries: int = DEFAULT_MAX_RETRIES,
+    ) -> None:
+        """`settings` and `max_turns` stand in the place of what is configured."""
         set_tracing_disabled(True)
-        self._asked = asked
+        self._asked, self._runner, self._settings = asked, runner, settings
         self.version = f"openai-agents {version('openai-agents')}, openai {version('openai')}"
-        self._client = AsyncOpenAI(base_url=f"{asked.base_url}/v1", api_key="none")
+        self._client = AsyncOpenAI(
+            base_url=f"{asked.base_url}/v1", api_key="none", max_retries=client_retries
+        )
         self._model = OpenAIChatCompletionsModel(model=MODEL, openai_client=self._client)
-        self._max_turns = asked.calls + 1 if asked.config == "fitted" else _MAX_TURNS
+        fitted = asked.calls + 1 if asked.config == "fitted" else _MAX_TURNS
+        self._max_turns = max_turns or fitted
         self._time_s = None if asked.config == "default" else asked.budget_s
         self.configured = self._words()
 
@@ -69,9 +82,9 @@ class OpenAIAgents:
         return words
 
     def _agent(self, name: str, tools: list[Any]) -> Agent[None]:
-        settings = ModelSettings()
+        settings = self._settings or ModelSettings()
         if self._asked.config != "default":
-            settings = ModelSettings(retry=_retries(), timeout=self._time_s)
+            settings = ModelSettings(retry=make_retries(), timeout=self._time_s)
         return Agent(
             name=name,
             instructions=instructions(self._asked, name),
@@ -100,7 +113,7 @@ class OpenAIAgents:
                 )
                 for name in asked.specialists
             ]
-        result = await Runner.run(
+        result = await self._runner.run(
             self._agent("desk", tools),
             request,
             max_turns=self._max_turns,

@@ -8,6 +8,7 @@ https://ai.pydantic.dev/retries/, number by number.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from decimal import Decimal
 from importlib.metadata import version
 from typing import Any
@@ -46,17 +47,25 @@ def _retrying() -> AsyncClient:
 class PydanticAI:
     """An agent a run, so that its tools know which run they serve; one client for all."""
 
-    def __init__(self, asked: Asked) -> None:
-        self._asked = asked
+    def __init__(
+        self,
+        asked: Asked,
+        capabilities: Sequence[Any] = (),
+        limits: UsageLimits | None = None,
+        *,
+        retries: bool = False,
+    ) -> None:
+        """`limits` and `retries` stand in the place of what is configured."""
+        self._asked, self._capabilities = asked, capabilities
         self.version = f"pydantic-ai-slim {version('pydantic-ai-slim')}, openai {version('openai')}"
         configured = asked.config != "default"
-        self._http = _retrying() if configured else None
+        self._http = _retrying() if configured or retries else None
         provider = OpenAIProvider(base_url=f"{asked.base_url}/v1", api_key="none", http_client=self._http)
         self._model = OpenAIChatModel(MODEL, provider=provider)
         self._time_s = asked.budget_s if configured else None
         usd = Decimal(asked.budget_usd) if asked.budget_usd and configured else None
         fitted = asked.config == "fitted"
-        self._limits = UsageLimits(
+        self._limits = limits or UsageLimits(
             request_limit=asked.calls + 1 if fitted else _REQUESTS,
             tool_calls_limit=asked.calls if fitted else None,
             cost_limit=usd,
@@ -69,7 +78,13 @@ class PydanticAI:
             self.configured += f", run timeout {self._time_s:g} s" if self._time_s else ""
 
     def _agent(self, name: str, tools: list[Any]) -> Agent[None, str]:
-        return Agent(self._model, instructions=instructions(self._asked, name), name=name, tools=tools)
+        return Agent(
+            self._model,
+            instructions=instructions(self._asked, name),
+            name=name,
+            tools=tools,
+            capabilities=self._capabilities,
+        )
 
     async def turn(self, run: AskedRun, number: int, request: str) -> str:
         """One run of the agent."""

@@ -15,11 +15,11 @@ from limits.systems import instructions
 from seawall import Agent, Limits, Loops, Planner, Price, Seawall, Team, Tool
 from seawall.models.providers import resolve
 
-_PRICE = Price(Decimal("2.50"), Decimal(10))
+PRICE = Price(Decimal("2.50"), Decimal(10))
 _SCHEMA = {"type": "object", "properties": {"arguments": {"type": "string"}}, "required": ["arguments"]}
 
 
-def _limits(asked: Asked) -> dict[str, Any]:
+def make_limits(asked: Asked) -> dict[str, Any]:
     """What is set of a run's limits: nothing, what the user has asked for, or that and room for so many calls."""
     set_: dict[str, Any] = {}
     if asked.config == "default":
@@ -40,7 +40,7 @@ def _tool_options(asked: Asked, one: AskedTool) -> Mapping[str, Any]:
 
 def _team_options(asked: Asked) -> Mapping[str, Any]:
     """What is given to a team beside its agents. One line an option."""
-    limits = _limits(asked)
+    limits = make_limits(asked)
     return {
         "limits": Limits(**limits),
         "planner": Planner() if "active_s" in limits else None,
@@ -55,7 +55,7 @@ class SeawallBench:
         self._asked = asked
         self._directory = directory
         self.version = f"seawall {version('seawall')}"
-        limits = _limits(asked)
+        limits = make_limits(asked)
         self.configured = ", ".join(f"{name} {value}" for name, value in limits.items()) or "nothing"
         if "active_s" in limits:
             self.configured += ", a planner"
@@ -63,7 +63,7 @@ class SeawallBench:
             self.configured += f", Loops(writes={asked.calls})"
         if any(one.poll for one in asked.tools):
             self.configured += "; tools that poll say so"
-        self._model = resolve(f"openai:{MODEL}", base_url=f"{asked.base_url}/v1", price=_PRICE)
+        self._model = resolve(f"openai:{MODEL}", base_url=f"{asked.base_url}/v1", price=PRICE)
         self._sea = Seawall(str(Path(directory.name) / "journal.db"))
 
     async def start(self) -> None:

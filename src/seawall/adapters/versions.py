@@ -28,6 +28,9 @@ def check_version(package: str, *, lowest: str, below: str, extra: str) -> None:
 
 
 def _read_version(text: str) -> tuple[int, ...]:
-    """Returns the leading numbers of a version."""
+    """Returns the leading numbers of a version, without zeros at the end: 2 and 2.0.0 are one."""
     found = re.match(r"\d+(?:\.\d+)*", text)
-    return tuple(int(part) for part in found.group().split(".")) if found else ()
+    numbers = [int(part) for part in found.group().split(".")] if found else []
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)

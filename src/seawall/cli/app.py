@@ -41,6 +41,7 @@ from seawall.cli.commands.show import show
 from seawall.cli.commands.verify import verify
 from seawall.cli.commands.why import why
 from seawall.cli.commands.worker import worker
+from seawall.cli.commands.wrap import wrap
 from seawall.cli.exits import HELP, Exit, get_error_code
 from seawall.cli.help_text import HelpfulCommand
 from seawall.cli.hints import complete_commands
@@ -113,7 +114,7 @@ PANELS = {
     "Go on, stop": (resume, cancel),
     "Decide": (approvals, approve, reject, effects, reconcile, principals),
     "Look after what runs share": (budget, breakers, pause, unpause, guards),
-    "Try a change": (replay, fork, audit, probe_reviewer),
+    "Try a change": (replay, fork, audit, wrap, probe_reviewer),
     "Look after the journal": (verify, backup, prune, erase),
 }
 

@@ -7,6 +7,7 @@ digests inside one installation; RFC 8785 is for bytes that other programs have 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from typing import NewType, cast
 
@@ -31,6 +32,18 @@ _encoder = msgspec.json.Encoder(order="deterministic", enc_hook=encode_text)
 def to_canonical_bytes(value: object) -> bytes:
     """Returns JSON with sorted keys and no white space. Raises `TypeError` for what JSON can't hold."""
     return _encoder.encode(value)
+
+
+def to_canonical_text(value: object) -> str:
+    r"""Returns JSON as `to_canonical_bytes` does, as text, with the six characters `\ud83d` for each lone surrogate.
+
+    Raises `TypeError` for what JSON can't hold.
+    """
+    try:
+        return _encoder.encode(value).decode()
+    except UnicodeEncodeError:
+        text = json.dumps(value, ensure_ascii=False)
+        return _encoder.encode(msgspec.json.decode(escape_surrogates_in_json(text))).decode()
 
 
 def escape_unsendable(text: str) -> str:

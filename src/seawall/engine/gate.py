@@ -39,7 +39,7 @@ from seawall.effects.proposals import compute_likeness
 from seawall.engine.admitted import Admitted, JudgedStep
 from seawall.engine.claiming import Claiming, FindDecisions
 from seawall.engine.closing import Closing
-from seawall.engine.intents import add_wait, build_intent, note_spelling
+from seawall.engine.intents import add_wait, build_intent, note_advice, note_spelling
 from seawall.engine.judging import Judge, read_answer
 from seawall.engine.not_made import (
     FORGOTTEN_TEXT,
@@ -187,7 +187,7 @@ class Gate:
                 return self._turn_away(step, state, "replaced", text, events)
         if self._simulate and step.effect:
             return self._turn_away(step, state, "simulated", describe_simulated(step), events)
-        return self._acquire(step, state, left_s, events)
+        return self._acquire(step, state, left_s, [*events, *note_advice(step, self._now(), self._bodies)])
 
     def _refuse(self, verdict: Refuse, step: Step, state: RunState, events: list[Event]) -> Admitted:
         error = None

@@ -7,7 +7,8 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from seawall.core.events import StepIntended
+from seawall.core.events import Event, Judged, StepIntended
+from seawall.effects.guard import EFFECTS
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Edges
 from seawall.run.fingerprint import decode_arguments, fold_arguments
@@ -66,6 +67,23 @@ def note_spelling(step: Step, bodies: Bodies) -> Step:
     asked = fold_arguments(step.arguments_key, arguments)
     wording = "" if step.effect or step.poll else read_wording(arguments)
     return replace(step, asked=asked, wording=wording) if asked or wording else step
+
+
+def note_advice(step: Step, now: float, bodies: Bodies) -> list[Event]:
+    """Returns the record of what whoever runs the application is advised on; the agent is not told."""
+    if not step.advice:
+        return []
+    reason = bodies.redact(step.advice)
+    advised = Judged(
+        at=now,
+        step=step.number,
+        guard=EFFECTS,
+        verdict="advise",
+        stage="before",
+        mode="observe",
+        reason=reason,
+    )
+    return [advised]
 
 
 def add_wait(step: Step, verdicts: Sequence[GuardVerdict]) -> Step:

@@ -150,6 +150,7 @@ class Bodies:
 
         One that holds a secret is recorded without it, and beside the seal of the original (see `find_opaque`).
         """
+        text = escape_surrogates_in_json(text)
         shown = self.redact_json(text)
         if shown != text:
             sealed = _Sealed(self.originals.keep(run, text, self._seal(text)), shown)

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
 
-from seawall.core.canonical import Ref, digest_of, measure_bytes, to_canonical_bytes
+from seawall.core.canonical import Ref, digest_of, measure_bytes, to_canonical_bytes, to_canonical_text
 from seawall.run.bodies import Bodies
 from seawall.run.noise import mask_volatile
 
@@ -46,11 +46,39 @@ def prepare_request(
     model: str, messages: Sequence[Any], tools: Sequence[Any], max_output_tokens: int
 ) -> PreparedRequest:
     """Returns a request of JSON values. It changes nothing, so any thread may do it."""
-    texts = tuple([to_canonical_bytes(message).decode() for message in messages])
-    schemas = to_canonical_bytes(list(tools)).decode() if tools else ""
-    digest = digest_of([model, [_digest_meaning(text) for text in texts], schemas])
+    texts = tuple([to_canonical_text(message) for message in messages])
+    schemas = to_canonical_text(list(tools)) if tools else ""
+    digest = _digest_request(model, texts, schemas)
     size = sum(measure_bytes(text) for text in texts) + measure_bytes(schemas)
     return PreparedRequest(digest, texts, schemas, size, max_output_tokens)
+
+
+def _digest_request(model: str, messages: Sequence[str], tools: str) -> str:
+    return digest_of([model, [_digest_meaning(text) for text in messages], tools])
+
+
+class RequestRedactor:
+    """Takes the secrets out of what the requests of one run mean.
+
+    So the digest that is recorded says nothing of a secret, and a loop that goes on with a result as it was recorded asks for
+    the same as before.
+    """
+
+    def __init__(self) -> None:
+        self._shown: dict[str, str] = {}
+        """By message: without its secrets; "" for one that has none."""
+
+    def redact(self, model: str, request: PreparedRequest, bodies: Bodies) -> PreparedRequest:
+        """Returns a request with the digest of what it means without its secrets."""
+        shown = self._shown
+        for text in (*request.messages, request.tools):
+            if text not in shown:
+                redacted = bodies.redact_json(text)
+                shown[text] = "" if redacted == text else redacted
+        if not (shown[request.tools] or any(shown[text] for text in request.messages)):
+            return request
+        texts = [shown[text] or text for text in request.messages]
+        return request._replace(digest=_digest_request(model, texts, shown[request.tools] or request.tools))
 
 
 KEPT_CHARS = 16 * 1024
@@ -65,7 +93,10 @@ def _digest_meaning(text: str) -> str:
 
 
 def _compute_meaning(text: str) -> str:
-    return digest_of(find_meaning(msgspec.json.decode(text)))
+    try:
+        return digest_of(find_meaning(msgspec.json.decode(text)))
+    except RecursionError:  # lists in lists in lists: it means what it says
+        return digest_of(text)
 
 
 _recall_meaning = functools.lru_cache(maxsize=KEPT_MESSAGES)(_compute_meaning)

@@ -142,6 +142,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """See `StepIntended.reconciles`."""
     may_write: bool = False
     """A tool that may change the world or not, for example in a recording: nobody has declared it."""
+    advice: str = ""
+    """What whoever runs the application is advised on when this step is made. It is recorded, and no agent is told."""
     poll: bool = False
     """A tool that is asked until something has happened: equal results are expected of it."""
     fresh_s: float | None = None

@@ -8,9 +8,8 @@ What it can't gate: models that other middleware calls itself (a summary, for ex
 that the model's provider runs. `gate_graph(sea, agent)` of `seawall.adapters.langgraph` gates the first two.
 
 - `middleware.py`: the middleware
-- `places.py`: where something happens, and how a step passes the gate there
-- `tools.py`: a call of LangGraph's `ToolNode`
-- `messages.py`: LangChain's messages, tools and commands, read and made again
+
+What it shares with LangGraph's adapter is in `seawall.adapters.langchain_core`.
 """
 
 from __future__ import annotations
@@ -20,6 +19,6 @@ from seawall.adapters.versions import check_version
 check_version("langchain", lowest="1.5", below="2.0", extra="langchain")
 
 from seawall.adapters.langchain.middleware import SeawallMiddleware
-from seawall.adapters.langchain.places import SeawallHalted, SeawallHeld
+from seawall.adapters.langchain_core.places import SeawallHalted, SeawallHeld
 
 __all__ = ["SeawallHalted", "SeawallHeld", "SeawallMiddleware"]

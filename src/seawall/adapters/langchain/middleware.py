@@ -21,7 +21,7 @@ from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
 
-from seawall.adapters.langchain.messages import (
+from seawall.adapters.langchain_core.messages import (
     RecordedModel,
     ToolDescriptions,
     dump_messages,
@@ -35,7 +35,7 @@ from seawall.adapters.langchain.messages import (
     read_request,
     tell_notes,
 )
-from seawall.adapters.langchain.places import (
+from seawall.adapters.langchain_core.places import (
     CHECKPOINTER_KEY,
     PRINCIPAL_KEY,
     REQUEST_KEY,
@@ -50,7 +50,7 @@ from seawall.adapters.langchain.places import (
     pass_gate_async,
     translated,
 )
-from seawall.adapters.langchain.tools import gate_tool_call, gate_tool_call_async
+from seawall.adapters.langchain_core.tools import gate_tool_call, gate_tool_call_async
 from seawall.core.canonical import digest_of
 from seawall.core.limits import Limits
 from seawall.runtime.foreign.asks import Settled, Turn

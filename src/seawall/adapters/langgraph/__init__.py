@@ -11,6 +11,8 @@ interrupted. Each `ToolNode` and each sub-graph among the nodes is gated. A mode
 - `invocation.py`: one invocation of a graph, as a run or as a frame in one
 - `callbacks.py`: models and tools that nodes call by themselves
 - `model.py`: `gate_model`
+
+What it shares with LangChain's adapter is in `seawall.adapters.langchain_core`.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from seawall.adapters.versions import check_version
 
 check_version("langgraph", lowest="1.2", below="2.0", extra="langgraph")
 
-from seawall.adapters.langchain.places import SeawallHalted, SeawallHeld
+from seawall.adapters.langchain_core.places import SeawallHalted, SeawallHeld
 from seawall.adapters.langgraph.graph import gate_graph
 from seawall.adapters.langgraph.model import gate_model
 

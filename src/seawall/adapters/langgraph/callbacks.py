@@ -21,8 +21,8 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langgraph.callbacks import GraphCallbackHandler, GraphInterruptEvent
 
-from seawall.adapters.langchain.messages import dump_messages, read_reply, read_tool_result
-from seawall.adapters.langchain.places import (
+from seawall.adapters.langchain_core.messages import dump_messages, read_reply, read_tool_result
+from seawall.adapters.langchain_core.places import (
     GraphPlace,
     ask_gate,
     ask_gate_async,
@@ -33,8 +33,8 @@ from seawall.adapters.langchain.places import (
 )
 from seawall.adapters.langgraph.model import GATED_TAG, note_answer
 from seawall.core.errors import Refused
+from seawall.runtime.foreign.asked import Asked
 from seawall.runtime.foreign.asks import Ask, Settled, Turn
-from seawall.runtime.foreign.loop_side import Asked
 from seawall.runtime.foreign.results import ModelResult, make_tool_result
 from seawall.runtime.foreign.tools import ToolDeclarations
 

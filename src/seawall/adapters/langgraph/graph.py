@@ -16,8 +16,8 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.pregel import Pregel  # pyright: ignore[reportMissingTypeStubs] - a namespace package without a mark
 from langgraph.pregel.protocol import PregelProtocol  # pyright: ignore[reportMissingTypeStubs] - the same
 
-from seawall.adapters.langchain.places import GraphPlace, find_place, performs_tool
-from seawall.adapters.langchain.tools import gate_tool_call, gate_tool_call_async
+from seawall.adapters.langchain_core.places import GraphPlace, find_place, performs_tool
+from seawall.adapters.langchain_core.tools import gate_tool_call, gate_tool_call_async
 from seawall.adapters.langgraph.invocation import GraphOptions, Invocation
 from seawall.adapters.langgraph.model import GATED_TAG
 from seawall.core.errors import Misused

@@ -13,7 +13,7 @@ from langgraph.errors import GraphBubbleUp, ParentCommand
 from langgraph.types import Command
 from msgspec import Struct
 
-from seawall.adapters.langchain.places import (
+from seawall.adapters.langchain_core.places import (
     CHECKPOINTER_KEY,
     PLACE_KEY,
     PRINCIPAL_KEY,

@@ -11,7 +11,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from seawall.adapters.langchain.messages import (
+from seawall.adapters.langchain_core.messages import (
     dump_messages,
     find_limit,
     make_reply,
@@ -19,7 +19,7 @@ from seawall.adapters.langchain.messages import (
     read_reply,
     tell_notes,
 )
-from seawall.adapters.langchain.places import (
+from seawall.adapters.langchain_core.places import (
     GraphPlace,
     ask_gate,
     ask_gate_async,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
 from seawall.adapters.mcp.definitions import ToolDefinition
 from seawall.adapters.mcp.servers import ServerSource
+from seawall.adapters.versions import check_version
 from seawall.core.errors import Broken, Misused, describe_error
 from seawall.core.threads import start_in_thread
 
@@ -54,7 +55,7 @@ class McpConnection:
         self, source: ServerSource, *, connect_s: float = CONNECT_S, log: TextIO | None = None
     ) -> None:
         """`log` is where a server process writes its own messages; without it they are dropped."""
-        require_fastmcp()
+        check_version("fastmcp", lowest="4.2.3", below="5.0", extra="mcp")
         self.source = source
         self._connect_s = connect_s
         self._log = log
@@ -237,14 +238,6 @@ class McpConnection:
         if self._dropped is not None:
             self._dropped.close()
             self._dropped = None
-
-
-def require_fastmcp() -> None:
-    """Raises `Misused` without the extra."""
-    import importlib.util  # noqa: PLC0415 -- only here
-
-    if importlib.util.find_spec("fastmcp") is None:
-        raise Misused("MCP needs the package that speaks its protocol: pip install 'seawall[mcp]'")
 
 
 def _import_fastmcp() -> None:

@@ -20,10 +20,10 @@ from seawall.adapters.mcp.pins import Pin
 from seawall.adapters.mcp.servers import Servers, read_servers
 from seawall.core.errors import SeawallError, describe_error
 from seawall.core.odd_text import show_plainly
+from seawall.effects.verbs import seems_to_write
 from seawall.runtime.foreign.asks import Halted, Held
 from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.results import make_tool_result
-from seawall.runtime.foreign.tools import seems_to_write
 from seawall.runtime.seawall import Seawall
 from seawall.team.json_schema import SchemaValidator
 from seawall.team.tool import NotDone

@@ -19,7 +19,8 @@ from seawall.adapters.mcp.servers import Servers, read_servers
 from seawall.core.clock import Clock
 from seawall.core.errors import Misused, read_error_text
 from seawall.effects.options import Effect
-from seawall.runtime.foreign.tools import Effects, ToolDeclarations, seems_to_write
+from seawall.effects.verbs import seems_to_write
+from seawall.runtime.foreign.tools import Effects, ToolDeclarations
 from seawall.runtime.seawall import Seawall
 from seawall.team.parameters import ToolContext
 from seawall.team.tool import NotDone, Tool, ToolFailed

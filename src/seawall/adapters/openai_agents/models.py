@@ -24,8 +24,8 @@ from seawall.adapters.openai_agents.replies import (
     write_completed,
 )
 from seawall.core.errors import Refused
+from seawall.runtime.foreign.asked import ModelAsk
 from seawall.runtime.foreign.asks import Settled, Turn
-from seawall.runtime.foreign.loop_side import ModelAsk
 from seawall.runtime.foreign.results import ModelResult
 from seawall.runtime.foreign.session import Performed
 

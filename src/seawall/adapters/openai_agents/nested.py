@@ -22,7 +22,7 @@ from seawall.adapters.openai_agents.models import gate_config
 from seawall.adapters.openai_agents.place import CallPlace, RunnerInvocation, current, find_invocation, inside
 from seawall.adapters.openai_agents.replies import make_plain, write_answer
 from seawall.core.canonical import digest_of
-from seawall.runtime.foreign.loop_side import HandoffAsk
+from seawall.runtime.foreign.asked import HandoffAsk
 
 
 class _Nested(NamedTuple):

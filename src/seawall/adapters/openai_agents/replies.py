@@ -32,7 +32,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from seawall.models.protocol import Usage
 from seawall.runtime.foreign.asks import Settled
-from seawall.runtime.foreign.results import NO_USAGE, ModelResult
+from seawall.runtime.foreign.results import NO_USAGE, ModelResult, word_note
 
 RECORDED_ID = "seawall-recorded"
 """The id of a reply that is given again, where the first one had none."""
@@ -108,7 +108,7 @@ def add_notes(given: str | list[Any], notes: Sequence[str]) -> str | list[Any]:
     if not notes:
         return given
     items: list[Any] = [{"role": "user", "content": given}] if isinstance(given, str) else list(given)
-    return [*items, *({"role": "user", "content": f"[Not from the user: {note}]"} for note in notes)]
+    return [*items, *({"role": "user", "content": word_note(note)} for note in notes)]
 
 
 # ---- replies

@@ -27,8 +27,10 @@ from seawall.core.canonical import to_canonical_bytes
 from seawall.models.protocol import Usage
 from seawall.run.step import Result
 from seawall.runtime.foreign.asks import Settled, Turn
-from seawall.runtime.foreign.results import NO_USAGE, ModelResult, make_tool_result
+from seawall.runtime.foreign.results import NO_USAGE, ModelResult, make_tool_result, word_note
 
+_NOT_SENT = ("timestamp", "metadata")
+"""Fields of a message's part that no model is sent."""
 DONE = ("ok", "replaced", "simulated")
 """What a step's status is if its text is a result, and no failure."""
 
@@ -51,8 +53,20 @@ def write_text(value: Any) -> str:
 
 
 def describe_messages(messages: Sequence[ModelMessage]) -> list[Any]:
-    """Returns messages as JSON values."""
-    return ModelMessagesTypeAdapter.dump_python(list(messages), mode="json", fallback=_name_type)
+    """Returns messages as JSON values, without what no model is sent: a call is bounded by the size of its request.
+
+    Each request of the framework's history keeps the instructions that it was sent with; a model is sent the newest ones.
+    """
+    dumped = ModelMessagesTypeAdapter.dump_python(list(messages), mode="json", fallback=_name_type)
+    described = [
+        {"kind": each["kind"], "parts": [_describe_part(part) for part in each["parts"]]} for each in dumped
+    ]
+    instructions = next((text for each in reversed(dumped) if (text := each.get("instructions"))), None)
+    return described if instructions is None else [{"role": "system", "content": instructions}, *described]
+
+
+def _describe_part(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in part.items() if value is not None and name not in _NOT_SENT}
 
 
 def describe_tools(parameters: ModelRequestParameters) -> list[Any]:
@@ -88,7 +102,7 @@ def add_notes(messages: list[ModelMessage], notes: tuple[str, ...]) -> list[Mode
     """Returns messages with what guards advise at their end. Without advice it is the same list."""
     if not notes:
         return messages
-    told = [UserPromptPart(f"[Not from the user: {note}]") for note in notes]
+    told = [UserPromptPart(word_note(note)) for note in notes]
     last = messages[-1] if messages else None
     if isinstance(last, ModelRequest):
         return [*messages[:-1], dataclasses.replace(last, parts=[*last.parts, *told])]

@@ -33,8 +33,8 @@ from seawall.adapters.pydantic_ai.messages import (
 )
 from seawall.adapters.pydantic_ai.run import AgentHalted, AgentHeld, GatedAgentRun
 from seawall.core.errors import Refused
+from seawall.runtime.foreign.asked import ModelAsk
 from seawall.runtime.foreign.asks import Ask, Held, Settled
-from seawall.runtime.foreign.loop_side import ModelAsk
 from seawall.runtime.foreign.session import CUT, MAX_OUTPUT_TOKENS
 
 T = TypeVar("T")
@@ -227,10 +227,10 @@ class _Following:
         """Brings the reply. Raises `AgentHalted` if the run has ended with it, or a guard has taken its place."""
         if self._settled:
             return
-        self._settled = True
         brought = (
             CUT if self._over or self._stream is None else read_response(self._stream.get(), delivered=True)
         )
+        self._settled = True
         with self._run.translated():
             settled = await _finish_anyway(self._run.session.give(self._ask, self._asked, brought))
             if not settled.performed:
@@ -242,11 +242,18 @@ class _Following:
             return
         self._settled = True
         if self._stream is not None and isinstance(error, GeneratorExit | asyncio.CancelledError):
-            brought: Any = read_response(self._stream.get(), delivered=True)
+            brought: Any = self._read_so_far(self._stream)
         else:
             brought = CUT if self._over else error
         with contextlib.suppress(AgentHalted), self._run.translated():
             await _finish_anyway(self._run.session.give(self._ask, self._asked, brought))
+
+    def _read_so_far(self, stream: StreamedResponse) -> Any:
+        """Returns the reply of a stream that was left, or why it can't be read."""
+        try:
+            return read_response(stream.get(), delivered=True)
+        except Exception as error:  # noqa: BLE001 -- it is recorded as what the call has come to
+            return error
 
 
 @lru_cache(maxsize=256)  # a program has a class of streams for each provider

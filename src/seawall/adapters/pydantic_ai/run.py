@@ -47,9 +47,9 @@ from seawall.core.canonical import digest_of
 from seawall.core.errors import Broken, Misused, Refused, describe_error
 from seawall.core.events import StepIntended
 from seawall.run.outcome import Outcome
+from seawall.runtime.foreign.asked import Asked, HandoffAsk, ModelAsk
 from seawall.runtime.foreign.asks import Halted, Held, Turn
 from seawall.runtime.foreign.engine import Engine
-from seawall.runtime.foreign.loop_side import Asked, HandoffAsk, ModelAsk
 from seawall.runtime.foreign.results import make_failure
 from seawall.runtime.foreign.session import MAX_OUTPUT_TOKENS, Performed, Session
 from seawall.runtime.seawall import Seawall

@@ -66,8 +66,12 @@ class Screen:
             self.print_note(f"not shown in {width} columns: {names} (--json has all)")
 
     def print_line(self, line: str | Text = "") -> None:
-        """Prints one line of data to stdout, however long it is."""
-        plain = (Text(line) if isinstance(line, str) else line).plain
+        """Prints one line of data to stdout, however long it is, without characters that steer a terminal."""
+        text = Text(line) if isinstance(line, str) else line
+        plain = replace_controls(text.plain)
+        if plain != text.plain:
+            line = text.copy()
+            line.plain = plain
         if self.out.is_terminal or self.out.color_system is not None or "\t" in plain:
             self.out.print(line, soft_wrap=True)
         else:  # the console takes four times as long, and a run has thousands of lines

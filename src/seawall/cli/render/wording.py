@@ -197,6 +197,7 @@ def format_deferred(event: StepDeferred) -> str:
 
 def format_call(name: str, arguments: str, width: int) -> str:
     """Returns `name(a="b")` in at most `width` characters; `arguments` is JSON."""
+    name = show_plainly(name)
     return f"{name}({shorten_text(format_arguments(arguments), max(4, width - len(name) - 2))})"
 
 

@@ -183,6 +183,8 @@ class BudgetGuard:
         reservation.wake = wake
         if self._observed and (observed := self._observed.pop(run_id, None)) is not None:
             return _build_halt(observed, f"a step before {step.number}")
+        if reservation.state == "short" and _has_calls_in_flight(step, run):
+            return Defer(f"{step.kind} {step.name!r} does not fit; calls in flight go on to their results")
         return _build_verdict(reservation, step)
 
     def acquire(self, step: Step, run: RunState, left_s: float) -> Step:
@@ -381,6 +383,16 @@ def _holds(cap: Cap, step: Step, need: Spend) -> bool:
         or (cap.model_calls is not None and need.model_calls)
         or (cap.tool_calls is not None and need.tool_calls)
     )
+
+
+def _has_calls_in_flight(step: Step, run: RunState) -> bool:
+    """Returns whether the run has calls in flight that a halt would cut off, though they were reserved and may be made.
+
+    Where the guard only observes, what does not fit is said at once.
+    """
+    if run.modes.get(BUDGET, "enforce") != "enforce":
+        return False
+    return any(each.step not in step.enclosing for each in run.in_flight)
 
 
 def _build_verdict(reservation: _Reservation, step: Step) -> Verdict | Defer:

@@ -119,6 +119,8 @@ class Ask:
         self.waits, self.doubt, self.within = waits, doubt, within
         self.reply: CallerReply[Any] | None = None
         """Who waits for the turn, or for the end of a step that is performed."""
+        self.again: tuple[Any, int] | None = None
+        """What was asked for, and within which step, to ask for it once more."""
         self.end: Settled | Exception | None = None
         """What became of it; None as long as it is open."""
         self.result: asyncio.Future[Result] | None = None
@@ -200,6 +202,12 @@ class Asks:
         self.bodies: Bodies | None = None
         """Of the driver that the run has now."""
         self.on_event: Callable[[Event, RunState], None] = lambda event, before: None
+        self.must_advise: Callable[[AskedTool], bool] = lambda tool: False
+        """Whether whoever runs the application is to be told of an undeclared tool when it is called now."""
+        self.is_behind = False
+        """The run went on elsewhere since the loop has looked: nothing is decided before it has looked again."""
+        self.on_parked: Callable[[], None] = lambda: None
+        """Is called once the run waits for people and has no driver."""
         self.on_turn: Callable[[Ask], None] = lambda ask: None
         """Is called when it is an asker's turn."""
         self.on_held: Callable[[Ask, Held], None] = lambda ask, held: ask.fail(held)
@@ -215,6 +223,11 @@ class Asks:
     def __repr__(self) -> str:
         return f"<Asks {len(self.open)} open>"
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether somebody waits for something of the run."""
+        return bool(self.open or self._closing)
+
     def attach(self, run: str, bodies: Bodies, finished: asyncio.Future[None]) -> None:
         """The run has a driver. If that gives the run up, the askers are told why."""
         self.run, self.bodies = run, bodies
@@ -223,6 +236,8 @@ class Asks:
             error = None if finished.cancelled() else finished.exception()
             if isinstance(error, Exception):
                 self.fail_all(error)
+            elif self.is_waited_for:
+                self.on_parked()
 
         finished.add_done_callback(tell)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from seawall.runtime.foreign.tools import ToolKind, seems_to_write
+from seawall.effects.verbs import seems_to_write
+from seawall.runtime.foreign.tools import AskedTool, ToolKind
 
+_log = logging.getLogger("seawall")
 MAX_NAMES = 10_000
 """Names that are counted one by one; calls under any further name are counted together."""
 OTHERS = "(others)"
@@ -63,6 +66,8 @@ class Coverage:
             "undeclared": Counter(),
         }
         self._not_gated: dict[str, None] = {}
+        self._advised: set[str] = set()
+        """Undeclared tools of which the operator was told that they seem to write."""
 
     def __repr__(self) -> str:
         return f"<Coverage of {len(self._models)} models>"
@@ -80,6 +85,16 @@ class Coverage:
         for each in what:
             if len(self._not_gated) < MAX_NAMES:
                 self._not_gated[each] = None
+
+    def must_advise(self, tool: AskedTool) -> bool:
+        """Returns whether the operator is to be told that a tool seems to write: once, at its first call."""
+        return tool.seems_to_write and tool.name not in self._advised and len(self._advised) < MAX_NAMES
+
+    def advise(self, name: str, reason: str) -> None:
+        """Tells the operator of a tool, once."""
+        if name not in self._advised:
+            self._advised.add(name)
+            _log.warning("%s", reason)
 
     def report(self) -> CoverageReport:
         """Returns what was counted."""

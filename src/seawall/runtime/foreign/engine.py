@@ -23,9 +23,10 @@ from seawall.core.ids import Ids
 from seawall.core.limits import Limits, validate_limits
 from seawall.journal.protocol import Journal
 from seawall.models.protocol import Price
+from seawall.runtime.foreign.asked import BeginOptions
 from seawall.runtime.foreign.asks import Asks
 from seawall.runtime.foreign.coverage import Coverage, CoverageReport
-from seawall.runtime.foreign.loop_side import BeginOptions, LoopSide
+from seawall.runtime.foreign.loop_side import LoopSide
 from seawall.runtime.foreign.reply import CLOSED, CallerReply, LoopReply, ThreadReply
 from seawall.runtime.foreign.session import Session
 from seawall.runtime.foreign.team import ForeignTeam
@@ -116,7 +117,7 @@ class Engine:
         on after the decision. `not_done`: errors of tools which say that nothing has happened; any other error of an effect
         leaves open whether it has. `passes`: what a framework raises to steer, which is no failure.
         `effects` and `reads` are for this run, in place of the engine's.
-        Raises `Misused` for an argument that can't be recorded.
+        Raises `Misused` for an argument that can't be recorded; its first step does if the request id is of another principal.
         """
         check_recordable(
             request=request,

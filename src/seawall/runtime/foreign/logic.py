@@ -20,6 +20,7 @@ from seawall.run.requests import RequestRecord
 from seawall.run.state import RunState
 from seawall.run.step import Action, EffectFacts, Executor, Ownership, Propose, Result, RetryPolicy, Step
 from seawall.runtime.foreign.asks import Ask, Asks, Turn
+from seawall.runtime.foreign.tools import advise_on_undeclared
 from seawall.team.decide import decide_stop
 from seawall.team.prepare import TeamLogic
 
@@ -47,6 +48,8 @@ class ForeignLogic:
             return []
         if (stopped := decide_stop(state)) is not None:
             return [stopped]
+        if self._asks.is_behind:
+            return []
         closes = [close for step, close in self._asks.closes.items() if step in state.open]
         asked = list(self._list_asked(state))
         end, answer = self._asks.end, self._asks.answer
@@ -162,7 +165,8 @@ class ForeignLogic:
         step = self._tools.prepare_call(step, tool, state)
         if ask.doubt and step.effect:
             step = replace(step, facts=replace(step.facts or EffectFacts(), doubt=ask.doubt))
-        return replace(step, may_write=tool.undeclared)
+        advice = advise_on_undeclared(tool.name) if self._asks.must_advise(tool) else ""
+        return replace(step, may_write=tool.undeclared, advice=advice)
 
     def compute_rest(self, frame: int, step: Step | None, state: RunState) -> Rest:
         """Returns nothing: the framework decides when it answers."""

@@ -4,92 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
-from seawall.core.canonical import to_canonical_bytes
 from seawall.core.clock import Timer
 from seawall.core.errors import Broken, Misused, Refused
-from seawall.core.events import Event, Mode, StepStatus
-from seawall.core.limits import Limits
+from seawall.core.events import Event, Judged, StepStatus
 from seawall.core.refs import refs_of
+from seawall.effects.guard import EFFECTS
 from seawall.engine.driver import Driver
 from seawall.history.recorded import read_outcome
 from seawall.journal.protocol import Command, RunFilter, RunRow
 from seawall.run.bodies import Bodies
 from seawall.run.frame import find_call
 from seawall.run.outcome import Outcome
-from seawall.run.requests import PreparedRequest
+from seawall.run.requests import RequestRedactor
 from seawall.run.state import RunState
 from seawall.run.step import Close, End, Result
+from seawall.runtime.foreign.asked import OTHER_ARGUMENTS, Asked, BeginOptions, HandoffAsk, ModelAsk, ToolAsk
 from seawall.runtime.foreign.asks import Ask, Asks, Halted, Held, Settled, Turn
 from seawall.runtime.foreign.coverage import Coverage
+from seawall.runtime.foreign.parked import look_at_error, wait_ended_elsewhere
 from seawall.runtime.foreign.recorded import Recorded, RecordedStep
 from seawall.runtime.foreign.reply import CLOSED, CallerReply
 from seawall.runtime.foreign.team import ForeignTeam
-from seawall.runtime.foreign.tools import ToolDeclarations
+from seawall.runtime.foreign.tools import ToolDeclarations, write_arguments
 from seawall.runtime.seawall import Seawall
 
 T = TypeVar("T")
+AskReply = CallerReply[tuple[Ask, Turn] | Settled]
 IDLE_S = 5.0
 """Seconds after which a run whose loop asks for nothing is let go of, and its clock stands still until it asks again: the loop
 may wait for a person in a way of its own, or have been left by an exception. A loop that works takes milliseconds."""
-
-OTHER_ARGUMENTS = (
-    "Error: this call was made before with other arguments, and its result is recorded; it was not made again"
-)
-
-
-class BeginOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run begins, or goes on."""
-
-    request: str
-    session: str | None = None
-    tenant: str = ""
-    principal: str = ""
-    request_id: str | None = None
-    limits: Limits | None = None
-    modes: Mapping[str, Mode] | None = None
-    resume: bool = False
-    """The loop goes on with the newest run of the session, if that has not ended. Otherwise such a run is cancelled."""
-    waits: bool = False
-    """A step that a person must decide on is waited for. Otherwise it raises `Held`."""
-
-
-class ModelAsk(NamedTuple):
-    """A call of a model that the loop wants made."""
-
-    agent: str
-    name: str
-    request: PreparedRequest
-    frame: int = 0
-    anew: bool = False
-    """The model is called in any case: the framework has no way to be given a recorded reply."""
-
-
-class ToolAsk(NamedTuple):
-    """A call of a tool that the loop wants made."""
-
-    agent: str
-    name: str
-    arguments: Mapping[str, Any]
-    call_id: str = ""
-    frame: int = 0
-
-
-class HandoffAsk(NamedTuple):
-    """A hand-off to another agent, which works in a frame of its own."""
-
-    agent: str
-    name: str
-    task: str
-    call_id: str = ""
-    frame: int = 0
-
-
-Asked = ModelAsk | ToolAsk | HandoffAsk
 
 
 class LoopSide:
@@ -108,14 +56,23 @@ class LoopSide:
         self._asks: Asks = team.asks
         self._asks.on_event, self._asks.on_turn = self._on_event, self._on_turn
         self._asks.on_held, self._asks.on_failed = self._on_held, self._on_failed
+        self._asks.must_advise = coverage.must_advise
+        self._asks.on_parked = self._on_parked
         self._recorded = Recorded()
         self._lock = asyncio.Lock()
         self._run: str | None = None
+        self._starting: asyncio.Task[None] | None = None
+        """Begins the run, also if the caller that has asked first is cancelled meanwhile."""
         self._seq = -1
         """Of the newest event that is learned."""
+        self._unlearned: list[Event] = []
+        """What the driver has recorded while what was recorded before it is read."""
         self._outcome: Outcome[Any] | None = None
         """Of a run that had ended before the loop began."""
         self._bodies: Bodies = self._supervisor.make_bodies(options.tenant, options.session)
+        self._redactor = RequestRedactor()
+        self._watching: asyncio.Task[None] | None = None
+        """Looks after a run that waits for people, for those that wait for it."""
         self._idle: Timer | None = None
         self._touched_s = 0.0
         """When the loop last asked for something, in monotonic seconds."""
@@ -136,8 +93,38 @@ class LoopSide:
         return bool(self._waiting or self._asks.open)
 
     def _on_event(self, event: Event, before: RunState) -> None:
-        self._recorded.learn(event)
+        if -1 < self._seq < before.seq - 1 and not self._asks.is_behind:
+            self._asks.is_behind = True
+            self._supervisor.start_task(self._catch_up(self._seq + 1, before.seq))
+        if self._asks.is_behind:
+            self._unlearned.append(event)
+        else:
+            self._recorded.learn(event)
         self._seq = before.seq
+        if isinstance(event, Judged) and event.guard == EFFECTS and event.verdict == "advise":
+            intent = before.open.get(event.step)
+            if intent is not None:
+                self._coverage.advise(intent.name, event.reason)
+
+    async def _catch_up(self, known: int, first: int) -> None:
+        """Learns what another process, or another loop, has recorded before the driver came to the event `first`.
+
+        What is asked for is looked up again: it may have been made.
+        """
+        try:
+            events = (await self._supervisor.journal.events(self._asks.run))[:first]
+            self._recorded.relearn(events, known)
+        except Exception as error:  # noqa: BLE001 -- whoever asks gets it
+            self._asks.fail_all(error)
+            return
+        for event in self._unlearned:
+            self._recorded.learn(event)
+        self._unlearned.clear()
+        self._asks.is_behind = False
+        for ask in list(self._asks.open.values()):
+            self._ask_again(ask)
+        if (driver := self._find_driver()) is not None:
+            driver.decide_again()
 
     def _find_driver(self) -> Driver | None:
         """Returns the driver that this loop has, if the run has one and it is no other loop's."""
@@ -199,6 +186,20 @@ class LoopSide:
             if driver is not None and driver.state.ended is None and not self.is_busy:
                 await self._let_go(driver)
 
+    # ---- waiting for people
+
+    def _on_parked(self) -> None:
+        if not self._supervisor.closing:
+            self._watching = asyncio.get_running_loop().create_task(self._watch_parked())
+            self._watching.add_done_callback(look_at_error)
+
+    async def _watch_parked(self) -> None:
+        outcome = await wait_ended_elsewhere(self._supervisor, self._asks)
+        if outcome is not None:
+            self._outcome = outcome
+            self._forget_team()
+            self._asks.fail_all(Halted(outcome))
+
     # ---- beginning, and going on
 
     async def open(self) -> None:
@@ -208,6 +209,7 @@ class LoopSide:
 
     async def _find_run(self) -> None:
         options, journal = self._options, self._supervisor.journal
+        await self._wait_started()
         if self._run is not None:
             if self._outcome is None and self._find_driver() is None:
                 await self._learn_recorded(await journal.row(self._run))
@@ -237,12 +239,11 @@ class LoopSide:
 
     async def _learn_recorded(self, row: RunRow) -> None:
         journal = self._supervisor.journal
-        events = await journal.events(row.run, after=self._seq)
-        self._recorded.replays = True
-        for event in events:
-            self._recorded.learn(event)
-        self._recorded.replays = False
-        self._seq += len(events)
+        events = await journal.events(row.run)
+        if events:
+            self._options.check_same(events[0])
+        self._recorded.relearn(events, self._seq + 1)
+        self._seq = len(events) - 1
         self._run = row.run
         self._asks.run = row.run
         if row.state == "ended":
@@ -251,8 +252,9 @@ class LoopSide:
 
     async def _load(self, events: Sequence[Event]) -> None:
         tenant = self._options.tenant
-        missing = self._bodies.missing(refs_of(events))
-        self._bodies.load(await self._supervisor.journal.bodies(tenant, missing))
+        bodies = self._driver_bodies()
+        missing = bodies.missing(refs_of(events))
+        bodies.load(await self._supervisor.journal.bodies(tenant, missing))
 
     async def _drive(self) -> Driver | None:
         """Has the run's driver decide again, and returns it; a run without one begins, or is taken up.
@@ -262,7 +264,9 @@ class LoopSide:
         registry = self._supervisor.registry
         async with self._lock:
             if self._run is None:
-                self._run = await self._start()
+                self._starting = self._supervisor.start_task(self._start())
+                await asyncio.shield(self._starting)
+                assert self._run is not None
                 if self._run not in registry.queued:
                     return registry.drivers.get(self._run)
             while True:
@@ -280,27 +284,32 @@ class LoopSide:
                 else:
                     return await self._take_up(self._run)
 
-    async def _start(self) -> str:
-        """Begins a run, and returns its id. Raises `Refused` if the request has got a run elsewhere a moment ago."""
+    async def _wait_started(self) -> None:
+        """Waits for a run that a caller has begun who is gone. If it could not begin, that was told, or concerns nobody."""
+        if self._starting is not None and not self._starting.done():
+            await asyncio.wait([self._starting])
+
+    async def _start(self) -> None:
+        """Begins a run. Raises `Refused` if the request has got a run elsewhere a moment ago."""
         options = self._options
-        run = await self._sea.start(
-            self._team,
-            options.request,
-            session=options.session,
-            tenant=options.tenant,
-            principal=options.principal,
-            request_id=options.request_id,
-            limits=options.limits,
-            modes=options.modes,
-        )
-        registry = self._supervisor.registry
-        if self._asks.run != run.id and run.id not in registry.queued:
+        with self._busy():
+            run = await self._sea.start(
+                self._team,
+                options.request,
+                session=options.session,
+                tenant=options.tenant,
+                principal=options.principal,
+                request_id=options.request_id,
+                limits=options.limits,
+                modes=options.modes,
+            )
+        if self._asks.run != run.id and run.id not in self._supervisor.registry.queued:
             raise Refused(
                 f"request {options.request_id!r} was begun as run {run.id} by another caller at this moment; ask again",
                 guard="lease",
                 value=run.id,
             )
-        return run.id
+        self._run = run.id
 
     async def _take_up(self, run: str) -> Driver | None:
         """Goes on with a run that no process drives."""
@@ -313,7 +322,7 @@ class LoopSide:
 
     # ---- asking
 
-    def ask(self, asked: Asked, within: int, reply: CallerReply[tuple[Ask, Turn] | Settled]) -> None:
+    def ask(self, asked: Asked, within: int, reply: AskReply) -> None:
         """Gives the asker its turn, or what became of the step without it. `within`: the step in which it is asked for.
 
         The asker gets `Halted` once the run has ended, `Held` if a person must decide first, `Refused` and `Broken` as
@@ -323,7 +332,14 @@ class LoopSide:
         if not self._ask_at_once(asked, within, reply):
             reply.task = self._supervisor.start_task(self._ask(asked, within, reply))
 
-    def _ask_at_once(self, asked: Asked, within: int, reply: CallerReply[tuple[Ask, Turn] | Settled]) -> bool:
+    def _ask_again(self, ask: Ask) -> None:
+        """Looks up again what is asked for: it may have been made elsewhere. It is not performed, as there was no driver."""
+        reply = ask.reply
+        self._withdraw(ask)
+        if reply is not None and ask.again is not None:
+            reply.task = self._supervisor.start_task(self._ask(*ask.again, reply))
+
+    def _ask_at_once(self, asked: Asked, within: int, reply: AskReply) -> bool:
         """Asks the driver that the run has, if nothing must be waited for before that; returns whether it did."""
         driver = self._find_driver()
         if driver is None or self._lock.locked() or self._outcome is not None or not driver.is_recorded:
@@ -334,7 +350,8 @@ class LoopSide:
         if ask is None:
             return True
         if self._asks.find(ask.frame, ask.key) is not None:
-            return False
+            reply.task = self._supervisor.start_task(self._ask(asked, within, reply, ask.key))
+            return True
         self._add(ask, reply)
         driver.decide_again()
         try:
@@ -346,23 +363,25 @@ class LoopSide:
             reply.fail(error)
         return True
 
-    async def _ask(self, asked: Asked, within: int, reply: CallerReply[tuple[Ask, Turn] | Settled]) -> None:
+    async def _ask(self, asked: Asked, within: int, reply: AskReply, key: str | None = None) -> None:
+        """As `ask`, where something must be waited for. `key`: what it has been asked for under before."""
         ask: Ask | None = None
         try:
             with self._busy():
                 await self.open()
-                while (ask := self._find(asked, within, reply)) is not None:
+                while (ask := self._find(asked, within, reply, key)) is not None:
                     if self._outcome is not None:
                         raise Halted(self._outcome)
                     other = self._asks.find(ask.frame, ask.key)
                     if other is None:
                         break
+                    key = ask.key
                     await asyncio.wait([other.over])  # the same call, asked for at the same time
                 if ask is None:
                     return
                 self._add(ask, reply)
                 driver = await self._drive()
-                if driver is not None:
+                if driver is not None and not ask.over.done():
                     self._check_waits(ask, driver.state)
         except Held as held:
             assert ask is not None
@@ -372,7 +391,7 @@ class LoopSide:
                 self._withdraw(ask)
             reply.fail(Broken(CLOSED) if isinstance(error, asyncio.CancelledError) else error)
 
-    def _add(self, ask: Ask, reply: CallerReply[tuple[Ask, Turn] | Settled]) -> None:
+    def _add(self, ask: Ask, reply: AskReply) -> None:
         ask.reply, reply.ask = reply, ask
         self._asks.add(ask)
 
@@ -446,47 +465,53 @@ class LoopSide:
                 "it was asked about before",
             )
 
-    def _find(self, asked: Asked, within: int, reply: CallerReply[tuple[Ask, Turn] | Settled]) -> Ask | None:
+    def _find(self, asked: Asked, within: int, reply: AskReply, key: str | None = None) -> Ask | None:
         """Returns the ask for a step. None: it is recorded, and the asker is told what it came to."""
-        settled, ask = self._find_recorded(asked)
+        settled, ask = self._find_recorded(asked, key)
         if settled is not None:
             if within and isinstance(asked, HandoffAsk):
                 self._asks.within[settled.step] = within
             reply.give(settled)
             return None
         assert ask is not None
-        ask.within = within
+        ask.within, ask.again = within, (asked, within)
         return ask
 
-    def _find_recorded(self, asked: Asked) -> tuple[Settled | None, Ask | None]:
+    def _find_recorded(self, asked: Asked, key: str | None) -> tuple[Settled | None, Ask | None]:
         """Returns what is recorded of a step, or the ask for it."""
         recorded, bodies = self._recorded, self._driver_bodies()
         match asked:
             case ModelAsk():
-                known = recorded.take_reply(asked.frame, asked.request, bodies)
+                request = self._redactor.redact(asked.name, asked.request, bodies)
+                known = recorded.take_reply(asked.frame, request, bodies)
                 settled = None if known is None else self._give_again(known, bodies)
                 if known is not None and settled is not None and (settled.raw is None or asked.anew):
-                    recorded.give_up_replies(asked.frame)  # its redacted text is not what the model wrote
+                    recorded.give_up_replies(
+                        asked.frame, known
+                    )  # its redacted text is not what the model wrote
                     settled = None
                 if settled is not None:
                     return settled, None
-                key = recorded.make_model_key(asked.frame, asked.request)
-                return None, self._make_ask("model", asked, key, request=asked.request)
+                key = key or recorded.make_model_key(asked.frame, request)
+                return None, self._make_ask("model", asked, key, request=request)
             case HandoffAsk():
-                return self._find_handoff(asked, bodies)
+                return self._find_handoff(asked, key, bodies)
             case ToolAsk():
-                return self._find_tool(asked, bodies)
+                return self._find_tool(asked, key, bodies)
 
-    def _find_tool(self, asked: ToolAsk, bodies: Bodies) -> tuple[Settled | None, Ask | None]:
-        text = to_canonical_bytes(dict(asked.arguments)).decode()
+    def _find_tool(
+        self, asked: ToolAsk, key: str | None, bodies: Bodies
+    ) -> tuple[Settled | None, Ask | None]:
+        text = write_arguments(asked.name, asked.arguments)
         ref, _ = bodies.put_arguments(self._run or "", text)
-        key = self._recorded.make_key(asked.frame, asked.name, asked.call_id, ref)
+        key = key or self._recorded.make_key(asked.frame, asked.name, asked.call_id, ref, bodies)
         known = self._recorded.find(asked.frame, key)
         if known is not None:
             if known.intent.name != asked.name or (known.intent.grant is None and known.intent.input != ref):
                 return Settled(
                     step=known.done.step, status="refused", text=OTHER_ARGUMENTS, replayed=True
                 ), None
+            self._recorded.note_given_again(asked.frame, key)
             return self._give_again(known, bodies), None
         doubt = ""
         if asked.name in self._recorded.attempted and self._recorded.diverged:
@@ -497,9 +522,13 @@ class LoopSide:
         tool = self._tools.find_tool(asked.name)
         return None, self._make_ask("tool", asked, key, text=text, tool=tool, doubt=doubt)
 
-    def _find_handoff(self, asked: HandoffAsk, bodies: Bodies) -> tuple[Settled | None, Ask | None]:
+    def _find_handoff(
+        self, asked: HandoffAsk, key: str | None, bodies: Bodies
+    ) -> tuple[Settled | None, Ask | None]:
         ref = bodies.put(asked.task)
-        key = self._recorded.make_key(asked.frame, asked.name, asked.call_id, ref, handoff=True)
+        key = key or self._recorded.make_key(
+            asked.frame, asked.name, asked.call_id, ref, bodies, handoff=True
+        )
         frame = self._recorded.find_frame(asked.frame, key)
         if frame is not None:
             return Settled(step=frame, status="ok", replayed=True), None
@@ -518,9 +547,8 @@ class LoopSide:
             self._asks.bodies = found
 
     def _driver_bodies(self) -> Bodies:
-        """Returns the bodies of the run's driver, which records what is put there; before it begins, the loop's own."""
-        driver = self._find_driver()
-        return self._bodies if driver is None else driver.bodies
+        """Returns the bodies of the driver that the run has or had last; before it has one, the loop's own."""
+        return self._asks.bodies or self._bodies
 
     # ---- what the asker brings
 
@@ -562,7 +590,8 @@ class LoopSide:
         self._asks.closes[step] = Close(step=step, status=status, text=text, error=error)
         driver = await self._drive()
         if driver is None or (step in self._asks.closes and step not in driver.state.open):
-            self._asks.forget_close(step)  # it was closed before
+            self._asks.forget_close(step)
+            self._recorded.note_closed_again(step)
         else:
             await closed
 
@@ -584,6 +613,7 @@ class LoopSide:
         self._asks.fail_all(
             Broken(f"run {self._run} was let go of by its loop; ask again with the same request id")
         )
+        await self._wait_started()
         if self._run is None:
             return
         driver = self._find_driver()
@@ -597,7 +627,13 @@ class LoopSide:
             await asyncio.wait([driver.finished])
             return
         driver.give_up(Broken(f"run {self._run} was let go of by its loop"), closing=True)
-        if tasks := driver.unfinished_tasks():
-            await asyncio.wait(tasks, timeout=1.0)
-        with contextlib.suppress(Refused):
-            await self._supervisor.release(driver.lease)
+        await asyncio.shield(self._supervisor.start_task(self._release(driver)))
+
+    async def _release(self, driver: Driver) -> None:
+        """Gives the lease back once what is in flight is over. An engine that closes meanwhile waits for it."""
+        try:
+            if tasks := driver.unfinished_tasks():
+                await asyncio.wait(tasks, timeout=1.0)
+        finally:
+            with contextlib.suppress(Refused):
+                await self._supervisor.release(driver.lease)

@@ -5,7 +5,7 @@ ids, and asks again for steps that are recorded. What makes a step the same:
 
 - a tool: its frame, the recorded reply that asked for it, and the id of the call in that reply. Other arguments under the
   same key are another call, and refused. A call without an id: its frame, name and arguments, and how many such calls there
-  were before it; one that came to no result is the same again.
+  were before it; one of which the asker was told no result is the same again.
 - a hand-off: as a tool.
 - a model: its frame and what the request means (`requests.py`), only until the loop has asked for something that is not
   recorded. The recorded reply is given again, so the ids of its calls are the same.
@@ -17,9 +17,12 @@ nobody knows which of the recorded effects it is about to make again under other
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from seawall.core.canonical import Ref, to_canonical_bytes
+import msgspec
+
+from seawall.core.canonical import Ref, ref_of, to_canonical_bytes
 from seawall.core.events import Event, StepDone, StepIntended
 from seawall.run.bodies import Bodies
 from seawall.run.frame import effect_state
@@ -36,6 +39,15 @@ class RecordedStep(NamedTuple):
     done: StepDone
 
 
+class ReplyCall(NamedTuple):
+    """A call that a recorded reply asks for."""
+
+    reply: int
+    """The step of the reply."""
+    name: str
+    arguments: Ref
+
+
 class Recorded:
     """The steps of one run by what makes them the same. It learns from each event, recorded before or now."""
 
@@ -46,13 +58,18 @@ class Recorded:
         """By frame and key: the newest hand-off, which is the number of its frame."""
         self._models: dict[int, dict[str, deque[RecordedStep]]] = {}
         """By frame and meaning: replies that the loop has not asked for again."""
-        self._asked_by: dict[tuple[int, str], int] = {}
-        """By frame and id of a call: the newest reply that has it."""
-        self._newest: dict[int, StepDone] = {}
-        """By frame: the newest reply."""
+        self._asked_by: dict[tuple[int, str], list[ReplyCall]] = {}
+        """By frame and id of a call: the replies that have it, in the order in which they were recorded."""
+        self._told: set[int] = set()
+        """Replies that this loop was given, or has brought."""
+        self._replies: dict[int, list[StepDone]] = {}
+        """By frame, in the order in which they were recorded."""
         self._attempts: dict[tuple[int, str], int] = {}
+        """By frame and key without its attempt: calls with an id that have failed for this loop."""
+        self._asked: dict[tuple[int, str], int] = {}
+        """By frame, name and arguments: calls without an id that this loop has asked for."""
         self._unsettled: dict[tuple[int, str], list[str]] = {}
-        """By frame, name and arguments: keys of calls without an id that were asked for, and came to no result."""
+        """By frame, name and arguments: keys of calls without an id that were asked for, and of which the asker was told no result."""
         self._model_asks = 0
         self._lost: dict[tuple[int, str], str] = {}
         """By frame and meaning: the key of a request that was made, and of which no result is recorded."""
@@ -70,14 +87,35 @@ class Recorded:
 
     # ---- learning
 
+    def relearn(self, events: Sequence[Event], known: int) -> None:
+        """Takes in all events of the run, in the place of what was learned: that may not have become durable.
+
+        `known`: so many of them were learned before. The others were recorded by another process, or before the loop began.
+        """
+        told = set(self._told)
+        for learned in (
+            self._intents,
+            self._by_key,
+            self._frames,
+            self._asked_by,
+            self._replies,
+            self._in_doubt,
+        ):
+            learned.clear()
+        for number, event in enumerate(events):
+            self.replays = number >= known
+            self.learn(event)
+        self.replays = False
+        self._told &= told
+
     def learn(self, event: Event) -> None:
         """Takes in an event of the run."""
         if isinstance(event, StepIntended):
             self._intents[event.step] = event
             if event.kind == "handoff" and event.perform and event.call is not None:
                 self._frames[event.frame, event.call] = event.step
-            if event.kind == "model" and self.replays:
-                self._model_asks += 1
+            if event.kind == "model" and self.replays and event.call is not None:
+                self._model_asks = max(self._model_asks, int(event.call.partition("/")[2]))
             if self.replays and event.effect and event.perform:
                 self.attempted.add(event.name)
         elif isinstance(event, StepDone) and (intent := self._intents.pop(event.step, None)) is not None:
@@ -100,9 +138,12 @@ class Recorded:
         if done.status != "ok" or cut_off:
             return
         for call in done.calls:
-            self._asked_by[intent.frame, call.id] = done.step
-        self._newest[intent.frame] = done
-        if self.replays:
+            asked = ReplyCall(done.step, call.name, call.arguments)
+            self._asked_by.setdefault((intent.frame, call.id), []).append(asked)
+        self._replies.setdefault(intent.frame, []).append(done)
+        if not self.replays:
+            self._told.add(done.step)
+        else:
             by_digest = self._models.setdefault(intent.frame, {})
             by_digest.setdefault(intent.asked, deque()).append(RecordedStep(intent, done))
 
@@ -124,8 +165,8 @@ class Recorded:
         if cut_off or intent.kind not in ("tool", "handoff"):
             return
         self._by_key[place] = RecordedStep(intent, done)
-        if not self.replays and done.status in _FAILED:
-            self._count(intent.frame, key.partition("~")[0])
+        if not self.replays:
+            self._note_attempt(place, done)
 
     # ---- keys
 
@@ -137,34 +178,63 @@ class Recorded:
         self._model_asks += 1
         return f"model/{self._model_asks}"
 
-    def make_key(self, frame: int, name: str, call_id: str, arguments: Ref, *, handoff: bool = False) -> str:
+    def make_key(
+        self, frame: int, name: str, call_id: str, arguments: Ref, bodies: Bodies, *, handoff: bool = False
+    ) -> str:
         """Returns the key of a tool's call or a hand-off: a tool and the hand-off inside of it may have the same call id.
 
-        A call with an id that has failed in this process and is asked for again is another attempt: the framework retries.
+        A call with an id of which the loop was told that it has failed, and which it asks for again, is another attempt: the
+        framework retries.
         """
         if call_id:
-            base = f"{self._asked_by.get((frame, call_id), 0)}/{call_id.replace('~', '-')}"
+            reply = self._find_reply(frame, name, call_id, arguments, bodies)
+            base = f"{reply}/{_escape(call_id)}"
             base = f"handoff/{base}" if handoff else base
             attempt = self._attempts.get((frame, base), 0)
         else:
-            base = f"{name}/{arguments[:16]}".replace("~", "-")
+            base = f"{_escape(name)}/{arguments[:16]}"
             base = f"handoff/{base}" if handoff else base
-            keys = self._unsettled.pop((frame, base), [])
-            if again := [key for key in keys if (frame, key) not in self._by_key]:
-                self._unsettled[frame, base] = again[1:]
-                return again[0]
-            attempt = self._count(frame, base) - 1
+            if keys := self._unsettled.get((frame, base)):
+                return keys.pop(0)
+            attempt = self._asked.get((frame, base), 0)
+            self._asked[frame, base] = attempt + 1
         return f"{base}~{attempt + 1}" if attempt else base
 
+    def _find_reply(self, frame: int, name: str, call_id: str, arguments: Ref, bodies: Bodies) -> int:
+        """Returns the reply that asks for a call; 0: none does.
+
+        Some servers count the calls of each reply from zero. Of several replies it is one that the loop was given, if it was
+        given any, and of those the newest that asks for exactly this.
+        """
+        asked = self._asked_by.get((frame, call_id), [])
+        told = [call for call in asked if call.reply in self._told] or asked
+        if len(told) < 2:
+            return told[0].reply if told else 0
+        same = [call for call in told if call.name == name] or told
+        exact = [call for call in same if _is_written_as(arguments, bodies.text(call.arguments))]
+        return (exact or same)[-1].reply
+
     def note_unsettled(self, frame: int, key: str) -> None:
-        """Notes that a call came to no result. The next one that is the same is this one, if it has no id."""
+        """Notes that its asker was told no result of a call. The next one that is the same is this one, if it has no id."""
         keys = self._unsettled.setdefault((frame, key.partition("~")[0]), [])
         if key not in keys:
             keys.append(key)
 
-    def _count(self, frame: int, base: str) -> int:
-        count = self._attempts[frame, base] = self._attempts.get((frame, base), 0) + 1
-        return count
+    def note_given_again(self, frame: int, key: str) -> None:
+        """Notes that the loop was given what is recorded of a call. If that is a failure, the next one is another attempt."""
+        if (known := self._by_key.get((frame, key))) is not None:
+            self._note_attempt((frame, key), known.done)
+
+    def note_closed_again(self, frame: int) -> None:
+        """Notes that the loop has ended a hand-off again. If that has failed, the next one is another attempt."""
+        for (parent, key), opened in self._frames.items():
+            if opened == frame:
+                self.note_given_again(parent, key)
+
+    def _note_attempt(self, place: tuple[int, str], done: StepDone) -> None:
+        if done.status in _FAILED:
+            base, _, number = place[1].partition("~")
+            self._attempts[place[0], base] = max(self._attempts.get((place[0], base), 0), int(number or 1))
 
     # ---- finding
 
@@ -178,11 +248,12 @@ class Recorded:
 
     def find_frames_of_call(self, call_id: str) -> tuple[int, ...]:
         """Returns the frame whose newest reply asks for this call, or that the call has opened, after those above it."""
-        asked = [(step, frame) for (frame, each), step in self._asked_by.items() if each == call_id]
+        places = [(frame, calls[-1]) for (frame, each), calls in self._asked_by.items() if each == call_id]
+        asked = [(call.reply, frame) for frame, call in places]
         if not asked:
             return ()
-        step, frame = max(asked)
-        frame = self._frames.get((frame, f"handoff/{step}/{call_id.replace('~', '-')}"), frame)
+        reply, frame = max([each for each in asked if each[0] in self._told] or asked)
+        frame = self._frames.get((frame, f"handoff/{reply}/{_escape(call_id)}"), frame)
         above = {opened: parent for (parent, _), opened in self._frames.items()}
         path = [frame]
         while path[-1] in above:
@@ -199,23 +270,48 @@ class Recorded:
             step = found.popleft()
             if not found:
                 del replies[request.digest]
+            self._told.add(step.done.step)
             return step
-        newest = self._newest.get(frame)
-        if newest is not None and not _goes_on(request, newest, bodies):
+        if (recorded := self._replies.get(frame)) and not self._goes_on(frame, request, recorded, bodies):
             self.diverged.add(frame)
         replies.clear()
         return None
 
-    def give_up_replies(self, frame: int) -> None:
+    def give_up_replies(self, frame: int, taken: RecordedStep) -> None:
         """The recorded replies of a frame can't be given again: the model is asked anew, and what follows is another way."""
         self._models.pop(frame, None)
+        self._told.discard(taken.done.step)
         self.diverged.add(frame)
 
+    def _goes_on(
+        self, frame: int, request: PreparedRequest, recorded: Sequence[StepDone], bodies: Bodies
+    ) -> bool:
+        """Returns whether a request has the newest recorded reply in it.
 
-def _goes_on(request: PreparedRequest, newest: StepDone, bodies: Bodies) -> bool:
-    """Returns whether a request has the newest recorded reply in it."""
-    sent = "\n".join(request.messages)
-    if newest.calls:
-        return any(call.id in sent for call in newest.calls)
-    text = bodies.text(newest.answer)
-    return bool(text) and to_canonical_bytes(text).decode().strip('"') in bodies.redact(sent)
+        An id that earlier replies have, too, must be there more often than in those and in the results of their calls, and so
+        must an answer that was given before.
+        """
+        *earlier, newest = recorded
+        for call in newest.calls:
+            quoted = to_canonical_bytes(call.id).decode()
+            before = len(self._asked_by[frame, call.id]) - 1
+            if sum(quoted in message for message in request.messages) > 2 * before:
+                return True
+        if newest.calls or newest.answer is None:
+            return False
+        quoted = to_canonical_bytes(bodies.text(newest.answer)).decode()
+        before = sum(quoted in bodies.text(each.output) for each in earlier)
+        return sum(quoted in bodies.redact(message) for message in request.messages) > before
+
+
+def _escape(name: str) -> str:
+    """Returns a name without `~`, after which the attempt stands."""
+    return name.replace("%", "%25").replace("~", "%7E")
+
+
+def _is_written_as(arguments: Ref, text: str) -> bool:
+    """Returns whether arguments are those that a model has written as JSON."""
+    try:
+        return ref_of(to_canonical_bytes(msgspec.json.decode(text))) == arguments
+    except (msgspec.MsgspecError, RecursionError):
+        return False

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import cast
 
-from seawall.core.canonical import to_canonical_bytes
-from seawall.core.errors import describe_error, is_error, name_error, read_error_text
+from seawall.core.canonical import escape_surrogates_in_json, escape_unsendable, to_canonical_text
+from seawall.core.errors import Misused, describe_error, is_error, name_error, read_error_text
 from seawall.models.protocol import Assistant, Price, ToolCall, Usage
 from seawall.models.usage import check_usage
 from seawall.run.step import Result
 from seawall.runtime.exceptions import classify_exception
 from seawall.team.context import encode_assistant
+from seawall.team.folding import NOT_FROM_USER
 from seawall.team.tool import NotDone
 
 NO_USAGE = Usage(problem="the framework has reported no usage")
@@ -45,14 +47,15 @@ class ModelResult:
 def make_model_result(reply: ModelResult, price: Price | None) -> Result:
     """Returns a model's reply as the result of its step. A reply that calls nothing is an answer."""
     usage, usd = check_usage(reply.usage, price)
-    calls = tuple([ToolCall(*call) for call in reply.calls])
-    message = Assistant(reply.text or (None if calls else "[empty]"), calls)
+    text = escape_unsendable(reply.text)
+    calls = tuple([_read_call(*call) for call in reply.calls])
+    message = Assistant(text or (None if calls else "[empty]"), calls)
     return Result(
         status="ok",
         output=encode_assistant(message),
-        reasoning=reply.raw or to_canonical_bytes(reply.text).decode(),
-        calls=reply.calls,
-        answer=None if calls or not reply.text.strip() else reply.text,
+        reasoning=reply.raw or to_canonical_text(reply.text),
+        calls=tuple([(call.id, call.name, call.arguments) for call in calls]),
+        answer=None if calls or not text.strip() else text,
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
         cache_read_tokens=usage.cache_read_tokens,
@@ -63,13 +66,21 @@ def make_model_result(reply: ModelResult, price: Price | None) -> Result:
     )
 
 
+def _read_call(call_id: str, name: str, arguments: str) -> ToolCall:
+    """Returns a call as it is recorded: without what has no UTF-8."""
+    return ToolCall(escape_unsendable(call_id), escape_unsendable(name), escape_surrogates_in_json(arguments))
+
+
 def make_tool_result(
     text: str, *, failed: bool = False, error: str = "error", raw: str | None = None
 ) -> Result:
     """Returns what a tool has returned as the result of its step. `failed`: the text says that it did not work.
 
     `raw`: the result as JSON, where the text does not say all of it; the adapter makes it again from `Settled.raw`.
+    Raises `Misused` for what is no text.
     """
+    if not isinstance(cast("object", text), str):
+        raise Misused(f"a tool's result is {text!r}; it must be text")
     if failed:
         return Result(status="error", output=text, error=error, reasoning=raw)
     return Result(status="ok", output=text, reasoning=raw)
@@ -92,3 +103,13 @@ def make_failure(error: BaseException, what: str, not_done: tuple[type[BaseExcep
         retry_after_s=signal.retry_after_s,
         endpoint=signal.endpoint,
     )
+
+
+def word_note(note: str) -> str:
+    """Returns what a guard advises, as a message of a request that nobody takes for the user's. A note may stand in brackets,
+    and may say so already.
+    """
+    if note.startswith(NOT_FROM_USER):
+        return note
+    inner = note[1:-1] if note.startswith("[") and note.endswith("]") else note
+    return f"{NOT_FROM_USER}{inner}]"

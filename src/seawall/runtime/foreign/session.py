@@ -10,14 +10,16 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
+from seawall.core.canonical import check_recordable
 from seawall.core.errors import Broken, Misused, Refused, describe_error
 from seawall.core.events import StoppedBy
 from seawall.models.protocol import Price
 from seawall.run.outcome import Outcome
 from seawall.run.requests import prepare_request
 from seawall.run.step import End, Result
+from seawall.runtime.foreign.asked import Asked, HandoffAsk, ModelAsk, ToolAsk
 from seawall.runtime.foreign.asks import Ask, Settled, Turn
-from seawall.runtime.foreign.loop_side import Asked, HandoffAsk, LoopSide, ModelAsk, ToolAsk
+from seawall.runtime.foreign.loop_side import LoopSide
 from seawall.runtime.foreign.reply import CallerReply, LoopReply, ThreadReply
 from seawall.runtime.foreign.results import ModelResult, make_failure, make_model_result, make_tool_result
 
@@ -110,7 +112,9 @@ class Session:
         """Returns the ask for a model's reply. `messages` and `tools` are JSON values, as they would be sent.
 
         `anew`: a recorded reply can't be given to the framework, so the model is called in any case.
+        Raises `Misused` for a name that can't be recorded.
         """
+        check_recordable(agent=agent, name=name)
         request = prepare_request(name, messages, tools, max_output_tokens or MAX_OUTPUT_TOKENS)
         return ModelAsk(agent, name, request, frame, anew)
 
@@ -118,12 +122,17 @@ class Session:
     def tool(
         agent: str, name: str, arguments: Mapping[str, Any], *, call_id: str = "", frame: int = 0
     ) -> ToolAsk:
-        """Returns the ask for a tool's call. `arguments` are JSON values; `call_id` is that of the model's reply."""
+        """Returns the ask for a tool's call. `arguments` are JSON values; `call_id` is that of the model's reply.
+
+        Raises `Misused` for a name that can't be recorded.
+        """
+        check_recordable(agent=agent, name=name, call_id=call_id)
         return ToolAsk(agent, name, arguments, call_id, frame)
 
     @staticmethod
     def handoff(agent: str, to: str, task: str, *, call_id: str = "", frame: int = 0) -> HandoffAsk:
-        """Returns the ask for a frame in which another agent works."""
+        """Returns the ask for a frame in which another agent works. Raises `Misused` for a name that can't be recorded."""
+        check_recordable(agent=agent, to=to, call_id=call_id)
         return HandoffAsk(agent, to, task, call_id, frame)
 
     # ---- a whole step

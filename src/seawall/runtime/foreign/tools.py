@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Literal, cast
 
+from seawall.core.canonical import to_canonical_text
 from seawall.core.errors import Misused, SeawallBug
 from seawall.effects.options import Effect
+from seawall.effects.verbs import seems_to_write
 from seawall.team.parameters import Parameters
-from seawall.team.tool import Tool
+from seawall.team.tool import MAX_ENDPOINT_CHARS, Tool
 
 Effects = Sequence[str] | Mapping[str, Effect | bool]
 """Names of tools, or patterns such as `bank.*`: those that change the world, or what is declared of each."""
@@ -19,85 +21,8 @@ ToolKind = Literal["effect", "read", "undeclared"]
 MAX_TOOLS = 10_000
 """Tools that are kept. A program has some hundred; one that makes new names each time is not remembered without end."""
 
-_WRITES = frozenset(
-    [
-        "add",
-        "approve",
-        "ban",
-        "book",
-        "cancel",
-        "charge",
-        "close",
-        "create",
-        "delete",
-        "deploy",
-        "drop",
-        "execute",
-        "grant",
-        "insert",
-        "invite",
-        "issue",
-        "merge",
-        "modify",
-        "move",
-        "order",
-        "pay",
-        "post",
-        "publish",
-        "purge",
-        "push",
-        "put",
-        "refund",
-        "reject",
-        "remove",
-        "rename",
-        "reset",
-        "restart",
-        "revoke",
-        "save",
-        "schedule",
-        "send",
-        "set",
-        "submit",
-        "terminate",
-        "transfer",
-        "update",
-        "upload",
-        "write",
-    ]
-)
-_READS = frozenset(
-    [
-        "check",
-        "count",
-        "describe",
-        "explain",
-        "fetch",
-        "find",
-        "get",
-        "has",
-        "inspect",
-        "is",
-        "list",
-        "load",
-        "look",
-        "lookup",
-        "peek",
-        "preview",
-        "query",
-        "read",
-        "retrieve",
-        "scan",
-        "search",
-        "show",
-        "summarize",
-        "summarise",
-        "validate",
-        "view",
-    ]
-)
-"""The verbs in names of tools, as public tool servers use them: those that write, and those that read."""
-_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+MAX_DEPTH = 200
+"""Levels of lists and objects in a call's arguments: guards look into them, level by level, and Python's stack is bounded."""
 
 
 def _asked(**arguments: Any) -> Any:
@@ -109,16 +34,24 @@ class AskedTool(Tool[..., Any]):
 
     def __init__(self, name: str, effect: Effect | bool | None) -> None:
         """`effect` None: nobody has declared the tool. Raises `Misused` for what is declared of an effect and can't be."""
+        if not name:
+            raise Misused("a tool that was asked for has no name")
         self.undeclared = effect is None
+        self.seems_to_write = effect is None and seems_to_write(name)
+        """Nobody has declared it, and its name says that it changes the world."""
         names = _list_parameters(effect) if isinstance(effect, Effect) else []
         schema: dict[str, Any] = {"type": "object", "properties": {each: {} for each in names}}
         super().__init__(
-            _asked, name=name, description="", effect=effect or False, schema=schema, endpoint=name[:200]
+            _asked,
+            name=name,
+            description="",
+            effect=effect or False,
+            schema=schema,
+            endpoint=name[:MAX_ENDPOINT_CHARS],
         )
 
     def _check_name(self) -> None:
-        if not self.name:
-            raise Misused("a tool that was asked for has no name")
+        """A framework's names need not be identifiers."""
 
     def _read_parameters(self, function: Callable[..., Any], schema: dict[str, Any] | None) -> Parameters:
         return Parameters(self.name, function, schema, checks=False)
@@ -143,9 +76,9 @@ class ToolDeclarations:
         for name, effect in cast("dict[object, object]", given).items():
             if not isinstance(name, str) or not isinstance(effect, bool | Effect):
                 raise Misused(f"effects: {name!r} is {effect!r}; it must be True, False or Effect(…)")
-        declared: dict[str, Effect | bool] = {**given}
+        declared = {_normalise(name): effect for name, effect in given.items()}
         for name in _check_names("reads", reads):
-            if declared.setdefault(name, False) is not False:
+            if declared.setdefault(_normalise(name), False) is not False:
                 raise Misused(f"{name!r} is among the effects and among the reads")
         self._declared = declared
         self._tools: dict[str, AskedTool] = {}
@@ -168,15 +101,47 @@ class ToolDeclarations:
         return tool
 
     def _find(self, name: str) -> Effect | bool | None:
+        name = _normalise(name)
         if name in self._declared:
             return self._declared[name]
         return next((each for pattern, each in self._declared.items() if fnmatchcase(name, pattern)), None)
 
 
-def seems_to_write(name: str) -> bool:
-    """Returns whether a tool's name says that it changes the world: whether the first verb in it does."""
-    words = (word.lower() for word in _WORD.findall(name))
-    return next((word in _WRITES for word in words if word in _WRITES or word in _READS), False)
+def advise_on_undeclared(name: str) -> str:
+    """Returns what the operator is told of a tool that nobody has declared, and whose name says that it writes."""
+    return (
+        f"tool {name!r} counts as a read, so it may be made again, and its name says that it writes: add it to effects=[…], or to "
+        "reads=[…] if it only reads"
+    )
+
+
+def write_arguments(tool: str, arguments: Mapping[str, Any]) -> str:
+    """Returns a call's arguments as canonical JSON. Raises `Misused` for what is no JSON object, or nested too deep."""
+    try:
+        text = to_canonical_text(dict(arguments))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Misused(f"tool {tool!r}: its arguments can't be written as JSON: {error}") from error
+    if text.count("[") + text.count("{") > MAX_DEPTH and _is_too_deep(arguments):
+        raise Misused(f"tool {tool!r}: its arguments are nested more than {MAX_DEPTH} levels deep")
+    return text
+
+
+def _is_too_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [each for part in level for each in _list_parts(part)]
+    return bool(level)
+
+
+def _list_parts(value: object) -> Iterable[object]:
+    if isinstance(value, Mapping):
+        return cast("Mapping[object, object]", value).values()
+    return cast("Sequence[object]", value) if isinstance(value, list | tuple) else ()
+
+
+def _normalise(name: str) -> str:
+    """Returns a name as Python has it of a function: an accent may be typed as a character of its own."""
+    return name if name.isascii() else unicodedata.normalize("NFKC", name)
 
 
 def _check_names(what: str, names: Iterable[object]) -> list[str]:

@@ -8,8 +8,8 @@ from typing import Any, cast
 from langchain_core.messages import ToolMessage
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
-from seawall.adapters.langchain.messages import make_tool_message, read_tool_result
-from seawall.adapters.langchain.places import (
+from seawall.adapters.langchain_core.messages import make_tool_message, read_tool_result
+from seawall.adapters.langchain_core.places import (
     FrameRefused,
     GraphPlace,
     inside_tool,

@@ -21,9 +21,9 @@ from langgraph.types import interrupt
 from seawall.core.canonical import digest_of
 from seawall.core.errors import Misused, Refused, SeawallError
 from seawall.run.outcome import Outcome
+from seawall.runtime.foreign.asked import Asked, HandoffAsk
 from seawall.runtime.foreign.asks import Ask, Halted, Held, Settled, Turn
 from seawall.runtime.foreign.engine import Engine
-from seawall.runtime.foreign.loop_side import Asked, HandoffAsk
 from seawall.runtime.foreign.session import Performed, Session
 
 T = TypeVar("T")

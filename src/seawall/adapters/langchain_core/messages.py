@@ -24,13 +24,15 @@ from seawall.core.canonical import to_canonical_bytes
 from seawall.models.protocol import Usage
 from seawall.run.step import Result
 from seawall.runtime.foreign.asks import Settled
-from seawall.runtime.foreign.results import NO_USAGE, ModelResult, make_tool_result
+from seawall.runtime.foreign.results import NO_USAGE, ModelResult, make_tool_result, word_note
 from seawall.runtime.foreign.session import Performed
 
 Brought = ToolMessage | Command[Any] | list[Any]
 """What LangGraph's `ToolNode` gets of a tool: a list is made of the other two."""
 
 _MESSAGE, _SEND = "__message__", "__send__"
+_NOT_SENT = ("artifact", "response_metadata", "usage_metadata")
+"""Fields of a message that no model is sent."""
 MAX_DESCRIBED = 1_000
 """Tools whose descriptions are kept: more are made anew for each request, and their descriptions with them."""
 _SUCCEEDED = ("ok", "replaced", "simulated")
@@ -114,13 +116,17 @@ class ToolDescriptions:
 
 
 def dump_messages(messages: Sequence[BaseMessage]) -> list[Any]:
-    """Returns messages as JSON values. The artifact of a tool, which no model is sent, is left out."""
+    """Returns messages as JSON values, without what no model is sent: a call is bounded by the size of its request."""
     return [_dump_message(message) for message in messages]
 
 
 def _dump_message(message: BaseMessage) -> Any:
     dumped = message_to_dict(message)
-    dumped["data"].pop("artifact", None)
+    dumped["data"] = {
+        name: value
+        for name, value in dumped["data"].items()
+        if name == "content" or (name not in _NOT_SENT and value not in (None, "", [], {}))
+    }
     try:
         to_canonical_bytes(dumped)
     except TypeError:  # an application may keep anything in a message's extra fields
@@ -130,7 +136,7 @@ def _dump_message(message: BaseMessage) -> Any:
 
 def tell_notes(notes: Sequence[str]) -> list[BaseMessage]:
     """Returns what guards advise, as messages for the end of a request."""
-    return [HumanMessage(f"[Not from the user: {note}]") for note in notes]
+    return [HumanMessage(word_note(note)) for note in notes]
 
 
 def read_reply(reply: AIMessage | None, *, delivered: bool = False) -> ModelResult:

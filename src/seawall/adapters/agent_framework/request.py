@@ -1,0 +1,107 @@
+"""`gated_request`: one request that several agents answer, as in a workflow."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+from seawall.adapters.agent_framework.identity import LOOP
+from seawall.adapters.agent_framework.run import (
+    NOT_DONE,
+    PASSES,
+    AgentPlace,
+    MiddlewareHalted,
+    MiddlewareHeld,
+    current_place,
+)
+from seawall.core.errors import Broken, Misused, Refused, describe_error
+from seawall.core.limits import Limits
+from seawall.run.outcome import Outcome
+from seawall.runtime.foreign.asks import Halted
+from seawall.runtime.foreign.engine import Engine
+from seawall.runtime.foreign.session import Session
+from seawall.runtime.foreign.tools import Effects
+
+
+class GatedRequest:
+    """One request. The agents that run inside of it work in frames of its run."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.answer: str | None = None
+        """What answers the request. Without one it has not ended, and can be gone on with."""
+        self.outcome: Outcome[Any] | None = None
+        """How it has ended."""
+
+    def __repr__(self) -> str:
+        return f"<GatedRequest of {self.session!r}>"
+
+
+@contextlib.asynccontextmanager
+async def gated_request(
+    engine: Engine,
+    request: str,
+    *,
+    name: str = "workflow",
+    request_id: str | None = None,
+    session: str | None = None,
+    tenant: str = "",
+    principal: str = "",
+    limits: Limits | None = None,
+    effects: Effects | None = None,
+    reads: Sequence[str] = (),
+    waits: bool = False,
+    not_done: tuple[type[BaseException], ...] = (),
+) -> AsyncGenerator[GatedRequest]:
+    """Opens a request for all gated agents that run inside of the block, with the limits of one request for all of them.
+
+        async with gated_request(sea, "Refund order 1042", request_id="r-17") as request:
+            result = await workflow.run("Refund order 1042")
+            request.answer = str(result.get_outputs()[-1])
+
+    The options are those of `Engine.begin`. The request ends with its `answer`; a block that is left without one lets go of
+    it, and the same request id goes on with it. Raises `MiddlewareHalted` if it was ended before.
+    """
+    opened = GatedRequest(
+        engine.begin(
+            request,
+            loop=LOOP,
+            name=name,
+            agent=name,
+            session=session,
+            tenant=tenant,
+            principal=principal,
+            request_id=request_id,
+            limits=limits,
+            effects=effects,
+            reads=reads,
+            waits=waits,
+            not_done=(*NOT_DONE, *not_done),
+            passes=PASSES,
+        )
+    )
+    token = current_place.set(AgentPlace(engine, opened.session, name, 0, "", Counter(), False))
+    try:
+        yield opened
+    except BaseException as error:
+        await _fail(opened, error)
+        raise
+    finally:
+        current_place.reset(token)
+    if opened.answer is None:
+        await opened.session.detach()
+        return
+    opened.outcome = await opened.session.end(opened.answer)
+    if opened.outcome.stopped_by is not None:
+        raise MiddlewareHalted(Halted(opened.outcome))
+
+
+async def _fail(opened: GatedRequest, error: BaseException) -> None:
+    """Ends a request with an error. A halt has ended it already; what waits or is cancelled only rests."""
+    with contextlib.suppress(Refused, Broken, Misused):  # the error itself says more
+        if isinstance(error, MiddlewareHalted | MiddlewareHeld) or not isinstance(error, Exception):
+            await opened.session.detach()
+        else:
+            await opened.session.end(error=describe_error(error))

@@ -1,0 +1,199 @@
+"""Crews, and agents at work: what is kicked off, and the frame in which an agent does a task."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextvars import ContextVar
+from typing import Any, NamedTuple, cast
+
+from crewai.agent.core import Agent
+from crewai.crew import Crew
+from crewai.events import event_context
+from crewai.task import Task
+
+from seawall.adapters.crewai.models import leave_call
+from seawall.adapters.crewai.place import CrewPlace, CrewRun, CrewStopped, at_work, current
+from seawall.adapters.crewai.replies import to_json_value, write_text
+from seawall.core.canonical import digest_of
+from seawall.core.errors import describe_error
+from seawall.runtime.foreign.loop_side import HandoffAsk
+
+
+class _Work(NamedTuple):
+    """What an agent is about to do."""
+
+    role: str
+    task: str
+    key: Any
+    """What makes it the same work, after a crash, too: JSON."""
+    identity: tuple[int, int]
+    """Of the agent and its task."""
+
+
+def describe_task(agent: Agent, task: Task, context: str | None) -> _Work:
+    """Returns the work of a task."""
+    role = agent.role.strip() or "agent"
+    key = [role, task.description, task.expected_output, context or ""]
+    return _Work(role, task.description, key, (id(agent), id(task)))
+
+
+def describe_kickoff(agent: Agent, asked: Any) -> _Work:
+    """Returns the work of an agent that is kicked off by itself."""
+    role = agent.role.strip() or "agent"
+    given: Any = to_json_value(asked)
+    messages = cast("list[Any]", given if isinstance(given, list) else [given])
+    last: Any = messages[-1] if messages else ""
+    text: Any = last if not isinstance(last, Mapping) else cast("Mapping[str, Any]", last).get("content")
+    return _Work(role, write_text(text), [role, given], (id(agent), id(asked)))
+
+
+def describe_crew(crew: Crew, inputs: Mapping[str, Any] | None) -> str:
+    """Returns what a crew is asked to do."""
+    tasks = "\n".join(task.description for task in crew.tasks)
+    return f"{tasks}\n{json.dumps(to_json_value(dict(inputs)), ensure_ascii=False)}" if inputs else tasks
+
+
+def note_crew(run: CrewRun, crew: Crew) -> None:
+    """Notes of a crew what can't be gated."""
+    for agent in crew.agents:
+        note_agent(run, agent)
+    if crew.memory or crew.knowledge_sources:
+        run.engine.note_not_gated("embeddings of memory and knowledge: they come from a client of their own")
+
+
+def note_agent(run: CrewRun, agent: Any) -> None:
+    """Notes of an agent what can't be gated."""
+    if not isinstance(agent, Agent):
+        run.engine.note_not_gated(
+            f"models of agent {agent.role!r}: it is an agent of another framework, {type(agent).__name__}"
+        )
+    elif getattr(agent, "a2a", None):
+        run.engine.note_not_gated(f"what agent {agent.role!r} has remote agents do (A2A)")
+
+
+# ---- what is kicked off
+
+
+@contextlib.contextmanager
+def kicked_off(place: CrewPlace) -> Generator[None]:
+    """Raises what the gate has said as the error that it is, where something was kicked off by the caller.
+
+    Inside of a task or a tool it stays what CrewAI can't take for a failure of that.
+    """
+    inside = bool(place.frame or place.call)
+    scope = _save_scope()
+    try:
+        yield
+    except CrewStopped as stopped:
+        _restore_scope(scope)
+        if inside:
+            raise
+        raise stopped.error from None
+    except Exception as error:
+        if inside or place.run.failure is None or error is place.run.failure:
+            raise
+        raise place.run.failure from error
+    if not inside and place.run.failure is not None:
+        raise place.run.failure
+
+
+def _save_scope() -> dict[ContextVar[Any], Any]:
+    """Returns which events of CrewAI have begun here and not ended."""
+    values: list[Any] = list(vars(event_context).values())
+    found = [cast("ContextVar[Any]", each) for each in values if isinstance(each, ContextVar)]
+    return {each: each.get() for each in found}
+
+
+def _restore_scope(scope: Mapping[ContextVar[Any], Any]) -> None:
+    """Forgets the events that have begun since, and will not end: CrewAI refuses to go on once there are a hundred of them."""
+    for each, value in scope.items():
+        if each.get() is not value:
+            each.set(value)
+
+
+def note_answer(place: CrewPlace, result: Any) -> None:
+    """Notes what was answered where something was kicked off by the caller."""
+    if isinstance(getattr(result, "raw", None), str) and not place.frame and not place.call:
+        place.run.note_result(result)
+
+
+# ---- agents at work
+
+
+def _ask_frame(place: CrewPlace, work: _Work) -> HandoffAsk:
+    """Returns the ask for the frame of an agent's work: the same for the same work."""
+    asked = digest_of(work.key)[:16]
+    number = place.run.count(place.frame, f"{place.call}/{asked}")
+    key = f"{place.call or 'task'}/{asked}/{number}"
+    return place.run.session.handoff(
+        place.agent, work.role, work.task or "(nothing)", call_id=key, frame=place.frame
+    )
+
+
+@contextlib.contextmanager
+def _working(place: CrewPlace, work: _Work, frame: int) -> Generator[None]:
+    """What is asked for in this block is asked for by the agent, in its frame."""
+    token = current.set(place.enter_frame(frame, work.role, work.identity))
+    at_work.enter(work.identity[0])
+    try:
+        with leave_call():
+            yield
+    finally:
+        at_work.leave(work.identity[0])
+        current.reset(token)
+
+
+def work_sync(place: CrewPlace, work: _Work, perform: Callable[[], Any]) -> Any:
+    """Has an agent work in a frame of its own. CrewAI's own retry of the same work stays in it."""
+    if place.work == work.identity:
+        return perform()
+    frame = place.run.open_frame_sync(_ask_frame(place, work))
+    try:
+        with _working(place, work, frame):
+            result = perform()
+    except Exception as error:
+        place.run.close_frame_sync(frame, describe_error(error), failed=True)
+        raise
+    place.run.close_frame_sync(frame, write_result(result))
+    return result
+
+
+async def work_async(place: CrewPlace, work: _Work, perform: Callable[[], Awaitable[Any]]) -> Any:
+    """As `work_sync`."""
+    if place.work == work.identity:
+        return await perform()
+    frame = await place.run.open_frame(_ask_frame(place, work))
+    try:
+        with _working(place, work, frame):
+            result = await perform()
+    except Exception as error:
+        await place.run.close_frame(frame, describe_error(error), failed=True)
+        raise
+    await place.run.close_frame(frame, write_result(result))
+    return result
+
+
+def leave_work(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns what has something done in the background, so that it is done for the run: the agent's frame may end before."""
+
+    @functools.wraps(method)
+    def submit(*arguments: Any, **options: Any) -> Any:
+        place = current.get()
+        if place is None:
+            return method(*arguments, **options)
+        token = current.set(place.leave_frames())
+        try:
+            return method(*arguments, **options)
+        finally:
+            current.reset(token)
+
+    return submit
+
+
+def write_result(result: Any) -> str:
+    """Returns what an agent has answered, as text."""
+    raw = getattr(result, "raw", result)
+    return raw if isinstance(raw, str) else write_text(raw)

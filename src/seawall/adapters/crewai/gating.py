@@ -1,0 +1,150 @@
+"""`gate`: the context in which the models and tools of crews pass the gate, and how its run ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from contextvars import Token
+from types import TracebackType
+from typing import Self
+
+from seawall.adapters.crewai.place import LOOP, CrewPlace, CrewRun, CrewStopped, CrewWaits, current
+from seawall.core.errors import Broken, Misused, Refused, describe_error
+from seawall.core.limits import Limits
+from seawall.runtime.foreign.engine import Engine
+from seawall.runtime.foreign.session import Session
+from seawall.runtime.foreign.tools import Effects, ToolDeclarations
+
+
+def gate(
+    engine: Engine,
+    *,
+    effects: Effects | None = None,
+    reads: tuple[str, ...] | list[str] = (),
+    limits: Limits | None = None,
+    request_id: str | None = None,
+    request: str = "",
+    session: str | None = None,
+    tenant: str = "",
+    principal: str = "",
+    name: str = "crew",
+    waits: bool = False,
+    not_done: tuple[type[BaseException], ...] = (),
+) -> CrewGate:
+    """Returns a context, sync and async, in which every model and every tool of CrewAI passes the gate. It is one run.
+
+        with crewai.gate(engine, effects=["refund"], request_id="ticket-17"):
+            crew.kickoff()
+
+    Tools are declared by the names that the model is told: "Search the web" is `search_the_web`. `effects` and `reads` take the
+    place of the engine's. With the `request_id` of an earlier run it goes on with that: what is recorded is given again.
+    Without one a new run is a new run, also after a crash, and an effect may be made twice. `request` is what is recorded as
+    asked for, by default the tasks of the first crew. `session` is the conversation. `waits`: a call that a person must decide
+    on is waited for; otherwise it ends the crew with `Held`, and the same request, asked again, goes on. `not_done`: errors of
+    tools which say that nothing has happened; any other error of an effect leaves open whether it has.
+
+    A halt ends the crew with `Halted`, which carries the outcome; a gate or a journal that is broken ends it, too.
+    """
+
+    def begin(asked: str) -> Session:
+        return engine.begin(
+            request or asked,
+            loop=LOOP,
+            name=name,
+            agent=name,
+            session=session,
+            tenant=tenant,
+            principal=principal,
+            request_id=request_id,
+            limits=limits,
+            effects=effects,
+            reads=reads,
+            waits=waits,
+            not_done=not_done,
+            passes=(CrewWaits,),
+        )
+
+    tools = engine.tools if effects is None else ToolDeclarations(effects, reads)
+    return CrewGate(CrewRun(engine, begin, tools, not_done), name)
+
+
+class CrewGate:
+    """The context of one run. See `gate`."""
+
+    def __init__(self, run: CrewRun, name: str) -> None:
+        self._run, self._name = run, name
+        self._tokens: list[Token[CrewPlace | None]] = []
+
+    def __repr__(self) -> str:
+        return f"<CrewGate {self._run!r}>"
+
+    @property
+    def run(self) -> str | None:
+        """The id of the run; None before its first step."""
+        return self._run.session.run if self._run.has_begun else None
+
+    def _enter(self) -> None:
+        if self._tokens or self._run.over:
+            raise Misused("a gate is entered once: it is one run; make another one")
+        self._tokens.append(current.set(CrewPlace(run=self._run, agent=self._name)))
+
+    def _leave(self) -> None:
+        self._run.over = True
+        with contextlib.suppress(ValueError):  # left in another context than that in which it was entered
+            current.reset(self._tokens[0])
+
+    def _find_failure(self, error: BaseException | None) -> Exception | None:
+        """Returns what the gate has said, whatever CrewAI or the caller has made of it."""
+        return error.error if isinstance(error, CrewStopped) else self._run.failure
+
+    def _write_answer(self) -> str | None:
+        answers = self._run.list_answers()
+        return (
+            answers[0] if len(answers) == 1 else json.dumps(answers, ensure_ascii=False) if answers else None
+        )
+
+    def __enter__(self) -> Self:
+        self._enter()
+        return self
+
+    async def __aenter__(self) -> Self:
+        self._enter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave()
+        self._finish(error)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave()
+        await asyncio.to_thread(self._finish, error)
+
+    def _finish(self, error: BaseException | None) -> None:
+        """Ends the run, or lets go of it, and raises what the gate has said."""
+        failure = self._find_failure(error)
+        if failure is not None:
+            self._rest()
+            if failure is not error:
+                raise failure from None
+            return
+        if not self._run.has_begun:
+            return
+        session = self._run.session
+        if error is None:
+            session.end_sync(self._write_answer())
+        elif isinstance(error, Exception):
+            with contextlib.suppress(Refused, Broken, Misused):  # the error itself says more
+                session.end_sync(error=describe_error(error))
+        else:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Lets go of a run that has not ended."""
+        if self._run.has_begun:
+            with contextlib.suppress(Refused, Broken, Misused):  # what ends the crew says more
+                self._run.session.detach_sync()

@@ -1,0 +1,295 @@
+"""What stands around the calls of models: each attempt is a step."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import inspect
+import threading
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextvars import ContextVar
+from typing import Any
+
+from crewai.llms.base_llm import BaseLLM
+from pydantic import BaseModel
+
+from seawall.adapters.crewai.place import CrewPlace, CrewStopped, at_work, current
+from seawall.adapters.crewai.replies import (
+    CrewReply,
+    add_notes,
+    find_calls,
+    read_reply,
+    recall_reply,
+    to_json_value,
+)
+from seawall.core.errors import Misused
+from seawall.models.protocol import Usage
+from seawall.runtime.foreign.asks import Turn
+from seawall.runtime.foreign.loop_side import ModelAsk
+from seawall.runtime.foreign.results import NO_USAGE
+from seawall.runtime.foreign.session import MAX_OUTPUT_TOKENS, Performed
+
+_COUNTED = ("prompt_tokens", "completion_tokens", "cached_prompt_tokens", "cache_creation_tokens")
+
+
+class _Meter:
+    """The tokens of one call, as CrewAI counts them."""
+
+    def __init__(self) -> None:
+        self.counted = dict.fromkeys(_COUNTED, 0)
+
+    def read(self) -> Usage:
+        """Returns the usage of the call; a model that counts nothing has none."""
+        sent, got, read, written = (self.counted[name] for name in _COUNTED)
+        if not (sent or got):
+            return NO_USAGE
+        return Usage(sent, got, cache_read_tokens=read, cache_write_tokens=written)
+
+
+called: ContextVar[_Meter | None] = ContextVar("seawall_crewai_called", default=None)
+"""While a model is called: what it asks of itself, or of another client below it, is the same step."""
+_meter_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def _calling(meter: _Meter | None) -> Generator[None]:
+    token = called.set(meter)
+    try:
+        yield
+    finally:
+        called.reset(token)
+
+
+def leave_call() -> contextlib.AbstractContextManager[None]:
+    """Inside of this, models are called by somebody else than the model that is called just now: by a tool."""
+    return _calling(None)
+
+
+def meter_usage(track: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns CrewAI's counting of tokens, counted for the call, too. Its own counters are for all calls of a model."""
+
+    @functools.wraps(track)
+    def tracked(llm: Any, *arguments: Any, **options: Any) -> Any:
+        meter = called.get()
+        if meter is None:
+            return track(llm, *arguments, **options)
+        with _meter_lock, leave_call():  # a class may count by its base class
+            before = llm.get_token_usage_summary()
+            result = track(llm, *arguments, **options)
+            after = llm.get_token_usage_summary()
+        for name in _COUNTED:
+            meter.counted[name] += getattr(after, name, 0) - getattr(before, name, 0)
+        return result
+
+    return tracked
+
+
+# ---- one call
+
+
+def name_model(llm: Any) -> str:
+    """Returns a model's name as the list of prices has it: `provider:name`."""
+    model = str(llm if isinstance(llm, str) else llm.model)
+    provider = "" if isinstance(llm, str) else str(getattr(llm, "provider", "") or "")
+    first, slash, rest = model.partition("/")
+    if slash and (not provider or first == provider):
+        return f"{first}:{rest}"
+    return f"{provider or 'openai'}:{model}"
+
+
+def find_limit(llm: Any) -> int | None:
+    """Returns the longest reply that is asked for; None if nobody has said so."""
+    for name in ("max_completion_tokens", "max_tokens"):
+        given = getattr(llm, name, None)
+        if given is not None and int(given) > 0:
+            return int(given)
+    return None
+
+
+def fit_limit(llm: Any, turn: Turn) -> Any:
+    """Returns the model with a shorter reply if a limit has less room than is asked for. Otherwise it is the same object."""
+    if not 0 < turn.max_output_tokens < (find_limit(llm) or MAX_OUTPUT_TOKENS):
+        return llm
+    shorter = copy.copy(llm)
+    longest = "max_completion_tokens" if getattr(llm, "max_completion_tokens", None) else "max_tokens"
+    setattr(shorter, longest, turn.max_output_tokens)
+    return shorter
+
+
+class _ModelCall:
+    """One call of a model inside of a gate."""
+
+    def __init__(self, place: CrewPlace, llm: Any, given: Mapping[str, Any]) -> None:
+        """`given`: the arguments of the call by name."""
+        self._place, self._llm = place, llm
+        agent = given.get("from_agent")
+        self._agent = place.agent if agent is None else str(getattr(agent, "role", place.agent)).strip()
+        self._messages, self._tools = given.get("messages"), given.get("tools")
+        self._expects: type[BaseModel] | None = given.get("response_model")
+        self.may_write_calls = agent is not None and not self._tools
+        self.meter = _Meter()
+
+    def fit(self, turn: Turn) -> tuple[Any, Any]:
+        """Returns the model and the messages: as they were given, or with what guards advise, and within what limits leave."""
+        notes = (*self._place.run.take_advice(self._place.frame), *turn.notes)
+        return fit_limit(self._llm, turn), add_notes(self._messages, notes)
+
+    def is_streamed(self) -> bool:
+        """Returns whether the pieces of the reply are passed on as they come."""
+        effective = getattr(
+            self._llm, "_effective_stream", None
+        )  # newer versions of CrewAI stream single calls
+        return bool(getattr(self._llm, "stream", False) if effective is None else effective())
+
+    def ask(self) -> ModelAsk:
+        """Returns the ask for the reply."""
+        self._note_not_gated()
+        messages = self._messages
+        told = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
+        tools: list[Any] = list(self._tools or ())
+        expects = self._expects
+        if isinstance(expects, type):
+            tools.append({"output": expects.model_json_schema()})
+        return self._place.run.session.model(
+            self._agent or self._place.agent,
+            name_model(self._llm),
+            to_json_value(told),
+            tools=to_json_value(tools),
+            max_output_tokens=find_limit(self._llm),
+            frame=self._place.frame,
+        )
+
+    def _note_not_gated(self) -> None:
+        for each in getattr(self._llm, "builtin_tools", None) or ():
+            self._place.run.engine.note_not_gated(f"built-in tool {each!r}: the model's provider runs it")
+
+    def finish(self, done: Performed) -> Any:
+        """Returns the reply, the recorded one, or what stands for it, and notes the calls in it."""
+        if done.settled.performed:
+            calls = done.settled.calls or done.value.calls
+            reply = find_calls(done.value.reply, calls)
+        else:
+            reply = recall_reply(done.settled, self._expects)
+        self._note_calls(reply)
+        return reply.value
+
+    def _note_calls(self, reply: CrewReply) -> None:
+        run, frame = self._place.run, self._place.frame
+        run.note_calls(frame, reply.ids)
+        if reply.written is not None:
+            run.note_written(frame, *reply.written)
+
+
+class _Brought:
+    """A reply as the model has given it, and the calls in it."""
+
+    def __init__(self, reply: Any, calls: tuple[tuple[str, str, str], ...]) -> None:
+        self.reply, self.calls = reply, calls
+
+
+def _bring(call: _ModelCall, reply: Any) -> tuple[Any, _Brought]:
+    result = read_reply(
+        reply, call.meter.read(), may_write_calls=call.may_write_calls, delivered=call.is_streamed()
+    )
+    return result, _Brought(reply, result.calls)
+
+
+def gate_call(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns the `call` of a class of models, gated."""
+    signature = inspect.signature(method)
+
+    @functools.wraps(method)
+    def gated(llm: BaseLLM, *arguments: Any, **options: Any) -> Any:
+        place = current.get()
+        if place is None or called.get() is not None:
+            _check_place(place, signature, llm, arguments, options)
+            return method(llm, *arguments, **options)
+        given, rest = _bind(signature, llm, arguments, options)
+        call = _ModelCall(place, llm, {**rest, "messages": given})
+
+        def perform(turn: Turn) -> tuple[Any, _Brought]:
+            with _calling(call.meter):
+                return _bring(call, method(*call.fit(turn), **rest))
+
+        return call.finish(place.run.step_sync(call.ask(), perform))
+
+    return gated
+
+
+def gate_acall(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Returns the `acall` of a class of models, gated."""
+    signature = inspect.signature(method)
+
+    @functools.wraps(method)
+    async def gated(llm: BaseLLM, *arguments: Any, **options: Any) -> Any:
+        place = current.get()
+        if place is None or called.get() is not None:
+            _check_place(place, signature, llm, arguments, options)
+            return await method(llm, *arguments, **options)
+        given, rest = _bind(signature, llm, arguments, options)
+        call = _ModelCall(place, llm, {**rest, "messages": given})
+
+        async def perform(turn: Turn) -> tuple[Any, _Brought]:
+            with _calling(call.meter):
+                return _bring(call, await method(*call.fit(turn), **rest))
+
+        return call.finish(await place.run.step(call.ask(), perform))
+
+    return gated
+
+
+def gate_instructor(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns the method with which CrewAI has a client of its own make a structured answer, gated."""
+
+    @functools.wraps(method)
+    def gated(instructor: Any, *arguments: Any, **options: Any) -> Any:
+        place = current.get()
+        if place is None or called.get() is not None:
+            return method(instructor, *arguments, **options)
+        given = {
+            "messages": instructor.content,
+            "response_model": instructor.model,
+            "from_agent": instructor.agent,
+        }
+        call = _ModelCall(place, instructor.llm, given)
+
+        def perform(turn: Turn) -> tuple[Any, _Brought]:
+            with _calling(call.meter):
+                return _bring(call, method(instructor, *arguments, **options))
+
+        return call.finish(place.run.step_sync(call.ask(), perform))
+
+    return gated
+
+
+def _check_place(
+    place: CrewPlace | None,
+    signature: inspect.Signature,
+    llm: Any,
+    arguments: tuple[Any, ...],
+    options: dict[str, Any],
+) -> None:
+    """Raises `CrewStopped` if an agent that works inside of a gate asks a model in a thread that does not know of it."""
+    if place is None and at_work.any():
+        agent: Any = _bind(signature, llm, arguments, options)[1].get("from_agent")
+        if agent in at_work:
+            raise CrewStopped(
+                Misused(
+                    f"agent {agent.role!r} works inside of a gate, and asks a model in a thread that was started without the context of "
+                    "the gate: start it with contextvars.copy_context().run"
+                )
+            )
+
+
+def _bind(
+    signature: inspect.Signature, llm: Any, arguments: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """Returns the messages of a call, and its other arguments by name."""
+    bound = signature.bind(llm, *arguments, **options)
+    names = list(bound.arguments)
+    given: dict[str, Any] = {name: bound.arguments[name] for name in names[1:]}
+    for parameter in signature.parameters.values():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            given.update(given.pop(parameter.name, {}))
+    return given.pop("messages", None), given

@@ -1,0 +1,293 @@
+"""In which frame an agent works, and the errors that end an invocation of ADK."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Generator
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+from google.adk.agents.base_agent import BaseAgent
+from google.adk.agents.invocation_context import InvocationContext
+
+from seawall.core.errors import Refused, SeawallError
+from seawall.run.outcome import Outcome
+from seawall.runtime.foreign.asks import Halted, Held
+from seawall.runtime.foreign.engine import Engine
+from seawall.runtime.foreign.loop_side import HandoffAsk
+from seawall.runtime.foreign.session import Session
+
+TRANSFER = "transfer_to_agent"
+"""ADK's tool by which a model hands over to another agent."""
+MAX_CAUSES = 20
+"""Errors that are looked at for one of ours: ADK wraps what a plugin raises once for each runner inside another."""
+
+
+class AdkHalted(RuntimeError):
+    """The run has ended, and the invocation ends with it.
+
+    `outcome` says how it ended; None: it was refused, or broke, before it could end.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.outcome: Outcome[Any] | None = error.outcome if isinstance(error, Halted) else None
+
+
+class AdkHeld(RuntimeError):
+    """A step waits for a person where ADK can't ask for a confirmation. Ask again, with the same request id, after the
+    decision.
+    """
+
+    def __init__(self, held: Held, problem: str = "") -> None:
+        """`problem`: why a confirmation of ADK does not count."""
+        super().__init__(f"{held} ({problem})" if problem else str(held))
+        self.held = held
+
+
+class AdkRefused(RuntimeError):
+    """A guard has refused a call of a model, which was not made. The run goes on if the application handles that."""
+
+    status_code = 503
+    """As of a server that does not answer: a `FallbackModel` goes on with its next candidate."""
+
+
+def find_outcome(error: BaseException | None) -> Outcome[Any] | None:
+    """Returns how the run has ended that has ended an invocation; None: the error has another reason."""
+    found = _find_cause(error)
+    return found.outcome if isinstance(found, AdkHalted) else None
+
+
+def find_held(error: BaseException | None) -> Held | None:
+    """Returns what waits for a person, if that has ended an invocation; None: the error has another reason."""
+    found = _find_cause(error)
+    return found.held if isinstance(found, AdkHeld) else None
+
+
+def _find_cause(error: BaseException | None) -> AdkHalted | AdkHeld | None:
+    """Returns what Seawall has raised. ADK wraps what a plugin raises, and agents in parallel may fail together."""
+    looked: list[BaseException | None] = [error]
+    for each in looked:
+        if isinstance(each, AdkHalted | AdkHeld):
+            return each
+        if each is not None and len(looked) < MAX_CAUSES:
+            together: Any = getattr(each, "exceptions", ())
+            looked += [each.__cause__, each.__context__, *together]
+    return None
+
+
+class GatedSession:
+    """A session, and what has ended it. The invocations of agents in tools share that of the one that they are inside of."""
+
+    def __init__(self, engine: Engine, session: Session) -> None:
+        self.engine, self.session = engine, session
+        self.failure: AdkHalted | AdkHeld | None = None
+        """What has ended the run, whatever ADK or the application has made of it."""
+        self._is_told = False
+        """Whether a model's caller was told of it."""
+
+    def __repr__(self) -> str:
+        return f"<GatedSession of {self.session!r}>"
+
+    @contextlib.contextmanager
+    def translated(self) -> Generator[None]:
+        """Raises what the gate raises as what ends an invocation. `Held` passes."""
+        try:
+            yield
+        except Held:
+            raise
+        except SeawallError as error:
+            self.failure = AdkHalted(error)
+            raise self.failure from error
+
+    async def open_frame(self, asked: HandoffAsk) -> tuple[int, str]:
+        """Opens the frame of a hand-off. Returns its number, and why it may not be opened; "": it is open."""
+        with self.translated():
+            try:
+                return await self.session.open_frame(asked), ""
+            except Refused as refused:
+                if isinstance(refused, Halted | Held) or refused.guard != "handoff":
+                    raise
+                return 0, str(refused)
+
+    def hold(self, held: Held, problem: str = "") -> AdkHeld:
+        """Returns the error of a step that waits for a person where ADK can't ask one."""
+        self.failure = AdkHeld(held, problem)
+        return self.failure
+
+    def raise_if_over(self) -> None:
+        """Raises what has ended the run, if the application has made something else of it."""
+        if self.failure is not None:
+            raise self.failure
+
+    def tell_if_over(self) -> None:
+        """As `raise_if_over`, for a model's caller."""
+        self._is_told = self.failure is not None
+        self.raise_if_over()
+
+    def insist_if_over(self) -> None:
+        """As `raise_if_over`, if a model's caller was told and goes on.
+
+        What a plugin raises can't be handled, but ADK wraps it, and agents in parallel lose the cause of it.
+        """
+        if self._is_told:
+            self.raise_if_over()
+
+
+class AgentPlace(NamedTuple):
+    """Which agent works, and in which frame."""
+
+    agent: str
+    frame: int
+
+
+class AdkToolPlace:
+    """Where a tool is performed: agents that run inside of it work in frames below."""
+
+    def __init__(self, gated: GatedSession, frames: object, place: AgentPlace, call: str, task: str) -> None:
+        """`frames` are those of the invocation that calls the tool, `task` its arguments."""
+        self.gated, self.frames, self.task = gated, frames, task
+        self.agent, self.frame, self.call = place.agent, place.frame, call
+        self.opened: list[int] = []
+        """The frames of the agents that were run inside of it."""
+        self.refused = ""
+        """Why an agent may not be run inside of it."""
+        self._runs: Counter[str] = Counter()
+
+    def __repr__(self) -> str:
+        return f"<AdkToolPlace of call {self.call} in frame {self.frame}>"
+
+    async def open(self, agent: str, task: str) -> int:
+        """Opens the frame of an agent inside the tool, and returns its number. It is the same when the call is made again.
+
+        Raises `Refused` if a guard or a limit refuses it, which the model is told.
+        """
+        self._runs[agent] += 1
+        call = f"{self.call}/{agent}/{self._runs[agent]}"
+        asked = self.gated.session.handoff(self.agent, agent, task, call_id=call, frame=self.frame)
+        frame, self.refused = await self.gated.open_frame(asked)
+        if self.refused:
+            raise Refused(self.refused, guard="handoff")
+        self.opened.append(frame)
+        return frame
+
+
+current_tool: ContextVar[AdkToolPlace | None] = ContextVar("seawall_google_adk_tool", default=None)
+
+
+@contextlib.contextmanager
+def inside(place: AdkToolPlace) -> Generator[None]:
+    """What runs in this block runs inside the tool."""
+    token = current_tool.set(place)
+    try:
+        yield
+    finally:
+        current_tool.reset(token)
+
+
+class Frames:
+    """The frames of one invocation: its root's, and those of agents that it has handed over to or that it consists of.
+
+    A frame stays open until the invocation ends: an agent of a loop goes on with its conversation, and one that has handed
+    over may get the conversation back.
+    """
+
+    def __init__(self, gated: GatedSession, root: AgentPlace) -> None:
+        self._gated, self._root = gated, root
+        self._by_agent: dict[tuple[str | None, str], int] = {}
+        """By branch and name."""
+        self._handed: dict[str, int] = {}
+        """By name: the frames of hand-offs whose agents have not begun."""
+        self._opened: list[int] = []
+        self._texts: dict[int, str] = {}
+        """By frame: the newest text of its agent."""
+
+    def __repr__(self) -> str:
+        return f"<Frames {self._root.frame}, {self._opened}>"
+
+    def find(self, context: InvocationContext) -> AgentPlace:
+        """Returns where the agent of an invocation's context works."""
+        name = self._root.agent if context.agent is None else context.agent.name
+        return AgentPlace(name, self._by_agent.get((context.branch, name), self._root.frame))
+
+    def note_text(self, frame: int, text: str) -> None:
+        """Notes what an agent has written."""
+        self._texts[frame] = text
+
+    async def hand_over(self, place: AgentPlace, to: str, task: str, call: str) -> str:
+        """Opens a frame for an agent that another one hands over to, by a call of its model.
+
+        Returns why that may not be; "": the frame is open.
+        """
+        asked = self._gated.session.handoff(place.agent, to, task, call_id=call, frame=place.frame)
+        frame, refused = await self._gated.open_frame(asked)
+        if not refused:
+            self._handed[to] = self._note_opened(frame)
+        return refused
+
+    async def enter(self, agent: BaseAgent, context: InvocationContext) -> None:
+        """Finds or opens the frame of an agent that begins to work."""
+        key = context.branch, agent.name
+        handed = self._handed.pop(agent.name, None)
+        if handed is not None:
+            self._by_agent[key] = handed
+            return
+        tool = current_tool.get()
+        if tool is not None and tool.frames is self:
+            self._by_agent[key] = await tool.open(agent.name, tool.task)
+            return
+        if key in self._by_agent:
+            return
+        self._by_agent[key] = await self._find(agent, context)
+
+    async def _find(self, agent: BaseAgent, context: InvocationContext) -> int:
+        with self._gated.translated():
+            for call in _list_handoffs(
+                agent.name, context
+            ):  # ADK goes on with an invocation that was cut off
+                if len(path := await self._gated.session.find_frames(call)) > 1:
+                    return self._note_opened(path[-1])
+            if agent.name == self._root.agent:
+                return self._root.frame
+            above = self._find_above(agent, context)
+            call = f"agent/{context.branch or ''}/{agent.name}"
+            asked = self._gated.session.handoff(above.agent, agent.name, "", call_id=call, frame=above.frame)
+            return self._note_opened(await self._gated.session.open_frame(asked))
+
+    def _find_above(self, agent: BaseAgent, context: InvocationContext) -> AgentPlace:
+        """Returns the place of the nearest agent above that works, on this branch or on the one that it comes from."""
+        above = agent.parent_agent
+        while above is not None:
+            places = [
+                (branch, frame) for (branch, name), frame in self._by_agent.items() if name == above.name
+            ]
+            fitting = [each for each in places if (context.branch or "").startswith(each[0] or "")]
+            if fitting:
+                _, frame = max(fitting, key=lambda each: len(each[0] or ""))
+                return AgentPlace(above.name, frame)
+            above = above.parent_agent
+        return self._root
+
+    def _note_opened(self, frame: int) -> int:
+        if frame not in self._opened:
+            self._opened.append(frame)
+        return frame
+
+    async def close(self) -> None:
+        """Closes what was opened, the newest first."""
+        for frame in reversed(self._opened):
+            await self._gated.session.close_frame(frame, self._texts.get(frame, ""))
+        self._opened = []
+
+
+def _list_handoffs(agent: str, context: InvocationContext) -> list[str]:
+    """Returns the calls of this invocation that hand over to an agent, the newest first."""
+    return [
+        call.id
+        for event in reversed(context.session.events)
+        if event.invocation_id == context.invocation_id
+        for call in event.get_function_calls()
+        if call.id
+        and (call.name == agent or (call.name == TRANSFER and (call.args or {}).get("agent_name") == agent))
+    ]

@@ -1,0 +1,255 @@
+"""The lines to add to an application, as edits of its text, and the diff that shows them. No file is written."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from seawall.wrap.source import SourceFile, split_lines
+
+WIDTH = 100
+"""Columns after which an added list is broken into lines."""
+
+
+class _Edit(NamedTuple):
+    start: int
+    end: int
+    text: str
+
+
+class FileEdits:
+    """The edits of one file. They do not overlap: each is an insertion, or takes the place of a name."""
+
+    def __init__(self, source: SourceFile) -> None:
+        self.source = source
+        self._edits: list[_Edit] = []
+        self._imports: dict[str, set[str]] = {}
+        self._definitions: dict[str, None] = {}
+        self._done: set[tuple[int, str]] = set()
+        starts = [0]
+        for line in source.lines:
+            starts.append(starts[-1] + len(line))
+        self._starts = starts
+
+    def __repr__(self) -> str:
+        return f"<FileEdits of {self.source.name}>"
+
+    def __bool__(self) -> bool:
+        return bool(self._edits or self._definitions)
+
+    def add_import(self, module: str, name: str) -> None:
+        """Adds `from module import name`."""
+        self._imports.setdefault(module, set()).add(name)
+
+    def add_definition(self, text: str, *, first: bool = False) -> None:
+        """Adds statements below the imports; `first`: above the others that are added."""
+        if first:
+            self._definitions = {text: None, **self._definitions}
+        else:
+            self._definitions[text] = None
+
+    def add_item(self, call: ast.Call, keyword: str, item: str) -> None:
+        """Adds an item to the list that a call is given as a keyword argument, and that argument where it is missing."""
+        if not self._begin(call.lineno * 10_000 + call.col_offset, keyword):
+            return
+        given = next((each.value for each in call.keywords if each.arg == keyword), None)
+        if given is None or (isinstance(given, ast.Constant) and given.value is None):
+            if given is None:
+                self._add_argument(call, f"{keyword}=[{item}]")
+            else:
+                self._replace(given, f"[{item}]")
+        elif isinstance(given, ast.List):
+            self._add_last(given, item)
+        else:
+            start, end = self._find_span(given)
+            self._edits += [_Edit(start, start, "[*"), _Edit(end, end, f", {item}]")]
+
+    def add_entries(self, node: ast.Dict, entries: Sequence[str]) -> None:
+        """Adds entries to a mapping."""
+        self._add_last(node, ", ".join(entries))
+
+    def add_argument(self, call: ast.Call, text: str) -> None:
+        """Adds an argument to a call."""
+        if self._begin(call.lineno * 10_000 + call.col_offset, text):
+            self._add_argument(call, text)
+
+    def wrap(self, node: ast.expr, before: str, after: str) -> None:
+        """Puts a call around an expression."""
+        if self._begin(node.lineno * 10_000 + node.col_offset, before):
+            start, end = self._find_span(node)
+            self._edits += [_Edit(start, start, before), _Edit(end, end, after)]
+
+    def replace(self, node: ast.expr, text: str) -> None:
+        """Puts something in the place of an expression."""
+        if self._begin(node.lineno * 10_000 + node.col_offset, text):
+            self._replace(node, text)
+
+    def put_inside(self, statement: ast.stmt, head: str) -> bool:
+        """Puts a statement inside of a block; False if it can't be indented: a text in it goes over several lines."""
+        first, last = statement.lineno, statement.end_lineno or statement.lineno
+        if any(
+            isinstance(node, ast.Constant | ast.JoinedStr) and node.lineno != (node.end_lineno or node.lineno)
+            for node in ast.walk(statement)
+        ):
+            return False
+        if self._begin(first * 10_000, head):
+            indent = " " * statement.col_offset
+            at = self._starts[first - 1]
+            self._edits.append(_Edit(at, at, f"{indent}{head}\n"))
+            for number in range(first, last + 1):
+                if self.source.lines[number - 1].strip():
+                    self._edits.append(_Edit(self._starts[number - 1], self._starts[number - 1], "    "))
+        return True
+
+    def build_diff(self) -> str | None:
+        """Returns the unified diff; None if the edited file could not be parsed, which would be our fault."""
+        edited = self._apply()
+        try:
+            ast.parse(edited)
+        except (SyntaxError, ValueError):
+            return None
+        return make_diff(self.source.name, self.source.text, edited)
+
+    # ---- places
+
+    def _begin(self, place: int, what: str) -> bool:
+        if (place, what) in self._done:
+            return False
+        self._done.add((place, what))
+        return True
+
+    def _find_offset(self, line: int, column_bytes: int) -> int:
+        text = self.source.lines[line - 1]
+        return self._starts[line - 1] + len(text.encode()[:column_bytes].decode(errors="replace"))
+
+    def _find_span(self, node: ast.expr) -> tuple[int, int]:
+        start = self._find_offset(node.lineno, node.col_offset)
+        end = self._find_offset(node.end_lineno or node.lineno, node.end_col_offset or 0)
+        return start, end
+
+    def _replace(self, node: ast.expr, text: str) -> None:
+        start, end = self._find_span(node)
+        self._edits.append(_Edit(start, end, text))
+
+    def _add_argument(self, call: ast.Call, text: str) -> None:
+        generator = len(call.args) == 1 and isinstance(call.args[0], ast.GeneratorExp)
+        if generator and not call.keywords:
+            return
+        self._add_last(call, text)
+
+    def _add_last(self, node: ast.expr, text: str) -> None:
+        """Adds an argument or an item before the bracket that closes a call or a list."""
+        _, end = self._find_span(node)
+        close = end - 1
+        before = [
+            token
+            for token in self.source.tokens
+            if self._starts[token.end[0] - 1] + token.end[1] <= close and token.string.strip()
+        ][-1]
+        at = self._starts[before.end[0] - 1] + before.end[1]
+        closing_line = node.end_lineno or node.lineno
+        broken = before.end[0] != closing_line
+        if before.string in ("(", "[", "{"):
+            self._edits.append(_Edit(at, at, text))
+        elif not broken:
+            self._edits.append(_Edit(at, at, f" {text}" if before.string == "," else f", {text}"))
+        else:
+            if before.string != ",":
+                self._edits.append(_Edit(at, at, ","))
+            first = self._find_first_line(node)
+            line = self.source.lines[first - 1]
+            indent = line[: len(line) - len(line.lstrip())]
+            start = self._starts[closing_line - 1]
+            self._edits.append(_Edit(start, start, f"{indent}{text},\n"))
+
+    def _find_first_line(self, node: ast.expr) -> int:
+        """Returns the line of the last argument or item that begins a line: the added one is indented as it is."""
+        if isinstance(node, ast.Call):
+            given: Sequence[ast.AST] = [*node.args, *node.keywords]
+        elif isinstance(node, ast.Dict):
+            given = [each for each in node.keys if each is not None]
+        else:
+            given = node.elts if isinstance(node, ast.List) else []
+        lines = [getattr(each, "lineno", node.lineno) for each in given]
+        return max(
+            (line for line in lines if line > node.lineno), default=lines[-1] if lines else node.lineno
+        )
+
+    # ---- the edited file
+
+    def _apply(self) -> str:
+        text = self.source.text
+        edits = [*self._edits, *self._make_head()]
+        in_order = sorted(edits, key=lambda edit: edit.start)  # those of one place keep their order
+        for edit in reversed(in_order):
+            text = text[: edit.start] + edit.text + text[edit.end :]
+        return text
+
+    def _make_head(self) -> Iterable[_Edit]:
+        known = {
+            (imported.module, imported.name)
+            for local, imported in self.source.imports.items()
+            if local == imported.name
+        }
+        lines = [
+            f"from {module} import {', '.join(new)}"
+            for module, names in sorted(self._imports.items())
+            if (new := sorted(name for name in names if (module, name) not in known))
+        ]
+        if not lines and not self._definitions:
+            return
+        last = _find_last_import(
+            self.source.tree, min((edit.start for edit in self._edits), default=None), self
+        )
+        at = 0 if last is None else self._starts[min(last.end_lineno or last.lineno, len(self._starts) - 1)]
+        newline = "" if at == 0 or self.source.text[at - 1] == "\n" else "\n"
+        text = "".join(f"{line}\n" for line in lines)
+        if self._definitions:
+            body = "".join(f"{each}\n" for each in self._definitions)
+            text = f"{text}\n{body}"
+        yield _Edit(at, at, newline + text)
+
+    def find_offset_of(self, node: ast.stmt) -> int:
+        """Returns where a statement begins."""
+        return self._starts[node.lineno - 1]
+
+
+def _find_last_import(tree: ast.Module, before: int | None, edits: FileEdits) -> ast.stmt | None:
+    """Returns the last import at the top of a file, above its first edit; else its docstring."""
+    found: ast.stmt | None = None
+    for statement in tree.body:
+        if before is not None and edits.find_offset_of(statement) >= before:
+            break
+        if isinstance(statement, ast.Import | ast.ImportFrom) or (
+            found is None and isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+        ):
+            found = statement
+    return found
+
+
+def make_diff(name: str, old: str, new: str) -> str:
+    """Returns the unified diff of a file; of one that is new, if `old` is empty."""
+    lines = difflib.unified_diff(
+        split_lines(old),
+        split_lines(new),
+        f"a/{name}" if old else "/dev/null",
+        f"b/{name}",
+        n=2,
+    )
+    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
+
+
+def write_call(name: str, arguments: Sequence[str]) -> str:
+    """Returns a call, in one line or, where that is too long, with an argument a line."""
+    line = f"{name}({', '.join(arguments)})"
+    if len(line) <= WIDTH:
+        return line
+    return f"{name}(\n" + "".join(f"    {each},\n" for each in arguments) + ")"
+
+
+def write_list(names: Iterable[str]) -> str:
+    """Returns a list of texts, as code."""
+    quoted = ", ".join(f'"{name}"' if '"' not in name and "\\" not in name else repr(name) for name in names)
+    return f"[{quoted}]"

@@ -1,0 +1,95 @@
+"""What `seawall wrap` finds in an application, and what is to be added to it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from seawall.core.redact import Redactor
+from seawall.wrap.source import SourceProblem
+
+FrameworkName = Literal[
+    "langchain",
+    "langgraph",
+    "openai-agents",
+    "pydantic-ai",
+    "crewai",
+    "google-adk",
+    "agent-framework",
+    "mcp",
+]
+FoundKind = Literal["agent", "graph", "runner", "crew", "tool", "tools", "model", "server", "client"]
+Gating = Literal["yes", "added", "in part", "no"]
+"""`yes`: the adapter is there already. `added`: the lines to add gate it. `in part`: `why` says what is left out."""
+
+
+class FoundPart(msgspec.Struct, frozen=True, kw_only=True):
+    """One part of an application, and whether the adapter gates it."""
+
+    kind: FoundKind
+    name: str
+    framework: FrameworkName
+    file: str
+    line: int
+    gated: Gating
+    why: str = ""
+    """Why it is not gated, or not wholly, and what helps."""
+    guessed: bool = False
+    """Tools: the name is that of a class of some package, and the tool's own is known at run time."""
+    declared: Literal["", "effect", "read"] = ""
+    """Tools: what the application has declared of it already."""
+    seems: Literal["", "effect", "read"] = ""
+    """Tools: what its name says of it."""
+
+    @property
+    def must_declare(self) -> bool:
+        """Whether it is a tool within reach whose name says that it writes, and nobody has declared it."""
+        return self.kind == "tool" and self.seems == "effect" and not self.declared and self.gated != "no"
+
+
+class FileLines(msgspec.Struct, frozen=True, kw_only=True):
+    """The lines to add to one file."""
+
+    file: str
+    diff: str
+    """A unified diff."""
+
+
+class WrapReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found, and the lines to add."""
+
+    frameworks: tuple[FrameworkName, ...]
+    files: int
+    """Files that were read."""
+    parts: tuple[FoundPart, ...]
+    lines: tuple[FileLines, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What else a person must do or know."""
+    install: tuple[str, ...] = ()
+    """What the added lines need: requirements, as pip takes them."""
+    problems: tuple[SourceProblem, ...] = ()
+    """Files that could not be read."""
+
+    def redact(self, redactor: Redactor) -> WrapReport:
+        """Returns the report without secrets that stand in the source."""
+        hide = redactor.text
+        parts = [replace(each, name=hide(each.name), why=hide(each.why)) for each in self.parts]
+        lines = [replace(each, diff=hide(each.diff)) for each in self.lines]
+        notes = list(self.notes)
+        changed = [new.file for old, new in zip(self.lines, lines, strict=True) if old != new]
+        notes += [
+            f"{file}: a secret in its lines is not shown, so make these changes by hand" for file in changed
+        ]
+        return replace(self, parts=tuple(parts), lines=tuple(lines), notes=tuple(map(hide, notes)))
+
+    @property
+    def has_writers_outside(self) -> bool:
+        """Whether something that seems to write is not declared, or not gated as the application is now."""
+        return any(
+            part.kind == "tool"
+            and (part.declared == "effect" or part.seems == "effect")
+            and (part.must_declare or part.gated != "yes")
+            for part in self.parts
+        )

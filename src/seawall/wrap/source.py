@@ -1,0 +1,205 @@
+"""Source files, as they are read: parsed, and never imported."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import io
+import tokenize
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+MAX_FILE_BYTES = 2_000_000
+"""A larger file is generated, and no application."""
+MAX_FILES = 5_000
+"""Files of one call. What is beyond is named."""
+_SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages", "build", "dist", "venv", "env"})
+_ROOT_MARKS = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class SourceProblem(NamedTuple):
+    """A file that could not be read."""
+
+    file: str
+    line: int
+    """0: the problem is that of the whole file."""
+    why: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{place}: {self.why}"
+
+
+class ImportedName(NamedTuple):
+    """Where a name of a file comes from."""
+
+    module: str
+    level: int
+    """Dots of a relative import."""
+    name: str
+    """The name in that module; "": the module itself."""
+
+    @property
+    def dotted(self) -> str:
+        """The whole name, as an absolute import has it."""
+        return ".".join(part for part in (self.module, self.name) if part)
+
+
+class SourceFile:
+    """One parsed file."""
+
+    def __init__(self, path: Path, text: str, tree: ast.Module, roots: Sequence[Path]) -> None:
+        """`roots`: the folders in which absolute imports of its own application are looked for, the nearest first."""
+        self.path, self.text, self.tree, self.roots = path, text, tree, tuple(roots)
+        self.name = _shorten(path)
+        """As it is shown."""
+        self.nodes = list(ast.walk(tree))
+        self.imports = dict(_list_imports(self.nodes))
+        """By local name."""
+
+    def __repr__(self) -> str:
+        return f"<SourceFile {self.name}>"
+
+    @functools.cached_property
+    def _parents(self) -> dict[ast.AST, ast.AST]:
+        return {child: node for node in self.nodes for child in ast.iter_child_nodes(node)}
+
+    @functools.cached_property
+    def functions(self) -> list[Function]:
+        """Every function in it."""
+        return [node for node in self.nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+    @functools.cached_property
+    def lines(self) -> list[str]:
+        """Its lines, with their ends."""
+        return split_lines(self.text)
+
+    @functools.cached_property
+    def calls(self) -> list[ast.Call]:
+        """Every call in it, in the order of the lines."""
+        found = [node for node in self.nodes if isinstance(node, ast.Call)]
+        return sorted(found, key=lambda call: (call.lineno, call.col_offset))
+
+    @functools.cached_property
+    def names(self) -> frozenset[str]:
+        """Every name that is used or bound in it."""
+        used = {node.id for node in self.nodes if isinstance(node, ast.Name)}
+        defined = {
+            node.name
+            for node in self.nodes
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        }
+        arguments = {node.arg for node in self.nodes if isinstance(node, ast.arg)}
+        return frozenset(used | defined | arguments | set(self.imports))
+
+    @functools.cached_property
+    def tokens(self) -> list[tokenize.TokenInfo]:
+        """Its tokens that are neither line breaks nor comments."""
+        skipped = (tokenize.NL, tokenize.COMMENT)
+        found = tokenize.generate_tokens(io.StringIO(self.text).readline)
+        return [token for token in found if token.type not in skipped]
+
+    def find_parent(self, node: ast.AST) -> ast.AST | None:
+        """Returns the node around another one; None for the module."""
+        return self._parents.get(node)
+
+    def list_scopes(self, node: ast.AST) -> Iterator[ast.AST]:
+        """Yields the functions, the classes and the module around a node, from the inside."""
+        kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.Module)
+        around = self._parents.get(node)
+        while around is not None:
+            if isinstance(around, kinds):
+                yield around
+            around = self._parents.get(around)
+
+    def get_segment(self, node: ast.AST) -> str:
+        """Returns what a node looks like in the file."""
+        return ast.get_source_segment(self.text, node) or ""
+
+
+def split_lines(text: str) -> list[str]:
+    """Returns the lines of a file with their ends, as Python counts them."""
+    return io.StringIO(text).readlines()
+
+
+def _list_imports(nodes: Sequence[ast.AST]) -> Iterator[tuple[str, ImportedName]]:
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                local = alias.asname or alias.name.partition(".")[0]
+                yield local, ImportedName(alias.name if alias.asname else local, 0, "")
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                yield alias.asname or alias.name, ImportedName(node.module or "", node.level, alias.name)
+
+
+def read_source(path: Path, roots: Sequence[Path] = ()) -> SourceFile | SourceProblem:
+    """Returns a file, or why it can't be parsed, with the line."""
+    shown = _shorten(path)
+    try:
+        if path.suffix == ".ipynb":
+            return SourceProblem(shown, 0, "it is a notebook: export it as a Python file")
+        if path.stat().st_size > MAX_FILE_BYTES:
+            return SourceProblem(shown, 0, f"it has more than {MAX_FILE_BYTES:,} bytes, and was not read")
+        with tokenize.open(path) as opened:
+            text = opened.read()
+        tree = ast.parse(text)
+        return SourceFile(path, text, tree, [path.parent, *roots, *_find_roots(path)])
+    except OSError as error:
+        return SourceProblem(shown, 0, f"it can't be read: {error.strerror}")
+    except SyntaxError as error:
+        return SourceProblem(shown, error.lineno or 0, f"it can't be parsed: {error.msg}")
+    except (ValueError, RecursionError, MemoryError) as error:
+        return SourceProblem(shown, 0, f"it can't be parsed: {error}")
+
+
+def list_files(paths: Sequence[Path], endings: Sequence[str]) -> tuple[list[tuple[Path, Path]], bool]:
+    """Returns the files with these endings in files and folders, each with the folder that was given, and whether that is all.
+
+    A file that is given by name is taken whatever its ending. Environments, caches and hidden folders are left out.
+    """
+    found: dict[Path, Path] = {}
+    for path in paths:
+        if not path.is_dir():
+            found.setdefault(path, path.parent)
+            continue
+        for file in _walk(path, endings):
+            if len(found) >= MAX_FILES:
+                return list(found.items()), False
+            found.setdefault(file, path)
+    return list(found.items()), True
+
+
+def _walk(folder: Path, endings: Sequence[str]) -> Iterator[Path]:
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        return
+    for entry in entries:
+        hidden = entry.name.startswith(".") and entry.suffix != ".json"
+        if hidden or entry.is_symlink():
+            continue
+        if entry.is_dir():
+            if entry.name not in _SKIPPED and not (entry / "pyvenv.cfg").exists():
+                yield from _walk(entry, endings)
+        elif entry.suffix in endings:
+            yield entry
+
+
+def _find_roots(path: Path) -> list[Path]:
+    """Returns the folders above a file in which its application's modules may be, up to the project's."""
+    above = list(path.resolve().parents)[:8]  # a package that is nested deeper is rare
+    for number, folder in enumerate(above):
+        if any((folder / mark).exists() for mark in _ROOT_MARKS):
+            return [*above[: number + 1], folder / "src"]
+    return above[:1]
+
+
+def _shorten(path: Path) -> str:
+    here = Path.cwd()
+    try:
+        return str(path.resolve().relative_to(here))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,314 @@
+"""CrewAI: agents at work are frames of one run, however they were set to work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crewai import Agent, Process
+from crewai.flow.flow import Flow, listen, start
+from crewai.memory.unified_memory import Memory
+from crewai.tools import tool as make_tool
+
+from apart.crewai.crew_desk import (
+    ANSWER,
+    REFUND,
+    Desk,
+    kick_off,
+    list_intents,
+    make_crew,
+    make_task,
+    read_outcome,
+)
+from seawall import Halted, Limits
+from seawall.adapters import crewai
+from seawall.runtime.foreign.engine import Engine
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    with Engine(tmp_path / "desk.db", effects=["refund"]) as engine:
+        yield engine
+
+
+def list_frames(engine: Engine, request_id: str) -> list[tuple[str, str, int]]:
+    """Returns who handed work to whom, and how deep below the crew."""
+    parents = {0: 0}
+    frames: list[tuple[str, str, int]] = []
+    for each in list_intents(engine, request_id):
+        if each.kind == "handoff":
+            parents[each.step] = parents[each.frame] + 1
+            frames.append((each.agent, each.name, parents[each.step]))
+    return frames
+
+
+def make_delegating(desk: Desk, lead: Desk, **options: Any) -> tuple[Agent, Agent]:
+    clerk = desk.make_agent()
+    return lead.make_agent("lead", tools=[], allow_delegation=True, **options), clerk
+
+
+def delegate(task: str) -> tuple[str, dict[str, Any]]:
+    return "delegate_work_to_coworker", {"task": task, "context": "none", "coworker": "clerk"}
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+@pytest.mark.parametrize("written", [False, True], ids=["calls", "written"])
+def test_work_that_is_delegated_is_a_frame_below(engine: Engine, way: str, written: bool) -> None:
+    desk = Desk(written=written)
+    lead = Desk([[delegate("Refund 1042")], "It is done."], written=written)
+    for _ in range(2):
+        agents = make_delegating(desk, lead)
+        with crewai.gate(engine, request_id="r-1"):
+            assert kick_off(make_crew(agents, [make_task(agents[0])]), way).raw == "It is done."
+
+    assert list_frames(engine, "r-1") == [("crew", "lead", 1), ("lead", "clerk", 2)]
+    outcome = read_outcome(engine, "r-1")
+    assert (outcome.model_calls, outcome.tool_calls) == (2 + 3, 1 + 2)
+    assert (desk.refunds, lead.model_calls, desk.model_calls) == ([(1042, 5)], 2, 3)
+
+
+def test_a_manager_delegates_in_frames(engine: Engine) -> None:
+    desk, lead = Desk(), Desk([[delegate("Refund 1042")], "It is done."])
+    clerk = desk.make_agent()
+    crew = make_crew([clerk], [make_task(None)], process=Process.hierarchical, manager_llm=lead.llm)
+    with crewai.gate(engine, request_id="r-1"):
+        crew.kickoff()
+
+    frames = list_frames(engine, "r-1")
+    assert [(to, depth) for _, to, depth in frames] == [(frames[0][1], 1), ("clerk", 2)]
+    assert desk.refunds == [(1042, 5)]
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_a_halt_inside_of_delegated_work_ends_the_crew(engine: Engine, way: str) -> None:
+    desk = Desk(lambda messages: [("find_order", {"order": len(messages)})])
+    lead = Desk([[delegate("Look")], [delegate("Look again")], "It is done."])
+    agents = make_delegating(desk, lead, max_retry_limit=3)
+    with pytest.raises(Halted), crewai.gate(engine, limits=Limits(tool_calls=4)):
+        kick_off(make_crew(agents, [make_task(agents[0])]), way)
+
+    assert (len(desk.reads), lead.model_calls) == (3, 1)
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_tasks_work_side_by_side_in_frames_of_their_own(engine: Engine, way: str) -> None:
+    desk = Desk([[("find_order", {"order": 7})], "found"])
+    for _ in range(2):
+        agents = [desk.make_agent(f"clerk {number}") for number in range(3)]
+        tasks = [make_task(each, f"Look {n}", async_execution=n < 2) for n, each in enumerate(agents)]
+        with crewai.gate(engine, request_id="r-1"):
+            kick_off(make_crew(agents, tasks), way)
+
+    assert sorted(list_frames(engine, "r-1")) == [("crew", f"clerk {number}", 1) for number in range(3)]
+    assert (desk.model_calls, len(desk.reads)) == (6, 3)
+
+
+def test_a_retry_of_a_task_stays_in_its_frame(engine: Engine) -> None:
+    tries: list[int] = []
+
+    def fail_once(messages: list[Any]) -> str:
+        tries.append(len(messages))
+        if len(tries) == 1:
+            raise ConnectionError("the model's server has gone away")
+        return "done"
+
+    desk = Desk(fail_once)
+    with crewai.gate(engine, request_id="r-1"):
+        assert desk.make_crew(max_retry_limit=2).kickoff().raw == "done"
+
+    assert list_frames(engine, "r-1") == [("crew", "clerk", 1)]
+    assert read_outcome(engine, "r-1").model_calls == len(tries) == 2
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_one_gate_has_a_crew_for_each_input(engine: Engine, way: str) -> None:
+    desk = Desk([[("find_order", {"order": 7})], "found"])
+    inputs = [{"order": str(number)} for number in range(3)]
+    for _ in range(2):
+        crew = desk.make_crew(asked="Look for {order}")
+        with crewai.gate(engine, request_id="r-1"):
+            results = (
+                crew.kickoff_for_each(inputs=inputs)
+                if way == "sync"
+                else asyncio.run(crew.akickoff_for_each(inputs=inputs))
+            )
+        assert [each.raw for each in results] == ["found"] * 3
+
+    assert list_frames(engine, "r-1") == [("crew", "clerk", 1)] * 3
+    assert (desk.model_calls, len(desk.reads)) == (6, 3)
+    assert read_outcome(engine, "r-1").answer == '["found", "found", "found"]'
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_an_agent_that_is_kicked_off_by_itself_is_gated(engine: Engine, way: str) -> None:
+    desk = Desk()
+    for _ in range(2):
+        agent = desk.make_agent()
+        with crewai.gate(engine, request_id="r-1"):
+            result = (
+                agent.kickoff("Refund it") if way == "sync" else asyncio.run(agent.kickoff_async("Refund it"))
+            )
+        assert result.raw == ANSWER
+
+    assert list_frames(engine, "r-1") == [("crew", "clerk", 1)]
+    assert (desk.refunds, desk.model_calls) == ([(1042, 5)], 3)
+    assert read_outcome(engine, "r-1").answer == ANSWER
+
+
+def test_a_crew_inside_of_a_tool_works_below_it(engine: Engine) -> None:
+    desk = Desk()
+
+    @make_tool("ask the desk")
+    def ask_desk(task: str) -> str:
+        """Asks the desk."""
+        return desk.make_crew(asked=task).kickoff().raw
+
+    lead = Desk([[("ask_the_desk", {"task": "Refund 1042"})], "It is done."])
+    for _ in range(2):
+        with crewai.gate(engine, request_id="r-1"):
+            lead.make_crew(tools=[ask_desk], role="lead").kickoff()
+
+    assert list_frames(engine, "r-1") == [("crew", "lead", 1), ("lead", "clerk", 2)]
+    assert (desk.refunds, desk.model_calls, lead.model_calls) == ([(1042, 5)], 3, 2)
+    assert read_outcome(engine, "r-1").answer == "It is done."
+
+
+def test_a_halt_of_a_crew_inside_of_a_tool_is_no_failure_of_the_tool(engine: Engine) -> None:
+    desk = Desk(lambda messages: [("find_order", {"order": len(messages)})])
+    told: list[str] = []
+
+    @make_tool("ask the desk")
+    def ask_desk(task: str) -> str:
+        """Asks the desk."""
+        try:
+            return desk.make_crew(asked=task).kickoff().raw
+        except Exception as error:  # noqa: BLE001 -- as an application does that goes on whatever happens
+            told.append(str(error))
+            return "it did not work"
+
+    lead = Desk([[("ask_the_desk", {"task": "Look"})], "It is done."])
+    with pytest.raises(Halted), crewai.gate(engine, limits=Limits(tool_calls=3)):
+        lead.make_crew(tools=[ask_desk]).kickoff()
+
+    assert (told, lead.model_calls, len(desk.reads)) == ([], 1, 2)
+
+
+def test_a_model_that_a_tool_calls_is_gated(engine: Engine) -> None:
+    inner = Desk(["a poem"])
+
+    @make_tool("write")
+    def write(about: str) -> str:
+        """Writes."""
+        return inner.llm.call([{"role": "user", "content": about}])
+
+    desk = Desk([[("write", {"about": "the sea"})], "done"])
+    for _ in range(2):
+        with crewai.gate(engine, request_id="r-1"):
+            desk.make_crew(tools=[write]).kickoff()
+
+    assert (desk.model_calls, inner.model_calls) == (2, 1)
+    assert read_outcome(engine, "r-1").model_calls == 3
+
+
+def test_the_crews_of_a_flow_are_gated(engine: Engine) -> None:
+    desk = Desk([[("find_order", {"order": 7})], "found"])
+
+    class Look(Flow[Any]):
+        @start()
+        def look(self) -> str:
+            return desk.make_crew(asked="Look").kickoff().raw
+
+        @listen(look)
+        async def look_again(self, found: str) -> str:
+            return (await desk.make_crew(asked=f"Look again, not for {found}").akickoff()).raw
+
+    for _ in range(2):
+        with crewai.gate(engine, request_id="r-1"):
+            assert Look(suppress_flow_events=True).kickoff() == "found"
+
+    assert list_frames(engine, "r-1") == [("crew", "clerk", 1)] * 2
+    assert (desk.model_calls, len(desk.reads)) == (4, 2)
+
+
+def test_a_halt_ends_a_flow(engine: Engine) -> None:
+    desk = Desk(lambda messages: [("find_order", {"order": len(messages)})])
+
+    class Look(Flow[Any]):
+        @start()
+        def look(self) -> str:
+            return desk.make_crew(asked="Look").kickoff().raw
+
+        @listen(look)
+        def look_again(self, found: str) -> str:
+            return desk.make_crew(asked="Look again").kickoff().raw
+
+    with pytest.raises(Halted), crewai.gate(engine, limits=Limits(tool_calls=2)):
+        Look(suppress_flow_events=True).kickoff()
+
+    assert len(desk.reads) == 2
+
+
+def test_a_crew_that_plans_has_a_model_call_of_the_crew(engine: Engine) -> None:
+    planner = Desk(
+        ['{"list_of_plans_per_task": [{"task_number": 1, "task": "t", "plan": "Look, then refund."}]}']
+    )
+    desk = Desk(REFUND)
+    agent = desk.make_agent()
+    crew = make_crew([agent], [make_task(agent)], planning=True, planning_llm=planner.llm)
+    with crewai.gate(engine, request_id="r-1"):
+        crew.kickoff()
+
+    assert planner.model_calls >= 1
+    assert read_outcome(engine, "r-1").model_calls == planner.model_calls + desk.model_calls
+
+
+def test_what_a_crew_remembers_in_the_background_is_asked_for_by_the_run(
+    engine: Engine, tmp_path: Path
+) -> None:
+    analyst = Desk(['{"memories": ["Order 1042 was refunded, and the customer is content."]}'])
+
+    def embed(texts: list[str]) -> list[list[float]]:
+        return [[1.0, float(len(text))] for text in texts]
+
+    desk = Desk()
+    agent = desk.make_agent()
+    memory = Memory(llm=analyst.llm, embedder=embed, storage=str(tmp_path / "memory"))
+    crew = make_crew([agent], [make_task(agent)], memory=memory)
+    with crewai.gate(engine, request_id="r-1"):
+        assert crew.kickoff().raw == ANSWER
+
+    asked = [each for each in list_intents(engine, "r-1") if each.kind == "model"]
+    assert analyst.model_calls >= 1
+    assert len(asked) == desk.model_calls + analyst.model_calls
+    assert "embeddings" in str(engine.coverage())
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_a_halt_reaches_who_reads_a_stream(engine: Engine, way: str) -> None:
+    desk = Desk(lambda messages: [("find_order", {"order": len(messages)})])
+    agent = desk.make_agent()
+    crew = make_crew([agent], [make_task(agent)], stream=True)
+
+    caught: list[Exception] = []
+
+    async def read_async() -> None:
+        async for _ in await crew.akickoff():
+            pass
+
+    def read() -> None:
+        try:
+            if way == "async":
+                asyncio.run(read_async())
+            else:
+                for _ in crew.kickoff():
+                    pass
+        except Halted as error:
+            caught.append(error)
+
+    with pytest.raises(Halted) as halted, crewai.gate(engine, limits=Limits(tool_calls=2)):
+        read()
+
+    assert caught == [halted.value]

@@ -1,0 +1,168 @@
+"""The lines to add: each stands where a person would write it, whatever the call looks like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from seawall.wrap import inspect_application
+from wrap.unpacking import apply_lines
+
+ADDED = "SeawallMiddleware(sea)"
+
+
+def wrap(text: str, folder: Path) -> str:
+    path = folder / "app.py"
+    path.write_text(f"from langchain.agents import create_agent\n{text}\n", encoding="utf-8")
+    apply_lines(inspect_application([Path("app.py")]), folder)
+    return path.read_text(encoding="utf-8").split("\n", 1)[1].split("\n\n", 2)[-1]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("create_agent()", f"create_agent(middleware=[{ADDED}])"),
+        ("create_agent('m')", f"create_agent('m', middleware=[{ADDED}])"),
+        ("create_agent('m', )", f"create_agent('m', middleware=[{ADDED}] )"),
+        ("create_agent(('m'))", f"create_agent(('m'), middleware=[{ADDED}])"),
+        ("create_agent('é', [])  # é", f"create_agent('é', [], middleware=[{ADDED}])  # é"),
+        ("create_agent('m', middleware=None)", f"create_agent('m', middleware=[{ADDED}])"),
+        ("create_agent('m', middleware=[])", f"create_agent('m', middleware=[{ADDED}])"),
+        ("create_agent('m', middleware=(a, b))", f"create_agent('m', middleware=[*(a, b), {ADDED}])"),
+        ("create_agent('m', **options)", f"create_agent('m', **options, middleware=[{ADDED}])"),
+        (
+            "create_agent(\n    'm',\n    tools=[],  # none, yet\n)",
+            f"create_agent(\n    'm',\n    tools=[],  # none, yet\n    middleware=[{ADDED}],\n)",
+        ),
+        (
+            "create_agent(\n    'm',\n    tools=[]  # none, yet\n    # and no more\n)",
+            f"create_agent(\n    'm',\n    tools=[],  # none, yet\n    # and no more\n    middleware=[{ADDED}],\n)",
+        ),
+        (
+            "create_agent(\n  'm', middleware=[\n    one,\n    two\n  ])",
+            f"create_agent(\n  'm', middleware=[\n    one,\n    two,\n    {ADDED},\n  ])",
+        ),
+    ],
+)
+def test_an_argument_is_added_whatever_the_call_looks_like(
+    before: str, after: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert wrap(f"\nagent = {before}", tmp_path) == f"agent = {after}\n"
+
+
+def test_the_engine_stands_below_the_imports_and_above_the_first_agent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "app.py").write_text(
+        '"""A doc."""\nfrom __future__ import annotations\n\nimport os\n\nos.environ["X"] = "1"\n'
+        "from langchain.agents import create_agent\n\nsea = 3\nagent = create_agent('m')\nimport sys\n",
+        encoding="utf-8",
+    )
+
+    apply_lines(inspect_application([Path("app.py")]), tmp_path)
+
+    assert (tmp_path / "app.py").read_text(encoding="utf-8").splitlines()[6:14] == [
+        "from langchain.agents import create_agent",
+        "from seawall import Engine",
+        "from seawall.adapters.langchain import SeawallMiddleware",
+        "",
+        'seawall_engine = Engine("seawall.db")',
+        "",
+        "sea = 3",
+        "agent = create_agent('m', middleware=[SeawallMiddleware(seawall_engine)])",
+    ]
+
+
+def test_files_of_a_package_share_one_engine_by_relative_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("desk/__init__.py", "desk/agents/__init__.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    agent = "from langchain.agents import create_agent\nagent = create_agent('m')\n"
+    (tmp_path / "desk/front.py").write_text(agent, encoding="utf-8")
+    (tmp_path / "desk/agents/back.py").write_text(agent, encoding="utf-8")
+
+    apply_lines(inspect_application([Path("desk")]), tmp_path)
+
+    assert "sea = Engine(" in (tmp_path / "desk/seawall_engine.py").read_text(encoding="utf-8")
+    assert "from .seawall_engine import sea\n" in (tmp_path / "desk/front.py").read_text(encoding="utf-8")
+    assert "from ..seawall_engine import sea\n" in (tmp_path / "desk/agents/back.py").read_text(
+        encoding="utf-8"
+    )
+
+
+def test_a_statement_with_a_text_over_several_lines_is_told_and_not_indented(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "app.py").write_text(
+        'from crewai import Crew\ncrew = Crew()\ncrew.kickoff(inputs={"text": """a\nb"""})\n',
+        encoding="utf-8",
+    )
+
+    report = inspect_application([Path("app.py")])
+
+    assert report.notes == ("app.py:3: put this statement inside of  with gate(sea):",)
+    assert "with gate" not in "".join(each.diff for each in report.lines)
+
+
+def test_files_of_two_packages_share_an_engine_above_them_by_its_absolute_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+        text = "from langchain.agents import create_agent\nagent = create_agent('m')\n"
+        (tmp_path / name / "made.py").write_text(text, encoding="utf-8")
+
+    apply_lines(inspect_application([Path()]), tmp_path)
+
+    assert (tmp_path / "seawall_engine.py").is_file()
+    assert "from seawall_engine import sea\n" in (tmp_path / "one/made.py").read_text(encoding="utf-8")
+
+
+def test_an_engine_that_is_there_is_taken_and_declares_what_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gate.py").write_text(
+        'from seawall.runtime.foreign.engine import Engine\n\ndoor = Engine("d.db", effects=["pay"])\n',
+        encoding="utf-8",
+    )
+    (tmp_path / "app.py").write_text(
+        "from langchain.agents import create_agent\ndef send_mail(): 'Send.'\ndef pay(): 'Pay.'\n"
+        "agent = create_agent('m', [send_mail, pay])\n",
+        encoding="utf-8",
+    )
+
+    apply_lines(inspect_application([Path()]), tmp_path)
+
+    assert 'effects=["pay", "send_mail"]' in (tmp_path / "gate.py").read_text(encoding="utf-8")
+    text = (tmp_path / "app.py").read_text(encoding="utf-8")
+    assert "from gate import door\n" in text
+    assert "middleware=[SeawallMiddleware(door)]" in text
+
+
+def test_an_engine_in_a_file_that_imports_the_agents_is_told_to_move(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "main.py").write_text(
+        "from made import agent\nfrom seawall import Engine\nsea = Engine()\n", encoding="utf-8"
+    )
+    (tmp_path / "made.py").write_text(
+        "from langchain.agents import create_agent\nagent = create_agent('m')\n", encoding="utf-8"
+    )
+
+    report = inspect_application([Path()])
+
+    assert report.notes == (
+        "main.py imports made.py, which is to import 'sea' from there: move the engine into a module of its own",
+    )
