@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import seawall
 from runtime.foreign.scripted_loop import ScriptedLoop
 from seawall import Limits, Misused, Outcome
 from seawall.core.events import LimitsRaised, RunStarted
 from seawall.runtime.foreign.asks import Halted
 from seawall.runtime.foreign.engine import Engine
-from seawall.runtime.foreign.own_loop import explain_own_loop
+from seawall.runtime.foreign.own_loop import BY_REQUEST, explain_own_loop
 
+ADAPTERS = Path(seawall.__file__).parent / "adapters"
 REPLIES = [[(f"c{page}", "look", {"page": page})] for page in range(4)]
 
 
@@ -128,6 +131,8 @@ def started(**fields: Any) -> RunStarted:
         ),
         ({"loop": "openai-agents", "request_id": "q-1", "session": "s-7"}, ["request_id='q-1'"]),
         ({"loop": "pydantic-ai", "request_id": "q-1"}, ["metadata={\"seawall_request_id\": 'q-1'}"]),
+        ({"loop": "crewai", "request_id": "q-1"}, ["crewai.gate(…, request_id='q-1')"]),
+        ({"loop": "google-adk", "request_id": "q-1"}, ["custom_metadata={\"seawall_request_id\": 'q-1'}"]),
         ({"loop": "mcp", "request_id": "q-1"}, ["MCP client", "'q-1'"]),
         ({"loop": "own", "request_id": "q-1"}, ["loop='own', request_id='q-1'"]),
         ({"loop": "own", "session": "s-7"}, ["session='s-7'", "resume=True"]),
@@ -137,3 +142,13 @@ def started(**fields: Any) -> RunStarted:
 def test_how_a_loop_goes_on_is_said_for_each_framework(fields: dict[str, Any], words: list[str]) -> None:
     told = explain_own_loop(started(**fields))
     assert [word for word in words if word not in told] == [], told
+
+
+def test_each_adapters_loop_is_known() -> None:
+    """Adapters are read and not imported, because some of their frameworks can't be installed beside each other."""
+    texts = [path.read_text(encoding="utf-8") for path in ADAPTERS.rglob("*.py")]
+    loops = {
+        name for text in texts for name in re.findall(r'(?:^LOOP = |\bloop=)"([\w-]+)"', text, re.MULTILINE)
+    }
+    assert {"langgraph", "mcp"} <= loops
+    assert loops - set(BY_REQUEST) == set()

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from seawall.core.events import RunStarted
 
-_BY_REQUEST = {
+BY_REQUEST = {
     "langchain": 'invoke the agent again with the same input and config["configurable"]["seawall_request_id"] = {id!r}',
     "langgraph": 'invoke the graph again with the same input and config["configurable"]["seawall_request_id"] = {id!r}',
     "openai-agents": "call SeawallRunner.run again with the same input and request_id={id!r}, or with its RunState",
     "pydantic-ai": 'run the agent again with the same prompt and metadata={{"seawall_request_id": {id!r}}}',
+    "agent-framework": "run the agent again with the same prompt and "
+    'function_invocation_kwargs={{"seawall_request_id": {id!r}}}, or with its AgentSession',
+    "crewai": "kick off the crew again in crewai.gate(…, request_id={id!r})",
+    "google-adk": "run the agent again with the same message and "
+    'RunConfig(custom_metadata={{"seawall_request_id": {id!r}}}), or its invocation with invocation_id=…',
     "mcp": 'the MCP client calls its tools again through the proxy, with {id!r} as "seawall/run" in the _meta of a call',
 }
 """By framework; {id}: the request id. Where an adapter has made the id, the same input gives the same one."""
@@ -27,7 +32,7 @@ def explain_own_loop(started: RunStarted) -> str:
     loop, request, session = started.loop, started.request_id, started.session
     whose = f"its steps are asked for by the loop of {loop}, which alone goes on with it"
     if request is not None:
-        how = _BY_REQUEST.get(loop, _OWN).format(id=request, loop=loop)
+        how = BY_REQUEST.get(loop, _OWN).format(id=request, loop=loop)
         return f"{whose}: {how}{_explain_thread(loop, session)}"
     if session is not None:
         how = f"begin it again with session={session!r} and resume=True"
