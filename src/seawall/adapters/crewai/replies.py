@@ -20,7 +20,7 @@ from seawall.core.errors import Refused
 from seawall.models.protocol import Usage
 from seawall.run.step import Result
 from seawall.runtime.foreign.asks import Settled
-from seawall.runtime.foreign.results import ModelResult, make_tool_result
+from seawall.runtime.foreign.results import ModelResult, make_tool_result, word_note
 
 DONE = ("ok", "replaced", "simulated")
 """What a step's status is if its text is a result, and no failure."""
@@ -168,7 +168,7 @@ def add_notes(messages: Any, notes: tuple[str, ...]) -> Any:
     if not notes:
         return messages
     before = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
-    return [*before, *({"role": "user", "content": f"[Not from the user: {note}]"} for note in notes)]
+    return [*before, *({"role": "user", "content": word_note(note)} for note in notes)]
 
 
 # ---- tools

@@ -513,12 +513,7 @@ class LoopSide:
                 ), None
             self._recorded.note_given_again(asked.frame, key)
             return self._give_again(known, bodies), None
-        doubt = ""
-        if asked.name in self._recorded.attempted and self._recorded.diverged:
-            doubt = (
-                f"{asked.name!r} was attempted before this process began, and the loop has come here by another way: it may be "
-                "the same again"
-            )
+        doubt = self._recorded.explain_doubt(asked.name, asked.frame, key)
         tool = self._tools.find_tool(asked.name)
         return None, self._make_ask("tool", asked, key, text=text, tool=tool, doubt=doubt)
 

@@ -73,8 +73,8 @@ class Recorded:
         self._model_asks = 0
         self._lost: dict[tuple[int, str], str] = {}
         """By frame and meaning: the key of a request that was made, and of which no result is recorded."""
-        self._in_doubt: set[tuple[int, str]] = set()
-        """Calls of effects that were attempted, and of which the record does not say whether they happened."""
+        self._in_doubt: dict[tuple[int, str], StepIntended] = {}
+        """By frame and key: effects that were attempted, and of which the record does not say whether they happened."""
         self.replays = False
         """Whether what is learned now was recorded before the loop began."""
         self.attempted: set[str] = set()
@@ -159,9 +159,9 @@ class Recorded:
             if (
                 effect_state(done) == "unknown"
             ):  # a person or the other side says what became of it, not this step
-                self._in_doubt.add(place)
+                self._in_doubt[place] = intent
                 return
-            self._in_doubt.discard(place)
+            self._in_doubt.pop(place, None)
         if cut_off or intent.kind not in ("tool", "handoff"):
             return
         self._by_key[place] = RecordedStep(intent, done)
@@ -237,6 +237,21 @@ class Recorded:
             self._attempts[place[0], base] = max(self._attempts.get((place[0], base), 0), int(number or 1))
 
     # ---- finding
+
+    def explain_doubt(self, name: str, frame: int, key: str) -> str:
+        """Returns why a new call of an effect may be one that was made already; "" if nothing speaks for that."""
+        if name not in self.attempted:
+            return ""
+        if self.diverged:
+            why = "the loop has come here by another way"
+        elif any(
+            doubted.name == name and place != (frame, key) and place not in self._by_key
+            for place, doubted in self._in_doubt.items()
+        ):
+            why = "nobody has said what became of it"
+        else:
+            return ""
+        return f"{name!r} was attempted before this process began, and {why}: it may be the same again"
 
     def find(self, frame: int, key: str) -> RecordedStep | None:
         """Returns the step that was recorded under this key, if it has a result."""
