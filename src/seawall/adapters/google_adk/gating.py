@@ -25,7 +25,7 @@ from google.adk.tools.base_tool import BaseTool
 from google.adk.tools.tool_context import ToolContext
 
 from seawall.adapters.google_adk.invocation import GatedInvocation
-from seawall.adapters.google_adk.places import AgentPlace
+from seawall.adapters.google_adk.places import AdkPlace
 from seawall.core.errors import Misused
 
 
@@ -60,7 +60,7 @@ class _ExpectedCall:
     """A call of a model that is about to be made."""
 
     def __init__(
-        self, request: LlmRequest, invocation: GatedInvocation, place: AgentPlace, is_one: bool
+        self, request: LlmRequest, invocation: GatedInvocation, place: AdkPlace, is_one: bool
     ) -> None:
         """`is_one`: what the model calls with the same request is a part of the call. Of a `FallbackModel` each candidate is a
         call.
@@ -153,7 +153,7 @@ def gate_tool(tool: BaseTool) -> None:
 
 
 async def expect_call(
-    invocation: GatedInvocation, context: InvocationContext, request: LlmRequest, place: AgentPlace
+    invocation: GatedInvocation, context: InvocationContext, request: LlmRequest, place: AdkPlace
 ) -> None:
     """Takes the call of a model that an agent is about to make through the gate.
 

@@ -43,9 +43,9 @@ from seawall.adapters.google_adk.places import (
     TRANSFER,
     AdkHalted,
     AdkHeld,
+    AdkPlace,
     AdkRefused,
     AdkToolPlace,
-    AgentPlace,
     Frames,
     GatedSession,
     inside,
@@ -85,7 +85,7 @@ class GatedInvocation:
         self,
         gated: GatedSession,
         identity: AdkIdentity,
-        root: AgentPlace,
+        root: AdkPlace,
         *,
         nested: bool,
         read_credential: Callable[[ToolContext], object] | None = None,
@@ -108,7 +108,7 @@ class GatedInvocation:
     # ---- models
 
     async def ask_model(
-        self, model: BaseLlm, request: LlmRequest, stream: bool, place: AgentPlace, call: CallModel
+        self, model: BaseLlm, request: LlmRequest, stream: bool, place: AdkPlace, call: CallModel
     ) -> AsyncGenerator[LlmResponse, None]:
         """Calls a model if it may be called, and yields its reply, the recorded one, or what stands for it.
 
@@ -145,19 +145,19 @@ class GatedInvocation:
         for response in self._conclude(following, place):
             yield response
 
-    def _recall(self, settled: Settled, place: AgentPlace) -> list[LlmResponse]:
+    def _recall(self, settled: Settled, place: AdkPlace) -> list[LlmResponse]:
         responses = recall_responses(settled)
         if responses is None:
             raise AdkRefused(settled.told)
         return self._note_reply(responses, place)
 
-    def _conclude(self, following: _FollowedReply, place: AgentPlace) -> list[LlmResponse]:
+    def _conclude(self, following: _FollowedReply, place: AdkPlace) -> list[LlmResponse]:
         settled = following.settled
         if settled is None or settled.performed:
             return self._note_reply(following.complete, place)
         return self._recall(settled, place)
 
-    def _note_reply(self, responses: list[LlmResponse], place: AgentPlace) -> list[LlmResponse]:
+    def _note_reply(self, responses: list[LlmResponse], place: AdkPlace) -> list[LlmResponse]:
         text = "".join(read_content(response.content) for response in responses)
         calls = any(response.get_function_calls() for response in responses)
         self._answer = None if calls else text

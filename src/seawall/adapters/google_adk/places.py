@@ -135,7 +135,7 @@ class GatedSession:
             self.raise_if_over()
 
 
-class AgentPlace(NamedTuple):
+class AdkPlace(NamedTuple):
     """Which agent works, and in which frame."""
 
     agent: str
@@ -145,7 +145,7 @@ class AgentPlace(NamedTuple):
 class AdkToolPlace:
     """Where a tool is performed: agents that run inside of it work in frames below."""
 
-    def __init__(self, gated: GatedSession, frames: object, place: AgentPlace, call: str, task: str) -> None:
+    def __init__(self, gated: GatedSession, frames: object, place: AdkPlace, call: str, task: str) -> None:
         """`frames` are those of the invocation that calls the tool, `task` its arguments."""
         self.gated, self.frames, self.task = gated, frames, task
         self.agent, self.frame, self.call = place.agent, place.frame, call
@@ -193,7 +193,7 @@ class Frames:
     over may get the conversation back.
     """
 
-    def __init__(self, gated: GatedSession, root: AgentPlace) -> None:
+    def __init__(self, gated: GatedSession, root: AdkPlace) -> None:
         self._gated, self._root = gated, root
         self._by_agent: dict[tuple[str | None, str], int] = {}
         """By branch and name."""
@@ -206,16 +206,16 @@ class Frames:
     def __repr__(self) -> str:
         return f"<Frames {self._root.frame}, {self._opened}>"
 
-    def find(self, context: InvocationContext) -> AgentPlace:
+    def find(self, context: InvocationContext) -> AdkPlace:
         """Returns where the agent of an invocation's context works."""
         name = self._root.agent if context.agent is None else context.agent.name
-        return AgentPlace(name, self._by_agent.get((context.branch, name), self._root.frame))
+        return AdkPlace(name, self._by_agent.get((context.branch, name), self._root.frame))
 
     def note_text(self, frame: int, text: str) -> None:
         """Notes what an agent has written."""
         self._texts[frame] = text
 
-    async def hand_over(self, place: AgentPlace, to: str, task: str, call: str) -> str:
+    async def hand_over(self, place: AdkPlace, to: str, task: str, call: str) -> str:
         """Opens a frame for an agent that another one hands over to, by a call of its model.
 
         Returns why that may not be; "": the frame is open.
@@ -255,7 +255,7 @@ class Frames:
             asked = self._gated.session.handoff(above.agent, agent.name, "", call_id=call, frame=above.frame)
             return self._note_opened(await self._gated.session.open_frame(asked))
 
-    def _find_above(self, agent: BaseAgent, context: InvocationContext) -> AgentPlace:
+    def _find_above(self, agent: BaseAgent, context: InvocationContext) -> AdkPlace:
         """Returns the place of the nearest agent above that works, on this branch or on the one that it comes from."""
         above = agent.parent_agent
         while above is not None:
@@ -265,7 +265,7 @@ class Frames:
             fitting = [each for each in places if (context.branch or "").startswith(each[0] or "")]
             if fitting:
                 _, frame = max(fitting, key=lambda each: len(each[0] or ""))
-                return AgentPlace(above.name, frame)
+                return AdkPlace(above.name, frame)
             above = above.parent_agent
         return self._root
 

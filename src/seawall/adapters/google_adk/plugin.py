@@ -22,7 +22,7 @@ from google.adk.tools.tool_context import ToolContext
 from seawall.adapters.google_adk.gating import Invocations, check_call, expect_call, gate_tool
 from seawall.adapters.google_adk.identity import LOOP, AdkIdentity, AdkIdentitySource, Reads
 from seawall.adapters.google_adk.invocation import PASSES, GatedInvocation
-from seawall.adapters.google_adk.places import AgentPlace, GatedSession, current_tool
+from seawall.adapters.google_adk.places import AdkPlace, GatedSession, current_tool
 from seawall.core.errors import Misused
 from seawall.core.limits import Limits
 from seawall.runtime.foreign.engine import Engine
@@ -92,11 +92,11 @@ class SeawallPlugin(BasePlugin):
         name = invocation_context.app_name if agent is None else agent.name
         tool = current_tool.get()
         if tool is not None and tool.gated.engine is self._engine:
-            place = AgentPlace(name, await tool.open(name, identity.request))
+            place = AdkPlace(name, await tool.open(name, identity.request))
             invocation = GatedInvocation(tool.gated, identity, place, nested=True)
         else:
             gated = self._begin(identity, invocation_context.app_name, name)
-            place = AgentPlace(name, 0)
+            place = AdkPlace(name, 0)
             invocation = GatedInvocation(
                 gated, identity, place, nested=False, read_credential=self._credential
             )
