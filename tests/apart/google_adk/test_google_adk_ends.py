@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from google.adk.agents import SequentialAgent
+from google.adk.agents import BaseAgent, SequentialAgent
 from google.adk.live.live_request_queue import LiveRequestQueue
 from google.adk.models.llm_request import LlmRequest
 from google.adk.models.llm_response import LlmResponse
@@ -154,7 +154,7 @@ def test_a_workflow_that_adk_resumes_goes_on_in_the_frame_of_its_agent(engine: E
     first = ScriptedLlm(model="first", script=["One."])
 
     def make_runner(second: Any) -> Any:
-        agents = [
+        agents: list[BaseAgent] = [
             desk.make_agent(name="first", model=first, tools=[]),
             desk.make_agent(name="second", model=second, tools=[]),
         ]
