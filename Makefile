@@ -32,11 +32,12 @@ EXTRAS := $(foreach each,providers modelserver prices schema lint mcp openai-age
 ADAPTERS_IN_VENV := langchain langgraph mcp openai-agents pydantic-ai
 ADAPTERS_APART   := $(sort $(subst _,-,$(patsubst tests/apart/%/,%,$(dir $(wildcard tests/apart/*/test_*.py)))))
 # Where the lowest version is the newest, too, .venv has run the whole of it: what is left to see is that the extra is enough.
-TESTS_langchain     := tests/adapters/test_langchain*.py tests/crash/test_langchain.py
+TESTS_langchain     := tests/adapters/test_langchain*.py
 TESTS_langgraph     := tests/adapters/test_langgraph*.py
 TESTS_mcp           := tests/adapters/test_mcp_rules.py tests/adapters/test_mcp_tools.py
 TESTS_openai-agents := tests/adapters/test_openai_agents.py
 TESTS_pydantic-ai   := tests/adapters/test_pydantic_ai.py
+TESTS_crewai-lowest := $(filter-out %crash.py,$(wildcard tests/apart/crewai/test_*.py))
 
 # What these tests use and the framework's extra does not bring.
 WITH_langchain   := --group test
@@ -90,7 +91,7 @@ test-adapters: $(ADAPTERS:%=test-%) ## Each adapter at the lowest and the newest
 
 $(ADAPTERS:%=test-%): test-%: $(ADAPTER_VENVS)/%/made
 	@echo "== $*" >&2
-	@$(ADAPTER_VENVS)/$*/bin/python -m pytest -q -n auto $(call tests_of,$(call framework_of,$*)) $(ARGS)
+	@$(ADAPTER_VENVS)/$*/bin/python -m pytest -q -n auto $(or $(TESTS_$*),$(call tests_of,$(call framework_of,$*))) $(ARGS)
 
 .PHONY: test-kill
 test-kill: $(STAMP)/test ## The kill points alone: workers that die at any write and any call; make test runs them too
