@@ -141,9 +141,9 @@ format: $(STAMP)/check ## Format the code and fix what can be fixed safely
 	$(BIN)/ruff format --quiet
 
 .PHONY: bench
-bench: $(STAMP)/peers $(if $(filter limits_peers,$(BENCHES)),$(STAMP)/crewai) $(if $(filter loops loops_hard,$(BENCHES)),$(STAMP)/loop-peers) ## Every benchmark, next to other frameworks; BENCHES="growth limit" for some
+bench: $(STAMP)/test $(STAMP)/peers $(if $(filter limits_peers,$(BENCHES)),$(STAMP)/crewai) $(if $(filter loops loops_hard,$(BENCHES)),$(STAMP)/loop-peers) ## Every benchmark, next to other frameworks; BENCHES="growth limit" for some
 	@set -e; for name in $(BENCHES); do \
-	    python=$(PEERS)/bin/python; case $$name in loops|loops_hard) python=$(LOOP_PEERS)/bin/python;; esac; \
+	    python=$(PEERS)/bin/python; case $$name in loops|loops_hard) python=$(LOOP_PEERS)/bin/python;; adapters|conversations_adapters) python=$(BIN)/python;; esac; \
 	    echo "== $$python bench/$$name.py" >&2; $$python "bench/$$name.py"; \
 	done
 
