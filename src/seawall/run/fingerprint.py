@@ -201,8 +201,8 @@ def says_error(text: str) -> bool:
 
 
 @functools.cache
-def _compile_verbose(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern, re.VERBOSE | re.IGNORECASE)
+def _compile_verbose(pattern: str, more: int = 0) -> re.Pattern[str]:
+    return re.compile(pattern, re.VERBOSE | re.IGNORECASE | more)
 
 
 def says_unfinished(text: str) -> bool:
@@ -334,15 +334,12 @@ _TRY = r"(?:attempt|try|trial|retry|re-try|re-?attempt|re-?run|repeat|iteration)
 _NTH = rf"(?:for[ ])?(?:this[ ]is[ ])?(?:the[ ]|a[ ]|my[ ]|your[ ])?{_ORDINAL}[ ](?:attempt|try|retry|trial|time)"
 _MORE = r"(?:(?:once|yet)[ ](?:more|again)|one[ ]more[ ]time|again|retrying|trying[ ]again)"
 _AGAIN = rf"(?:{_TRY}{_COUNT}|{_NTH}|{_MORE}|(?:retry|re-try|re-?attempt|re-?run|repeat))"
-_ATTEMPT = re.compile(
-    rf"""
+_ATTEMPT = rf"""
       [(\[{{][ ]?(?:{_AGAIN}|take{_COUNT})(?![\w-])[^()\[\]{{}}\d]{{0,24}}[)\]}}][ ]?[:,.;-]?    # (attempt 3)
     | ^[ ]?{_AGAIN}[ ]?(?:[:,.;!–—-]+[ ]|$)                                                  # Retry #2: …
     | [.,;:!?–—-][ ](?:{_TRY}{_COUNT}|{_NTH})[ ]?(?=[,;!?–—]|\.(?:\s|$)|$)                   # …, 2nd try
     | (?<![\w-])(?:for[ ]the[ ]{_ORDINAL}[ ]time|(?:once|yet)[ ](?:more|again)|one[ ]more[ ]time|again)(?![\w-])
-    """,
-    re.VERBOSE | re.IGNORECASE | re.MULTILINE,
-)
+    """
 """What only says how often a task was handed out before. A number that is not called an attempt stays, and so does an
 attempt that the task is about: it may be how many of something are wanted ("try 3 hotels"), or which log to read."""
 _SPACES = re.compile(r"[ \t]+")
@@ -350,7 +347,7 @@ _SPACES = re.compile(r"[ \t]+")
 
 def remove_attempts(task: str) -> str:
     """Returns a task without what only says how often it was handed out before, such as `(attempt 3)`."""
-    rest = _ATTEMPT.sub(" ", _SPACES.sub(" ", task))
+    rest = _compile_verbose(_ATTEMPT, re.MULTILINE).sub(" ", _SPACES.sub(" ", task))
     return rest.strip() if _WORD.search(rest) else task
 
 
