@@ -16,9 +16,8 @@ import msgspec
 
 from seawall.audit.recording import RecordedCall, RecordedRun
 from seawall.audit.tools import ToolNames
-from seawall.core.canonical import Ref
 from seawall.core.errors import SeawallBug
-from seawall.core.events import Call, Event, Judged, Mode, RunStarted, Status, StepDone, StepIntended
+from seawall.core.events import Call, Event, Judged, Mode, RunStarted, StepDone, StepIntended
 from seawall.core.frozen import EMPTY
 from seawall.core.limits import Limits
 from seawall.core.redact import Redactor
@@ -27,9 +26,8 @@ from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
 from seawall.run.fold import apply, begin
 from seawall.run.guard import Guard
-from seawall.run.ledger import NO_REST, Rest
 from seawall.run.state import RunState
-from seawall.run.step import Action, Propose, Result, RetryPolicy, Step
+from seawall.run.step import Action, LoopElsewhere, Propose, Result, Step
 from seawall.run.traces import Traces
 from seawall.run.waste import Spent, Wasted, WasteKind, WasteState, note_done, note_intent
 
@@ -251,7 +249,7 @@ def _split_turns(calls: Sequence[RecordedCall]) -> Iterator[list[int]]:
         yield list(indices)
 
 
-class _RecordedLogic:
+class _RecordedLogic(LoopElsewhere):
     """Implements `run.step.Logic` for a recording: prepares the call at hand, and decides nothing."""
 
     def __init__(self, names: ToolNames, bodies: Bodies) -> None:
@@ -281,15 +279,3 @@ class _RecordedLogic:
             may_write=not poll and self._names.may_write(call),
             poll=poll,
         )
-
-    def compute_rest(self, frame: int, step: Step | None, state: RunState) -> Rest:
-        """Returns nothing: the user decides what a run may spend."""
-        return NO_REST
-
-    def retries(self, step: Step, state: RunState) -> RetryPolicy:
-        """Returns "never": retries are in the recording."""
-        return "never"
-
-    def transcript(self, state: RunState, status: Status) -> Ref | None:
-        """Returns None: a recording of calls has no transcript."""
-        return None

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from seawall.core.canonical import Ref
 from seawall.core.errors import SeawallBug
-from seawall.core.events import Call, Event, Judged, RunEnded, Status, StepDone, StepIntended, StepKind
+from seawall.core.events import Call, Event, Judged, RunEnded, StepDone, StepIntended, StepKind
 from seawall.core.limits import Limits
 from seawall.engine.gate import ADVICE_FRAMING_TOKENS
 from seawall.guards.limits import LIMITS
@@ -19,14 +19,13 @@ from seawall.models.usage import compute_bound_usd
 from seawall.run.bodies import Bodies
 from seawall.run.fingerprint import make_gist
 from seawall.run.frame import find_call
-from seawall.run.ledger import NO_REST, Rest
 from seawall.run.state import RunState
-from seawall.run.step import Action, End, Propose, RetryPolicy, Step, restore_step
+from seawall.run.step import Action, End, LoopElsewhere, Propose, Step, restore_step
 
 _ZERO = Decimal(0)
 
 
-class RecordedLogic:
+class RecordedLogic(LoopElsewhere):
     """`run.step.Logic` of a recorded run: it proposes what is recorded next, and prepares it as it was recorded."""
 
     def __init__(
@@ -137,18 +136,6 @@ class RecordedLogic:
             input_token_usd=input_token_usd,
             usd=usd,
         )
-
-    def compute_rest(self, frame: int, step: Step | None, state: RunState) -> Rest:
-        """Returns nothing: the framework decides when it answers."""
-        return NO_REST
-
-    def retries(self, step: Step, state: RunState) -> RetryPolicy:
-        """Returns `never`: another try is recorded as another step."""
-        return "never"
-
-    def transcript(self, state: RunState, status: Status) -> Ref | None:
-        """Returns None: the framework has the conversation."""
-        return None
 
 
 def _is_added(advice: Judged) -> bool:

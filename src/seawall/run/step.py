@@ -26,7 +26,7 @@ from seawall.core.events import (
 from seawall.core.money import Money
 from seawall.run.approve import Approve, Scope
 from seawall.run.frame import Grant
-from seawall.run.ledger import Rest
+from seawall.run.ledger import NO_REST, Rest
 from seawall.run.permission_claims import FoundClaim
 from seawall.run.state import RunState
 
@@ -350,6 +350,22 @@ class Executor(Protocol):
     def withdraw(self, step: Step) -> Result | None:
         """Gives up a step that has not begun, and returns what it comes to; None: it has begun."""
         ...
+
+
+class LoopElsewhere:
+    """The half of a `Logic` whose decisions were, or are, taken by a loop that is not Seawall's."""
+
+    def compute_rest(self, frame: int, step: Step | None, state: RunState) -> Rest:
+        """Returns nothing: that loop decides when it answers."""
+        return NO_REST
+
+    def retries(self, step: Step, state: RunState) -> RetryPolicy:
+        """Returns `never`: that loop tries again by a step of its own."""
+        return "never"
+
+    def transcript(self, state: RunState, status: Status) -> Ref | None:
+        """Returns None: that loop has the conversation."""
+        return None
 
 
 class RunWatcher(Protocol):

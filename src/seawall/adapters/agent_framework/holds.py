@@ -11,12 +11,12 @@ from typing import Any
 from agent_framework import Content, FunctionInvocationContext, Message
 
 from seawall.adapters.agent_framework.identity import RequestIdentity, find_answers
-from seawall.adapters.agent_framework.messages import to_json_value
 from seawall.adapters.agent_framework.run import AgentFrame
 from seawall.adapters.agent_framework.tools import find_tool
 from seawall.core.errors import Misused, Refused
 from seawall.core.events import StepIntended
 from seawall.runtime.foreign.asks import Held
+from seawall.runtime.foreign.results import to_json_value
 from seawall.runtime.seawall import Seawall
 
 
@@ -30,17 +30,9 @@ def make_approval_request(context: FunctionInvocationContext, held: Held, proble
         arguments=json.dumps(to_json_value(context.arguments), ensure_ascii=False),
         id=occurrence,
     )
-    told = {
-        "seawall": held.proposal,
-        "run": held.run,
-        "step": held.step,
-        "tool": held.name,
-        "reason": held.reason,
-        "decide": f"seawall approve {held.proposal}",
-    }
-    if problem:
-        told["problem"] = problem
-    return Content.from_function_approval_request(occurrence, call, additional_properties=told)
+    return Content.from_function_approval_request(
+        occurrence, call, additional_properties=held.describe(problem)
+    )
 
 
 def is_approved(context: FunctionInvocationContext) -> bool:

@@ -9,30 +9,19 @@ from typing import Any, cast
 from agent_framework import ChatResponse, Content, FunctionTool, Message
 from agent_framework.exceptions import ChatClientException, ToolExecutionException
 from msgspec.structs import replace
-from pydantic_core import to_jsonable_python
 
 from seawall.models.protocol import Usage
 from seawall.run.step import Result
 from seawall.runtime.foreign.asks import Settled, Turn
-from seawall.runtime.foreign.results import NO_USAGE, ModelResult, make_tool_result, word_note
-
-DONE = ("ok", "replaced", "simulated")
-"""What a step's status is if its text is a result, and no failure."""
-
-
-def to_json_value(value: Any) -> Any:
-    """Returns a value as JSON. What has no JSON form is named by its type, which is the same in every process."""
-    return to_jsonable_python(value, inf_nan_mode="strings", fallback=_name_type)
-
-
-def _name_type(value: Any) -> str:
-    return f"<{value.__name__ if isinstance(value, type) else type(value).__name__}>"
-
-
-def write_text(value: Any) -> str:
-    """Returns a value as text: a string as it is, and anything else as JSON."""
-    return value if isinstance(value, str) else json.dumps(to_json_value(value), ensure_ascii=False)
-
+from seawall.runtime.foreign.results import (
+    DONE,
+    NO_USAGE,
+    ModelResult,
+    make_tool_result,
+    to_json_value,
+    word_note,
+    write_text,
+)
 
 # ---- models
 

@@ -38,7 +38,6 @@ from seawall.adapters.agent_framework.messages import (
     read_value,
     recall_response,
     recall_value,
-    to_json_value,
 )
 from seawall.adapters.agent_framework.run import (
     NOT_DONE,
@@ -55,7 +54,7 @@ from seawall.core.limits import Limits
 from seawall.runtime.foreign.asks import Held, Settled, Turn
 from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.loop_side import ToolAsk
-from seawall.runtime.foreign.results import make_failure
+from seawall.runtime.foreign.results import make_failure, to_json_value
 from seawall.runtime.foreign.session import MAX_OUTPUT_TOKENS, Session
 from seawall.runtime.foreign.tools import Effects
 

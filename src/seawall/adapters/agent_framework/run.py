@@ -42,6 +42,7 @@ from seawall.run.outcome import Outcome
 from seawall.runtime.foreign.asks import Ask, Halted, Held, Settled, Turn
 from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.loop_side import Asked, ModelAsk, ToolAsk
+from seawall.runtime.foreign.own_errors import OwnErrors
 from seawall.runtime.foreign.session import Performed, Session
 
 
@@ -224,7 +225,7 @@ class AgentFrame:
 
     async def step(self, asked: Asked, perform: Callable[[Turn], Awaitable[tuple[Any, Any]]]) -> Performed:
         """Makes a step. What the tool or the model itself raises is raised as it is."""
-        raised: list[BaseException] = []
+        own = OwnErrors()
 
         async def make() -> Performed | BaseException:
             asking = await self.session.ask(asked)
@@ -238,19 +239,13 @@ class AgentFrame:
                     return await perform(turn)
                 except asyncio.CancelledError as error:
                     if over or turn.key or not isinstance(asked, ToolAsk):
-                        raised.append(error)
                         raise
-                    cut_off = ReadCutOff()
-                    raised.append(cut_off)
-                    raise cut_off from error
-                except BaseException as error:
-                    raised.append(error)
-                    raise
+                    raise ReadCutOff from error
 
             try:
-                return await self.session.step(asked, watch, asking=asking)
+                return await self.session.step(asked, own.watch(watch), asking=asking)
             except BaseException as error:
-                if error in raised:
+                if error in own:
                     return error
                 raise
 

@@ -16,10 +16,10 @@ from crewai.task import Task
 
 from seawall.adapters.crewai.models import leave_call
 from seawall.adapters.crewai.place import CrewPlace, CrewRun, CrewStopped, at_work, current
-from seawall.adapters.crewai.replies import to_json_value, write_text
 from seawall.core.canonical import digest_of
 from seawall.core.errors import describe_error
 from seawall.runtime.foreign.loop_side import HandoffAsk
+from seawall.runtime.foreign.results import to_json_value, write_text
 
 
 class _Work(NamedTuple):

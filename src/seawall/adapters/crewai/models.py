@@ -15,19 +15,12 @@ from crewai.llms.base_llm import BaseLLM
 from pydantic import BaseModel
 
 from seawall.adapters.crewai.place import CrewPlace, CrewStopped, at_work, current
-from seawall.adapters.crewai.replies import (
-    CrewReply,
-    add_notes,
-    find_calls,
-    read_reply,
-    recall_reply,
-    to_json_value,
-)
+from seawall.adapters.crewai.replies import CrewReply, add_notes, find_calls, read_reply, recall_reply
 from seawall.core.errors import Misused
 from seawall.models.protocol import Usage
 from seawall.runtime.foreign.asks import Turn
 from seawall.runtime.foreign.loop_side import ModelAsk
-from seawall.runtime.foreign.results import NO_USAGE
+from seawall.runtime.foreign.results import NO_USAGE, to_json_value
 from seawall.runtime.foreign.session import MAX_OUTPUT_TOKENS, Performed
 
 _COUNTED = ("prompt_tokens", "completion_tokens", "cached_prompt_tokens", "cache_creation_tokens")

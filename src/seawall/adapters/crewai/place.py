@@ -13,6 +13,7 @@ from seawall.core.errors import Broken, Misused, Refused
 from seawall.runtime.foreign.asks import Held, Turn
 from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.loop_side import Asked, HandoffAsk
+from seawall.runtime.foreign.own_errors import OwnErrors
 from seawall.runtime.foreign.session import Performed, Session
 from seawall.runtime.foreign.tools import ToolDeclarations
 
@@ -173,38 +174,22 @@ class CrewRun:
     def step_sync(self, asked: Asked, perform: Callable[[Turn], tuple[Any, Any]]) -> Performed:
         """Makes a step. What `perform` raises is raised as it is, and what the gate raises as `CrewStopped`."""
         self.check()
-        raised: list[BaseException] = []
-
-        def watch(turn: Turn) -> tuple[Any, Any]:
-            try:
-                return perform(turn)
-            except BaseException as error:
-                raised.append(error)
-                raise
-
+        own = OwnErrors()
         try:
-            return self.session.step_sync(asked, watch)
+            return self.session.step_sync(asked, own.watch_sync(perform))
         except (Refused, Broken, Misused) as error:
-            if error in raised:
+            if error in own:
                 raise
             raise self.stop(error) from error
 
     async def step(self, asked: Asked, perform: Callable[[Turn], Awaitable[tuple[Any, Any]]]) -> Performed:
         """As `step_sync`."""
         self.check()
-        raised: list[BaseException] = []
-
-        async def watch(turn: Turn) -> tuple[Any, Any]:
-            try:
-                return await perform(turn)
-            except BaseException as error:
-                raised.append(error)
-                raise
-
+        own = OwnErrors()
         try:
-            return await self.session.step(asked, watch)
+            return await self.session.step(asked, own.watch(perform))
         except (Refused, Broken, Misused) as error:
-            if error in raised:
+            if error in own:
                 raise
             raise self.stop(error) from error
 

@@ -13,33 +13,23 @@ from crewai.utilities.agent_utils import extract_tool_call_info
 from crewai.utilities.string_utils import sanitize_tool_name
 from msgspec.structs import replace
 from pydantic import BaseModel
-from pydantic_core import to_jsonable_python
 
 from seawall.core.canonical import digest_of
 from seawall.core.errors import Refused
 from seawall.models.protocol import Usage
 from seawall.run.step import Result
 from seawall.runtime.foreign.asks import Settled
-from seawall.runtime.foreign.results import ModelResult, make_tool_result, word_note
+from seawall.runtime.foreign.results import (
+    DONE,
+    ModelResult,
+    make_tool_result,
+    to_json_value,
+    word_note,
+    write_text,
+)
 
-DONE = ("ok", "replaced", "simulated")
-"""What a step's status is if its text is a result, and no failure."""
 CLIENTS = ("openai", "anthropic", "google")
 """The packages of clients whose objects CrewAI hands on: only classes of these are looked up when a reply is given again."""
-
-
-def to_json_value(value: Any) -> Any:
-    """Returns a value as JSON. What has no JSON form is named by its type, which is the same in every process."""
-    return to_jsonable_python(value, inf_nan_mode="strings", fallback=_name_type)
-
-
-def _name_type(value: Any) -> str:
-    return f"<{type(value).__name__}>"
-
-
-def write_text(value: Any) -> str:
-    """Returns a value as text: a string as it is, and anything else as JSON."""
-    return value if isinstance(value, str) else json.dumps(to_json_value(value), ensure_ascii=False)
 
 
 # ---- models

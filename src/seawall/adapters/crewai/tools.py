@@ -18,11 +18,11 @@ from pydantic import ValidationError
 
 from seawall.adapters.crewai.models import leave_call
 from seawall.adapters.crewai.place import CrewPlace, current
-from seawall.adapters.crewai.replies import keep_error, read_value, recall_value, to_json_value
+from seawall.adapters.crewai.replies import keep_error, read_value, recall_value
 from seawall.core.canonical import digest_of
 from seawall.runtime.foreign.asks import Turn
 from seawall.runtime.foreign.loop_side import ToolAsk
-from seawall.runtime.foreign.results import make_failure
+from seawall.runtime.foreign.results import make_failure, to_json_value
 from seawall.runtime.foreign.session import Performed
 from seawall.team.tool import NotDone
 

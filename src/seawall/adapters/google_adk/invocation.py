@@ -53,6 +53,7 @@ from seawall.adapters.google_adk.places import (
 from seawall.core.errors import Broken, Misused, Refused, describe_error
 from seawall.runtime.foreign.asks import Ask, Held, Settled, Turn
 from seawall.runtime.foreign.loop_side import Asked, ModelAsk
+from seawall.runtime.foreign.own_errors import OwnErrors
 from seawall.runtime.foreign.results import ModelResult
 from seawall.runtime.foreign.session import CUT, MAX_OUTPUT_TOKENS, Performed
 from seawall.runtime.seawall import Seawall
@@ -218,20 +219,13 @@ class GatedInvocation:
 
     async def _step(self, asked: Asked, perform: Callable[[Turn], Awaitable[tuple[Any, Any]]]) -> Performed:
         """Makes a step. What the tool itself raises is raised as it is."""
-        raised: list[BaseException] = []
-
-        async def watch(turn: Turn) -> tuple[Any, Any]:
-            try:
-                return await perform(turn)
-            except BaseException as error:
-                raised.append(error)
-                raise
+        own = OwnErrors()
 
         async def make() -> Performed | BaseException:
             try:
-                return await self._session.step(asked, watch)
+                return await self._session.step(asked, own.watch(perform))
             except BaseException as error:
-                if error in raised:
+                if error in own:
                     return error
                 raise
 
@@ -269,15 +263,7 @@ class GatedInvocation:
         """Has ADK ask a person, and returns what the model is told meanwhile. Raises `AdkHeld` where ADK can't ask."""
         if self._nested or not context.function_call_id:
             raise self.gated.hold(held) from held
-        described = {
-            "seawall": held.proposal,
-            "run": held.run,
-            "step": held.step,
-            "tool": held.name,
-            "reason": held.reason,
-            "decide": f"seawall approve {held.proposal or f'{held.run} {held.step}'}",
-        }
-        context.request_confirmation(hint=str(held), payload=described)
+        context.request_confirmation(hint=str(held), payload=held.describe())
         context.actions.skip_summarization = True
         return {"error": f"This tool call waits for a person: {held.reason}."}
 

@@ -20,10 +20,15 @@ from pydantic_core import from_json, to_json, to_jsonable_python
 from seawall.models.protocol import Usage
 from seawall.run.step import Result
 from seawall.runtime.foreign.asks import Settled, Turn
-from seawall.runtime.foreign.results import NO_USAGE, ModelResult, make_tool_result, word_note
+from seawall.runtime.foreign.results import (
+    DONE,
+    NO_USAGE,
+    ModelResult,
+    make_tool_result,
+    name_type,
+    word_note,
+)
 
-DONE = ("ok", "replaced", "simulated")
-"""What a step's status is if its text is a result, and no failure."""
 _NOT_CALLED = "Invoking `"
 """How ADK begins what it tells a model of arguments that a function does not take."""
 _KEPT_ACTIONS = ("state_delta", "skip_summarization", "escalate", "transfer_to_agent", "artifact_delta")
@@ -32,16 +37,12 @@ _KEPT_ACTIONS = ("state_delta", "skip_summarization", "escalate", "transfer_to_a
 
 def to_json_value(value: Any) -> Any:
     """Returns a value as JSON. What has no JSON form is named by its type, which is the same in every process."""
-    return to_jsonable_python(value, inf_nan_mode="strings", bytes_mode="base64", fallback=_name_type)
-
-
-def _name_type(value: Any) -> str:
-    return f"<{type(value).__name__}>"
+    return to_jsonable_python(value, inf_nan_mode="strings", bytes_mode="base64", fallback=name_type)
 
 
 def _dump(value: Any) -> Any:
     return to_jsonable_python(
-        value, exclude_none=True, inf_nan_mode="strings", bytes_mode="base64", fallback=_name_type
+        value, exclude_none=True, inf_nan_mode="strings", bytes_mode="base64", fallback=name_type
     )
 
 
@@ -139,7 +140,7 @@ def read_responses(responses: Sequence[LlmResponse], *, delivered: bool) -> Mode
         for call in response.get_function_calls()
     ]
     text = "".join(read_content(response.content) for response in responses)
-    raw = to_json([_dump(response) for response in responses], fallback=_name_type).decode()
+    raw = to_json([_dump(response) for response in responses], fallback=name_type).decode()
     return ModelResult(text, calls, usage=_read_usage(responses), raw=raw, delivered=delivered)
 
 

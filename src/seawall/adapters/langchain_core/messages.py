@@ -24,7 +24,7 @@ from seawall.core.canonical import to_canonical_bytes
 from seawall.models.protocol import Usage
 from seawall.run.step import Result
 from seawall.runtime.foreign.asks import Settled
-from seawall.runtime.foreign.results import NO_USAGE, ModelResult, make_tool_result, word_note
+from seawall.runtime.foreign.results import DONE, NO_USAGE, ModelResult, make_tool_result, word_note
 from seawall.runtime.foreign.session import Performed
 
 Brought = ToolMessage | Command[Any] | list[Any]
@@ -35,7 +35,6 @@ _NOT_SENT = ("artifact", "response_metadata", "usage_metadata")
 """Fields of a message that no model is sent."""
 MAX_DESCRIBED = 1_000
 """Tools whose descriptions are kept: more are made anew for each request, and their descriptions with them."""
-_SUCCEEDED = ("ok", "replaced", "simulated")
 
 
 class RecordedModel(BaseChatModel):
@@ -283,7 +282,7 @@ def make_tool_message(call: Mapping[str, Any], done: Performed) -> Brought:
         return _add_notes(brought, settled.notes)
     if brought is not None:
         return cast("Brought", brought)
-    told, status = settled.told, "success" if settled.status in _SUCCEEDED else "error"
+    told, status = settled.told, "success" if settled.status in DONE else "error"
     if settled.raw == _UNWRITTEN:
         told = f"{told}\n\nError: this was done before, and the command that it returned can't be made again."
         status = "error"

@@ -24,6 +24,7 @@ from seawall.run.outcome import Outcome
 from seawall.runtime.foreign.asked import Asked, HandoffAsk
 from seawall.runtime.foreign.asks import Ask, Halted, Held, Settled, Turn
 from seawall.runtime.foreign.engine import Engine
+from seawall.runtime.foreign.own_errors import OwnErrors
 from seawall.runtime.foreign.session import Performed, Session
 
 T = TypeVar("T")
@@ -127,14 +128,14 @@ def count_depth(config: Mapping[str, Any]) -> int:
 
 
 @contextlib.contextmanager
-def translated(own: list[BaseException] | None = None) -> Generator[None]:
+def translated(own: OwnErrors | None = None) -> Generator[None]:
     """Raises what ends a run as what ends a graph. `Held` passes, and what the model or the tool itself raised (`own`)."""
     try:
         yield
     except Held:
         raise
     except SeawallError as error:
-        if own and error is own[-1]:
+        if own is not None and error in own:
             raise
         raise SeawallHalted(error) from error
 
@@ -173,45 +174,29 @@ def pass_gate(place: GraphPlace, asked: Asked, perform: Callable[[Turn], tuple[A
 
     Raises `SeawallHalted`, `SeawallHeld`, LangGraph's interrupt, and what `perform` raises.
     """
-    own: list[BaseException] = []
-
-    def performing(turn: Turn) -> tuple[Any, Any]:
-        try:
-            return perform(turn)
-        except BaseException as error:
-            own.append(error)
-            raise
-
-    return _decided(place, own, lambda: place.session.step_sync(asked, performing))
+    own = OwnErrors()
+    return _decided(place, own, lambda: place.session.step_sync(asked, own.watch_sync(perform)))
 
 
 async def pass_gate_async(
     place: GraphPlace, asked: Asked, perform: Callable[[Turn], Awaitable[tuple[Any, Any]]]
 ) -> Performed:
     """As `pass_gate`."""
-    own: list[BaseException] = []
-
-    async def performing(turn: Turn) -> tuple[Any, Any]:
-        try:
-            return await perform(turn)
-        except BaseException as error:
-            own.append(error)
-            raise
-
-    return await _decided_async(place, own, lambda: place.session.step(asked, performing))
+    own = OwnErrors()
+    return await _decided_async(place, own, lambda: place.session.step(asked, own.watch(perform)))
 
 
 def ask_gate(place: GraphPlace, asked: Asked) -> tuple[Ask, Turn] | Settled:
     """Asks for a step whose result comes later, by `give_result`. As `pass_gate`."""
-    return _decided(place, [], lambda: place.session.ask_sync(asked))
+    return _decided(place, OwnErrors(), lambda: place.session.ask_sync(asked))
 
 
 async def ask_gate_async(place: GraphPlace, asked: Asked) -> tuple[Ask, Turn] | Settled:
     """As `ask_gate`."""
-    return await _decided_async(place, [], lambda: place.session.ask(asked))
+    return await _decided_async(place, OwnErrors(), lambda: place.session.ask(asked))
 
 
-def _decided(place: GraphPlace, own: list[BaseException], attempt: Callable[[], T]) -> T:
+def _decided(place: GraphPlace, own: OwnErrors, attempt: Callable[[], T]) -> T:
     """Attempts something until no person is to decide about it any more."""
     problem = ""
     while True:
@@ -219,7 +204,7 @@ def _decided(place: GraphPlace, own: list[BaseException], attempt: Callable[[], 
             with translated(own):
                 return attempt()
         except Held as held:
-            if own and held is own[-1]:
+            if held in own:
                 raise
             decide = partial(_decide, held=held, decision=_ask_person(held, problem))
         problem = ""
@@ -230,16 +215,14 @@ def _decided(place: GraphPlace, own: list[BaseException], attempt: Callable[[], 
             problem = str(error)
 
 
-async def _decided_async(
-    place: GraphPlace, own: list[BaseException], attempt: Callable[[], Awaitable[T]]
-) -> T:
+async def _decided_async(place: GraphPlace, own: OwnErrors, attempt: Callable[[], Awaitable[T]]) -> T:
     problem = ""
     while True:
         try:
             with translated(own):
                 return await attempt()
         except Held as held:
-            if own and held is own[-1]:
+            if held in own:
                 raise
             decide = partial(_decide, held=held, decision=_ask_person(held, problem))
         problem = ""
@@ -300,19 +283,9 @@ class _NotDecided(Exception):
 
 def _ask_person(held: Held, problem: str) -> Any:
     """Interrupts the graph. Returns what it is resumed with: `Command(resume={"approve": True, "by": "dana"})`."""
-    question = {
-        "seawall": held.proposal,
-        "run": held.run,
-        "step": held.step,
-        "tool": held.name,
-        "reason": held.reason,
-        "decide": f"seawall approve {held.proposal}",
-    }
-    if problem:
-        question["problem"] = problem
     if get_config().get("configurable", {}).get(CHECKPOINTER_KEY) is None:
         raise SeawallHeld(held) from held  # nothing to be interrupted with
-    return interrupt(question)
+    return interrupt(held.describe(problem))
 
 
 async def _decide(sea: Any, held: Held, decision: Any) -> None:

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, UserPromptPart
 from pydantic_ai.tools import RunContext
 
-from seawall.adapters.pydantic_ai.messages import find_answered, to_json_value, write_text
+from seawall.adapters.pydantic_ai.messages import find_answered
 from seawall.core.canonical import digest_of
+from seawall.runtime.foreign.results import to_json_value, write_text
 
 LOOP = "pydantic-ai"
 

@@ -21,32 +21,23 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.settings import ModelSettings
-from pydantic_core import to_jsonable_python
 
 from seawall.core.canonical import to_canonical_bytes
 from seawall.models.protocol import Usage
 from seawall.run.step import Result
 from seawall.runtime.foreign.asks import Settled, Turn
-from seawall.runtime.foreign.results import NO_USAGE, ModelResult, make_tool_result, word_note
+from seawall.runtime.foreign.results import (
+    DONE,
+    NO_USAGE,
+    ModelResult,
+    make_tool_result,
+    name_type,
+    word_note,
+    write_text,
+)
 
 _NOT_SENT = ("timestamp", "metadata")
 """Fields of a message's part that no model is sent."""
-DONE = ("ok", "replaced", "simulated")
-"""What a step's status is if its text is a result, and no failure."""
-
-
-def to_json_value(value: Any) -> Any:
-    """Returns a value as JSON. What has no JSON form is named by its type, which is the same in every process."""
-    return to_jsonable_python(value, inf_nan_mode="strings", fallback=_name_type)
-
-
-def _name_type(value: Any) -> str:
-    return f"<{type(value).__name__}>"
-
-
-def write_text(value: Any) -> str:
-    """Returns a value as text: a string as it is, and anything else as JSON."""
-    return value if isinstance(value, str) else json.dumps(to_json_value(value), ensure_ascii=False)
 
 
 # ---- models
@@ -57,7 +48,7 @@ def describe_messages(messages: Sequence[ModelMessage]) -> list[Any]:
 
     Each request of the framework's history keeps the instructions that it was sent with; a model is sent the newest ones.
     """
-    dumped = ModelMessagesTypeAdapter.dump_python(list(messages), mode="json", fallback=_name_type)
+    dumped = ModelMessagesTypeAdapter.dump_python(list(messages), mode="json", fallback=name_type)
     described = [
         {"kind": each["kind"], "parts": [_describe_part(part) for part in each["parts"]]} for each in dumped
     ]
@@ -112,7 +103,7 @@ def add_notes(messages: list[ModelMessage], notes: tuple[str, ...]) -> list[Mode
 def read_response(response: ModelResponse, *, delivered: bool = False) -> ModelResult:
     """Returns a reply as a step's result, with all that it takes to give it again. `delivered`: it was streamed."""
     calls = [(call.tool_call_id, call.tool_name, call.args_as_json_str()) for call in response.tool_calls]
-    raw = ModelMessagesTypeAdapter.dump_json([response], fallback=_name_type).decode()
+    raw = ModelMessagesTypeAdapter.dump_json([response], fallback=name_type).decode()
     return ModelResult(response.text or "", calls, usage=_read_usage(response), raw=raw, delivered=delivered)
 
 
@@ -189,7 +180,7 @@ def read_value(name: str, call_id: str, value: Any) -> Result:
         text = write_text(returned.return_value)
     if returned.content is not None:
         text = f"{text}\n{write_text(returned.content)}"
-    raw = ModelMessagesTypeAdapter.dump_json([kept], fallback=_name_type).decode()
+    raw = ModelMessagesTypeAdapter.dump_json([kept], fallback=name_type).decode()
     return _keep(make_tool_result(text), raw)
 
 

@@ -40,8 +40,6 @@ from seawall.adapters.pydantic_ai.messages import (
     read_value,
     recall_response,
     recall_value,
-    to_json_value,
-    write_text,
 )
 from seawall.core.canonical import digest_of
 from seawall.core.errors import Broken, Misused, Refused, describe_error
@@ -50,7 +48,8 @@ from seawall.run.outcome import Outcome
 from seawall.runtime.foreign.asked import Asked, HandoffAsk, ModelAsk
 from seawall.runtime.foreign.asks import Halted, Held, Turn
 from seawall.runtime.foreign.engine import Engine
-from seawall.runtime.foreign.results import make_failure
+from seawall.runtime.foreign.own_errors import OwnErrors
+from seawall.runtime.foreign.results import make_failure, to_json_value, write_text
 from seawall.runtime.foreign.session import MAX_OUTPUT_TOKENS, Performed, Session
 from seawall.runtime.seawall import Seawall
 from seawall.team.tool import NotDone
@@ -140,20 +139,13 @@ class GatedAgentRun:
 
     async def step(self, asked: Asked, perform: Callable[[Turn], Awaitable[tuple[Any, Any]]]) -> Performed:
         """Makes a step. What the tool or the model itself raises is raised as it is."""
-        raised: list[BaseException] = []
-
-        async def watch(turn: Turn) -> tuple[Any, Any]:
-            try:
-                return await perform(turn)
-            except BaseException as error:
-                raised.append(error)
-                raise
+        own = OwnErrors()
 
         async def make() -> Performed | BaseException:
             try:
-                return await self.session.step(asked, watch)
+                return await self.session.step(asked, own.watch(perform))
             except BaseException as error:
-                if error in raised:
+                if error in own:
                     return error
                 raise
 
@@ -268,7 +260,7 @@ class GatedAgentRun:
                     decided, problem = True, await self._approve(held, ctx.tool_call_metadata)
                     if not problem:
                         continue
-                raise ApprovalRequired(_describe_held(held, problem)) from held
+                raise ApprovalRequired(held.describe(problem)) from held
             self.held.pop(call_id, None)
             return _finish(done)
 
@@ -373,18 +365,6 @@ class GatedAgentRun:
                 await self.session.detach()
             else:
                 await self.session.end(error=describe_error(error))
-
-
-def _describe_held(held: Held, problem: str) -> dict[str, Any]:
-    described = {
-        "seawall": held.proposal,
-        "run": held.run,
-        "step": held.step,
-        "tool": held.name,
-        "reason": held.reason,
-        "decide": f"seawall approve {held.proposal or f'{held.run} {held.step}'}",
-    }
-    return {**described, "problem": problem} if problem else described
 
 
 async def _decide(sea: Seawall, held: Held, by: str, credential: Any, reason: str) -> None:

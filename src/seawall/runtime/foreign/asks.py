@@ -50,6 +50,20 @@ class Held(Refused):
             value=name,
         )
         self.run, self.step, self.name, self.proposal, self.reason = run, step, name, proposal, reason
+        self.command = command
+        """The command with which a person decides; an effect whose fate is not known has no proposal."""
+
+    def describe(self, problem: str = "") -> dict[str, Any]:
+        """Returns what a framework asks a person, as JSON values. `problem`: why an answer that was given does not count."""
+        described = {
+            "seawall": self.proposal,
+            "run": self.run,
+            "step": self.step,
+            "tool": self.name,
+            "reason": self.reason,
+            "decide": self.command,
+        }
+        return {**described, "problem": problem} if problem else described
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,18 +7,25 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from seawall.core.canonical import Ref
-from seawall.core.events import Call, Status
+from seawall.core.events import Call
 from seawall.core.frozen import thaw
 from seawall.models.protocol import Price
 from seawall.models.usage import compute_bound_usd
 from seawall.run.bodies import Bodies
 from seawall.run.fingerprint import make_gist
 from seawall.run.frame import Frame, PendingCall, find_call
-from seawall.run.ledger import NO_REST, Rest
 from seawall.run.requests import RequestRecord
 from seawall.run.state import RunState
-from seawall.run.step import Action, EffectFacts, Executor, Ownership, Propose, Result, RetryPolicy, Step
+from seawall.run.step import (
+    Action,
+    EffectFacts,
+    Executor,
+    LoopElsewhere,
+    Ownership,
+    Propose,
+    Result,
+    Step,
+)
 from seawall.runtime.foreign.asks import Ask, Asks, Turn
 from seawall.runtime.foreign.tools import advise_on_undeclared
 from seawall.team.decide import decide_stop
@@ -30,7 +37,7 @@ FindPrice = Callable[[str], Price | None]
 """Returns the price of a model by its name; None if it is not known."""
 
 
-class ForeignLogic:
+class ForeignLogic(LoopElsewhere):
     """`run.step.Logic` of a run whose steps a framework's loop asks for: what was asked for and has no record is next."""
 
     def __init__(self, asks: Asks, tools: TeamLogic, bodies: Bodies, find_price: FindPrice) -> None:
@@ -167,18 +174,6 @@ class ForeignLogic:
             step = replace(step, facts=replace(step.facts or EffectFacts(), doubt=ask.doubt))
         advice = advise_on_undeclared(tool.name) if self._asks.must_advise(tool) else ""
         return replace(step, may_write=tool.undeclared, advice=advice)
-
-    def compute_rest(self, frame: int, step: Step | None, state: RunState) -> Rest:
-        """Returns nothing: the framework decides when it answers."""
-        return NO_REST
-
-    def retries(self, step: Step, state: RunState) -> RetryPolicy:
-        """Returns `never`: the framework has a policy of its own, and asks again."""
-        return "never"
-
-    def transcript(self, state: RunState, status: Status) -> Ref | None:
-        """Returns None: the framework has the conversation."""
-        return None
 
 
 class ForeignExecutor:

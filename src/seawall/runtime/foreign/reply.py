@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
@@ -18,7 +19,7 @@ def _ignore(reply: CallerReply[Any]) -> None:
     pass
 
 
-class CallerReply(Generic[T]):
+class CallerReply(ABC, Generic[T]):
     """The answer to one caller: given once, on the engine's event loop. What is given after that is dropped."""
 
     def __init__(self) -> None:
@@ -66,8 +67,9 @@ class CallerReply(Generic[T]):
         self.on_given(self)
         return not given
 
+    @abstractmethod
     def _deliver(self, value: Any, error: BaseException | None) -> None:
-        raise NotImplementedError
+        """Hands the answer to where the caller waits."""
 
 
 class LoopReply(CallerReply[T]):

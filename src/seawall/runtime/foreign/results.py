@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import cast
+from typing import Any, cast
+
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from seawall.core.canonical import escape_surrogates_in_json, escape_unsendable, to_canonical_text
 from seawall.core.errors import Misused, describe_error, is_error, name_error, read_error_text
@@ -17,8 +20,30 @@ from seawall.team.context import encode_assistant
 from seawall.team.folding import NOT_FROM_USER
 from seawall.team.tool import NotDone
 
+DONE = ("ok", "replaced", "simulated")
+"""What a step's status is if its text is a result, and no failure."""
 NO_USAGE = Usage(problem="the framework has reported no usage")
 """The call is then booked at its upper bound."""
+
+
+def to_json_value(value: Any) -> Any:
+    """Returns a framework's value as JSON values. What has no JSON form is named by its type, which is the same in every
+    process. Bytes are text, or base64 if some of them are no UTF-8.
+    """
+    try:
+        return to_jsonable_python(value, inf_nan_mode="strings", fallback=name_type)
+    except (PydanticSerializationError, UnicodeDecodeError):
+        return to_jsonable_python(value, inf_nan_mode="strings", bytes_mode="base64", fallback=name_type)
+
+
+def name_type(value: Any) -> str:
+    """Returns what stands for a value that has no JSON form."""
+    return f"<{value.__name__ if isinstance(value, type) else type(value).__name__}>"
+
+
+def write_text(value: Any) -> str:
+    """Returns a value as text: a string as it is, and anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(to_json_value(value), ensure_ascii=False)
 
 
 class ModelResult:
