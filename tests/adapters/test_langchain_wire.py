@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from adapters.langchain_desk import ASK, REFUND, Bank, make_engine, make_model
+from runtime.foreign.failing_journal import FailingJournal
 from seawall.adapters.langchain import SeawallHalted, SeawallMiddleware
 from seawall.adapters.langgraph import gate_graph
 from seawall.core.clock import SystemClock
@@ -33,24 +34,6 @@ ERRORS = pytest.mark.parametrize("error", [JournalFull, Fenced, Broken])
 BOTH = pytest.mark.parametrize("mode", ["sync", "async"])
 
 
-class FailingJournal:
-    """Refuses every write after the first ones."""
-
-    def __init__(self, inner: SqliteJournal, error: type[Exception], writes: int) -> None:
-        self._inner, self._error, self._left = inner, error, writes
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    def append(self, *arguments: Any, **options: Any) -> Awaitable[None]:
-        self._left -= 1
-        if self._left >= 0:
-            return self._inner.append(*arguments, **options)
-        failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        failed.set_exception(self._error("the journal takes no more"))
-        return failed
-
-
 @BOTH
 @ERRORS
 @pytest.mark.parametrize("writes", [0, 1, 2, 3])
@@ -59,7 +42,7 @@ def test_a_journal_that_fails_lets_no_effect_through(
 ) -> None:
     bank = Bank()
     journal: Any = FailingJournal(
-        SqliteJournal.open(str(tmp_path / "j.db"), clock=SystemClock()), error, writes
+        SqliteJournal.open(str(tmp_path / "j.db"), clock=SystemClock()), writes, error
     )
     middleware: list[Any] = [
         ToolRetryMiddleware(max_retries=2, initial_delay=0, on_failure="continue"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,10 @@ from agents import (
 )
 
 from adapters.agents_model import QUIET, SCRIPT, Bank, PlayedModel, list_requests, make_desk
+from runtime.foreign.failing_journal import FailingJournal
 from seawall import Limits
 from seawall.adapters.openai_agents import AgentsHalted, AgentsHeld, SeawallRunner, find_outcome, get_original
 from seawall.core.clock import SystemClock
-from seawall.core.errors import JournalFull
 from seawall.core.events import StepDone, StepIntended
 from seawall.journal.protocol import RunFilter
 from seawall.journal.sqlite import SqliteJournal
@@ -239,34 +240,16 @@ def test_retries_of_the_sdk_are_attempts_of_their_own(engine: Engine) -> None:
     assert retry_policies is not None
 
 
-class FullJournal:
-    """A journal on a disk that gets full."""
-
-    def __init__(self) -> None:
-        self._inner = SqliteJournal.open(":memory:", clock=SystemClock())
-        self.full = False
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    def append(self, *arguments: Any, **options: Any) -> Any:
-        if self.full:
-            failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            failed.set_exception(JournalFull("the disk is full"))
-            return failed
-        return self._inner.append(*arguments, **options)
-
-
 @pytest.mark.parametrize("how", ["closed", "full"])
 def test_no_tool_runs_when_the_gate_is_broken(how: str) -> None:
     bank = Bank()
-    journal: Any = FullJournal()
+    journal: Any = FailingJournal(SqliteJournal.open(":memory:", clock=SystemClock()), math.inf)
     engine = Engine(journal, effects=["refund"])
 
     def answer(items: list[Any]) -> Any:
         if how == "closed":
             engine.close()
-        journal.full = True
+        journal.left = 0
         return [("find_order", {"order": 1}), ("refund", {"order": 1, "amount": 1})]
 
     agent, _ = make_desk(bank, answer)

@@ -28,10 +28,10 @@ from pydantic_ai.models.function import FunctionModel
 from pydantic_ai.tools import ToolDefinition
 
 from adapters.pydantic_desk import ANSWER, ASKED, Desk, read_events, read_outcome, run_sync
+from runtime.foreign.failing_journal import FailingJournal
 from seawall import Effect, Limits
 from seawall.adapters.pydantic_ai import AgentHalted, AgentHeld, SeawallCapability
 from seawall.core.clock import SystemClock
-from seawall.core.errors import JournalFull
 from seawall.core.events import StepIntended
 from seawall.journal.sqlite import SqliteJournal
 from seawall.runtime.foreign.engine import Engine
@@ -179,25 +179,6 @@ def test_a_closed_engine_lets_nothing_pass(journal: Path) -> None:
     assert (desk.model_calls, desk.reads, desk.refunds) == (0, [], [])
 
 
-class FullJournal:
-    """A journal whose disk is full from its `room`th batch on."""
-
-    def __init__(self, inner: SqliteJournal, room: int) -> None:
-        self._inner, self.room = inner, room
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    def append(self, *arguments: Any, **options: Any) -> Any:
-        self.room -= 1
-        if self.room < 0:
-            return self._fail()
-        return self._inner.append(*arguments, **options)
-
-    async def _fail(self) -> None:
-        raise JournalFull("the disk is full; nothing was written")
-
-
 @pytest.mark.parametrize("room", range(5))
 def test_a_journal_that_is_full_lets_no_effect_pass(journal: Path, room: int) -> None:
     desk = Desk()
@@ -207,7 +188,7 @@ def test_a_journal_that_is_full_lets_no_effect_pass(journal: Path, room: int) ->
     async def forgive(ctx: RunContext[Any], *, call: Any, tool_def: Any, args: Any, error: Any) -> Any:
         return "it worked, I think"
 
-    full: Any = FullJournal(SqliteJournal.open(str(journal), clock=SystemClock()), room)
+    full: Any = FailingJournal(SqliteJournal.open(str(journal), clock=SystemClock()), room)
     with Engine(full, effects=["refund"]) as engine:
         gate = SeawallCapability(engine, request_id="r-1")
         agent = Agent(desk.make_model(), tools=[desk.refund, desk.find_order], capabilities=[gate, hooks])

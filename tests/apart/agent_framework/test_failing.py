@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from apart.agent_framework.agents_desk import (
     ScriptedClient,
     ask,
 )
+from runtime.foreign.failing_journal import FailingJournal
 from seawall import Agent as NativeAgent
 from seawall import Limits, Loops, Seawall, Team
 from seawall.adapters.agent_framework import MiddlewareHalted, gate
@@ -48,24 +49,6 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
         yield engine
 
 
-class FailingJournal:
-    """Refuses every write after the first ones."""
-
-    def __init__(self, inner: SqliteJournal, error: type[Exception], writes: int) -> None:
-        self._inner, self._error, self._left = inner, error, writes
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    def append(self, *arguments: Any, **options: Any) -> Awaitable[None]:
-        self._left -= 1
-        if self._left >= 0:
-            return self._inner.append(*arguments, **options)
-        failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        failed.set_exception(self._error("the journal takes no more"))
-        return failed
-
-
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("error", [JournalFull, Fenced, Broken])
 @pytest.mark.parametrize("writes", range(4))
@@ -74,7 +57,7 @@ def test_a_journal_that_fails_lets_no_effect_pass(
 ) -> None:
     desk, path = Desk(), tmp_path / "desk.db"
     inner = SqliteJournal.open(str(path), clock=SystemClock())
-    failing: Any = FailingJournal(inner, error, writes)
+    failing: Any = FailingJournal(inner, writes, error)
     forgiving = FORGIVING[1:] if stream else FORGIVING
     with Engine(failing, effects=["refund"]) as engine:
         agent = desk.make_agent(engine, request_id="r-1", middleware=forgiving)

@@ -31,11 +31,12 @@ from apart.crewai.crew_desk import (
     read_outcome,
     read_request,
 )
+from runtime.foreign.failing_journal import FailingJournal
 from seawall import Effect, Halted, Held, Limits, Loops
 from seawall.adapters import crewai
 from seawall.adapters.crewai.place import MAX_ATTEMPTS
 from seawall.core.clock import SystemClock
-from seawall.core.errors import Broken, JournalFull, Misused
+from seawall.core.errors import Broken, Misused
 from seawall.journal.sqlite import SqliteJournal
 from seawall.runtime.foreign.engine import Engine
 
@@ -148,30 +149,11 @@ def test_a_closed_engine_lets_nothing_pass(journal: Path, way: str, written: boo
     assert (desk.model_calls, desk.reads, desk.refunds) == (0, [], [])
 
 
-class FullJournal:
-    """A journal whose disk is full from its `room`th batch on."""
-
-    def __init__(self, inner: SqliteJournal, room: int) -> None:
-        self._inner, self.room = inner, room
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    def append(self, *arguments: Any, **options: Any) -> Any:
-        self.room -= 1
-        if self.room < 0:
-            return self._fail()
-        return self._inner.append(*arguments, **options)
-
-    async def _fail(self) -> None:
-        raise JournalFull("the disk is full; nothing was written")
-
-
 @pytest.mark.parametrize("written", [False, True], ids=["calls", "written"])
 @pytest.mark.parametrize("room", range(7))
 def test_a_journal_that_is_full_lets_no_effect_pass(journal: Path, room: int, written: bool) -> None:
     desk = Desk(written=written)
-    full: Any = FullJournal(SqliteJournal.open(str(journal), clock=SystemClock()), room)
+    full: Any = FailingJournal(SqliteJournal.open(str(journal), clock=SystemClock()), room)
     with (
         Engine(full, effects=["refund"]) as engine,
         pytest.raises(Broken, match="full"),
