@@ -11,6 +11,7 @@ import pytest
 from agents import Agent, RunState, SQLiteSession
 
 from adapters.agents_model import QUIET, SCRIPT, Bank, PlayedModel, make_desk
+from runtime.foreign.boss import BOSS, approve, reject
 from seawall import Effect, Principal, Seawall, always
 from seawall.adapters.openai_agents import SeawallRunner, find_outcome
 from seawall.core.errors import Misused
@@ -19,7 +20,6 @@ from seawall.runtime.foreign.engine import Engine
 
 ASK = "Refund order 1042"
 ANSWER = "Order 1042 was refunded."
-BOSS = "boss"
 
 
 def make_engine(journal: Path) -> Engine:
@@ -44,18 +44,6 @@ def engine(journal: Path) -> Iterator[Engine]:
 
 def ask(runner: SeawallRunner, agent: Any, given: Any = ASK, **options: Any) -> Any:
     return asyncio.run(runner.run(agent, given, run_config=QUIET, **options))
-
-
-async def approve(sea: Seawall) -> int:
-    found = await sea.approvals()
-    for each in found:
-        await sea.approve(each.id, hash=each.hash, credential=BOSS)
-    return len(found)
-
-
-async def reject(sea: Seawall) -> None:
-    for each in await sea.approvals():
-        await sea.reject(each.id, hash=each.hash, credential=BOSS, reason="it is too much")
 
 
 def read(agent: Any, text: str) -> Any:
@@ -182,7 +170,7 @@ def test_a_decision_in_seawall_is_found_by_the_state(
         check_finished(bank, result)
     else:
         assert bank.refunds == []
-        assert "it is too much" in model.requests[-1][-1]["output"]
+        assert "the order is fraud" in model.requests[-1][-1]["output"]
 
 
 def test_a_decision_in_seawall_is_found_by_the_same_request_and_a_new_request_holds_anew(

@@ -14,7 +14,8 @@ from pydantic_ai.capabilities import HandleDeferredToolCalls
 from pydantic_ai.messages import ModelMessagesTypeAdapter
 
 from adapters.pydantic_desk import ANSWER, ASKED, Desk, read_outcome, run_sync
-from seawall import Effect, Principal, Seawall, always
+from runtime.foreign.boss import approve, change, identify, reject
+from seawall import Effect, Seawall, always
 from seawall.adapters.pydantic_ai import AgentHeld, SeawallCapability
 from seawall.runtime.foreign.engine import Engine
 
@@ -22,10 +23,6 @@ HELD = {"refund": Effect(approve=always())}
 OUTPUT = [str, DeferredToolRequests]
 BOSS = {"credential": "boss"}
 TWO = ([("refund", {"order": 1, "amount": 5}), ("refund", {"order": 2, "amount": 6})], "Both were refunded.")
-
-
-def identify(credential: Any) -> Principal:
-    return Principal(str(credential))
 
 
 def make_engine(journal: Path) -> Engine:
@@ -41,24 +38,6 @@ def journal(tmp_path: Path) -> Path:
 def engine(journal: Path) -> Iterator[Engine]:
     with make_engine(journal) as engine:
         yield engine
-
-
-async def approve(sea: Seawall) -> int:
-    found = await sea.approvals()
-    for each in found:
-        await sea.approve(each.id, hash=each.hash, credential="boss")
-    return len(found)
-
-
-async def change(sea: Seawall, team: Any) -> None:
-    for each in await sea.approvals():
-        edit = {"order": 1042, "amount": 3}
-        await sea.approve(each.id, hash=each.hash, credential="boss", edit=edit, team=team)
-
-
-async def reject(sea: Seawall) -> None:
-    for each in await sea.approvals():
-        await sea.reject(each.id, hash=each.hash, credential="boss", reason="the order is fraud")
 
 
 def count_open(engine: Engine) -> int:

@@ -12,7 +12,8 @@ import pytest
 from agent_framework import Agent, AgentSession, Content, Message, tool
 
 from apart.agent_framework.agents_desk import ANSWER, ASKED, Desk, Reply, ask, list_contents, read_newest_run
-from seawall import Effect, Principal, Seawall, always
+from runtime.foreign.boss import approve, change, identify, reject
+from seawall import Effect, Seawall, always
 from seawall.adapters.agent_framework import MiddlewareHeld, gate
 from seawall.runtime.foreign.engine import Engine
 
@@ -23,10 +24,6 @@ TWO: tuple[Reply, ...] = (
     "Both were refunded.",
 )
 EITHER = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-
-
-def identify(credential: Any) -> Principal:
-    return Principal(str(credential))
 
 
 def make_engine(journal: Path) -> Engine:
@@ -42,24 +39,6 @@ def journal(tmp_path: Path) -> Path:
 def engine(journal: Path) -> Iterator[Engine]:
     with make_engine(journal) as engine:
         yield engine
-
-
-async def approve(sea: Seawall) -> int:
-    found = await sea.approvals()
-    for each in found:
-        await sea.approve(each.id, hash=each.hash, credential="boss")
-    return len(found)
-
-
-async def change(sea: Seawall, team: Any) -> None:
-    for each in await sea.approvals():
-        edit = {"order": 1042, "amount": 3}
-        await sea.approve(each.id, hash=each.hash, credential="boss", edit=edit, team=team)
-
-
-async def reject(sea: Seawall) -> None:
-    for each in await sea.approvals():
-        await sea.reject(each.id, hash=each.hash, credential="boss", reason="the order is fraud")
 
 
 def count_open(engine: Engine) -> int:

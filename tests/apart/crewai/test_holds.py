@@ -10,13 +10,10 @@ from typing import Any
 import pytest
 
 from apart.crewai.crew_desk import ANSWER, Desk, kick_off, make_crew, make_task, read_outcome
-from seawall import Effect, Held, Principal, Seawall, always
+from runtime.foreign.boss import approve, change, identify, reject
+from seawall import Effect, Held, always
 from seawall.adapters import crewai
 from seawall.runtime.foreign.engine import Engine
-
-
-def identify(credential: Any) -> Principal:
-    return Principal(str(credential))
 
 
 def make_engine(journal: Path) -> Engine:
@@ -32,24 +29,6 @@ def journal(tmp_path: Path) -> Path:
 def engine(journal: Path) -> Iterator[Engine]:
     with make_engine(journal) as engine:
         yield engine
-
-
-async def approve(sea: Seawall) -> int:
-    found = await sea.approvals()
-    for each in found:
-        await sea.approve(each.id, hash=each.hash, credential="boss")
-    return len(found)
-
-
-async def change(sea: Seawall, team: Any) -> None:
-    for each in await sea.approvals():
-        edit = {"order": 1042, "amount": 3}
-        await sea.approve(each.id, hash=each.hash, credential="boss", edit=edit, team=team)
-
-
-async def reject(sea: Seawall) -> None:
-    for each in await sea.approvals():
-        await sea.reject(each.id, hash=each.hash, credential="boss", reason="the order is fraud")
 
 
 def ask(engine: Engine, desk: Desk, way: str = "sync", **options: Any) -> str:

@@ -10,19 +10,15 @@ from typing import Any
 
 import pytest
 
+from runtime.foreign.boss import approve, identify, reject
 from runtime.foreign.scripted_loop import ScriptedLoop
-from seawall import Effect, Principal, Seawall, Team, always
+from seawall import Effect, Seawall, always
 from seawall.runtime.foreign.asks import Held
 from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.results import make_tool_result
 
 EFFECTS = {"refund": Effect(approve=always())}
-BOSS = "boss"
 REPLIES = [[("c1", "refund", {"order": 1042, "amount": 5})], "Order 1042 was refunded."]
-
-
-def identify(credential: Any) -> Principal:
-    return Principal(str(credential))
 
 
 def make_engine(journal: Path) -> Engine:
@@ -53,18 +49,6 @@ class Bank:
 
 def make_desk(bank: Bank) -> ScriptedLoop:
     return ScriptedLoop(REPLIES, {"refund": bank.refund})
-
-
-async def approve(sea: Seawall, edit: dict[str, Any] | None = None, team: Team | None = None) -> int:
-    found = await sea.approvals()
-    for each in found:
-        await sea.approve(each.id, hash=each.hash, credential=BOSS, edit=edit, team=team)
-    return len(found)
-
-
-async def reject(sea: Seawall, reason: str) -> None:
-    for each in await sea.approvals():
-        await sea.reject(each.id, hash=each.hash, credential=BOSS, reason=reason)
 
 
 def ask(engine: Engine, bank: Bank, request_id: str | None = "r-1", **options: Any) -> Any:
