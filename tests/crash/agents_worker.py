@@ -16,13 +16,11 @@ import msgspec
 from agents import Agent, SQLiteSession, function_tool
 
 from adapters.agents_model import QUIET, PlayedModel
-from crash.foreign_worker import tell_fate
+from crash.foreign_worker import finish_work, open_journal, tell_fate
 from crash.forking import serve
-from crash.job import Death, DyingJournal
+from crash.job import Death, open_world
 from crash.world import World
 from seawall.adapters.openai_agents import AgentsHeld, SeawallRunner, find_outcome
-from seawall.core.clock import SystemClock
-from seawall.journal.sqlite import SqliteJournal
 from seawall.runtime.foreign.asks import Held
 from seawall.runtime.foreign.engine import Engine
 
@@ -101,16 +99,9 @@ def make_desk(job: AgentsJob, world: World) -> Agent[Any]:
 
 async def work(job: AgentsJob) -> AgentsReport:
     """Runs the agent until it has answered. The worker plays the person, too."""
-    death = job.death
-
-    def on_call(number: int, done: bool) -> None:
-        if death is not None and death.where == "world" and (number, done) == (death.at, death.after):
-            death.strike()
-
     directory = Path(job.directory)
-    world = World(directory / "world", on_call)
-    inner = SqliteJournal.open(str(directory / "journal.db"), clock=SystemClock())
-    journal: Any = DyingJournal(inner, death, directory / "promises")
+    world = open_world(directory / "world", job.death)
+    journal = open_journal(directory, job.death)
     session = SQLiteSession("dana", directory / "sessions.db") if job.history == "session" else None
     asked = 0
     with Engine(journal, effects=["refund"], environment={}) as engine:
@@ -143,12 +134,7 @@ def run_worker(job: AgentsJob, finish: Callable[[int], None] = os._exit) -> None
     bank = sqlite3.connect(job.bank)
     bank.execute("CREATE TABLE IF NOT EXISTS refunds(id)")
     bank.close()
-    try:
-        report = asyncio.run(work(job))
-    except Exception as error:  # noqa: BLE001 -- the test reads it in the report
-        report = AgentsReport(error=f"{type(error).__name__}: {error}")
-    job.report.write_bytes(msgspec.json.encode(report))
-    finish(0)
+    finish_work(job.report, lambda: asyncio.run(work(job)), AgentsReport, finish)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from crash.forking import serve
-from crash.job import Death, DyingJournal
+from crash.job import Death, DyingJournal, open_world
 from crash.world import World
 from seawall import Seawall
 from seawall.core.clock import SystemClock
@@ -205,17 +205,28 @@ async def tell_fate(sea: Seawall, held: Held, refunds: int) -> None:
         await sea.reconcile(held.run, step=held.step, failed="the bank has none", by="person:1")
 
 
+def open_journal(directory: Path, death: Death | None) -> Any:
+    """Opens the journal, which kills this process at the write that `death` names, and notes what it has promised."""
+    inner = SqliteJournal.open(str(directory / "journal.db"), clock=SystemClock())
+    return DyingJournal(inner, death, directory / "promises")
+
+
+def finish_work(
+    place: Path, work: Callable[[], Any], make_report: Callable[..., Any], finish: Callable[[int], None]
+) -> None:
+    """Does what a worker has to do, writes a report of it to `place`, and ends this process."""
+    try:
+        report = work()
+    except Exception as error:  # noqa: BLE001 -- the test reads it in the report
+        report = make_report(error=f"{type(error).__name__}: {error}")
+    place.write_bytes(msgspec.json.encode(report))
+    finish(0)
+
+
 def work(job: ForeignJob) -> ForeignReport:
     """Runs the framework until it has answered. The worker plays the person, too."""
-    death = job.death
-
-    def on_call(number: int, done: bool) -> None:
-        if death is not None and death.where == "world" and (number, done) == (death.at, death.after):
-            death.strike()
-
-    world = World(job.world, on_call)
-    inner = SqliteJournal.open(str(Path(job.directory) / "journal.db"), clock=SystemClock())
-    journal: Any = DyingJournal(inner, death, Path(job.directory) / "promises")
+    world = open_world(job.world, job.death)
+    journal = open_journal(Path(job.directory), job.death)
     asked = 0
     with Engine(journal, effects=["refund"], environment={}) as engine:
         while True:
@@ -233,12 +244,7 @@ def work(job: ForeignJob) -> ForeignReport:
 
 def run_worker(job: ForeignJob, finish: Callable[[int], None] = os._exit) -> None:
     """Does the job, writes a report, and ends this process."""
-    try:
-        report = work(job)
-    except Exception as error:  # noqa: BLE001 -- the test reads it in the report
-        report = ForeignReport(error=f"{type(error).__name__}: {error}")
-    job.report.write_bytes(msgspec.json.encode(report))
-    finish(0)
+    finish_work(job.report, lambda: work(job), ForeignReport, finish)
 
 
 if __name__ == "__main__":

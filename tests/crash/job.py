@@ -222,15 +222,14 @@ class DyingJournal:
         os.write(self._promises, msgspec.json.encode(promise) + b"\n")
 
 
-def open_world(job: Job) -> World:
-    """Opens the world, which kills this process at the call that the job names."""
-    death = job.death
+def open_world(place: Path, death: Death | None) -> World:
+    """Opens the world, which kills this process at the call that `death` names."""
 
     def on_call(number: int, done: bool) -> None:
         if death is not None and death.where == "world" and (number, done) == (death.at, death.after):
             death.strike()
 
-    return World(job.world, on_call)
+    return World(place, on_call)
 
 
 def open_journal(job: Job) -> SqliteJournal:
@@ -244,7 +243,7 @@ def open_journal(job: Job) -> SqliteJournal:
 
 async def work(job: Job) -> Report:
     """Starts the run or goes on with it until it has ended, or until it waits and the job has no person."""
-    world = open_world(job)
+    world = open_world(job.world, job.death)
     team = desk(world, job.variant())
     journal: Any = DyingJournal(open_journal(job), job.death, job.promises)
     budget = Budget(tenant=Caps(model_calls=1_000, tool_calls=1_000, tokens=10**9)) if job.capped else None

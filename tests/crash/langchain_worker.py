@@ -21,13 +21,11 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import tool
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from crash.foreign_worker import ForeignReport, tell_fate
+from crash.foreign_worker import ForeignReport, finish_work, open_journal, tell_fate
 from crash.forking import serve
-from crash.job import Death, DyingJournal
+from crash.job import Death, open_world
 from crash.world import World
 from seawall.adapters.langchain import SeawallMiddleware
-from seawall.core.clock import SystemClock
-from seawall.journal.sqlite import SqliteJournal
 from seawall.runtime.foreign.asks import Held
 from seawall.runtime.foreign.engine import Engine
 
@@ -142,20 +140,13 @@ def run_agent(job: LangChainJob, agent: Any, engine: Engine | None) -> ForeignRe
 
 def work(job: LangChainJob) -> ForeignReport:
     """Runs the agent to its end."""
-    death = job.death
-
-    def on_call(number: int, done: bool) -> None:
-        if death is not None and death.where == "world" and (number, done) == (death.at, death.after):
-            death.strike()
-
-    world = World(job.at("world"), on_call)
+    world = open_world(job.at("world"), job.death)
     tools = make_tools(job, world)
     connection = sqlite3.connect(job.at("checkpoints.db"), check_same_thread=False)
     saver = SqliteSaver(connection)
     if not job.gated:
         return run_agent(job, create_agent(Clerk(world=world), tools, checkpointer=saver), None)
-    inner = SqliteJournal.open(str(job.at("journal.db")), clock=SystemClock())
-    journal: Any = DyingJournal(inner, death, job.at("promises"))
+    journal = open_journal(Path(job.directory), job.death)
     with Engine(journal, effects=["refund"], environment={}) as engine:
         agent = create_agent(
             Clerk(world=world),
@@ -169,12 +160,7 @@ def work(job: LangChainJob) -> ForeignReport:
 
 def run_worker(job: LangChainJob, finish: Callable[[int], None] = os._exit) -> None:
     """Does the job, writes a report, and ends this process."""
-    try:
-        report = work(job)
-    except Exception as error:  # noqa: BLE001 -- the test reads it in the report
-        report = ForeignReport(error=f"{type(error).__name__}: {error}")
-    job.report.write_bytes(msgspec.json.encode(report))
-    finish(0)
+    finish_work(job.report, lambda: work(job), ForeignReport, finish)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from agent_framework import (
     Agent,
     AgentSession,
@@ -35,15 +34,15 @@ from crash.foreign_worker import (
     ForeignJob,
     ForeignReport,
     count_refunds,
+    finish_work,
     make_bank,
+    open_journal,
     tell_fate,
 )
 from crash.forking import serve
-from crash.job import DyingJournal
+from crash.job import open_world
 from crash.world import World
 from seawall.adapters.agent_framework import MiddlewareHeld, gate
-from seawall.core.clock import SystemClock
-from seawall.journal.sqlite import SqliteJournal
 from seawall.runtime.foreign.asks import Held
 from seawall.runtime.foreign.engine import Engine
 
@@ -149,15 +148,8 @@ class Saving(ChatMiddleware):
 
 def work(job: ForeignJob) -> ForeignReport:
     """Runs the agent until it has answered. The worker plays the person, too."""
-    death = job.death
-
-    def on_call(number: int, done: bool) -> None:
-        if death is not None and death.where == "world" and (number, done) == (death.at, death.after):
-            death.strike()
-
-    inner = SqliteJournal.open(str(Path(job.directory) / "journal.db"), clock=SystemClock())
-    journal: Any = DyingJournal(inner, death, Path(job.directory) / "promises")
-    desk, asked, given = Desk(job, World(job.world, on_call)), 0, REQUEST
+    journal = open_journal(Path(job.directory), job.death)
+    desk, asked, given = Desk(job, open_world(job.world, job.death)), 0, REQUEST
     with Engine(journal, effects=["refund"], environment={}) as engine:
         agent = desk.make_agent(engine)
         while True:
@@ -181,12 +173,7 @@ def _read_question(told: Mapping[str, Any]) -> Held:
 
 def run_worker(job: ForeignJob, finish: Callable[[int], None] = os._exit) -> None:
     """Does the job, writes a report, and ends this process."""
-    try:
-        report = work(job)
-    except Exception as error:  # noqa: BLE001 -- the test reads it in the report
-        report = ForeignReport(error=f"{type(error).__name__}: {error}")
-    job.report.write_bytes(msgspec.json.encode(report))
-    finish(0)
+    finish_work(job.report, lambda: work(job), ForeignReport, finish)
 
 
 if __name__ == "__main__":

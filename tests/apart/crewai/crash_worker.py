@@ -13,8 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # CrewAI warns of itself while it is imported
     from crewai.tools import tool as make_tool
@@ -27,15 +25,15 @@ from crash.foreign_worker import (
     ForeignJob,
     ForeignReport,
     count_refunds,
+    finish_work,
     make_bank,
+    open_journal,
     tell_fate,
 )
 from crash.forking import serve
-from crash.job import DyingJournal
+from crash.job import open_world
 from crash.world import World
 from seawall.adapters import crewai
-from seawall.core.clock import SystemClock
-from seawall.journal.sqlite import SqliteJournal
 from seawall.runtime.foreign.asks import Held
 from seawall.runtime.foreign.engine import Engine
 
@@ -96,15 +94,8 @@ class CrewDesk:
 
 def work(job: CrewJob) -> ForeignReport:
     """Runs the crew until it has answered. The worker plays the person, too."""
-    death = job.death
-
-    def on_call(number: int, done: bool) -> None:
-        if death is not None and death.where == "world" and (number, done) == (death.at, death.after):
-            death.strike()
-
-    inner = SqliteJournal.open(str(Path(job.directory) / "journal.db"), clock=SystemClock())
-    journal: Any = DyingJournal(inner, death, Path(job.directory) / "promises")
-    desk, asked = CrewDesk(job, World(job.world, on_call)), 0
+    journal = open_journal(Path(job.directory), job.death)
+    desk, asked = CrewDesk(job, open_world(job.world, job.death)), 0
     with Engine(journal, effects=["refund"], environment={}) as engine:
         while True:
             try:
@@ -124,12 +115,7 @@ def run_worker(job: CrewJob, finish: Callable[[int], None] = os._exit) -> None:
     """Does the job, writes a report, and ends this process."""
     warnings.simplefilter("ignore")
     os.dup2(2, 1)  # CrewAI prints, and the server speaks on the standard output
-    try:
-        report = work(job)
-    except Exception as error:  # noqa: BLE001 -- the test reads it in the report
-        report = ForeignReport(error=f"{type(error).__name__}: {error}")
-    job.report.write_bytes(msgspec.json.encode(report))
-    finish(0)
+    finish_work(job.report, lambda: work(job), ForeignReport, finish)
 
 
 if __name__ == "__main__":
