@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from threading import Lock
-from typing import Annotated, Any, NamedTuple, NotRequired, cast
+from typing import Annotated, Any, NamedTuple, NotRequired, TypeVar, cast
 
 from langchain.agents.middleware.types import (
     AgentMiddleware,
@@ -20,11 +20,11 @@ from langchain_core.tracers._streaming import _StreamingCallbackHandler  # LangC
 from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
+from langsmith.utils import tracing_is_enabled
 
 from seawall.adapters.langchain_core.messages import (
     RecordedModel,
     ToolDescriptions,
-    dump_messages,
     find_limit,
     find_model_name,
     list_said,
@@ -58,6 +58,7 @@ from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.session import Session
 from seawall.runtime.foreign.tools import Effects
 
+T = TypeVar("T")
 LOOP = "langchain"
 MAX_PLACES = 10_000
 """Invocations of one middleware that are remembered at once. An older one is let go of, and found in the journal again."""
@@ -104,6 +105,17 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         self._places: OrderedDict[_Key, GraphPlace] = OrderedDict()
         self._lock = Lock()
         self._described = ToolDescriptions()
+        if not tracing_is_enabled():
+            self._skip_spans()
+
+    def _skip_spans(self) -> None:
+        """Gives LangChain hooks around which its spans cost little, where nobody has switched LangSmith's tracing on.
+
+        `create_agent` makes a span of each hook. For one that is a coroutine function LangSmith goes to another thread and back
+        twice a call, also if it records nothing; for a function that returns a coroutine it does not.
+        """
+        for name in ("awrap_model_call", "awrap_tool_call"):
+            setattr(self, name, _make_plain(getattr(self, name)))
 
     # ---- the invocation
 
@@ -318,6 +330,15 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         return await gate_tool_call_async(place, request, handler)
 
 
+def _make_plain(hook: Callable[..., T]) -> Callable[..., T]:
+    """Returns a function that returns what the hook returns, and is no coroutine function itself."""
+
+    def call(request: Any, handler: Any) -> T:
+        return hook(request, handler)
+
+    return call
+
+
 # ---- what passes the gate
 
 
@@ -326,7 +347,7 @@ def _ask_model(place: GraphPlace, request: ModelRequest[Any], described: ToolDes
     return place.session.model(
         place.agent,
         name_model(request.model),
-        dump_messages(messages),
+        place.written.write(messages),
         tools=[described.describe(tool) for tool in request.tools],
         max_output_tokens=find_limit(request.model, request.model_settings),
         frame=place.frame,
