@@ -20,7 +20,7 @@ from langchain_core.tracers._streaming import _StreamingCallbackHandler  # LangC
 from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
-from langsmith.utils import tracing_is_enabled
+from langsmith.utils import tracing_is_enabled  # pyright: ignore[reportUnknownVariableType] -- of a dict of anything
 
 from seawall.adapters.langchain_core.messages import (
     RecordedModel,

@@ -52,7 +52,7 @@ class _WrittenMessage(NamedTuple):
     """A message, its parts with their fields when it was written, and its text."""
 
     message: ModelMessage
-    parts: list[tuple[object, dict[str, Any]]]
+    parts: Sequence[tuple[object, dict[str, Any]]]
     text: msgspec.Raw
 
     def is_of(self, message: ModelMessage) -> bool:
@@ -90,7 +90,9 @@ class WrittenMessages:
                 continue
             text = _write_message(message)
             written.append(text)
-            with contextlib.suppress(TypeError):  # it holds a file, or an object of the application's own
+            with contextlib.suppress(
+                TypeError, ValueError, RecursionError
+            ):  # it holds a file, or an object of the application's own
                 parts = [(part, _copy_fields(part)) for part in message.parts]
                 now[id(message)] = _WrittenMessage(message, parts, text)
         self._known = now

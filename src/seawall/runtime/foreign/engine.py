@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
-import contextvars
 import os
 import random
 import threading
@@ -13,7 +12,7 @@ from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 from weakref import WeakKeyDictionary
 
 from msgspec.structs import replace
@@ -87,8 +86,6 @@ class Engine:
         """What other threads call on it."""
         self._mailboxes: WeakKeyDictionary[asyncio.AbstractEventLoop, Mailbox] = WeakKeyDictionary()
         """Of the event loops that wait for replies."""
-        self._context = contextvars.Context()
-        """In which steps of the event loop's own callers are looked at: nothing of the engine is the caller's."""
         self._closed = False
         self._pid = os.getpid()
         self._pending: set[CallerReply[Any]] = set()
@@ -202,11 +199,17 @@ class Engine:
                 self._pending.add(reply)
                 reply.on_given = self._pending.discard
                 if isinstance(reply, LoopReply) and not is_here:
-                    reply.mailbox = self._find_mailbox(cast("LoopReply[Any]", reply).loop)
+                    reply.mailbox = self._find_mailbox(reply.loop)
             if not is_here:
-                self._mailbox.put(call, loop)
+                self._put(call, loop)
                 return
-        self._context.run(call)
+        call()
+
+    def _put(self, call: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            self._mailbox.put(call, loop)
+        except RuntimeError as error:
+            raise Misused("the event loop on which this Engine was opened is closed") from error
 
     def _find_mailbox(self, loop: asyncio.AbstractEventLoop) -> Mailbox:
         mailbox = self._mailboxes.get(loop)
@@ -216,9 +219,16 @@ class Engine:
 
     def check_may_wait(self) -> None:
         """Raises `Misused` on the engine's own thread, where a sync call would wait for itself."""
-        if threading.current_thread() is self._thread:
+        if threading.current_thread() is not self._thread:
+            return
+        if self._has_thread:
             raise Misused(
                 "a sync call on the engine's own event loop would wait for itself; use the async one"
+            )
+        if self._loop is not None and not self._loop.is_closed():
+            raise Misused(
+                "a sync call in the thread whose event loop this Engine works on would wait for itself; use the async one, or "
+                "an Engine with a thread of its own (thread=True)"
             )
 
     def call(self, work: Callable[[Seawall], Coroutine[Any, Any, T]]) -> T:
@@ -266,7 +276,11 @@ class Engine:
         if self._closed or self._thread is not None:
             raise Misused(_CLOSED if self._closed else "this Engine is open already")
         self._thread = threading.current_thread()
-        await asyncio.get_running_loop().create_task(self._sea.open(), context=self._context)
+        try:
+            await self._sea.open()
+        except BaseException:
+            self._thread = None
+            raise
         self._loop = asyncio.get_running_loop()
 
     def close(self) -> None:
@@ -280,8 +294,9 @@ class Engine:
         if loop is None or thread is None:
             return
         if not self._has_thread:
-            with contextlib.suppress(RuntimeError):  # that loop is closed, and took all that it did with it
-                asyncio.run_coroutine_threadsafe(self._close_here(), loop).result(CLOSE_S)
+            if not loop.is_closed():
+                with contextlib.suppress(TimeoutError):  # the event loop does not run, or is blocked
+                    asyncio.run_coroutine_threadsafe(self._close_here(), loop).result(CLOSE_S)
             return
         atexit.unregister(self.close)
         loop.call_soon_threadsafe(loop.stop)

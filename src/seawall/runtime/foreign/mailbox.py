@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-
-Call = Callable[[], None]
+from contextvars import Context, copy_context
 
 
 class Mailbox:
@@ -14,16 +13,16 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: list[Call] = []
+        self._waiting: list[tuple[Callable[[], None], Context]] = []
         """Bounded by the callers: each waits for the answer to what it has put in."""
 
     def __repr__(self) -> str:
         return f"<Mailbox of {len(self._waiting)} calls>"
 
-    def put(self, call: Call, loop: asyncio.AbstractEventLoop) -> None:
-        """Has the loop call something. Raises `RuntimeError` if the loop is closed."""
+    def put(self, call: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
+        """Has the loop call something in the context of its caller. Raises `RuntimeError` if the loop is closed."""
         with self._lock:
-            self._waiting.append(call)
+            self._waiting.append((call, copy_context()))
             if len(self._waiting) > 1 and not loop.is_closed():
                 return  # the loop was woken, and has not looked yet
         loop.call_soon_threadsafe(self._empty)
@@ -32,8 +31,9 @@ class Mailbox:
         with self._lock:
             waiting, self._waiting = self._waiting, []
         if len(waiting) == 1:
-            waiting[0]()
+            [(call, context)] = waiting
+            context.run(call)
             return
         loop = asyncio.get_running_loop()
-        for call in waiting:  # each in a turn of its own: what one raises concerns no other
-            loop.call_soon(call)
+        for call, context in waiting:  # each in a turn of its own: what one raises concerns no other
+            loop.call_soon(call, context=context)
