@@ -204,14 +204,12 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
                 self._places.move_to_end(key)
             return place
 
-    def _keep_place(self, key: _Key, place: GraphPlace) -> GraphPlace:
-        """Keeps a new place, unless another thread was faster."""
+    def _keep_place(self, key: _Key, place: GraphPlace) -> tuple[GraphPlace, Session | None]:
+        """Keeps a new place, unless another thread was faster. Returns the place, and the session that is to be let go of."""
         with self._lock:
             place = self._places.setdefault(key, place)
             older = self._places.popitem(last=False)[1] if len(self._places) > MAX_PLACES else None
-        if older is not None and not older.frame:
-            older.session.detach_sync()
-        return place
+        return place, None if older is None or older.frame else older.session
 
     def _forget(self, key: _Key) -> GraphPlace | None:
         with self._lock:
@@ -220,32 +218,39 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
     def _enter(self, state: Any) -> GraphPlace:
         """Returns the place of an invocation. After a restart it is begun again from the journal."""
         key, above = self._identify(state)
-        place = self._find_place(key)
+        place = self._find_place(key) or self._find_own(above)
         if place is not None:
             return place
         if above is None:
-            return self._keep_place(key, self._begin(state))
-        config = get_config()
-        if above.depth == count_depth(config) - 1:  # the gated graph is this agent
-            return above
-        agent = self._name_agent(config)
-        return self._keep_place(key, open_frame(above, agent, read_request(state["messages"]), key.request))
+            place = self._begin(state)
+        else:
+            place = open_frame(
+                above, self._name_agent(get_config()), read_request(state["messages"]), key.request
+            )
+        place, left = self._keep_place(key, place)
+        if left is not None:
+            left.detach_sync()
+        return place
 
     async def _enter_async(self, state: Any) -> GraphPlace:
         """As `_enter`."""
         key, above = self._identify(state)
-        place = self._find_place(key)
+        place = self._find_place(key) or self._find_own(above)
         if place is not None:
             return place
         if above is None:
-            return self._keep_place(key, self._begin(state))
-        config = get_config()
-        if above.depth == count_depth(config) - 1:
-            return above
-        agent = self._name_agent(config)
-        return self._keep_place(
-            key, await open_frame_async(above, agent, read_request(state["messages"]), key.request)
-        )
+            place = self._begin(state)
+        else:
+            agent = self._name_agent(get_config())
+            place = await open_frame_async(above, agent, read_request(state["messages"]), key.request)
+        place, left = self._keep_place(key, place)
+        if left is not None:
+            await left.detach()
+        return place
+
+    def _find_own(self, above: GraphPlace | None) -> GraphPlace | None:
+        """Returns the place above if the gated graph there is this agent itself."""
+        return above if above is not None and above.depth == count_depth(get_config()) - 1 else None
 
     def _begin(self, state: Any) -> GraphPlace:
         config = get_config()
