@@ -19,7 +19,7 @@ from pydantic_ai.messages import (
 
 from adapters.pydantic_desk import ANSWER, ASKED, Desk
 from seawall import Engine
-from seawall.adapters.pydantic_ai.messages import WrittenMessages
+from seawall.adapters.pydantic_ai.messages import WrittenModelMessages
 
 
 def talk() -> list[ModelMessage]:
@@ -31,12 +31,12 @@ def talk() -> list[ModelMessage]:
 
 
 def test_a_message_that_was_sent_before_is_not_written_again() -> None:
-    written, messages = WrittenMessages(), talk()
+    written, messages = WrittenModelMessages(), talk()
     first = written.write(messages[:2])
     second = written.write(messages)
     assert first[0] == {"role": "system", "content": "You refund."}
     assert [a is b for a, b in zip(first[1:], second[1:], strict=False)] == [True, True]
-    assert second == WrittenMessages().write(messages)
+    assert second == WrittenModelMessages().write(messages)
 
 
 def change_text(messages: list[Any]) -> None:
@@ -68,16 +68,16 @@ def change_instructions(messages: list[Any]) -> None:
     [change_text, change_arguments, change_result, add_part, replace_part, change_instructions],
 )
 def test_a_message_that_was_changed_is_written_as_it_is_now(change: Callable[[list[Any]], None]) -> None:
-    written, messages = WrittenMessages(), talk()
+    written, messages = WrittenModelMessages(), talk()
     before = written.write(messages)
     change(messages)
     after = written.write(messages)
-    assert after == WrittenMessages().write(messages)
+    assert after == WrittenModelMessages().write(messages)
     assert after != before
 
 
 def test_a_message_with_a_file_is_written_each_time() -> None:
-    written, picture = WrittenMessages(), BinaryContent(b"\x89PNG", media_type="image/png")
+    written, picture = WrittenModelMessages(), BinaryContent(b"\x89PNG", media_type="image/png")
     messages: list[ModelMessage] = [ModelRequest([UserPromptPart(["What is this?", picture])])]
     first, second = (written.write(messages) for _ in range(2))
     assert first == second

@@ -48,7 +48,7 @@ _UNCHANGING = frozenset({str, int, float, bool, datetime, type(None)})
 # ---- models
 
 
-class _WrittenMessage(NamedTuple):
+class _WrittenModelMessage(NamedTuple):
     """A message, its parts with their fields when it was written, and its text."""
 
     message: ModelMessage
@@ -66,22 +66,22 @@ class _WrittenMessage(NamedTuple):
             return False
 
 
-class WrittenMessages:
+class WrittenModelMessages:
     """The newest conversation as JSON. A message that was in it before is not written again, unless it was changed."""
 
     def __init__(self) -> None:
-        self._known: dict[int, _WrittenMessage] = {}
+        self._known: dict[int, _WrittenModelMessage] = {}
         """By identity of the message. One that holds more than JSON values is not kept, and written each time."""
 
     def __repr__(self) -> str:
-        return f"<WrittenMessages {len(self._known)}>"
+        return f"<WrittenModelMessages {len(self._known)}>"
 
     def write(self, messages: Sequence[ModelMessage]) -> list[Any]:
         """Returns messages as JSON, without what no model is sent: a call is bounded by the size of its request.
 
         Each request of the framework's history keeps the instructions that it was sent with; a model is sent the newest ones.
         """
-        before, now, written = self._known, dict[int, _WrittenMessage](), list[Any]()
+        before, now, written = self._known, dict[int, _WrittenModelMessage](), list[Any]()
         for message in messages:
             known = before.get(id(message))
             if known is not None and known.is_of(message):
@@ -94,7 +94,7 @@ class WrittenMessages:
                 TypeError, ValueError, RecursionError
             ):  # it holds a file, or an object of the application's own
                 parts = [(part, _copy_fields(part)) for part in message.parts]
-                now[id(message)] = _WrittenMessage(message, parts, text)
+                now[id(message)] = _WrittenModelMessage(message, parts, text)
         self._known = now
         told = (getattr(message, "instructions", None) for message in reversed(messages))
         instructions = next((text for text in told if text), None)

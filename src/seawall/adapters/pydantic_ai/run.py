@@ -27,7 +27,7 @@ from pydantic_ai.toolsets.abstract import ToolsetTool
 
 from seawall.adapters.pydantic_ai.identity import LOOP, Identity
 from seawall.adapters.pydantic_ai.messages import (
-    WrittenMessages,
+    WrittenModelMessages,
     add_advice,
     add_notes,
     describe_tools,
@@ -118,7 +118,7 @@ class GatedAgentRun:
         self._identity, self._not_done, self._handoff = identity, not_done, handoff
         self.failure: AgentHalted | None = None
         """What has ended the run, whatever the framework has made of it."""
-        self._written = WrittenMessages()
+        self._written = WrittenModelMessages()
         self.held: dict[str, Held] = {}
         """By call: what waits for a person."""
 
