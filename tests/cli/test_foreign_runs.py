@@ -11,7 +11,6 @@ import pytest
 from cli.desks import Called, Desks
 from runtime.foreign.scripted_loop import ScriptedLoop
 from seawall import Effect, Limits, always
-from seawall.models.protocol import Usage
 from seawall.runtime.foreign.asks import Halted, Held, Turn
 from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.results import ModelResult
@@ -87,7 +86,7 @@ def test_replay_compares_a_halt_with_other_limits_and_modes(desks: Desks) -> Non
 
 def test_a_hand_off_that_a_loop_made_is_not_shown_as_not_made(desks: Desks) -> None:
     def reply(turn: Turn) -> tuple[ModelResult, None]:
-        return ModelResult("", [("c1", "to_bank", "{}"), ("c2", "to_mail", "{}")], usage=Usage(9, 9)), None
+        return ModelResult("", [("c1", "to_bank", "{}"), ("c2", "to_mail", "{}")]), None
 
     with Engine(JOURNAL) as engine, engine.begin("Pay", loop="own", agent="lead") as session:
         session.step_sync(session.model("lead", "test:m", [{"role": "user", "content": "Pay"}]), reply)
@@ -97,6 +96,7 @@ def test_a_hand_off_that_a_loop_made_is_not_shown_as_not_made(desks: Desks) -> N
 
     shown = desks("show", "last", width=200).out
     assert "hands to bank" in shown
+    assert "usage      1 problem, named at the steps; a reply without a count is counted at its upper" in shown
     assert "wants to_bank()" not in shown
     assert "wants to_mail(), which was not made" in shown
 

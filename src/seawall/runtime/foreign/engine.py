@@ -163,7 +163,7 @@ class Engine:
 
     def coverage(self) -> CoverageReport:
         """Returns what has passed the gate, what nobody has declared, and what can't be gated."""
-        return self._coverage.report()
+        return self._coverage.report(self.tools.list_uncalled())
 
     def note_not_gated(self, *what: str) -> None:
         """Notes what can't be gated, for `coverage`: for adapters."""

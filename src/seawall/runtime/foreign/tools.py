@@ -117,6 +117,15 @@ class ToolDeclarations:
                 self._tools[name] = tool
         return tool
 
+    def list_uncalled(self) -> list[str]:
+        """Returns the declared names and patterns that match no tool which was asked for so far."""
+        names = [_normalise(name) for name in self._tools]
+        return [
+            each
+            for each in self._declared
+            if each not in names and not any(fnmatchcase(name, each) for name in names)
+        ]
+
     def _find(self, name: str) -> Effect | bool | None:
         name = _normalise(name)
         if name in self._declared:
