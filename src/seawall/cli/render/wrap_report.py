@@ -73,8 +73,10 @@ def _list_notes(report: WrapReport) -> Iterator[str]:
     if gated and all(part.gated == "yes" for part in gated):
         yield f"the adapter is there already: {'the lines declare what is left' if report.lines else 'nothing is to be added'}"
     left = sum(part.gated in ("no", "in part") for part in report.parts)
+    added = sum(part.gated == "added" for part in report.parts)
+    later = f"{added} gated once the lines are added, " if added else ""
     names = ", ".join(report.frameworks)
     yield (
         f"{names}: {format_number(len(report.parts), 'part')} in {format_number(report.files, 'file')}, "
-        f"{left} not gated or in part"
+        f"{later}{left} not gated or in part"
     )
