@@ -123,7 +123,9 @@ def test_an_option_without_a_server_that_is_there_starts_no_proxy(tmp_path: Path
 
 
 def test_an_option_for_a_tool_that_no_server_offers_is_told(tmp_path: Path) -> None:
-    ended = Shop(tmp_path, REFUND).start("--effects=bank.*", "--approve=bank.refnd", "--unique=bank.pay=order")
+    ended = Shop(tmp_path, REFUND).start(
+        "--effects=bank.*", "--approve=bank.refnd", "--unique=bank.pay=order"
+    )
     assert ended.returncode == 0
     assert "--approve: 'bank.refnd' matches none of the tools that are there now" in ended.stderr
     assert "--unique: 'bank.pay' matches none of the tools that are there now" in ended.stderr

@@ -290,6 +290,9 @@ def test_of_bad_lines_that_are_alike_three_are_listed_and_all_are_counted(tmp_pa
 
     assert done.exit_code == Exit.BROKEN
     assert done.stderr.count("the keys 'foo'") == 3
-    assert "a.jsonl:4: it is an object with the keys 'foo', and no recording that is known (further" in done.stderr
+    assert (
+        "a.jsonl:4: it is an object with the keys 'foo', and no recording that is known (further"
+        in done.stderr
+    )
     assert "a.jsonl:11: it is an object with the keys 'bar'" in done.stderr
     assert "10 lines could not be read" in done.stdout

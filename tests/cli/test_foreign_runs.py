@@ -96,7 +96,9 @@ def test_a_hand_off_that_a_loop_made_is_not_shown_as_not_made(desks: Desks) -> N
 
     shown = desks("show", "last", width=200).out
     assert "hands to bank" in shown
-    assert "usage      1 problem, named at the steps; a reply without a count is counted at its upper" in shown
+    assert (
+        "usage      1 problem, named at the steps; a reply without a count is counted at its upper" in shown
+    )
     assert "wants to_bank()" not in shown
     assert "wants to_mail(), which was not made" in shown
 

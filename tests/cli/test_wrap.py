@@ -42,7 +42,10 @@ def test_parts_stand_in_a_table_and_the_lines_in_a_diff_below_it(here: Path) -> 
     assert "  └ the model's provider runs it, and it never reaches this process" in lines
     assert '+sea = Engine("seawall.db", effects=["order_item"], reads=["get_stock"])' in lines
     assert "install: pip install 'seawall[google-adk]'" in done.stderr
-    assert "google-adk: 9 parts in 2 files, 8 gated once the lines are added, 1 not gated or in part" in done.stderr
+    assert (
+        "google-adk: 9 parts in 2 files, 8 gated once the lines are added, 1 not gated or in part"
+        in done.stderr
+    )
 
 
 def test_a_framework_before_the_files_leaves_the_others_out(here: Path) -> None:
@@ -78,7 +81,9 @@ def test_check_fails_until_what_writes_is_declared_and_gated(here: Path) -> None
 
     assert before.exit_code == Exit.BROKEN
     assert "book_hotel" in before.stdout
-    assert re.search(r"check failed: book_hotel \(\S+:\d+\) seems to write, and is not declared", before.stderr)
+    assert re.search(
+        r"check failed: book_hotel \(\S+:\d+\) seems to write, and is not declared", before.stderr
+    )
     assert after.exit_code == Exit.OK
     assert "check failed" not in after.stderr
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from seawall import Effect
+from seawall import Effect, Misused
 from seawall.runtime.foreign.asks import Settled
 from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.session import Session
@@ -45,3 +47,15 @@ def test_a_null_is_a_value_by_which_effects_are_the_same() -> None:
                 refund(session, paid, order=1042, line=line)
                 session.end_sync("Done.")
     assert paid == [1042, 1042]
+
+
+@pytest.mark.parametrize(
+    ("modes", "told"),
+    [({"loop": "observe"}, "there is no guard 'loop'"), ({"loops": "watch"}, "mode is 'watch'")],
+)
+def test_a_mode_that_is_written_wrong_is_found_when_the_engine_is_made(
+    modes: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(Misused, match=told):
+        Engine(modes=modes)
+    Engine(modes={"loops": "observe", "authority": "off"}).close()

@@ -36,9 +36,12 @@ def _find_listed(value: Any) -> list[Any]:
     """Returns the messages of a list, of an object around one, or a message alone."""
     if _is_message(value):
         return [value]
-    boxes = [value] if isinstance(value, list) else list(get_fields(value).values())
-    found = [get_list(box) for box in boxes]
-    return next((listed for listed in found if listed and _is_message(listed[0])), [])
+    boxes = [get_list(value)] if isinstance(value, list) else list(get_fields(value).values())
+    found: list[list[Any]] = [get_list(box) for box in boxes]
+    for listed in found:
+        if listed and _is_message(listed[0]):
+            return listed
+    return []
 
 
 def find_messages(value: Any, line: int) -> HeldConversation | None:

@@ -57,7 +57,9 @@ def wrap(targets: TargetArgument, check: CheckOption = False, json: JsonOption =
     if check:
         for part in report.writers_outside:
             why = "is not declared" if part.must_declare else "does not pass the gate"
-            screen.print_note(f"check failed: {part.name} ({part.file}:{part.line}) seems to write, and {why}")
+            screen.print_note(
+                f"check failed: {part.name} ({part.file}:{part.line}) seems to write, and {why}"
+            )
     if report.problems or (check and report.writers_outside):
         raise typer.Exit(Exit.BROKEN)
 
