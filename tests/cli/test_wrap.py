@@ -42,6 +42,7 @@ def test_parts_stand_in_a_table_and_the_lines_in_a_diff_below_it(here: Path) -> 
     assert "  └ the model's provider runs it, and it never reaches this process" in lines
     assert '+sea = Engine("seawall.db", effects=["order_item"], reads=["get_stock"])' in lines
     assert "install: pip install 'seawall[google-adk]'" in done.stderr
+    assert "give each request an id of yours" in done.stderr
     assert (
         "google-adk: 9 parts in 2 files, 8 gated once the lines are added, 1 not gated or in part"
         in done.stderr
@@ -68,6 +69,7 @@ def test_an_application_that_is_gated_is_told_so(here: Path) -> None:
 
     assert done.exit_code == Exit.OK
     assert "the adapter is there already: nothing is to be added" in done.stderr
+    assert "give each request an id of yours" not in done.stderr
     assert "+++" not in done.stdout
     assert "effect, declared" in done.stdout
 
