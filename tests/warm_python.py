@@ -1,0 +1,337 @@
+"""Python programs that begin at once: each is forked from a process that has imported Seawall, and is as good as new.
+
+A new interpreter takes longer to import what a program needs than most programs take for their work. `start` is
+`subprocess.Popen` of a Python program, `run` is `subprocess.run` of one; what is about the start of an interpreter (its
+options, its encodings, what it imports) needs `subprocess` itself. Run as a program, this file is the process that they
+are forked from, one for each process that runs tests. It has one thread and has opened nothing. What a program has
+imported late it imports for the programs after it, if that was installed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import gc
+import importlib
+import io
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import IO, Any, Generic, TypeVar
+
+DEVNULL, PIPE = subprocess.DEVNULL, subprocess.PIPE
+_LENGTH_BYTES = 4
+_MAX_LATE_BYTES = 65_536
+"""What fits into a pipe that nobody reads yet: some thousand names."""
+_INSTALLED = (
+    *{sysconfig.get_path(each) for each in ("stdlib", "purelib", "platlib")},
+    str(Path(__file__).resolve().parents[1] / "src"),
+)
+
+T = TypeVar("T", str, bytes)
+
+
+class Process(Generic[T]):
+    """A program, as `subprocess.Popen` shows one."""
+
+    def __init__(self, words: list[str], ends: Mapping[int, IO[T]], status: IO[bytes]) -> None:
+        self.args = words
+        self.stdin, self.stdout, self.stderr = (ends.get(number) for number in range(3))
+        self._status = status
+        self.pid = int(status.readline())
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Returns the exit code, or None if the program is still there."""
+        return self._look(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Returns the exit code. Raises `subprocess.TimeoutExpired` after `timeout` seconds."""
+        code = self._look(timeout)
+        if code is None:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
+        return code
+
+    def communicate(self, input: T | None = None, timeout: float | None = None) -> tuple[T, T]:  # noqa: A002 -- its name there
+        """Writes `input`, and returns what comes on both outputs until the end. A program without an end is killed."""
+        with ThreadPoolExecutor(2) as pool:
+            reading = [pool.submit(each.read) for each in (self.stdout, self.stderr) if each is not None]
+            if self.stdin is not None:
+                try:
+                    if input is not None:
+                        self.stdin.write(input)
+                    self.stdin.close()
+                except BrokenPipeError:
+                    pass  # the program has read what it wanted
+            try:
+                self.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
+            got = [each.result() for each in reading]
+        self._close()
+        nothing: Any = None
+        out = nothing if self.stdout is None else got.pop(0)
+        return out, nothing if self.stderr is None else got.pop(0)
+
+    def send_signal(self, number: int) -> None:
+        """Sends a signal, if the program is still there."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Asks the program to end."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Ends the program."""
+        self.send_signal(signal.SIGKILL)
+
+    def __enter__(self) -> Process[T]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+        self.wait()
+
+    def _look(self, timeout: float | None) -> int | None:
+        if self.returncode is None and select.select([self._status], [], [], timeout)[0]:
+            self.returncode = int(self._status.readline())
+            self._status.close()
+        return self.returncode
+
+    def _close(self) -> None:
+        for each in (self.stdin, self.stdout, self.stderr):
+            if each is not None:
+                each.close()
+
+
+def start(
+    words: Sequence[str],
+    *,
+    text: bool = False,
+    cwd: str | os.PathLike[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: int = DEVNULL,
+    stdout: int = PIPE,
+    stderr: int = PIPE,
+) -> Process[Any]:
+    """Starts `python WORDS`: `-c CODE …`, `-m MODULE …` or `SCRIPT …`. Each stream is `PIPE`, `DEVNULL` or a number of a file."""
+    mine: dict[int, IO[Any]] = {}
+    theirs: list[int] = []
+    for number, wanted in enumerate((stdin, stdout, stderr)):
+        if wanted != PIPE:
+            theirs.append(os.open(os.devnull, os.O_RDWR) if wanted == DEVNULL else os.dup(wanted))
+            continue
+        reader, writer = os.pipe()
+        theirs.append(writer if number else reader)
+        mode = "r" if number else "w"
+        kept = reader if number else writer
+        mine[number] = open(kept, mode, encoding="utf-8") if text else open(kept, f"{mode}b", buffering=-1 if number else 0)  # noqa: SIM115 -- the process closes it
+    reader, writer = os.pipe()
+    theirs.append(writer)
+    asked = {
+        "words": list(words),
+        "directory": os.fspath(cwd or Path.cwd()),
+        "environment": dict(os.environ if env is None else env),
+    }
+    _fork_server().ask(json.dumps(asked).encode(), theirs)
+    for each in theirs:
+        os.close(each)
+    return Process(list(words), mine, open(reader, "rb", buffering=0))  # noqa: SIM115 -- the process closes it
+
+
+def run(
+    words: Sequence[str],
+    *,
+    input: Any = None,  # noqa: A002 -- its name there
+    timeout: float | None = None,
+    check: bool = False,
+    **options: Any,
+) -> subprocess.CompletedProcess[Any]:
+    """Runs `python WORDS` to its end; see `start`."""
+    if input is not None:
+        options["stdin"] = PIPE
+    process = start(words, **options)
+    out, err = process.communicate(input, timeout)
+    done = subprocess.CompletedProcess(process.args, process.wait(), out, err)
+    if check:
+        done.check_returncode()
+    return done
+
+
+class _ForkServer:
+    def __init__(self) -> None:
+        self._control, theirs = socket.socketpair()
+        env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, __file__, str(theirs.fileno())],
+                env={**env, "PYTHONWARNINGS": "error"},
+                stdin=DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
+
+    def ask(self, what: bytes, streams: list[int]) -> None:
+        socket.send_fds(self._control, [len(what).to_bytes(_LENGTH_BYTES)], streams)
+        self._control.sendall(what)
+
+    def close(self) -> None:
+        self._control.close()
+        self._process.wait()
+
+
+@functools.cache
+def _fork_server() -> _ForkServer:
+    made = _ForkServer()
+    atexit.register(made.close)
+    return made
+
+
+# ---- the process that programs are forked from
+
+
+def _serve(control: socket.socket) -> Callable[[], object] | None:
+    """Forks a program each time that one is asked for. Returns in each fork, with what to do; else None at the end."""
+    importlib.import_module("seawall.cli.app")
+    gc.collect()
+    gc.freeze()
+    woken, wakes = os.pipe()
+    for each in (woken, wakes):
+        os.set_blocking(each, False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.set_wakeup_fd(wakes)
+    living: dict[int, tuple[int, int]] = {}
+    while True:
+        ready, _, _ = select.select([control, woken], [], [])
+        if woken in ready:
+            os.read(woken, 4_096)
+            _reap(living)
+            continue
+        head, streams, _, _ = socket.recv_fds(control, _LENGTH_BYTES, 4)
+        if not head:
+            for pid in living:
+                os.kill(pid, signal.SIGKILL)
+            control.close()
+            return None
+        asked = json.loads(_receive(control, int.from_bytes(head)))
+        late, notes = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for each in (woken, wakes, late, *(each for pair in living.values() for each in pair)):
+                os.close(each)
+            control.close()
+            return _become(asked, streams, notes)
+        os.close(notes)
+        *its, status = streams
+        for each in its:
+            os.close(each)
+        os.write(status, b"%d\n" % pid)
+        living[pid] = status, late
+
+
+def _receive(control: socket.socket, size: int) -> bytes:
+    got = b""
+    while len(got) < size:
+        got += control.recv(size - len(got))
+    return got
+
+
+def _reap(living: dict[int, tuple[int, int]]) -> None:
+    while living:
+        pid, ended = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        status, late = living.pop(pid)
+        try:
+            os.write(status, b"%d\n" % os.waitstatus_to_exitcode(ended))
+        except BrokenPipeError:
+            pass  # whoever has started it does not ask any more
+        os.close(status)
+        os.set_blocking(late, False)
+        try:
+            noted = os.read(late, _MAX_LATE_BYTES)
+        except BlockingIOError:
+            noted = b""  # killed, and one of its children holds the pipe
+        os.close(late)
+        if noted:
+            for name in noted.decode().split():
+                importlib.import_module(name)
+            gc.freeze()  # a collection in a program would copy the pages of all that it shares with this process
+
+
+def _become(asked: dict[str, Any], streams: list[int], notes: int) -> Callable[[], object]:
+    """Makes this process what a new interpreter would be; returns what runs the program."""
+    *its, status = streams
+    os.close(status)
+    for number, each in enumerate(its):
+        os.dup2(each, number)
+        os.close(each)
+    os.chdir(asked["directory"])
+    os.environ.clear()
+    os.environ.update(asked["environment"])
+    _open_streams(unbuffered=bool(os.environ.get("PYTHONUNBUFFERED")))
+    warnings.resetwarnings()
+    for action in filter(None, os.environ.get("PYTHONWARNINGS", "default").split(",")):
+        warnings.simplefilter(action)  # pyright: ignore[reportArgumentType] -- tests name no message and no module
+    known = set(sys.modules)
+    atexit.register(lambda: os.write(notes, "\n".join(_list_installed(sys.modules.keys() - known)).encode()))
+    first, *rest = asked["words"]
+    sys.path[0:1] = ["", *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    main = sys.modules["__main__"] = ModuleType("__main__")
+    if first == "-c":
+        sys.argv = ["-c", *rest[1:]]
+        return lambda: exec(compile(rest[0], "<string>", "exec"), vars(main))  # noqa: S102 -- what `python -c` does
+    if first == "-m":
+        sys.argv = rest
+        sys.path[0] = asked["directory"]
+        return lambda: runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+    sys.argv = [first, *rest]
+    sys.path[0] = str(Path(first).resolve().parent)
+    main.__file__ = first
+    code = compile(Path(first).read_bytes(), first, "exec")
+    return lambda: exec(code, vars(main))  # noqa: S102 -- what `python SCRIPT` does
+
+
+def _open_streams(*, unbuffered: bool) -> None:
+    encoding = os.environ.get("PYTHONIOENCODING", "utf-8")
+    raw = io.FileIO(0, "r", closefd=False)
+    sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.BufferedReader(raw), encoding)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        raw = io.FileIO(number, "w", closefd=False)
+        made = io.TextIOWrapper(
+            raw if unbuffered else io.BufferedWriter(raw),  # pyright: ignore[reportArgumentType] -- as in an interpreter with `-u`
+            encoding,
+            "backslashreplace" if number == 2 else "strict",
+            line_buffering=number == 2,
+            write_through=unbuffered,
+        )
+        setattr(sys, name, made)
+        setattr(sys, f"__{name}__", made)
+
+
+def _list_installed(names: set[str]) -> list[str]:
+    """Returns the modules that are the same for every program: of Python, of an installed package, or of Seawall."""
+    origins = {name: getattr(sys.modules[name], "__file__", None) for name in names}
+    return sorted(name for name, origin in origins.items() if origin and origin.startswith(_INSTALLED))
+
+
+if __name__ == "__main__":
+    _program = _serve(socket.socket(fileno=int(sys.argv[1])))
+    if _program is not None:
+        _program()
