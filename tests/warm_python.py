@@ -10,6 +10,7 @@ imported late it imports for the programs after it, if that was installed.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import gc
 import importlib
@@ -68,19 +69,16 @@ class Process(Generic[T]):
         with ThreadPoolExecutor(2) as pool:
             reading = [pool.submit(each.read) for each in (self.stdout, self.stderr) if each is not None]
             if self.stdin is not None:
-                try:
+                with contextlib.suppress(BrokenPipeError):  # the program has read what it wanted
                     if input is not None:
                         self.stdin.write(input)
                     self.stdin.close()
-                except BrokenPipeError:
-                    pass  # the program has read what it wanted
             try:
                 self.wait(timeout)
-            except subprocess.TimeoutExpired:
+            finally:
                 self.kill()
-                raise
-            got = [each.result() for each in reading]
-        self._close()
+                got = [each.result() for each in reading]
+                self._close()
         nothing: Any = None
         out = nothing if self.stdout is None else got.pop(0)
         return out, nothing if self.stderr is None else got.pop(0)
@@ -138,9 +136,8 @@ def start(
             continue
         reader, writer = os.pipe()
         theirs.append(writer if number else reader)
-        mode = "r" if number else "w"
-        kept = reader if number else writer
-        mine[number] = open(kept, mode, encoding="utf-8") if text else open(kept, f"{mode}b", buffering=-1 if number else 0)  # noqa: SIM115 -- the process closes it
+        mode, kept = ("r", reader) if number else ("w", writer)
+        mine[number] = os.fdopen(kept, mode if text else f"{mode}b", encoding="utf-8" if text else None)
     reader, writer = os.pipe()
     theirs.append(writer)
     asked = {
@@ -151,7 +148,7 @@ def start(
     _fork_server().ask(json.dumps(asked).encode(), theirs)
     for each in theirs:
         os.close(each)
-    return Process(list(words), mine, open(reader, "rb", buffering=0))  # noqa: SIM115 -- the process closes it
+    return Process(list(words), mine, os.fdopen(reader, "rb", buffering=0))
 
 
 def run(
@@ -258,16 +255,13 @@ def _reap(living: dict[int, tuple[int, int]]) -> None:
         if pid == 0:
             return
         status, late = living.pop(pid)
-        try:
+        with contextlib.suppress(BrokenPipeError):  # whoever has started it does not ask any more
             os.write(status, b"%d\n" % os.waitstatus_to_exitcode(ended))
-        except BrokenPipeError:
-            pass  # whoever has started it does not ask any more
         os.close(status)
         os.set_blocking(late, False)
-        try:
+        noted = b""
+        with contextlib.suppress(BlockingIOError):  # it was killed, and one of its children holds the pipe
             noted = os.read(late, _MAX_LATE_BYTES)
-        except BlockingIOError:
-            noted = b""  # killed, and one of its children holds the pipe
         os.close(late)
         if noted:
             for name in noted.decode().split():
@@ -315,7 +309,7 @@ def _open_streams(*, unbuffered: bool) -> None:
     for number, name in ((1, "stdout"), (2, "stderr")):
         raw = io.FileIO(number, "w", closefd=False)
         made = io.TextIOWrapper(
-            raw if unbuffered else io.BufferedWriter(raw),  # pyright: ignore[reportArgumentType] -- as in an interpreter with `-u`
+            raw if unbuffered else io.BufferedWriter(raw),
             encoding,
             "backslashreplace" if number == 2 else "strict",
             line_buffering=number == 2,

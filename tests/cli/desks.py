@@ -158,4 +158,4 @@ class Child:
         """Wait for its end."""
         out, err = self.process.communicate(timeout=WAIT_S)
         self.err += err.decode()
-        return Called(self.process.returncode, out.decode(), self.err)
+        return Called(self.process.wait(), out.decode(), self.err)
