@@ -4,7 +4,7 @@ A new interpreter takes longer to import what a program needs than most programs
 `subprocess.Popen` of a Python program, `run` is `subprocess.run` of one; what is about the start of an interpreter (its
 options, its encodings, what it imports) needs `subprocess` itself. Run as a program, this file is the process that they
 are forked from, one for each process that runs tests. It has one thread and has opened nothing. What a program has
-imported late it imports for the programs after it, if that was installed.
+imported and compiled late it imports and compiles for the programs after it, if that was installed.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import importlib
 import io
 import json
 import os
+import re
 import runpy
 import select
 import signal
@@ -24,6 +25,7 @@ import socket
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,10 +33,12 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import IO, Any, Generic, TypeVar
 
+import pydantic
+
 DEVNULL, PIPE = subprocess.DEVNULL, subprocess.PIPE
 _LENGTH_BYTES = 4
-_MAX_LATE_BYTES = 65_536
-"""What fits into a pipe that nobody reads yet: some thousand names."""
+_PATTERNS: dict[tuple[type, str, int], object] = vars(re)["_cache"]
+"""The patterns that `re` has compiled and keeps."""
 _INSTALLED = (
     *{sysconfig.get_path(each) for each in ("stdlib", "purelib", "platlib")},
     str(Path(__file__).resolve().parents[1] / "src"),
@@ -201,17 +205,52 @@ def _fork_server() -> _ForkServer:
 # ---- the process that programs are forked from
 
 
+class Late:
+    """What this process imports and compiles from here on, so that the process it was forked from can do it, too."""
+
+    def __init__(self) -> None:
+        self._modules, self._patterns = set(sys.modules), set(_PATTERNS)
+
+    def note(self) -> bytes:
+        """Returns what was new. Of modules those alone that are the same for every program."""
+        origins = {
+            name: getattr(sys.modules[name], "__file__", None) for name in sys.modules.keys() - self._modules
+        }
+        modules = sorted(name for name, origin in origins.items() if (origin or "").startswith(_INSTALLED))
+        new = [(pattern, flags) for kind, pattern, flags in set(_PATTERNS) - self._patterns if kind is str]
+        return json.dumps([modules, new]).encode()
+
+
+def catch_up(noted: bytes) -> None:
+    """Imports and compiles what `Late.note` has noted in a process that was forked from this one."""
+    modules, patterns = json.loads(noted)
+    for name in modules:
+        with contextlib.suppress(
+            ImportError
+        ):  # some are there under another name, or after a part of the work alone
+            importlib.import_module(name)
+    for pattern, flags in patterns:
+        re.compile(pattern, flags)
+    gc.freeze()  # a collection in a fork would copy the pages of all that it shares with this process
+
+
+def get_ready() -> None:
+    """Does what the first model of pydantic would do in every fork: look through all packages for plugins."""
+    pydantic.create_model("First")
+    gc.collect()
+    gc.freeze()
+
+
 def _serve(control: socket.socket) -> Callable[[], object] | None:
     """Forks a program each time that one is asked for. Returns in each fork, with what to do; else None at the end."""
     importlib.import_module("seawall.cli.app")
-    gc.collect()
-    gc.freeze()
+    get_ready()
     woken, wakes = os.pipe()
     for each in (woken, wakes):
         os.set_blocking(each, False)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.set_wakeup_fd(wakes)
-    living: dict[int, tuple[int, int]] = {}
+    living: dict[int, tuple[int, IO[bytes]]] = {}
     while True:
         ready, _, _ = select.select([control, woken], [], [])
         if woken in ready:
@@ -225,21 +264,20 @@ def _serve(control: socket.socket) -> Callable[[], object] | None:
             control.close()
             return None
         asked = json.loads(_receive(control, int.from_bytes(head)))
-        late, notes = os.pipe()
+        notes = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 -- it is closed when the program has ended
         pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for each in (woken, wakes, late, *(each for pair in living.values() for each in pair)):
+            for each in (woken, wakes, *(status for status, _ in living.values())):
                 os.close(each)
             control.close()
             return _become(asked, streams, notes)
-        os.close(notes)
         *its, status = streams
         for each in its:
             os.close(each)
         os.write(status, b"%d\n" % pid)
-        living[pid] = status, late
+        living[pid] = status, notes
 
 
 def _receive(control: socket.socket, size: int) -> bytes:
@@ -249,27 +287,23 @@ def _receive(control: socket.socket, size: int) -> bytes:
     return got
 
 
-def _reap(living: dict[int, tuple[int, int]]) -> None:
+def _reap(living: dict[int, tuple[int, IO[bytes]]]) -> None:
     while living:
         pid, ended = os.waitpid(-1, os.WNOHANG)
         if pid == 0:
             return
-        status, late = living.pop(pid)
+        status, notes = living.pop(pid)
         with contextlib.suppress(BrokenPipeError):  # whoever has started it does not ask any more
             os.write(status, b"%d\n" % os.waitstatus_to_exitcode(ended))
         os.close(status)
-        os.set_blocking(late, False)
-        noted = b""
-        with contextlib.suppress(BlockingIOError):  # it was killed, and one of its children holds the pipe
-            noted = os.read(late, _MAX_LATE_BYTES)
-        os.close(late)
-        if noted:
-            for name in noted.decode().split():
-                importlib.import_module(name)
-            gc.freeze()  # a collection in a program would copy the pages of all that it shares with this process
+        with notes:
+            notes.seek(0)
+            noted = notes.read()
+        if noted:  # a program that was killed has noted nothing
+            catch_up(noted)
 
 
-def _become(asked: dict[str, Any], streams: list[int], notes: int) -> Callable[[], object]:
+def _become(asked: dict[str, Any], streams: list[int], notes: IO[bytes]) -> Callable[[], object]:
     """Makes this process what a new interpreter would be; returns what runs the program."""
     *its, status = streams
     os.close(status)
@@ -283,8 +317,8 @@ def _become(asked: dict[str, Any], streams: list[int], notes: int) -> Callable[[
     warnings.resetwarnings()
     for action in filter(None, os.environ.get("PYTHONWARNINGS", "default").split(",")):
         warnings.simplefilter(action)  # pyright: ignore[reportArgumentType] -- tests name no message and no module
-    known = set(sys.modules)
-    atexit.register(lambda: os.write(notes, "\n".join(_list_installed(sys.modules.keys() - known)).encode()))
+    late = Late()
+    atexit.register(lambda: notes.write(late.note()))
     first, *rest = asked["words"]
     sys.path[0:1] = ["", *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     main = sys.modules["__main__"] = ModuleType("__main__")
@@ -317,12 +351,6 @@ def _open_streams(*, unbuffered: bool) -> None:
         )
         setattr(sys, name, made)
         setattr(sys, f"__{name}__", made)
-
-
-def _list_installed(names: set[str]) -> list[str]:
-    """Returns the modules that are the same for every program: of Python, of an installed package, or of Seawall."""
-    origins = {name: getattr(sys.modules[name], "__file__", None) for name in names}
-    return sorted(name for name, origin in origins.items() if origin and origin.startswith(_INSTALLED))
 
 
 if __name__ == "__main__":
