@@ -250,7 +250,7 @@ def _serve(control: socket.socket) -> Callable[[], object] | None:
         os.set_blocking(each, False)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.set_wakeup_fd(wakes)
-    living: dict[int, tuple[int, IO[bytes]]] = {}
+    living: dict[int, tuple[int, int]] = {}
     while True:
         ready, _, _ = select.select([control, woken], [], [])
         if woken in ready:
@@ -264,12 +264,13 @@ def _serve(control: socket.socket) -> Callable[[], object] | None:
             control.close()
             return None
         asked = json.loads(_receive(control, int.from_bytes(head)))
-        notes = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 -- it is closed when the program has ended
+        notes, name = tempfile.mkstemp()
+        Path(name).unlink()
         pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for each in (woken, wakes, *(status for status, _ in living.values())):
+            for each in (woken, wakes, *(each for pair in living.values() for each in pair)):
                 os.close(each)
             control.close()
             return _become(asked, streams, notes)
@@ -287,7 +288,7 @@ def _receive(control: socket.socket, size: int) -> bytes:
     return got
 
 
-def _reap(living: dict[int, tuple[int, IO[bytes]]]) -> None:
+def _reap(living: dict[int, tuple[int, int]]) -> None:
     while living:
         pid, ended = os.waitpid(-1, os.WNOHANG)
         if pid == 0:
@@ -296,14 +297,14 @@ def _reap(living: dict[int, tuple[int, IO[bytes]]]) -> None:
         with contextlib.suppress(BrokenPipeError):  # whoever has started it does not ask any more
             os.write(status, b"%d\n" % os.waitstatus_to_exitcode(ended))
         os.close(status)
-        with notes:
-            notes.seek(0)
-            noted = notes.read()
+        os.lseek(notes, 0, os.SEEK_SET)
+        with os.fdopen(notes, "rb") as file:
+            noted = file.read()
         if noted:  # a program that was killed has noted nothing
             catch_up(noted)
 
 
-def _become(asked: dict[str, Any], streams: list[int], notes: IO[bytes]) -> Callable[[], object]:
+def _become(asked: dict[str, Any], streams: list[int], notes: int) -> Callable[[], object]:
     """Makes this process what a new interpreter would be; returns what runs the program."""
     *its, status = streams
     os.close(status)
@@ -314,11 +315,11 @@ def _become(asked: dict[str, Any], streams: list[int], notes: IO[bytes]) -> Call
     os.environ.clear()
     os.environ.update(asked["environment"])
     _open_streams(unbuffered=bool(os.environ.get("PYTHONUNBUFFERED")))
-    warnings.resetwarnings()
-    for action in filter(None, os.environ.get("PYTHONWARNINGS", "default").split(",")):
+    warnings.filters.remove(("error", None, Warning, None, 0))  # pyright: ignore[reportAttributeAccessIssue] -- a list
+    for action in filter(None, os.environ.get("PYTHONWARNINGS", "").split(",")):
         warnings.simplefilter(action)  # pyright: ignore[reportArgumentType] -- tests name no message and no module
     late = Late()
-    atexit.register(lambda: notes.write(late.note()))
+    atexit.register(lambda: os.write(notes, late.note()))
     first, *rest = asked["words"]
     sys.path[0:1] = ["", *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     main = sys.modules["__main__"] = ModuleType("__main__")

@@ -66,14 +66,16 @@ def test_it_takes_signals_and_its_end_is_told(number: signal.Signals) -> None:
 
 
 def test_what_is_wrong_in_it_is_no_part_of_the_next() -> None:
-    wrong = "import atexit, json, os; json.dumps = None; atexit.register(print, 'left'); os.environ['X'] = ''; 1 / 0"
+    wrong = (
+        "import atexit, math, os; math.pi = 3; atexit.register(print, 'left'); os.environ['X'] = ''; 1 / 0"
+    )
 
     done = warm_python.run(["-c", wrong], text=True)
 
     assert (done.stdout, done.returncode) == ("left\n", 1)
     assert done.stderr.endswith("ZeroDivisionError: division by zero\n")
-    after = warm_python.run(["-c", "import json, os; print(json.dumps(os.environ.get('X')))"], text=True)
-    assert (after.stdout, after.stderr) == ("null\n", "")
+    after = warm_python.run(["-c", "import math, os; print(math.pi == 3, 'X' in os.environ)"], text=True)
+    assert (after.stdout, after.stderr) == ("False False\n", "")
 
 
 def test_one_without_an_end_is_killed() -> None:
