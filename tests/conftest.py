@@ -42,6 +42,11 @@ hypothesis.settings.load_profile("seawall")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+# No test reaches a server by TLS. Where these name a file of certificates, each of the thousand clients that are made
+# would read all of them, which takes longer than a test's calls.
+for _variable in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+    os.environ.pop(_variable, None)
+
 
 # Typer's runner builds all commands anew each time that it is asked to call one, and that takes as long as many a test.
 typer.testing._get_command = functools.cache(typer.main.get_command)  # pyright: ignore[reportPrivateImportUsage] -- it has no option for that
