@@ -37,6 +37,10 @@ import pydantic
 
 DEVNULL, PIPE = subprocess.DEVNULL, subprocess.PIPE
 _LENGTH_BYTES = 4
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {
+    "PYTHONWARNINGS": "error"
+}
+"""That of the tests, before one of them has changed it."""
 _PATTERNS: dict[tuple[type, str, int], object] = vars(re)["_cache"]
 """The patterns that `re` has compiled and keeps."""
 _INSTALLED = (
@@ -177,11 +181,11 @@ def run(
 class _ForkServer:
     def __init__(self) -> None:
         self._control, theirs = socket.socketpair()
-        env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, __file__, str(theirs.fileno())],
-                env={**env, "PYTHONWARNINGS": "error"},
+                cwd=Path(__file__).parent,
+                env=_ENVIRONMENT,
                 stdin=DEVNULL,
                 pass_fds=[theirs.fileno()],
             )
