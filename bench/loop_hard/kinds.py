@@ -12,8 +12,11 @@ from typing import Any, Literal
 
 KINDS = Path(__file__).resolve().parent.parent / "loop_kinds.toml"
 Class = Literal["loop", "good"]
-Half = Literal["open", "aside", "later"]
-"""`later` is set aside, too: of the kinds that were added and split after the guard was tuned on the first ones."""
+Half = Literal["open", "aside", "later", "third"]
+"""`later` and `third` are set aside, too: of the kinds that were added in two lists, each after the guard was tuned on
+the ones before, and split before the guard was shown any of them.
+"""
+LISTS: tuple[Literal["later", "third"], ...] = ("later", "third")
 LONGEST = 60
 """Calls (or replies) after which a loop that nothing stops is ended."""
 
@@ -71,13 +74,15 @@ class Kind:
     half: Half
     added: str = ""
     """The day on which it was added, after the first split; "" for a kind of that split."""
-    split: bool = False
-    """It was added later, and split with the others of its day before the guard was shown any of them."""
+    split: Literal["", "later", "third"] = ""
+    """The list with which it was split, by the name of its half that is set aside; "" for the first, and without one."""
     what: str
     steps: tuple[StepKind, ...]
     between: tuple[StepKind, ...] = ()
     """Known calls of which one may stand after each step."""
     between_chance: float = 0.5
+    asked: str = "Go on until it is done."
+    """What the user asks for."""
     rounds: tuple[int, int] = (LONGEST, LONGEST)
     """Rounds, drawn; a loop goes on until its longest."""
     shuffle: bool = False
@@ -100,8 +105,10 @@ def load(path: Path = KINDS) -> list[Kind]:
         twice = sorted({name for name in names if names.count(name) > 1})
         raise BadKinds(f"{path}: two kinds have the name {', '.join(twice)}")
     first = [kind for kind in kinds if not kind.added]
-    second = [kind for kind in kinds if kind.added and kind.split]
-    expected = [*zip(first, halves(first), strict=True), *zip(second, halves(second, "later"), strict=True)]
+    expected = [*zip(first, halves(first), strict=True)]
+    for name in LISTS:
+        members = [kind for kind in kinds if kind.added and kind.split == name]
+        expected += zip(members, halves(members, name), strict=True)
     wrong = [kind.name for kind, half in expected if kind.half != half]
     wrong += [kind.name for kind in kinds if kind.added and not kind.split and kind.half != "open"]
     if wrong:

@@ -113,7 +113,7 @@ async def play(script: Script) -> Judgement:
     clock = ManualClock(wall_s=START_S)
     world = _World(script, clock)
     async with Seawall(clock=clock, rng=random.Random(script.seed)) as sea:
-        run = await sea.start(_team(script, world), "Go on until it is done.")
+        run = await sea.start(_team(script, world), script.kind.asked)
         outcome = await _outcome(sea, run, world)
         events = [event async for event in run.events()]
     advised = any(

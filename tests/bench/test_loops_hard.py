@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from loop.peers import PEERS
-from loop_hard.kinds import KINDS, LONGEST, BadKinds, Kind, halves, load
+from loop_hard.kinds import KINDS, LISTS, LONGEST, BadKinds, Kind, halves, load
 from loop_hard.play import Judgement, play
 from loop_hard.report import HALVES, caught, figures
 from loop_hard.rules import RULES, judge
@@ -41,9 +41,10 @@ def test_the_halves_follow_from_the_names_alone() -> None:
     split = [kind for kind in reversed(ALL) if not kind.added]
 
     assert halves(split) == [kind.half for kind in split]
-    later = [kind for kind in reversed(ALL) if kind.added and kind.split]
-    assert halves(later, "later") == [kind.half for kind in later]
-    assert abs(Counter(kind.half for kind in later)["later"] * 2 - len(later)) <= 6
+    for name in LISTS:
+        later = [kind for kind in reversed(ALL) if kind.split == name]
+        assert halves(later, name) == [kind.half for kind in later]
+        assert abs(Counter(kind.half for kind in later)[name] * 2 - len(later)) <= 6
 
 
 def test_a_kind_that_was_moved_to_the_other_half_is_named(tmp_path: Path) -> None:
