@@ -17,11 +17,12 @@ class LoopOptions:
     no_news: int = 3
     """How often a call may bring what it brought before, with nothing new from anywhere in between; after that it is
     not made again. Of 965 good recorded runs, 3 stops 3 and 2 stops 7; 4 lets one more runaway go on."""
-    unfinished: int = 8
+    unfinished: int = 16
     """The same where something speaks for another answer: it says so itself ("running", "not yet"; an error is not meant),
-    30 seconds have passed since the last call ended, or the question has brought other answers twice before. As many as
-    `errors`. Who waits for something with a tool that is no declared `poll` asks a few times more. A write that is made
-    again after such a wait may be made as often."""
+    the run has let time pass since the last call (30 seconds, or 10 if that is three times as long as it mostly takes),
+    or the question has brought other answers twice before. As many as `alike`. Who waits for something with a tool that
+    is no declared `poll` asks a dozen times and more, and the run's limits bound what that costs. A write that is made
+    again after such a wait may be made as often, and so may errors of one tool come."""
     stretch: int = 6
     """Calls in a row that each brought what they had brought before, whatever they asked; after that no call is made
     whose answer is known. This rule finds an agent that looks through the same things once more, before each call has
@@ -32,11 +33,12 @@ class LoopOptions:
     ten digits. It is advised on as any repeated answer is; but the next job of a queue is such an id, too, so the halt
     comes at five times `no_news`. The same holds for a write without arguments, which may take the next of a queue; and
     after twice as many calls in a row, whatever they asked, none is made whose answer is known."""
-    again: int = 4
+    again: int = 8
     """How often a write may be made again with the same arguments if it brings the same but for numbers (each order has
     a new one), with nothing else new in between. `no_news` does not count writes, as the world may have changed
-    whatever the receipt says. One more than `no_news`, for buttons that are meant to be pressed repeatedly; one whose
-    receipt says how far it has come ("page 3 of 20", "11 left") may be made as often as `alike` says. In the recordings, 2 would stop one more good run, and 3 catches no more runaways than 4."""
+    whatever the receipt says. As many as `errors`: an article is put into a cart, a label printed and a change undone as
+    often as somebody asked for. One whose receipt says how far it has come ("page 3 of 20", "11 left") may be made as
+    often as `alike` says. In the recordings, 2 would stop one more good run, and 3 catches no more runaways than 8."""
     errors: int = 8
     """Known errors in a row (the same text, whatever the arguments), with nothing new in between; after that their tool
     is not called. No good recorded run made more than 4 errors in a row of any kind: this is twice that."""
@@ -67,9 +69,10 @@ class LoopOptions:
     """How often a round of two to sixteen calls, writes among them, may come again in the same order and with the same
     answers, whatever other calls stand in between; a round without writes twice as often, because work on a list looks
     at the same things for each item. Twice `cycles`, where nothing stands in between."""
-    delegations: int = 3
+    delegations: int = 5
     """How often nearly the same task may be handed to one agent again while the world stays as it is, and no tool brings
-    the run anything new; if one does each time, three times as often."""
+    the run anything new; if one does each time, twice as often. Agents that only talk with one another, about a draft or
+    in a game, ask in the same words each time."""
     similar: float = 0.7
     """From this share of common words on (0 to 1) two tasks are nearly the same. Numbers, ids, addresses, paths and
     names must be equal anyway: "order 1042" and "order 1043" are two tasks."""

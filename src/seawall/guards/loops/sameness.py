@@ -19,6 +19,9 @@ from seawall.guards.loops.state import LastAnswer, LoopState, Observation, SameA
 from seawall.run.step import Step
 from seawall.run.wording import Wording, decode_wording
 
+MOVED = 2
+"""How many times as many equal answers a tool may bring to questions for other parts of the same: pages of a scan may be
+empty, and ranges of a file."""
 AMONG_OTHERS = 1.5
 """How many times as many equal answers a tool may bring among other calls, as with errors of one kind."""
 MAX_WORDS = 256
@@ -60,7 +63,7 @@ def find_sameness(
     wording = decode_wording(observation.wording)
     if not before.names:
         first = decode_wording(before.first)
-        before = replace(before, names=frozenset((first.names,)), words=first.words)
+        before = replace(before, names=frozenset((first.names,)), words=first.words | first.positions)
     is_other = bool(state.recent) and state.recent[-1].name != observation.name
     found = _add_question(before, wording, among_others=before.among_others or is_other)
     _note(found, options, notices)
@@ -73,10 +76,12 @@ def _add_question(before: SameAnswers, wording: Wording, *, among_others: bool) 
     if not wording.names:  # of a journal of an earlier version, or of arguments that are redacted
         return found
     if wording.names in before.names and wording.words <= before.words:
-        return replace(found, reworded=before.reworded + 1)
+        has_moved = not wording.positions <= before.words
+        found = replace(found, reworded=before.reworded + 1, moved=before.moved + has_moved)
     if len(before.words) + len(before.names) >= MAX_WORDS:
         return found
-    return replace(found, names=before.names | {wording.names}, words=before.words | wording.words)
+    words = before.words | wording.words | wording.positions
+    return replace(found, names=before.names | {wording.names}, words=words)
 
 
 def _note(found: SameAnswers, options: LoopOptions, notices: list[Notice]) -> None:
@@ -90,6 +95,8 @@ def _note(found: SameAnswers, options: LoopOptions, notices: list[Notice]) -> No
 def _limit(rule: str, found: SameAnswers, options: LoopOptions) -> int:
     limit = options.reworded if rule == "reworded" else options.same_answer
     limit = max(limit, options.no_news)
+    if rule == "reworded" and found.moved * 2 >= found.reworded:
+        return limit * MOVED
     return int(limit * AMONG_OTHERS) if found.among_others else limit
 
 

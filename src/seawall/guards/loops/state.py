@@ -222,6 +222,8 @@ class Failures(msgspec.Struct, frozen=True):
     """The `LoopState.world_changes` at which they were counted."""
     among_others: bool = False
     """Whether other calls were made between them."""
+    waits: int = 0
+    """The `LoopState.waits` at the first of them."""
 
 
 class SameAnswers(msgspec.Struct, frozen=True):
@@ -237,13 +239,15 @@ class SameAnswers(msgspec.Struct, frozen=True):
     """Questions after the first that had not been asked before."""
     reworded: int = 0
     """Those of them that had no word which the questions before them did not have."""
+    moved: int = 0
+    """Those of these that asked for another part, as the next page is."""
     among_others: bool = False
     """Whether other calls were made between them."""
     first: str = ""
     """`StepIntended.wording` of the first question."""
     names: frozenset[str] = frozenset()
     words: frozenset[str] = frozenset()
-    """What the questions were made of, from the second on; see `seawall.run.wording`."""
+    """What the questions were made of, from the second on; see `seawall.run.wording`. Positions are among the words."""
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -274,6 +278,8 @@ class Scope(msgspec.Struct, frozen=True):
     known_errors: int = 0
     """Known errors in a row."""
     errors_streak: Streak = NO_STREAK
+    errors_waits: int = 0
+    """The `LoopState.waits` at the first of them."""
 
 
 class BarrenTurns(msgspec.Struct, frozen=True):
@@ -370,7 +376,11 @@ class LoopState(msgspec.Struct, frozen=True):
     polls: int = 0
     """Polls made: signs that the run let time pass."""
     waits: int = 0
-    """How often `rules.WAIT_S` passed without a call that ended."""
+    """How often the run let time pass without a call that ended; see `waits.WAIT_S`."""
+    pace_s: float = 0.0
+    """Seconds that the run mostly takes from the end of one call to the next, as long as it does not wait."""
+    paced_calls: int = 0
+    """Calls of which this is the mean."""
     ended_at: float = 0.0
     """When the newest call ended, by the wall clock."""
     segment: int = 0
