@@ -15,7 +15,7 @@ from seawall.guards.loops.state import Delegation, LoopState, Observation
 from seawall.run.fingerprint import compare_gists
 from seawall.run.step import Step
 
-AMONG_NEWS = 2
+AMONG_NEWS = 3
 """How many times as often a task may be handed to one agent again if a tool brought something new in between: a planner
 is asked for the next step, a clerk for the next answer."""
 MAX_DELEGATIONS = 32

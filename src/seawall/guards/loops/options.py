@@ -19,8 +19,7 @@ class LoopOptions:
     not made again. Of 965 good recorded runs, 3 stops 3 and 2 stops 7; 4 lets one more runaway go on."""
     unfinished: int = 16
     """The same where something speaks for another answer: it says so itself ("running", "not yet"; an error is not meant),
-    the run has let time pass since the last call (30 seconds, or 10 if that is three times as long as it mostly takes),
-    or the question has brought other answers twice before. As many as `alike`. Who waits for something with a tool that
+    the run has let time pass since the last call (10 seconds), or the question has brought other answers twice before. As many as `alike`. Who waits for something with a tool that
     is no declared `poll` asks a dozen times and more, and the run's limits bound what that costs. A write that is made
     again after such a wait may be made as often, and so may errors of one tool come."""
     stretch: int = 6
@@ -53,9 +52,10 @@ class LoopOptions:
     known; after that no call is made whose answer is known or whose tool failed the last time. Three times `errors`: no
     text need be equal, and no tool. The second time does not count: the first one may have left the context."""
     reworded: int = 10
-    """How often a tool may bring what it brought the last time to a question that was not asked before and has no word
-    that the questions before it did not have; after that the tool is not called. As many as `failures`: other
-    arguments, and always the same comes of it. With calls of other tools in between it is half as many more."""
+    """How often a tool may bring what it brought the last time, or one of the three answers before, to a question that
+    was not asked before and has no word that the questions before it did not have; after that the tool is not called. As
+    many as `failures`: other arguments, and always the same comes of it. With calls of other tools in between it is half
+    as many more, and twice as many if each question asks for another part of the same: pages and ranges may be empty."""
     same_answer: int = 50
     """The same for questions that have words of their own: names that are looked up, pages that are opened. Such a row is
     mostly work on a list, so the limit is twice `writes`; a run that is meant to do more sets this higher."""
@@ -69,10 +69,9 @@ class LoopOptions:
     """How often a round of two to sixteen calls, writes among them, may come again in the same order and with the same
     answers, whatever other calls stand in between; a round without writes twice as often, because work on a list looks
     at the same things for each item. Twice `cycles`, where nothing stands in between."""
-    delegations: int = 5
+    delegations: int = 3
     """How often nearly the same task may be handed to one agent again while the world stays as it is, and no tool brings
-    the run anything new; if one does each time, twice as often. Agents that only talk with one another, about a draft or
-    in a game, ask in the same words each time."""
+    the run anything new; if one does each time, three times as often."""
     similar: float = 0.7
     """From this share of common words on (0 to 1) two tasks are nearly the same. Numbers, ids, addresses, paths and
     names must be equal anyway: "order 1042" and "order 1043" are two tasks."""

@@ -85,7 +85,9 @@ def learn(state: LoopState, scope: Scope, observation: Observation, options: Loo
     if not observation.ok and observation.fingerprint not in scope.errors:
         new_error = observation.fingerprint
     is_known = before is not None and _is_known(before, observation)
-    sameness = find_sameness(state, scope, observation, options, notices, is_asked=is_known)
+    sameness = find_sameness(
+        state, scope, observation, options, notices, is_known=is_known, was_asked=before is not None
+    )
     firm = scope.firm_discoveries
     state, scope, answer = _update_answer(
         state, scope, observation, before, options, notices, is_same=sameness.is_same

@@ -24,6 +24,8 @@ MOVED = 2
 empty, and ranges of a file."""
 AMONG_OTHERS = 1.5
 """How many times as many equal answers a tool may bring among other calls, as with errors of one kind."""
+FEW = 4
+"""Different answers that a tool may bring in turn, at most, to be taken for one that brings the same again."""
 MAX_WORDS = 256
 """Words of the questions in a row that are kept; after that, each further one is taken for a new one."""
 
@@ -47,27 +49,65 @@ def find_sameness(
     options: LoopOptions,
     notices: list[Notice],
     *,
-    is_asked: bool,
+    is_known: bool,
+    was_asked: bool,
 ) -> Sameness:
-    """Returns what a result says of the tool's answers. `is_asked`: the same was asked before, so `no_news` counts it."""
+    """Returns what a result says of the tool's answers. `is_known`: its question brought it before, so `no_news` counts
+    it; `was_asked`: its question was asked before, whatever it brought.
+    """
     if observation.kind != "tool" or observation.effect or observation.poll or not observation.ok:
         return _NOTHING
     answer = observation.loose_fingerprint
     if answer is None or observation.failure_kind:
         return _NOTHING
     before = scope.same_answers.get(observation.name)
-    if before is None or before.answer != answer or before.world_changes != state.world_changes:
-        return Sameness(SameAnswers(answer, observation.step, state.world_changes, first=observation.wording))
-    if is_asked:
+    if before is not None and before.world_changes != state.world_changes:
+        before = None
+    if before is None or not (
+        answer == before.answer or _is_among_few(before, answer, observation.wording, was_asked)
+    ):
+        return Sameness(_begin(state, observation, answer, before))
+    if is_known:
         return _NOTHING
     wording = decode_wording(observation.wording)
-    if not before.names:
-        first = decode_wording(before.first)
-        before = replace(before, names=frozenset((first.names,)), words=first.words | first.positions)
+    before = _decode_first(before)
     is_other = bool(state.recent) and state.recent[-1].name != observation.name
     found = _add_question(before, wording, among_others=before.among_others or is_other)
+    if answer != before.answer:
+        found = replace(found, answer=answer, others=_list_others(before, answer), count=0)
     _note(found, options, notices)
     return Sameness(found, is_same=wording.names in before.names)
+
+
+def _begin(
+    state: LoopState, observation: Observation, answer: str, before: SameAnswers | None
+) -> SameAnswers:
+    """Returns a row of answers that begins with one that differs from the last one."""
+    others = () if before is None else _list_others(before, answer)
+    return SameAnswers(
+        answer, observation.step, state.world_changes, others=others, first=observation.wording
+    )
+
+
+def _list_others(before: SameAnswers, answer: str) -> tuple[str, ...]:
+    """Returns the newest answers that differ from the one that came now."""
+    return tuple(each for each in (before.answer, *before.others) if each != answer)[: FEW - 1]
+
+
+def _is_among_few(before: SameAnswers, answer: str, asked: str, was_asked: bool) -> bool:
+    """Returns whether an answer that differs from the last one came before, and now to a question in other words only."""
+    if was_asked or answer not in before.others:
+        return False
+    before, wording = _decode_first(before), decode_wording(asked)
+    return wording.names in before.names and wording.words <= before.words
+
+
+def _decode_first(before: SameAnswers) -> SameAnswers:
+    """Returns a row with the words of its first question; most rows end before they are needed."""
+    if before.names:
+        return before
+    first = decode_wording(before.first)
+    return replace(before, names=frozenset((first.names,)), words=first.words | first.positions)
 
 
 def _add_question(before: SameAnswers, wording: Wording, *, among_others: bool) -> SameAnswers:

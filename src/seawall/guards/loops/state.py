@@ -227,10 +227,10 @@ class Failures(msgspec.Struct, frozen=True):
 
 
 class SameAnswers(msgspec.Struct, frozen=True):
-    """Equal answers in a row of one tool, whatever it was asked."""
+    """Answers in a row of one tool that it had brought before, whatever it was asked: equal ones, or few in turn."""
 
     answer: str
-    """The loose fingerprint of all of them."""
+    """The loose fingerprint of the newest."""
     step: int
     """The first of them."""
     world_changes: int
@@ -243,6 +243,8 @@ class SameAnswers(msgspec.Struct, frozen=True):
     """Those of these that asked for another part, as the next page is."""
     among_others: bool = False
     """Whether other calls were made between them."""
+    others: tuple[str, ...] = ()
+    """Loose fingerprints of the answers before that differ from it and from one another, newest first."""
     first: str = ""
     """`StepIntended.wording` of the first question."""
     names: frozenset[str] = frozenset()
@@ -377,10 +379,6 @@ class LoopState(msgspec.Struct, frozen=True):
     """Polls made: signs that the run let time pass."""
     waits: int = 0
     """How often the run let time pass without a call that ended; see `waits.WAIT_S`."""
-    pace_s: float = 0.0
-    """Seconds that the run mostly takes from the end of one call to the next, as long as it does not wait."""
-    paced_calls: int = 0
-    """Calls of which this is the mean."""
     ended_at: float = 0.0
     """When the newest call ended, by the wall clock."""
     segment: int = 0
