@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 KINDS = Path(__file__).resolve().parent.parent / "loop_kinds.toml"
+THIRD = KINDS.with_name("loop_kinds_third.toml")
+"""Kinds that were written, and split, after the guard was tuned on those of `KINDS`; they have figures of their own."""
 Class = Literal["loop", "good"]
-Half = Literal["open", "aside", "later", "third"]
-"""`later` and `third` are set aside, too: of the kinds that were added in two lists, each after the guard was tuned on
-the ones before, and split before the guard was shown any of them.
-"""
-LISTS: tuple[Literal["later", "third"], ...] = ("later", "third")
+Half = Literal["open", "aside", "later"]
+"""`later` is set aside, too: of the kinds that were added and split after the guard was tuned on the first ones."""
 LONGEST = 60
 """Calls (or replies) after which a loop that nothing stops is ended."""
 
@@ -74,8 +73,8 @@ class Kind:
     half: Half
     added: str = ""
     """The day on which it was added, after the first split; "" for a kind of that split."""
-    split: Literal["", "later", "third"] = ""
-    """The list with which it was split, by the name of its half that is set aside; "" for the first, and without one."""
+    split: bool = False
+    """It was added later, and split with the others of its day before the guard was shown any of them."""
     what: str
     steps: tuple[StepKind, ...]
     between: tuple[StepKind, ...] = ()
@@ -105,10 +104,8 @@ def load(path: Path = KINDS) -> list[Kind]:
         twice = sorted({name for name in names if names.count(name) > 1})
         raise BadKinds(f"{path}: two kinds have the name {', '.join(twice)}")
     first = [kind for kind in kinds if not kind.added]
-    expected = [*zip(first, halves(first), strict=True)]
-    for name in LISTS:
-        members = [kind for kind in kinds if kind.added and kind.split == name]
-        expected += zip(members, halves(members, name), strict=True)
+    second = [kind for kind in kinds if kind.added and kind.split]
+    expected = [*zip(first, halves(first), strict=True), *zip(second, halves(second, "later"), strict=True)]
     wrong = [kind.name for kind, half in expected if kind.half != half]
     wrong += [kind.name for kind in kinds if kind.added and not kind.split and kind.half != "open"]
     if wrong:

@@ -9,14 +9,14 @@ from typing import Any
 
 from loop.score import wilson
 
-from loop_hard.kinds import LISTS, Half
+from loop_hard.kinds import Half
 from loop_hard.play import Judgement
 from loop_hard.script import Script
 
 LEAST_CAUGHT, MOST_STOPPED = 0.95, 0.02
 """Of the loops and of the good work of the half that was set aside."""
-HALVES: tuple[Half, ...] = ("open", "aside", *LISTS)
-NAMES = {"open": "open half", "aside": "set aside", "later": "set aside later", "third": "set aside third"}
+HALVES: tuple[Half, ...] = ("open", "aside", "later")
+NAMES = {"open": "open half", "aside": "set aside", "later": "set aside later"}
 Judgements = Sequence[Judgement]
 
 

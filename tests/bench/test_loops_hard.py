@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from loop.peers import PEERS
-from loop_hard.kinds import KINDS, LISTS, LONGEST, BadKinds, Kind, halves, load
+from loop_hard.kinds import KINDS, LONGEST, THIRD, BadKinds, Kind, halves, load
 from loop_hard.play import Judgement, play
 from loop_hard.report import HALVES, caught, figures
 from loop_hard.rules import RULES, judge
@@ -20,7 +20,7 @@ from loop_hard.script import START_S, Script, make
 from loop_hard.texts import Texts, tell_time
 from loops import ROOT as REPOSITORY
 
-ALL = load()
+ALL, THIRD_LIST = load(), load(THIRD)
 BY_NAME = {kind.name: kind for kind in ALL}
 
 
@@ -28,8 +28,11 @@ def script(name: str, seed: int = 1) -> Script:
     return make(BY_NAME[name], seed)
 
 
-def test_there_are_at_least_forty_kinds_of_each_class_and_half_of_them_is_set_aside() -> None:
-    count = Counter((kind.cls, kind.half) for kind in ALL if not kind.added)
+@pytest.mark.parametrize("kinds", [ALL, THIRD_LIST], ids=["first", "third"])
+def test_there_are_at_least_forty_kinds_of_each_class_and_half_of_them_is_set_aside(
+    kinds: list[Kind],
+) -> None:
+    count = Counter((kind.cls, kind.half) for kind in kinds if not kind.added)
 
     for cls in ("loop", "good"):
         is_open, aside = count[cls, "open"], count[cls, "aside"]
@@ -41,10 +44,9 @@ def test_the_halves_follow_from_the_names_alone() -> None:
     split = [kind for kind in reversed(ALL) if not kind.added]
 
     assert halves(split) == [kind.half for kind in split]
-    for name in LISTS:
-        later = [kind for kind in reversed(ALL) if kind.split == name]
-        assert halves(later, name) == [kind.half for kind in later]
-        assert abs(Counter(kind.half for kind in later)[name] * 2 - len(later)) <= 6
+    later = [kind for kind in reversed(ALL) if kind.added and kind.split]
+    assert halves(later, "later") == [kind.half for kind in later]
+    assert abs(Counter(kind.half for kind in later)["later"] * 2 - len(later)) <= 6
 
 
 def test_a_kind_that_was_moved_to_the_other_half_is_named(tmp_path: Path) -> None:
@@ -58,7 +60,7 @@ def test_a_kind_that_was_moved_to_the_other_half_is_named(tmp_path: Path) -> Non
         load(moved)
 
 
-@pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [*ALL, *THIRD_LIST], ids=lambda kind: kind.name)
 def test_a_script_is_the_same_for_the_same_seed_and_every_template_is_filled(kind: Kind) -> None:
     made = make(kind, 3)
 
