@@ -32,12 +32,14 @@ class LoopOptions:
     ten digits. It is advised on as any repeated answer is; but the next job of a queue is such an id, too, so the halt
     comes at five times `no_news`. The same holds for a write without arguments, which may take the next of a queue; and
     after twice as many calls in a row, whatever they asked, none is made whose answer is known."""
-    again: int = 8
+    again: int = 4
     """How often a write may be made again with the same arguments if it brings the same but for numbers (each order has
     a new one), with nothing else new in between. `no_news` does not count writes, as the world may have changed
-    whatever the receipt says. As many as `errors`: an article is put into a cart, a label printed and a change undone as
-    often as somebody asked for. One whose receipt says how far it has come ("page 3 of 20", "11 left") may be made as
-    often as `alike` says. In the recordings, 2 would stop one more good run, and 3 catches no more runaways than 8."""
+    whatever the receipt says. One more than `no_news`, for buttons that are meant to be pressed repeatedly. One whose
+    arguments have no text of several words may be made twice as often: a key is pressed, an article put into a cart and a
+    change undone as often as somebody asked for, and a mail with its text is not. One whose receipt says how far it has
+    come ("page 3 of 20", "11 left") may be made as often as `alike` says. In the recordings, 2 would stop one more good
+    run, 3 catches no more runaways than 4, and 6 catches one less."""
     errors: int = 8
     """Known errors in a row (the same text, whatever the arguments), with nothing new in between; after that their tool
     is not called. No good recorded run made more than 4 errors in a row of any kind: this is twice that."""

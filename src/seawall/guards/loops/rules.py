@@ -36,6 +36,7 @@ from seawall.guards.loops.state import (
 from seawall.guards.loops.waits import limit_among_waits, note_end, note_pause
 from seawall.run.fingerprint import PROGRESS
 from seawall.run.step import Step
+from seawall.run.wording import decode_wording
 
 PERIOD = 4
 """Calls of one round of a cycle, at most: a longer cycle, or one that is not made in the same order each time, is
@@ -49,6 +50,8 @@ as `stretch` is twice `no_news`."""
 VARIES = 2
 """Changes of its answer after which a question is one whose answer changes: a die, a channel. The first change may be the
 end of what was waited for."""
+PRESSED = 2
+"""How many times as often a write may be made again whose arguments have no text: it is a key or a button, and no mail."""
 _NO_ARGUMENTS = f"\0{ref_of(b'{}')}"
 
 
@@ -411,13 +414,16 @@ def _limit_again(state: LoopState, before: LastAnswer, observation: Observation,
     """Returns how often a write may be made again.
 
     One without arguments, or whose result says how far it has come, may take the next of a row each time. One that comes
-    after a wait may be due again.
+    after a wait may be due again. One without a text is pressed like a button.
     """
     says_how_far = (observation.loose_fingerprint or "").startswith(PROGRESS)
     takes_next = says_how_far or observation.asked_question.endswith(_NO_ARGUMENTS)
     if takes_next and before.fingerprint != observation.fingerprint:
         return max(options.alike, options.again)
-    return max(options.unfinished, options.again) if before.waits != state.waits else options.again
+    if before.waits != state.waits:
+        return max(options.unfinished, options.again)
+    has_text = not observation.wording or bool(decode_wording(observation.wording).words)
+    return options.again if has_text else options.again * PRESSED
 
 
 def _count_stale_call(scope: Scope, streak: Streak, *, is_recent: bool) -> Scope:
