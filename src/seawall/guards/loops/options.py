@@ -54,7 +54,7 @@ class LoopOptions:
     known; after that no call is made whose answer is known or whose tool failed the last time. Three times `errors`: no
     text need be equal, and no tool. The second time does not count: the first one may have left the context."""
     reworded: int = 10
-    """How often a tool may bring what it brought the last time, or one of the three answers before, to a question that
+    """How often a tool may bring what it brought the last time, or one of the three times before, to a question that
     was not asked before and has no word that the questions before it did not have; after that the tool is not called. As
     many as `failures`: other arguments, and always the same comes of it. With calls of other tools in between it is half
     as many more, and twice as many if each question asks for another part of the same: pages and ranges may be empty."""

@@ -25,7 +25,8 @@ empty, and ranges of a file."""
 AMONG_OTHERS = 1.5
 """How many times as many equal answers a tool may bring among other calls, as with errors of one kind."""
 FEW = 4
-"""Different answers that a tool may bring in turn, at most, to be taken for one that brings the same again."""
+"""The newest answers of a tool, of which one has to come again to be no other answer: a server that has three pages may
+begin anew at the fourth."""
 MAX_WORDS = 256
 """Words of the questions in a row that are kept; after that, each further one is taken for a new one."""
 
@@ -73,8 +74,8 @@ def find_sameness(
     before = _decode_first(before)
     is_other = bool(state.recent) and state.recent[-1].name != observation.name
     found = _add_question(before, wording, among_others=before.among_others or is_other)
-    if answer != before.answer:
-        found = replace(found, answer=answer, others=_list_others(before, answer), count=0)
+    count = found.count if answer == before.answer else 0
+    found = replace(found, answer=answer, others=_list_others(before), count=count)
     _note(found, options, notices)
     return Sameness(found, is_same=wording.names in before.names)
 
@@ -83,15 +84,15 @@ def _begin(
     state: LoopState, observation: Observation, answer: str, before: SameAnswers | None
 ) -> SameAnswers:
     """Returns a row of answers that begins with one that differs from the last one."""
-    others = () if before is None else _list_others(before, answer)
+    others = () if before is None else _list_others(before)
     return SameAnswers(
         answer, observation.step, state.world_changes, others=others, first=observation.wording
     )
 
 
-def _list_others(before: SameAnswers, answer: str) -> tuple[str, ...]:
-    """Returns the newest answers that differ from the one that came now."""
-    return tuple(each for each in (before.answer, *before.others) if each != answer)[: FEW - 1]
+def _list_others(before: SameAnswers) -> tuple[str, ...]:
+    """Returns the answers before the one that came now."""
+    return (before.answer, *before.others)[: FEW - 1]
 
 
 def _is_among_few(before: SameAnswers, answer: str, asked: str, was_asked: bool) -> bool:

@@ -244,7 +244,7 @@ class SameAnswers(msgspec.Struct, frozen=True):
     among_others: bool = False
     """Whether other calls were made between them."""
     others: tuple[str, ...] = ()
-    """Loose fingerprints of the answers before that differ from it and from one another, newest first."""
+    """Loose fingerprints of the answers before it, the newest first; see `sameness.FEW`."""
     first: str = ""
     """`StepIntended.wording` of the first question."""
     names: frozenset[str] = frozenset()
