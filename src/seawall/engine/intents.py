@@ -65,7 +65,7 @@ def note_spelling(step: Step, bodies: Bodies) -> Step:
     if arguments is None:
         return step
     asked = fold_arguments(step.arguments_key, arguments)
-    wording = "" if step.effect or step.poll else read_wording(arguments)
+    wording = "" if step.poll else read_wording(arguments)
     return replace(step, asked=asked, wording=wording) if asked or wording else step
 
 
