@@ -89,7 +89,7 @@ class Seawall:
         *,
         clock: Clock | None = None,
         rng: random.Random | None = None,
-        guards: Sequence[Guard] | None = None,
+        guards: Sequence[Guard] = (),
         modes: Mapping[str, Mode] | None = None,
         models: Callable[[str], Model] | None = None,
         prices: Mapping[str, Price] | None = None,

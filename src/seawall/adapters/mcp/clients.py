@@ -121,7 +121,9 @@ class ClientRun:
         """
         if not effect:
             self._reads += 1
-            asked = Session.tool(agent, name, arguments, call_id=call_id or f"{self._nonce}-{self._reads}")
+            asked = Session.tool(
+                agent, name, arguments, call_id=call_id or f"{self._nonce}-{self._reads}", untrusted=True
+            )
             return await self.session.step(asked, perform)
         digest = digest_call(name, arguments)
         number, begun = self._take_effect(digest)
@@ -134,7 +136,8 @@ class ClientRun:
 
         try:
             call_id = f"{call_id or f'{digest}-{number}'}-{version[:8]}"
-            return await self.session.step(Session.tool(agent, name, arguments, call_id=call_id), note)
+            asked = Session.tool(agent, name, arguments, call_id=call_id, untrusted=True)
+            return await self.session.step(asked, note)
         except BaseException:  # held, cancelled, halted: it has not come to an end
             self._open.setdefault(digest, []).append(_OpenEffect(number, begun))
             raise

@@ -14,7 +14,6 @@ from seawall.adapters.mcp.connection import CONNECT_S, McpBroken, McpConnection,
 from seawall.adapters.mcp.content import read_result
 from seawall.adapters.mcp.definitions import ToolDefinition
 from seawall.adapters.mcp.names import find_look_alikes, join_name, make_model_name, matches_any
-from seawall.adapters.mcp.pin_store import PinStore
 from seawall.adapters.mcp.pinned_server import CHECK_S, McpToolError, McpWithheld, PinnedServer
 from seawall.adapters.mcp.pins import Pin
 from seawall.adapters.mcp.servers import Servers, read_servers
@@ -119,7 +118,7 @@ class McpProxy:
         names = {server.name: list(known) for server, known in zip(self._servers, pins, strict=True)}
         told = find_look_alikes(names)
         for pin in (pin for known in pins for pin in known.values()):
-            name = join_name(pin.server, pin.tool)
+            name = show_plainly(join_name(pin.server, pin.tool))
             if pin.waiting:
                 told.append(
                     f"{name} is quarantined ({'; '.join(pin.reasons)}): look at it with  seawall mcp diff {name}"
@@ -449,16 +448,12 @@ async def open_proxy(
     engine: Engine, sea: Seawall, servers: Servers, options: ProxyOptions, nonce: str
 ) -> AsyncGenerator[McpProxy]:
     """Opens a proxy on the engine's event loop. `nonce` tells this process from others that go on with the same run."""
-    clock = sea.supervisor.clock
-    store = PinStore(sea.journal, clock)
     async with AsyncExitStack() as stack:
         opened: list[PinnedServer] = []
         for source in read_servers(servers, options.variables):
             connection = McpConnection(source, connect_s=options.connect_s)
             opened.append(
-                PinnedServer(
-                    connection, store, clock, check_s=options.check_s, trust_first=options.trust_first
-                )
+                PinnedServer(connection, sea, check_s=options.check_s, trust_first=options.trust_first)
             )
         proxy = McpProxy(engine, sea, opened, options, nonce)
         stack.push_async_callback(proxy.close)
