@@ -7,6 +7,7 @@ server gives for it, with patterns and references that may take years. Nobody vo
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -23,7 +24,14 @@ from fastmcp.client.transports.base import TransportOptions, VersionAwareClientS
 from mcp import ClientSession
 from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
-from mcp_types import CallToolResult, JSONRPCError, JSONRPCResponse, jsonrpc_message_adapter
+from mcp_types import (
+    PARSE_ERROR,
+    CallToolResult,
+    ErrorData,
+    JSONRPCError,
+    JSONRPCResponse,
+    jsonrpc_message_adapter,
+)
 
 from seawall.adapters.mcp.addresses import MAX_MESSAGE_BYTES
 
@@ -167,27 +175,35 @@ async def _read(process: Process, incoming: MemoryObjectSendStream[_Message]) ->
     with incoming:
         try:
             async for line in _read_lines(process.stdout):
-                try:
-                    message = jsonrpc_message_adapter.validate_json(line, by_name=False)
-                except ValueError as error:
-                    await incoming.send(error)
-                else:
-                    await incoming.send(SessionMessage(message))
+                await incoming.send(_read_message(line))
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             return  # the session is over
+
+
+def _read_message(line: bytes) -> _Message:
+    """Returns what a line says. An answer that can't be read is an error for whoever waits for it."""
+    try:
+        return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
+    except ValueError as error:
+        try:
+            number = json.loads(line)["id"]
+            failed = ErrorData(code=PARSE_ERROR, message="the server's answer can't be read")
+            return SessionMessage(JSONRPCError(jsonrpc="2.0", id=number, error=failed))
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return error
 
 
 async def _read_lines(stream: ByteReceiveStream) -> AsyncIterator[bytes]:
     held = bytearray()
     async for chunk in stream:
-        first, *others = chunk.split(b"\n")
-        held += first
-        for each in others:
-            yield bytes(held)
-            held = bytearray(each)
-        if len(held) > MAX_MESSAGE_BYTES:
-            _log.warning("an MCP server sent a message of more than %d bytes", MAX_MESSAGE_BYTES)
-            return
+        for number, part in enumerate(chunk.split(b"\n")):
+            if number:
+                yield bytes(held)
+                held.clear()
+            held += part
+            if len(held) > MAX_MESSAGE_BYTES:
+                _log.warning("an MCP server sent a message of more than %d bytes", MAX_MESSAGE_BYTES)
+                return
 
 
 async def _write(
