@@ -63,19 +63,18 @@ def find_problem(host: str, address: str) -> str | None:
 
 
 class _BoundedBody(httpx2.AsyncByteStream):
-    """The body of a response, up to a number of bytes."""
+    """The body of a response, up to `MAX_MESSAGE_BYTES`."""
 
-    def __init__(self, inner: httpx2.AsyncByteStream, max_bytes: int) -> None:
+    def __init__(self, inner: httpx2.AsyncByteStream) -> None:
         self._inner = inner
-        self._max_bytes = max_bytes
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yields the body. Raises `StreamError` past the bound."""
-        left = self._max_bytes
+        left = MAX_MESSAGE_BYTES
         async for chunk in self._inner:
             left -= len(chunk)
             if left < 0:
-                raise httpx2.StreamError(f"the response has more than {self._max_bytes:,} bytes")
+                raise httpx2.StreamError(f"the response has more than {MAX_MESSAGE_BYTES:,} bytes")
             yield chunk
 
     async def aclose(self) -> None:
@@ -91,15 +90,9 @@ class CheckedTransport(httpx2.AsyncBaseTransport):
     """
 
     def __init__(
-        self,
-        origin: str,
-        resolve: Resolve = resolve,
-        inner: httpx2.AsyncBaseTransport | None = None,
-        *,
-        max_bytes: int = MAX_MESSAGE_BYTES,
+        self, origin: str, resolve: Resolve = resolve, inner: httpx2.AsyncBaseTransport | None = None
     ) -> None:
         """`origin` is the URL of the server; credentials are for it alone."""
-        self._max_bytes = max_bytes
         parts = urlsplit(origin)
         self._origin = (parts.scheme, parts.hostname, parts.port)
         self._resolve = resolve
@@ -137,7 +130,7 @@ class CheckedTransport(httpx2.AsyncBaseTransport):
             raise httpx2.ReadError(f"{url.host} has packed its response ({packed!r:.40})", request=request)
         is_events = response.headers.get("content-type", "").lower().startswith("text/event-stream")
         if not is_events and isinstance(response.stream, httpx2.AsyncByteStream):
-            response.stream = _BoundedBody(response.stream, self._max_bytes)
+            response.stream = _BoundedBody(response.stream)
         return response
 
     async def aclose(self) -> None:
