@@ -111,7 +111,7 @@ class Factory:
     def get_guards(self, team: Team) -> tuple[Guard, ...]:
         """Returns the guards of a team's runs: those of `Seawall`, the team's own, and those of the teams nested in it.
 
-        Raises `Misused` for a guard with a name of Seawall's own, two guards of one team with one name, or guards of
+        Raises `Misused` for a guard of a team with a name of Seawall's own, two of one team with one name, or guards of
         several teams with one name and different modes.
         """
         known = self._guards.get(team)
@@ -123,9 +123,8 @@ class Factory:
         for each in (team, *team.list_nested()):
             _check_names(f"team {each.name!r}", each.guards)
         by_name = {guard.name: guard for guard in (*self.own_guards, *team.guards)}
-        if team.permits or AUTHORITY in by_name:
-            mode: Mode = by_name[AUTHORITY].mode if AUTHORITY in by_name else "enforce"
-            by_name[AUTHORITY] = AuthorityGuard(mode=mode, permits=team.permits, agents=tuple(team.members))
+        mode = by_name[AUTHORITY].mode
+        by_name[AUTHORITY] = AuthorityGuard(mode=mode, permits=team.permits, agents=tuple(team.members))
         if team.has_memory:
             by_name[MEMORY_GUARD] = MemoryGuard()
         guards = [*by_name.values(), *(guard for each in team.list_nested() for guard in _wrap_guards(each))]

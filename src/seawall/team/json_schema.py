@@ -73,9 +73,7 @@ class SchemaValidator:
             raise Misused(f"{what}: the schema is not valid at {where}: {error.message:.200}") from None
         except referencing.exceptions.Unresolvable as error:
             raise Misused(f"{what}: the schema refers to {error.ref!r:.200}, which is not in it") from None
-        except (
-            Exception
-        ) as error:  # RecursionError, and what a name or an address of another form makes libraries raise
+        except Exception as error:  # noqa: BLE001 -- an address of another form makes the libraries raise anything
             raise Misused(f"{what}: the schema can't be read: {describe_error(error):.200}") from None
 
     def _prepare(self, what: str, document: dict[str, Any]) -> Any:
