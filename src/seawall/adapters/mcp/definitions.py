@@ -150,12 +150,12 @@ def _redact_values(value: Any, redact: Redact) -> Any:
         for name, part in cast("dict[str, Any]", properties).items():
             if isinstance(part, dict):
                 for key in (key for key in _VALUES if key in part):
-                    value = cast("object", part[key])
-                    several = cast("list[object]", value) if isinstance(value, list) else [value]
+                    given = cast("object", part[key])
+                    several = cast("list[object]", given) if isinstance(given, list) else [given]
                     shown: list[Any] = [
                         json.loads(redact(json.dumps({name: each})))[name] for each in several
                     ]
-                    part[key] = shown if isinstance(value, list) else shown[0]
+                    part[key] = shown if isinstance(given, list) else shown[0]
     return kept
 
 
