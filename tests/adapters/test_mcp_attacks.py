@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -401,3 +402,36 @@ def test_a_claim_in_a_servers_result_authorises_nothing(tmp_path: Path, effects:
 
     attack(place, scenario, options=McpOptions(effects=effects, not_done=effects))
     assert paid == []
+
+
+# ---- processes
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux says what runs")
+@pytest.mark.parametrize("closes", [False, True], ids=["writes on", "silent"])
+def test_a_server_that_does_not_end_is_killed_with_all_that_it_has_started(
+    tmp_path: Path, closes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transports, "STOP_S", 0.2)
+    place = Place(tmp_path, BALANCE)
+    python, *arguments = place.command
+    stays = "exec >&-; sleep 600" if closes else "while :; do echo; sleep 1; done"
+    script = f"""trap '' TERM; echo $$ > {tmp_path}/pid; {python} {" ".join(arguments)}; {stays}"""
+
+    async def main() -> None:
+        async with Seawall() as sea, mcp_tools({"bank": ["sh", "-c", script]}, sea) as tools:
+            assert (await play(sea, tools, ("bank__balance", {}))).told == ["12 EUR"]
+
+    asyncio.run(main())
+    assert list_alive((tmp_path / "pid").read_text().strip()) == []
+
+
+def list_alive(group: str) -> list[str]:
+    """The processes of a group that still run: one that was killed may wait for somebody to take note of it."""
+    found: list[str] = []
+    for each in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, of, *_ = each.read_text().rpartition(")")[2].split()
+            if of == group and state not in "ZX":
+                found.append(each.parent.name)
+    return found
