@@ -1,4 +1,4 @@
-"""A minute of random kills, in processes of their own: every promise holds by what the world saw."""
+"""Half a minute of random kills, in processes of their own: every promise holds by what the world saw."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent.parent
 COMMAND = [sys.executable, "-m", "torture"]
-SECONDS, KILLS = 60, 400
+SECONDS, KILLS = 30, 200
 """Whichever comes first. On a slow machine it is the seconds."""
 SEED = "1042"
 PATIENCE_S = 300
@@ -31,7 +31,7 @@ def read_children(pid: int) -> list[int]:
     return found
 
 
-def test_every_promise_holds_through_a_minute_of_random_kills(tmp_path: Path) -> None:
+def test_every_promise_holds_through_half_a_minute_of_random_kills(tmp_path: Path) -> None:
     options = ["--seconds", str(SECONDS), "--kills", str(KILLS), "--seed", SEED, "--json"]
     done = subprocess.run(
         [*COMMAND, *options, "--keep", str(tmp_path)],
