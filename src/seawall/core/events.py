@@ -239,6 +239,9 @@ class StepIntended(Base, tag="step", frozen=True, kw_only=True):
     """The definition does not say whether this tool changes the world: a new result of it may mean that it did."""
     poll: bool = False
     """A tool that is called again and again until something has happened."""
+    untrusted: bool = False
+    """A tool whose results come from somebody nobody vouches for, such as a server of somebody else: what they claim counts,
+    also if the tool is an effect."""
     gist: Gist | None = None
     """Hand-offs: the task in a form to compare with others."""
     perform: bool = True

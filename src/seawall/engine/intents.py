@@ -45,6 +45,7 @@ def build_intent(step: Step, edges: Edges, *, at: float, perform: bool, advice: 
         idempotent=step.idempotent,
         may_write=step.may_write,
         poll=step.poll,
+        untrusted=step.untrusted,
         gist=step.gist,
         perform=perform,
         tokens=step.tokens,

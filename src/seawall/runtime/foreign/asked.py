@@ -66,6 +66,7 @@ class ToolAsk(NamedTuple):
     arguments: Mapping[str, Any]
     call_id: str = ""
     frame: int = 0
+    untrusted: bool = False
 
 
 class HandoffAsk(NamedTuple):

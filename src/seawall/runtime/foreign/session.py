@@ -120,14 +120,20 @@ class Session:
 
     @staticmethod
     def tool(
-        agent: str, name: str, arguments: Mapping[str, Any], *, call_id: str = "", frame: int = 0
+        agent: str,
+        name: str,
+        arguments: Mapping[str, Any],
+        *,
+        call_id: str = "",
+        frame: int = 0,
+        untrusted: bool = False,
     ) -> ToolAsk:
         """Returns the ask for a tool's call. `arguments` are JSON values; `call_id` is that of the model's reply.
 
-        Raises `Misused` for a name that can't be recorded.
+        `untrusted`: see `Tool`. Raises `Misused` for a name that can't be recorded.
         """
         check_recordable(agent=agent, name=name, call_id=call_id)
-        return ToolAsk(agent, name, arguments, call_id, frame)
+        return ToolAsk(agent, name, arguments, call_id, frame, untrusted)
 
     @staticmethod
     def handoff(agent: str, to: str, task: str, *, call_id: str = "", frame: int = 0) -> HandoffAsk:
