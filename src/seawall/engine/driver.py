@@ -322,7 +322,8 @@ class Driver:
         for step in ready:
             if step.effect:
                 self._intended_s[step.number] = self._clock.boottime_s()
-        durable = asyncio.ensure_future(self._send(batch, parked=parked))
+        sent = self._send(batch, parked=parked)
+        durable = sent if isinstance(sent, asyncio.Future) else asyncio.ensure_future(sent)
         self._final = durable if ended is not None or parked else None
         self._watcher.sent(durable)
         return ready, durable
@@ -399,8 +400,10 @@ class Driver:
             after = self.state = apply(before, event, self._gate.judge.folding)
             self._beside.note(event, before, after)
             self._watcher.note(event, before, after)
-            if after.memories is not before.memories:
-                self._fold(batch, self._gate.judge.halt_failed_folds(before, after))
+            if after.memories is not before.memories and (
+                failed := self._gate.judge.halt_failed_folds(before, after)
+            ):
+                self._fold(batch, failed)
 
     def _decide(self, batch: list[Event]) -> list[Step]:
         ready: list[Step] = []
@@ -512,12 +515,12 @@ class Driver:
 
     async def _perform_chain(self, step: Step) -> None:
         """Performs a step and goes on with what follows from it, as one task."""
-        ready = [step]
+        ready, task = [step], asyncio.current_task()
         try:
             while ready:
                 for other in ready[1:]:
                     self._keep(self._perform_chain(other))
-                result = await self._perform(ready[0])
+                result = await self._perform(ready[0], task)
                 if result is None:
                     return
                 ready, durable = self._append(self._settle(ready[0], result))
@@ -528,14 +531,14 @@ class Driver:
         except BaseException as error:  # noqa: BLE001 -- nothing may be lost unseen in a task
             self._give_up_unexpectedly(error, f"step {ready[0].number}")
 
-    async def _perform(self, step: Step) -> Result | None:
-        """Returns the result of `step`, or None if it came too late to count."""
+    async def _perform(self, step: Step, task: asyncio.Task[None] | None) -> Result | None:
+        """Returns the result of `step`, which `task` performs, or None if it came too late to count."""
         number = step.number
         if step.delay_s > 0:
             await self._clock.sleep(step.delay_s)
         if number not in self.state.open:  # given up before it was begun
             return None
-        self._start_timer(step)
+        self._start_timer(step, task)
         ownership = None
         if step.effect:
             ownership = LeaseCheck(
@@ -558,9 +561,9 @@ class Driver:
             return None
         return replace(result, duration_s=duration_s)
 
-    def _start_timer(self, step: Step) -> None:
+    def _start_timer(self, step: Step, task: asyncio.Task[None] | None) -> None:
         """Gives the step its own time, and what the plan has for it."""
-        self._timers.start(step.number)
+        self._timers.start(step.number, task)
         if (limit_s := step.timeout_s) is not None:
             self._timers.limit_silence(step.number, limit_s, lambda: self._expire(step, limit_s))
         if self._planner is None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 import msgspec
 
-from seawall.core.big_values import TextCache
+from seawall.core.big_values import LEAST_KEPT_CHARS, TextCache
 from seawall.core.canonical import Ref, escape_surrogates_in_json, escape_unsendable, ref_of
 from seawall.core.redact import Redactor, StreamRedactor
 from seawall.run.originals import KEY_BYTES, Originals
 
 
-class PreparedBody(NamedTuple):
+class PreparedBody(msgspec.Struct, frozen=True, gc=False):
     """A content that was redacted and hashed, and is not kept yet."""
 
     content: str | bytes
@@ -55,7 +54,7 @@ class Bodies:
         self._known: dict[Ref, bytes] = dict(loaded or {})
         self._texts: dict[Ref, str] = {}
         self._put: set[Ref] = set()
-        self._refs: dict[str, Ref] = {}
+        self._refs: dict[str | bytes, Ref] = {}
         """By the text before its secrets were taken out: prompts come again with each step."""
         self._json_refs: dict[str, Ref] = {}
         """By JSON text before its secrets were taken out."""
@@ -69,12 +68,8 @@ class Bodies:
         Every run hands its bodies to the journal anew, which keeps each once: what an earlier run stored
         may have been pruned with it.
         """
-        if isinstance(content, bytes):
-            return self.add(self.prepare(content))
-        known = self._refs.get(content)
-        if known is not None:
-            return known
-        return self.add(self.prepare(content))
+        known = None if isinstance(content, bytes) else self._refs.get(content)
+        return self.add(self.prepare(content)) if known is None else known
 
     def put_json(self, text: str) -> Ref:
         """Keeps JSON text as `redact_json` returns it, and returns its address."""
@@ -90,6 +85,8 @@ class Bodies:
         return self._compute_shown(self.redact_json(text))
 
     def _compute_shown(self, shown: str) -> PreparedBody:
+        if len(shown) < LEAST_KEPT_CHARS:
+            return self._prepare_shown(shown)
         return self.cache.compute(self._prepare_shown, shown, "prepare_json")
 
     def prepare(self, content: str | bytes) -> PreparedBody:
@@ -97,6 +94,8 @@ class Bodies:
         if isinstance(content, bytes):
             data = self._redactor.data(content)
             return PreparedBody(content, None, data, ref_of(data))
+        if len(content) < LEAST_KEPT_CHARS:
+            return self._prepare_text(content)
         return self.cache.compute(self._prepare_text, content, "prepare")
 
     def _prepare_text(self, content: str) -> PreparedBody:
@@ -110,20 +109,20 @@ class Bodies:
 
     def add(self, body: PreparedBody) -> Ref:
         """Keeps a body that was prepared, and returns its address."""
-        if body.text is not None and isinstance(body.content, str):
-            self._refs[body.content] = body.ref
-            self._texts[body.ref] = body.text
-        return self._keep(body.ref, body.data)
-
-    def _keep(self, ref: Ref, data: bytes) -> Ref:
+        ref = body.ref
+        if body.text is not None:
+            self._refs[body.content] = ref
+            self._texts[ref] = body.text
         if ref not in self._put:
             self._put.add(ref)
-            self._known[ref] = data
-            self._unsaved[ref] = data
+            self._known[ref] = body.data
+            self._unsaved[ref] = body.data
         return ref
 
     def redact(self, text: str) -> str:
         """Returns `text` without its secrets, as it is recorded."""
+        if len(text) < LEAST_KEPT_CHARS:
+            return self._redact(text)
         return self.cache.compute(self._redact, text, "redact")
 
     def _redact(self, text: str) -> str:
@@ -131,6 +130,8 @@ class Bodies:
 
     def redact_json(self, text: str) -> str:
         """Returns JSON text without its secrets, which is JSON still. Any other text is redacted as text."""
+        if len(text) < LEAST_KEPT_CHARS:
+            return self._redact_json(text)
         return self.cache.compute(self._redact_json, text, "redact_json")
 
     def _redact_json(self, text: str) -> str:
@@ -191,13 +192,12 @@ class Bodies:
 
     def text(self, ref: Ref | None) -> str:
         """Returns the body as text; `[erased]` for one that was erased."""
-        if ref is None or ref == "":
+        if not ref:
             return ""
-        text = self._texts.get(ref)
-        if text is None:
-            data = self._known.get(ref)
-            text = "[erased]" if data is None else data.decode("utf-8", "replace")
-            self._texts[ref] = text
+        if ref in self._texts:
+            return self._texts[ref]
+        data = self._known.get(ref)
+        text = self._texts[ref] = "[erased]" if data is None else data.decode("utf-8", "replace")
         return text
 
     def data(self, ref: Ref) -> bytes | None:

@@ -7,6 +7,7 @@ gives a new state and leaves the old one as it was. A fold of n events takes tim
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
@@ -67,6 +68,7 @@ from seawall.run.plan import OF_ANSWER
 from seawall.run.state import BEFORE, EffectChange, PastPause, RunState, may_have_happened
 from seawall.run.waste import WasteState, note_done, note_intent, note_taken
 
+_NO_USD = Decimal(0)
 ERRAND = "errand"
 """The id of an errand's call: no model has given it one."""
 
@@ -527,13 +529,14 @@ def _apply_done(state: RunState, done: StepDone) -> Changes:
 
 
 def _note_waste(state: RunState, step: StepIntended, done: StepDone, ledger: Ledger) -> WasteState:
-    frame = state.frames.get(step.frame)
+    frame, before = state.frames.get(step.frame), state.ledger
+    books = step.kind == "model"  # nothing else costs tokens or dollars
     return note_done(
         state.waste,
         step,
         done,
-        tokens=ledger.tokens - state.ledger.tokens,
-        usd=ledger.usd - state.ledger.usd,
+        tokens=ledger.tokens - before.tokens if books else 0,
+        usd=ledger.usd - before.usd if books else _NO_USD,
         parent=0 if frame is None else frame.parent,
         steps=state.steps,
     )

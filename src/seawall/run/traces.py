@@ -12,7 +12,7 @@ import functools
 import re
 import unicodedata
 from collections.abc import Iterator
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -83,6 +83,7 @@ _UNSPACED_CHARS = 6
 """About three words."""
 
 _JSON_BEGINS = frozenset(["{", "[", '"'])
+_has_digit = re.compile(r"\d").search
 _decoder = msgspec.json.Decoder(float_hook=str)
 
 
@@ -146,16 +147,22 @@ def _add_shingles(text: str, found: set[int]) -> None:
     text = text.lower() if is_ascii else unicodedata.normalize("NFKC", text).casefold()
     words = text.translate(BLANKS).split() if is_ascii else _WORD.findall(text)
     if len(words) >= 3:
-        says = [len(word) >= _MIN_WORD_CHARS and word not in _FUNCTION_WORDS for word in words]
-        found.update(
-            [
-                hash((a, b, c))
-                for a, b, c, x, y, z in zip(
-                    words, words[1:], words[2:], says, says[1:], says[2:], strict=False
-                )
-                if x + y + z >= 2 and len(a) + len(b) + len(c) >= _MIN_SHINGLE_CHARS
-            ]
-        )
+        chars = list(map(len, words))
+        says = [
+            long >= _MIN_WORD_CHARS and word not in _FUNCTION_WORDS
+            for word, long in zip(words, chars, strict=True)
+        ]
+        said = [
+            triple
+            for triple, x, y, z, k, m, n in zip(
+                zip(words, words[1:], words[2:], strict=False),
+                *(says, says[1:], says[2:]),
+                *(chars, chars[1:], chars[2:]),
+                strict=False,
+            )
+            if x + y + z >= 2 and k + m + n >= _MIN_SHINGLE_CHARS
+        ]
+        found.update(map(hash, said))
     if not is_ascii:
         for run in _compile(_UNSPACED_RUN).findall(text):
             found.update(hash(run[at : at + _UNSPACED_CHARS]) for at in range(len(run) - _UNSPACED_CHARS + 1))
@@ -173,13 +180,13 @@ def list_values(text: str) -> Iterator[str]:
         return
     while waiting:
         value = waiting.pop()
-        if isinstance(value, str):
+        kind: object = value.__class__
+        if kind is str:
             yield value
-        elif isinstance(value, dict):
-            fields = cast("dict[str, Any]", value)
-            waiting += fields.values()
-            yield from (name for name in fields if any(map(str.isdecimal, name)))
-        elif isinstance(value, list):
-            waiting += cast("list[Any]", value)
-        elif value is not None and not isinstance(value, bool):
+        elif kind is dict:
+            waiting += value.values()
+            yield from filter(_has_digit, value)
+        elif kind is list:
+            waiting += value
+        elif kind is int or kind is float:
             yield str(value)
