@@ -130,7 +130,7 @@ class Judge:
 
     def judge(self, step: Step, result: Result | None, state: RunState) -> list[GuardVerdict]:
         """Returns what every guard of the step's agent that is not off says other than Allow: of `result`, or of the step before it
-        is performed.
+        is performed. A guard that raises, or whose fold raised, halts the run: it fails closed.
         """
         found: list[GuardVerdict] = []
         if step.target is not None and not self._all_built_in:  # what is called with is no guard's to change
@@ -142,9 +142,21 @@ class Judge:
         for guard, mode, memory_key in asked:
             if step.invalid is not None and not guard.judges_invalid:
                 continue
-            verdict = _ask(guard, step, result, state, memory_key)
-            if verdict is ALLOW:
-                continue
+            memory = None if memory_key is None else state.memories.get(memory_key)
+            try:
+                if isinstance(memory, FoldFailed):
+                    verdict = memory.verdict
+                elif result is None:
+                    verdict = guard.before(step, state, memory)
+                else:
+                    verdict = guard.after(step, result, state, memory)
+                if verdict is ALLOW:
+                    continue
+                verdict = check_verdict(verdict)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 -- fail closed: a guard that can't judge lets nothing pass
+                verdict = GuardFailed(f"guard {guard.name!r} raised {describe_error(error)}", error=error)
             if isinstance(verdict, GuardFailed):
                 self._log_failure(guard, verdict, step.number, state)
             if isinstance(verdict, Hold) and step.grant is not None:
@@ -221,25 +233,6 @@ class Judge:
 def read_answer(verdict: Replace, bodies: Bodies) -> str:
     """Returns the text that a `Replace` gives in place of the result."""
     return verdict.answer if verdict.ref is None else bodies.text(verdict.ref)
-
-
-def _ask(guard: Guard, step: Step, result: Result | None, state: RunState, memory_key: str | None) -> Verdict:
-    """Returns one guard's verdict. A guard that raises, or whose fold raised, halts the run: it fails closed."""
-    memory = None
-    if memory_key is not None:
-        memory = state.memories.get(memory_key)
-        if isinstance(memory, FoldFailed):
-            return memory.verdict
-    try:
-        if result is None:
-            verdict = guard.before(step, state, memory)
-        else:
-            verdict = guard.after(step, result, state, memory)
-        return verdict if verdict is ALLOW else check_verdict(verdict)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001 -- fail closed: a guard that can't judge lets nothing pass
-        return GuardFailed(f"guard {guard.name!r} raised {describe_error(error)}", error=error)
 
 
 def _still_granted(step: Step, grant: Grant) -> bool:

@@ -135,9 +135,11 @@ def _shorten_reply(step: Step, ledger: Ledger, limits: Limits, rest: Rest) -> St
 
 
 @functools.lru_cache(maxsize=1024)  # a program has a handful of limits
-def _compute_warning(warn_at: float, limit: int | Decimal) -> Decimal:
-    """Returns from what value on an agent is told what is left of a limit."""
-    return Decimal(str(warn_at)) * limit
+def _list_warnings(limits: Limits) -> list[tuple[str, int | Decimal, Decimal]]:
+    """Returns the limits that are set, each with the value from which on an agent is told what is left of it."""
+    found = [(name, getattr(limits, name)) for name in _ADVISED]
+    warn_at = Decimal(str(limits.warn_at))
+    return [(name, limit, warn_at * limit) for name, limit in found if limit is not None]
 
 
 def advise(
@@ -147,12 +149,9 @@ def advise(
     if step.kind != "model" or step.last:
         return
     frame = state.frames[step.frame]
-    for name in _ADVISED:
-        limit: int | Decimal | None = getattr(limits, name)
-        if limit is None:
-            continue
+    for name, limit, warning in _list_warnings(limits):
         value: int | Decimal = getattr(ledger, name)
-        if value < _compute_warning(limits.warn_at, limit) or value >= limit:
+        if not warning <= value < limit:
             continue
         named = f"{part}: {name}={limit}" if part else f"{name}={limit}"
         if (LIMITS, named) in frame.advised:

@@ -126,7 +126,8 @@ class Bodies:
         return self.cache.compute(self._redact, text, "redact")
 
     def _redact(self, text: str) -> str:
-        return escape_unsendable(self._redactor.text(text))
+        text = self._redactor.text(text)
+        return text if text.isascii() and "\0" not in text else escape_unsendable(text)
 
     def redact_json(self, text: str) -> str:
         """Returns JSON text without its secrets, which is JSON still. Any other text is redacted as text."""
@@ -135,7 +136,8 @@ class Bodies:
         return self.cache.compute(self._redact_json, text, "redact_json")
 
     def _redact_json(self, text: str) -> str:
-        return escape_unsendable(self._redactor.json(text))
+        text = self._redactor.json(text)
+        return text if text.isascii() and "\0" not in text else escape_unsendable(text)
 
     def put_arguments(self, run: str, text: str, concealed: str | None = None) -> tuple[Ref, str]:
         """Keeps the arguments of a call and returns their address and seal (see `Call.seal`).

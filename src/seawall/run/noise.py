@@ -329,9 +329,9 @@ def is_masked(form: object) -> bool:
 
 def _is_trace(field: str, value: object) -> bool:
     """Returns whether a field such as `trace` or `span` has a random value."""
-    if not isinstance(value, str) or not 8 <= len(value) <= 128:
+    if not _names_trace(field) or not isinstance(value, str) or not 8 <= len(value) <= 128:
         return False
-    return _names_trace(field) and _RANDOM.fullmatch(value) is not None
+    return _RANDOM.fullmatch(value) is not None
 
 
 @functools.lru_cache(maxsize=4096)  # as `name_meaning`
