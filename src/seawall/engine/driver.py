@@ -86,6 +86,8 @@ class Driver:
         self._resolve, self._watcher = resolve, watcher
         self._before_end = state
         self._deadline = Deadline(clock, state.left_s)
+        self.left_s = self._deadline.left_s
+        """Returns the active seconds left: below zero once a deadline that does not bind has passed."""
         self._timers = StepTimers(clock)
         gate.report_signs(self._timers.note_sign)
         self._plan_timer = PlanTimer(clock, planner, self) if planner is not None else None
@@ -123,10 +125,6 @@ class Driver:
         return self.lease.epoch > 0
 
     # ---- time
-
-    def left_s(self) -> float:
-        """Returns the active seconds left: below zero once a deadline that does not bind has passed."""
-        return self._deadline.left_s()
 
     def _watch_time(self) -> None:
         self._deadline.watch(self._on_overdue)
@@ -293,7 +291,9 @@ class Driver:
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if self.state.ended is None and not self.finished.done() and (why := self._timers.explain_loss(task)):
+        if not task.cancelled() or self.state.ended is not None or self.finished.done():
+            return
+        if why := self._timers.explain_loss(task):
             self.give_up(Broken(f"run {self.state.started.run} was given up: {why}; resume it"))
 
     async def _perform_after(self, ready: list[Step], durable: Awaitable[None] | None) -> None:
@@ -381,13 +381,15 @@ class Driver:
         ready = self._decide(batch)
         if self.state.ended is None and not ready and not self.state.in_flight:
             self._park(batch)
-            if not (self.state.waits or self._deferred or self.state.started.loop):
+            if not (self.state.started.loop or self._deferred or self.state.waits):
                 run = self.state.started.run
                 raise SeawallBug(f"run {run} has nothing in flight, nothing to wait for and no outcome")
         return batch, ready
 
     def _park(self, batch: list[Event]) -> None:
         """Parks a run in which nothing is in flight and everything waits for people and their pauses."""
+        if not self._deferred:
+            return
         pauses = build_pauses(self._deferred, self._clock.wall_s(), self.left_s(), self.bodies.redact)
         if pauses:
             self._deferred = []

@@ -157,15 +157,20 @@ class Judge:
                 raise
             except BaseException as error:  # noqa: BLE001 -- fail closed: a guard that can't judge lets nothing pass
                 verdict = GuardFailed(f"guard {guard.name!r} raised {describe_error(error)}", error=error)
-            if isinstance(verdict, GuardFailed):
-                self._log_failure(guard, verdict, step.number, state)
-            if isinstance(verdict, Hold) and step.grant is not None:
-                if guard.name in step.grant.guards and _still_granted(step, step.grant):
-                    continue
-                verdict = _explain_void_grant(verdict, step, step.grant)
+            verdict = self._take_verdict(guard, verdict, step, state)
             if not isinstance(verdict, Allow) or verdict.wait_s:
                 found.append(GuardVerdict(guard.name, verdict, mode))
         return found
+
+    def _take_verdict(self, guard: Guard, verdict: Verdict, step: Step, state: RunState) -> Verdict:
+        """Returns what becomes of a verdict: a step that was approved is not held again for the same reason."""
+        if isinstance(verdict, GuardFailed):
+            self._log_failure(guard, verdict, step.number, state)
+        elif isinstance(verdict, Hold) and step.grant is not None:
+            if guard.name in step.grant.guards and _still_granted(step, step.grant):
+                return ALLOW
+            return _explain_void_grant(verdict, step, step.grant)
+        return verdict
 
     def conclude(
         self, verdicts: Sequence[GuardVerdict], step: int, stage: Stage

@@ -102,11 +102,11 @@ class StepTimers:
         self.forget(number)
 
     def explain_loss(self, task: asyncio.Task[None]) -> str | None:
-        """Returns what happened to a task that was cancelled, and not because its step had ended; None to any other.
+        """Returns what happened to a task that was cancelled, if not because its step had ended.
 
         What it had to do is not done, and nobody would do it before the run's deadline.
         """
-        if not task.cancelled() or task in self._stopped:
+        if task in self._stopped:
             return None
         return "somebody cancelled its tasks (a tool that cancels `asyncio.all_tasks()`, for example)"
 

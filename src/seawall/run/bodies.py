@@ -68,16 +68,17 @@ class Bodies:
         Every run hands its bodies to the journal anew, which keeps each once: what an earlier run stored
         may have been pruned with it.
         """
-        known = None if isinstance(content, bytes) else self._refs.get(content)
-        return self.add(self.prepare(content)) if known is None else known
+        if content in self._refs:
+            return self._refs[content]
+        return self.add(self.prepare(content))
 
     def put_json(self, text: str) -> Ref:
         """Keeps JSON text as `redact_json` returns it, and returns its address."""
-        known = self._json_refs.get(text)
-        if known is None:
-            shown = self.redact_json(text)
-            known = self._refs.get(shown) or self.add(self._compute_shown(shown))
-            self._json_refs[text] = known
+        if text in self._json_refs:
+            return self._json_refs[text]
+        shown = self.redact_json(text)
+        known = self._refs.get(shown) or self.add(self._compute_shown(shown))
+        self._json_refs[text] = known
         return known
 
     def prepare_json(self, text: str) -> PreparedBody:

@@ -67,6 +67,8 @@ class RequestRedactor:
     def __init__(self) -> None:
         self._shown: dict[str, str] = {}
         """By message: without its secrets; "" for one that has none."""
+        self._hides = False
+        """Whether any of them has one."""
 
     def redact(self, model: str, request: PreparedRequest, bodies: Bodies) -> PreparedRequest:
         """Returns a request with the digest of what it means without its secrets."""
@@ -75,7 +77,8 @@ class RequestRedactor:
             if text not in shown:
                 redacted = bodies.redact_json(text)
                 shown[text] = "" if redacted == text else redacted
-        if not (shown[request.tools] or any(shown[text] for text in request.messages)):
+                self._hides = self._hides or redacted != text
+        if not self._hides or not (shown[request.tools] or any(shown[text] for text in request.messages)):
             return request
         texts = [shown[text] or text for text in request.messages]
         return request._replace(digest=_digest_request(model, texts, shown[request.tools] or request.tools))

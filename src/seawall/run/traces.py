@@ -22,6 +22,9 @@ _MARKED_RUN = rf"[0-9@_][0-9@_{_PLAIN}]*+"
 """The rest of a run of such characters from its first mark (a digit, `@` or `_`) on. Few words of a text have one, so
 only they are looked at; what a run begins and ends with is cut off after. No character is looked at twice."""
 _MARKED = re.compile(r"[0-9@_]")
+_BEFORE, _AROUND = "@.:/+-", "@.:/+#$€£-"
+"""What is no part of a token where it begins, and what is none where it ends. A sign of money or of a number that it begins
+with counts toward its length."""
 _MIN_LENGTH = 3
 MAX_LITERAL_CHARS = 256
 """A longer run is content (base64, a path with a query), and not a value that somebody writes again."""
@@ -106,12 +109,15 @@ def literals(text: str) -> set[str]:
     before = 0
     for run in _compile(_MARKED_RUN).finditer(text, 0, MAX_INDEXED_CHARS):
         start, end = run.span()
-        start = before + len(text[before:start].rstrip(_PLAIN_CHARS))
+        if start > before and text[start - 1] in _PLAIN_CHARS:
+            start = before + len(text[before:start].rstrip(_PLAIN_CHARS))
         before = end
-        token = text[start:end].lstrip("@.:/+-").rstrip("@.:/+#$€£-")
+        token = text[start:end]
+        if token[0] in _BEFORE or token[-1] in _AROUND:
+            token = token.lstrip(_BEFORE).rstrip(_AROUND)
         # Only an `@` that was cut off can have been the token's one mark.
         if _MIN_LENGTH <= len(token) <= MAX_LITERAL_CHARS and ("@" not in run[0] or _MARKED.search(token)):
-            found.add(token.lstrip("@.:/+#$€£-"))
+            found.add(token.lstrip(_AROUND) if token[0] in _AROUND else token)
             if len(found) >= MAX_LITERALS_A_RESULT:
                 break
     return found
