@@ -156,9 +156,10 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Returns `text` without its secrets."""
-        if len(text) < _LEAST_CHARS:
+        chars = len(text)
+        if chars < _LEAST_CHARS:
             return text
-        kinds = _look_through(text) if len(text) > _PIECE_CHARS else _look(text)
+        kinds = _look_through(text) if chars > _PIECE_CHARS else _look(text)
         if not kinds and not (self.values and any(map(text.__contains__, self.values))):
             return text
         places = _see(text, kinds, self._values).places

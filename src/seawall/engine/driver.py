@@ -434,11 +434,12 @@ class Driver:
             return True
         match action:
             case Propose():
-                events, step, defer, records = self._gate.admit(action, self.state, self.left_s())
-                self._beside.add(records)
+                admitted = self._gate.admit(action, self.state, self.left_s())
+                events, step = admitted.events, admitted.step
+                self._beside.add(admitted.records)
                 self._fold(batch, [*events, planned] if planned is not None and events else events)
-                if defer is not None:
-                    self._deferred.append(defer)
+                if admitted.defer is not None:
+                    self._deferred.append(admitted.defer)
                 if step is None:
                     return bool(events)
                 self._acquired[step.number] = step

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
 from seawall.core.events import PERFORMED, StepDone
@@ -37,7 +38,7 @@ _ADVISED = ("tool_calls", "model_calls", "handoffs", "tokens", "usd")
 """Limits, and what of the ledger counts toward each, of which an agent is told what is left."""
 
 
-class Fits(NamedTuple):
+class Fits(msgspec.Struct, frozen=True):
     """A step that fits, with the longest reply that there is room for, and what its agent is told beside."""
 
     step: Step

@@ -23,6 +23,11 @@ class PreparedBody(msgspec.Struct, frozen=True, gc=False):
     ref: Ref
 
 
+def _build_body(content: str, text: str) -> PreparedBody:
+    data = text.encode()
+    return PreparedBody(content, text, data, ref_of(data))
+
+
 class _Sealed(msgspec.Struct, frozen=True, array_like=True, tag="sealed"):
     """What is recorded in the place of an opaque text that holds a secret."""
 
@@ -87,8 +92,8 @@ class Bodies:
 
     def _compute_shown(self, shown: str) -> PreparedBody:
         if len(shown) < LEAST_KEPT_CHARS:
-            return self._prepare_shown(shown)
-        return self.cache.compute(self._prepare_shown, shown, "prepare_json")
+            return _build_body(shown, shown)
+        return self.cache.compute(lambda text: _build_body(text, text), shown, "prepare_json")
 
     def prepare(self, content: str | bytes) -> PreparedBody:
         """Returns what `add` keeps. It changes nothing here, so a thread may do it for a big content."""
@@ -96,17 +101,11 @@ class Bodies:
             data = self._redactor.data(content)
             return PreparedBody(content, None, data, ref_of(data))
         if len(content) < LEAST_KEPT_CHARS:
-            return self._prepare_text(content)
+            return _build_body(content, self._redact(content))
         return self.cache.compute(self._prepare_text, content, "prepare")
 
     def _prepare_text(self, content: str) -> PreparedBody:
-        text = self.redact(content)
-        data = text.encode()
-        return PreparedBody(content, text, data, ref_of(data))
-
-    def _prepare_shown(self, text: str) -> PreparedBody:
-        data = text.encode()
-        return PreparedBody(text, text, data, ref_of(data))
+        return _build_body(content, self.redact(content))
 
     def add(self, body: PreparedBody) -> Ref:
         """Keeps a body that was prepared, and returns its address."""

@@ -12,7 +12,7 @@ import functools
 import re
 import unicodedata
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -93,7 +93,7 @@ _decoder = msgspec.json.Decoder(float_hook=str)
 _compile = functools.cache(re.compile)
 
 
-class Traces(NamedTuple):
+class Traces(msgspec.Struct, frozen=True, gc=False):
     """What of a text can be found again."""
 
     literals: frozenset[str]
@@ -132,9 +132,10 @@ def find_traces(text: str) -> Traces:
     for value in values:
         if left <= 0:
             break
-        if len(value) > _MIN_SHINGLE_CHARS or not value.isascii():
+        chars = len(value)
+        if chars > _MIN_SHINGLE_CHARS or not value.isascii():
             _add_shingles(value[:left], shingles)
-        left -= len(value)
+        left -= chars
     whole = left >= 0 and len(text) <= MAX_INDEXED_CHARS and len(found) < MAX_LITERALS_A_RESULT
     return Traces(frozenset(map(_normalise, found)), frozenset(shingles), whole)
 
