@@ -417,7 +417,8 @@ class Gate:
     def _intend(self, step: Step, state: RunState, *, perform: bool, advice: int = 0) -> StepIntended:
         frame = state.frames[step.frame]
         if step.kind == "model":
-            self._causes.learn_prompt(step.input, self._bodies)
+            if not frame.foreign:  # there it is a manifest, and the loop has the prompt
+                self._causes.learn_prompt(step.input, self._bodies)
             self._causes.learn_told(state.facts, self._bodies)
             self._causes.descent.tell(state.reads.get(0, ()))
             edges = self._causes.find_edges("", exposed=frame.fresh)

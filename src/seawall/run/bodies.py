@@ -63,6 +63,8 @@ class Bodies:
         """By the text before its secrets were taken out: prompts come again with each step."""
         self._json_refs: dict[str, Ref] = {}
         """By JSON text before its secrets were taken out."""
+        self._shown: dict[str, str] = {}
+        """By JSON text: without its secrets. It is asked for before the text is put."""
         self._unsaved: dict[Ref, bytes] = {}
         self.cache = TextCache()
         """What was computed of this run's long texts, here and elsewhere."""
@@ -85,6 +87,10 @@ class Bodies:
         known = self._refs.get(shown) or self.add(self._compute_shown(shown))
         self._json_refs[text] = known
         return known
+
+    def put_plain(self, text: str) -> Ref:
+        """Keeps a text that is made of addresses of bodies only, and returns its address."""
+        return self.add(_build_body(text, text))
 
     def prepare_json(self, text: str) -> PreparedBody:
         """Returns what `put_json` keeps. It changes nothing here, so a thread may do it for a long text."""
@@ -131,9 +137,12 @@ class Bodies:
 
     def redact_json(self, text: str) -> str:
         """Returns JSON text without its secrets, which is JSON still. Any other text is redacted as text."""
-        if len(text) < LEAST_KEPT_CHARS:
-            return self._redact_json(text)
-        return self.cache.compute(self._redact_json, text, "redact_json")
+        if len(text) >= LEAST_KEPT_CHARS:
+            return self.cache.compute(self._redact_json, text, "redact_json")
+        shown = self._shown.get(text)
+        if shown is None:
+            shown = self._shown[text] = self._redact_json(text)
+        return shown
 
     def _redact_json(self, text: str) -> str:
         text = self._redactor.json(text)

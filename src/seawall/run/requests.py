@@ -185,7 +185,7 @@ class RequestRecord:
         tools = bodies.put_json(request.tools) if request.tools else None
         manifest = RequestManifest(add, keep, self._manifest if keep else None, tools)
         self._messages = request.messages
-        self._manifest = bodies.put_json(to_canonical_bytes(manifest).decode())
+        self._manifest = bodies.put_plain(to_canonical_bytes(manifest).decode())
         return self._manifest
 
 
