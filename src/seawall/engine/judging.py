@@ -108,6 +108,7 @@ class Judge:
         guarded = [(guard, _list_own_methods(guard)) for guard in self.guards]
         self.folding = tuple([guard for guard, methods in guarded if "fold" in methods])
         """Those that remember something."""
+        self._folding_keys = [(guard, guard.memory_key) for guard in self.folding]
         judging = [each for each in guarded if not isinstance(each[0], TeamLimits)]
         self._before = _GuardsByAgent("before", judging)
         self._after = _GuardsByAgent("after", judging)
@@ -214,8 +215,7 @@ class Judge:
     def halt_failed_folds(self, before: RunState, state: RunState) -> list[Event]:
         """Returns a `Halt` for each guard whose fold raised at the newest event."""
         events: list[Event] = []
-        for guard in self.folding:
-            key = guard.memory_key
+        for guard, key in self._folding_keys:
             memory = state.memories.get(key)
             if not isinstance(memory, FoldFailed):
                 continue
