@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -125,7 +124,7 @@ def literals(text: str) -> set[str]:
 
 def find_traces(text: str) -> Traces:
     """Returns the literals and shingles of a text. Of JSON only the values are looked at."""
-    values = list(list_values(text)) if text[:1] in _JSON_BEGINS else [text]
+    values = list_values(text)
     found = literals("\n".join(values))
     shingles: set[int] = set()
     left = MAX_PROSE_CHARS
@@ -137,15 +136,15 @@ def find_traces(text: str) -> Traces:
             _add_shingles(value[:left], shingles)
         left -= chars
     whole = left >= 0 and len(text) <= MAX_INDEXED_CHARS and len(found) < MAX_LITERALS_A_RESULT
-    return Traces(frozenset(map(_normalise, found)), frozenset(shingles), whole)
+    normal = frozenset([_normalise(each) if "." in each else each.casefold() for each in found])
+    return Traces(normal, frozenset(shingles), whole)
 
 
 def _normalise(literal: str) -> str:
     """Returns one form of what is the same: 12.50 and 12.5, A-17 and a-17."""
-    if "." in literal:
-        whole, _, rest = literal.partition(".")
-        if whole.isdecimal() and rest.isdecimal():
-            return literal.rstrip("0").rstrip(".")
+    whole, point, rest = literal.partition(".")
+    if point and whole.isdecimal() and rest.isdecimal():
+        return literal.rstrip("0").rstrip(".")
     return literal.casefold()
 
 
@@ -175,25 +174,25 @@ def _add_shingles(text: str, found: set[int]) -> None:
             found.update(hash(run[at : at + _UNSPACED_CHARS]) for at in range(len(run) - _UNSPACED_CHARS + 1))
 
 
-def list_values(text: str) -> Iterator[str]:
-    """Yields the texts and numbers of JSON text, and those of its field names that have a digit; any other text as is."""
+def list_values(text: str) -> list[str]:
+    """Returns the texts and numbers of JSON text, and those of its field names that have a digit; any other text as is."""
     if text[:1] not in _JSON_BEGINS or len(text) > MAX_INDEXED_CHARS:
-        yield text
-        return
+        return [text]
     try:
         waiting: list[Any] = [_decoder.decode(text)]
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
-        yield text
-        return
+        return [text]
+    found: list[str] = []
     while waiting:
         value = waiting.pop()
         kind: object = value.__class__
         if kind is str:
-            yield value
+            found.append(value)
         elif kind is dict:
             waiting += value.values()
-            yield from filter(_has_digit, value)
+            found += filter(_has_digit, value)
         elif kind is list:
             waiting += value
         elif kind is int or kind is float:
-            yield str(value)
+            found.append(str(value))
+    return found
