@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from seawall.core.canonical import Ref
 from seawall.core.errors import describe_error, format_trace
 from seawall.core.events import Event, Judged, Mode, Stage
-from seawall.core.frozen import EMPTY, FrozenDict, freeze
+from seawall.core.frozen import FrozenDict, freeze
 from seawall.guards.authority import AuthorityGuard
 from seawall.guards.context import ContextGuard
 from seawall.guards.loops import Loops
@@ -66,7 +66,8 @@ class _GuardsByAgent:
             remembers = "start" in methods or "fold" in methods
             if remembers or method in methods:
                 self._own.append((guard, guard.memory_key if remembers else None))
-        self._modes: Mapping[str, Mode] = EMPTY
+        self._modes: Mapping[str, Mode] | None = None
+        """Those in which the lists below hold."""
         self._everywhere: list[_Asked] = []
         self._by_agent: dict[str, list[_Asked]] = {}
 
@@ -77,17 +78,18 @@ class _GuardsByAgent:
         return self._by_agent.get(agent, self._everywhere)
 
     def _set_modes(self, modes: Mapping[str, Mode]) -> None:
-        self._modes = modes
-        self._everywhere = self._list(self._own)
+        self._everywhere = _list_asked(self._own, modes)
         self._by_agent = {
             agent: self._everywhere
-            + self._list((each, each.memory_key) for each in self._nested if agent in each.agents)
+            + _list_asked(((each, each.memory_key) for each in self._nested if agent in each.agents), modes)
             for agent in {agent for each in self._nested for agent in each.agents}
         }
+        self._modes = modes
 
-    def _list(self, guards: Iterable[tuple[Guard, str | None]]) -> list[_Asked]:
-        asked = [_Asked(guard, self._modes.get(guard.name, guard.mode), key) for guard, key in guards]
-        return [each for each in asked if each.mode != "off"]
+
+def _list_asked(guards: Iterable[tuple[Guard, str | None]], modes: Mapping[str, Mode]) -> list[_Asked]:
+    asked = [_Asked(guard, modes.get(guard.name, guard.mode), key) for guard, key in guards]
+    return [each for each in asked if each.mode != "off"]
 
 
 _METHODS = {name: getattr(Guard, name) for name in ("before", "after", "start", "fold")}
