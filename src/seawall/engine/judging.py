@@ -41,7 +41,7 @@ _log = logging.getLogger("seawall.calls")
 _BUILT_IN = (Loops, ContextGuard, AuthorityGuard, WasteGuard, MemoryGuard)
 
 
-class _Asked(NamedTuple):
+class _JudgingGuard(NamedTuple):
     """A guard that is asked, with its mode."""
 
     guard: Guard
@@ -68,10 +68,10 @@ class _GuardsByAgent:
                 self._own.append((guard, guard.memory_key if remembers else None))
         self._modes: Mapping[str, Mode] | None = None
         """Those in which the lists below hold."""
-        self._everywhere: list[_Asked] = []
-        self._by_agent: dict[str, list[_Asked]] = {}
+        self._everywhere: list[_JudgingGuard] = []
+        self._by_agent: dict[str, list[_JudgingGuard]] = {}
 
-    def find(self, agent: str, modes: Mapping[str, Mode]) -> list[_Asked]:
+    def find(self, agent: str, modes: Mapping[str, Mode]) -> list[_JudgingGuard]:
         """Returns the guards that judge an agent's steps, without those that are off."""
         if modes is not self._modes:
             self._set_modes(modes)
@@ -87,8 +87,8 @@ class _GuardsByAgent:
         self._modes = modes
 
 
-def _list_asked(guards: Iterable[tuple[Guard, str | None]], modes: Mapping[str, Mode]) -> list[_Asked]:
-    asked = [_Asked(guard, modes.get(guard.name, guard.mode), key) for guard, key in guards]
+def _list_asked(guards: Iterable[tuple[Guard, str | None]], modes: Mapping[str, Mode]) -> list[_JudgingGuard]:
+    asked = [_JudgingGuard(guard, modes.get(guard.name, guard.mode), key) for guard, key in guards]
     return [each for each in asked if each.mode != "off"]
 
 
@@ -141,7 +141,7 @@ class Judge:
         asked = (self._before if result is None else self._after).find(step.agent, state.modes)
         if state.cut and self._memory is not None:
             mode = state.modes.get(MEMORY_GUARD, self._memory.mode)
-            asked = asked if mode == "off" else [*asked, _Asked(self._memory, mode, None)]
+            asked = asked if mode == "off" else [*asked, _JudgingGuard(self._memory, mode, None)]
         for guard, mode, memory_key in asked:
             if step.invalid is not None and not guard.judges_invalid:
                 continue

@@ -16,7 +16,7 @@ from seawall.run.state import RunState
 _TICK_S = 1e-6  # a remainder that the clock cannot measure must not make a timer spin
 
 
-class _Begun:
+class _BegunStep:
     """A step without a result that was begun in this process."""
 
     __slots__ = ("begun_s", "sign_s", "task", "timers")
@@ -36,7 +36,7 @@ class StepTimers:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._begun: dict[int, _Begun] = {}
+        self._begun: dict[int, _BegunStep] = {}
         """By step."""
         self._stopped: weakref.WeakSet[asyncio.Task[None]] = weakref.WeakSet()
 
@@ -46,7 +46,7 @@ class StepTimers:
 
     def begin(self, number: int) -> None:
         """Counts a step's time from now on."""
-        self._begun[number] = _Begun(self._clock.monotonic_s())
+        self._begun[number] = _BegunStep(self._clock.monotonic_s())
 
     def start(self, number: int, task: asyncio.Task[None] | None) -> None:
         """The task is about to perform a step, whose time counts from now on."""

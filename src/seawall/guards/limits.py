@@ -75,8 +75,9 @@ def check_limits(step: Step, state: RunState, limits: Limits, rest: Rest = NO_RE
     if state.overrun is not None and (limits.tokens is not None or limits.usd is not None):
         return [GuardVerdict(LIMITS, halt_overrun(state.overrun), mode)]
     in_flight = 0
-    for each in state.open.values():
-        in_flight += each.perform and each.kind in PERFORMED and each.step not in step.enclosing
+    for intended in state.open.values():
+        performed = intended.perform and intended.kind in PERFORMED
+        in_flight += performed and intended.step not in step.enclosing
     if step.kind in PERFORMED and in_flight >= limits.parallel:
         return Defer(f"{in_flight} steps are in flight (limit {limits.parallel})")
     if step.kind in ("handoff", "review") and step.depth > limits.depth:
