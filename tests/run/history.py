@@ -189,7 +189,8 @@ class History:
     def act(self, action: Propose | Close | End) -> bool:
         match action:
             case Propose():
-                events, step, _, _ = self.gate.admit(action, self.state, self.state.left_s)
+                admitted = self.gate.admit(action, self.state, self.state.left_s)
+                events, step = admitted.events, admitted.step
                 for event in events:
                     self.record(event)
                 if step is not None and step.kind in ("model", "tool"):

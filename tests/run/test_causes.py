@@ -9,7 +9,7 @@ from seawall.core.canonical import Ref
 from seawall.core.events import EVERYTHING, Cause, Source, StepDone, StepIntended, StepKind
 from seawall.core.redact import Redactor
 from seawall.run.bodies import Bodies
-from seawall.run.causes import MAX_EDGES, MAX_HOLDERS, MAX_PHRASE_HOLDERS, MAX_TRACES_A_RUN, Causes
+from seawall.run.causes import MAX_EDGES, MAX_HOLDERS, MAX_PHRASE_HOLDERS, MAX_TRACES_A_RUN, Causes, Edges
 from seawall.run.frame import MessageRef
 from seawall.run.traces import MAX_INDEXED_CHARS, find_traces
 
@@ -123,7 +123,7 @@ def test_an_entry_that_is_recalled_again_and_again_stays_a_source() -> None:
     hits = [{"key": "refunds", "value": "VIPs get double refunds", "number": 41}]
     for step in range(1, 30):
         play.step(step, "memory", "recall", '{"query": "refunds"}', json.dumps(hits))
-    assert play.causes.find_edges("vips get double") == ((Cause(1, "value"),), (Source(41),))
+    assert play.causes.find_edges("vips get double") == Edges((Cause(1, "value"),), (Source(41),))
 
 
 def test_what_was_remembered_in_the_run_is_of_the_step_that_wrote_it() -> None:

@@ -66,7 +66,7 @@ _surrogate = re.compile("[\ud800-\udfff]")
 
 def measure_bytes(text: str | bytes) -> int:
     """Returns the bytes of a text in UTF-8, with a lone surrogate as it is recorded."""
-    if isinstance(text, bytes) or text.isascii():
+    if text.isascii() or isinstance(text, bytes):
         return len(text)
     return len(text.encode("utf-8", "backslashreplace"))
 

@@ -258,7 +258,7 @@ class StepIntended(Base, tag="step", frozen=True, kw_only=True):
     @property
     def arguments_key(self) -> str:
         """What is equal for equal arguments, as they were written."""
-        return join_seal(self.input, self.seal)
+        return join_seal(self.input, self.seal) if self.seal else self.input or ""
 
     @property
     def asked_key(self) -> str:

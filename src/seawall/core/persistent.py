@@ -32,7 +32,7 @@ class Log(Generic[T]):  # noqa: PLW1641 -- a collection of values, never a key
         backing.extend(items)
         new: Log[T] = object.__new__(type(self))
         new._items = backing
-        new._length = len(backing)
+        new._length = self._length + len(items)
         return new
 
     def continues(self, older: Log[T]) -> bool:
@@ -138,17 +138,21 @@ class Latest(Generic[K, V]):  # noqa: PLW1641 -- a collection of values, never a
             table = dict[K, list[tuple[int, V]]]()
             for index, (known, old) in enumerate(puts):
                 table.setdefault(known, []).append((index, old))
-        table.setdefault(key, []).append((self._length, value))
+        if key in table:
+            table[key].append((self._length, value))
+        else:
+            table[key] = [(self._length, value)]
         puts.append((key, value))
         new: Latest[K, V] = object.__new__(type(self))
-        new._table, new._puts, new._length = table, puts, len(puts)
+        new._table, new._puts, new._length = table, puts, self._length + 1
         return new
 
     def get(self, key: K) -> V | None:
         """Returns the value of `key`, or None."""
-        for index, value in reversed(self._table.get(key, ())):  # the value of the newest version is the last
-            if index < self._length:
-                return value
+        if key in self._table:
+            for index, value in reversed(self._table[key]):  # the value of the newest version is the last
+                if index < self._length:
+                    return value
         return None
 
     def __contains__(self, key: object) -> bool:

@@ -156,9 +156,10 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Returns `text` without its secrets."""
-        if len(text) < _LEAST_CHARS:
+        chars = len(text)
+        if chars < _LEAST_CHARS:
             return text
-        kinds = _look_through(text) if len(text) > _PIECE_CHARS else _look(text, _as_bytes(text))
+        kinds = _look_through(text) if chars > _PIECE_CHARS else _look(text)
         if not kinds and not (self.values and any(map(text.__contains__, self.values))):
             return text
         places = _see(text, kinds, self._values).places
@@ -212,13 +213,6 @@ class Redactor:
         return MARK.encode().join(_around(data, places))
 
 
-def _as_bytes(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:  # half of a pair
-        return text.encode("utf-8", "surrogatepass")
-
-
 def _any_of(values: Sequence[str]) -> re.Pattern[str] | None:
     longest_first = sorted(values, key=len, reverse=True)
     return re.compile("|".join(map(re.escape, longest_first))) if values else None
@@ -227,11 +221,12 @@ def _any_of(values: Sequence[str]) -> re.Pattern[str] | None:
 _SHAPES, _CARDS, _NAMES, _LINES = 1, 2, 4, 8
 
 
-def _look(text: str, data: bytes) -> int:
+def _look(text: str) -> int:
     """Returns which kinds of secrets a text may have: most have none.
 
     The looks are ordered and chosen by what they cost: a character is looked for in no time, a word in ten times that.
     """
+    data = text.encode("utf-8", "surrogatepass")  # also half of a pair
     kinds = _SHAPES if _RUN in data.translate(_AS_RUNS).decode("latin-1") else 0
     digits = len(data.translate(None, _NO_DIGITS))
     if digits >= _LEAST_DIGITS and _DIGITS in data.translate(_AS_DIGITS, _GAPS):
@@ -266,11 +261,10 @@ def _may_have_name(text: str, kinds: int, digits: int) -> bool:
 def _look_through(text: str) -> int:
     """Returns which kinds of secrets a text of any length may have."""
     if len(text) <= _PIECE_CHARS:
-        return _look(text, _as_bytes(text))
+        return _look(text)
     kinds = 0
     for at in range(0, len(text), _PIECE_CHARS):
-        piece = text[at : at + _PIECE_CHARS + _BEFORE_CHARS]
-        kinds |= _look(piece, _as_bytes(piece))
+        kinds |= _look(text[at : at + _PIECE_CHARS + _BEFORE_CHARS])
     return kinds
 
 
@@ -333,7 +327,7 @@ def _find_all(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
 
 def _with_long_words(text: str) -> tuple[int, int] | None:
     """Returns where the first word as long as a key begins and the last one ends."""
-    data = _as_bytes(text)
+    data = text.encode("utf-8", "surrogatepass")
     runs = data.translate(_AS_RUNS).decode("latin-1")
     begin = runs.find(_RUN)
     if begin < 0 or len(data) > len(text):

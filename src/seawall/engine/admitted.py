@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from seawall.core.events import Event, Planned
 from seawall.effects.guard import Blocked, Question
@@ -12,7 +12,7 @@ from seawall.run.step import Step
 from seawall.run.verdict import GuardVerdict, Verdict
 
 
-class Admitted(NamedTuple):
+class Admitted(msgspec.Struct, frozen=True):
     """What became of a proposal: the events to record, and the step if it is to be performed.
 
     With `defer` the step waits: for what is in flight, or for something that runs share.
@@ -25,7 +25,7 @@ class Admitted(NamedTuple):
     """What the journal records beside the events: what a person is asked, or what the step waits for."""
 
 
-class JudgedStep(NamedTuple):
+class JudgedStep(msgspec.Struct, frozen=True):
     """What was said of a step before it is performed."""
 
     verdict: Verdict | Defer | Planned

@@ -37,17 +37,22 @@ class Beside:
 
     def note(self, event: Event, before: RunState, after: RunState) -> None:
         """Takes in an event of the batch; the states are those around it."""
-        if after.ledger is not before.ledger:  # only a step's intent and its result change it
-            if isinstance(event, StepIntended):
-                self._spend.add(event, before.ledger, after.ledger, intended=True)
-            elif isinstance(event, StepDone):
-                self._spend.add(before.open[event.step], before.ledger, after.ledger, intended=False)
+        spends = after.ledger is not before.ledger
+        match event:
+            case StepIntended():
+                if spends:
+                    self._spend.add(event, before.ledger, after.ledger, intended=True)
+            case StepDone():
+                if spends:
+                    self._spend.add(before.open[event.step], before.ledger, after.ledger, intended=False)
+            case MemoryRead() | RunTaken():
+                self._records += list_reads([event])
+            case RunEnded():
+                self._note_end(event, before)
+            case _:
+                pass
         if after.effects is not before.effects and (change := build_settle(event, before, after)):
             self._records.append(change)
-        if isinstance(event, MemoryRead | RunTaken):
-            self._records += list_reads([event])
-        elif isinstance(event, RunEnded):
-            self._note_end(event, before)
 
     def _note_end(self, event: RunEnded, before: RunState) -> None:
         self._merge = self._build_merge(before, event)

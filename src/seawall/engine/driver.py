@@ -86,6 +86,8 @@ class Driver:
         self._resolve, self._watcher = resolve, watcher
         self._before_end = state
         self._deadline = Deadline(clock, state.left_s)
+        self.left_s = self._deadline.left_s
+        """Returns the active seconds left: below zero once a deadline that does not bind has passed."""
         self._timers = StepTimers(clock)
         gate.report_signs(self._timers.note_sign)
         self._plan_timer = PlanTimer(clock, planner, self) if planner is not None else None
@@ -123,10 +125,6 @@ class Driver:
         return self.lease.epoch > 0
 
     # ---- time
-
-    def left_s(self) -> float:
-        """Returns the active seconds left: below zero once a deadline that does not bind has passed."""
-        return self._deadline.left_s()
 
     def _watch_time(self) -> None:
         self._deadline.watch(self._on_overdue)
@@ -293,7 +291,9 @@ class Driver:
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if self.state.ended is None and not self.finished.done() and (why := self._timers.explain_loss(task)):
+        if not task.cancelled() or self.state.ended is not None or self.finished.done():
+            return
+        if why := self._timers.explain_loss(task):
             self.give_up(Broken(f"run {self.state.started.run} was given up: {why}; resume it"))
 
     async def _perform_after(self, ready: list[Step], durable: Awaitable[None] | None) -> None:
@@ -322,7 +322,8 @@ class Driver:
         for step in ready:
             if step.effect:
                 self._intended_s[step.number] = self._clock.boottime_s()
-        durable = asyncio.ensure_future(self._send(batch, parked=parked))
+        sent = self._send(batch, parked=parked)
+        durable = sent if isinstance(sent, asyncio.Future) else asyncio.ensure_future(sent)
         self._final = durable if ended is not None or parked else None
         self._watcher.sent(durable)
         return ready, durable
@@ -380,13 +381,15 @@ class Driver:
         ready = self._decide(batch)
         if self.state.ended is None and not ready and not self.state.in_flight:
             self._park(batch)
-            if not (self.state.waits or self._deferred or self.state.started.loop):
+            if not (self.state.started.loop or self._deferred or self.state.waits):
                 run = self.state.started.run
                 raise SeawallBug(f"run {run} has nothing in flight, nothing to wait for and no outcome")
         return batch, ready
 
     def _park(self, batch: list[Event]) -> None:
         """Parks a run in which nothing is in flight and everything waits for people and their pauses."""
+        if not self._deferred:
+            return
         pauses = build_pauses(self._deferred, self._clock.wall_s(), self.left_s(), self.bodies.redact)
         if pauses:
             self._deferred = []
@@ -399,8 +402,10 @@ class Driver:
             after = self.state = apply(before, event, self._gate.judge.folding)
             self._beside.note(event, before, after)
             self._watcher.note(event, before, after)
-            if after.memories is not before.memories:
-                self._fold(batch, self._gate.judge.halt_failed_folds(before, after))
+            if after.memories is not before.memories and (
+                failed := self._gate.judge.halt_failed_folds(before, after)
+            ):
+                self._fold(batch, failed)
 
     def _decide(self, batch: list[Event]) -> list[Step]:
         ready: list[Step] = []
@@ -429,11 +434,12 @@ class Driver:
             return True
         match action:
             case Propose():
-                events, step, defer, records = self._gate.admit(action, self.state, self.left_s())
-                self._beside.add(records)
+                admitted = self._gate.admit(action, self.state, self.left_s())
+                events, step = admitted.events, admitted.step
+                self._beside.add(admitted.records)
                 self._fold(batch, [*events, planned] if planned is not None and events else events)
-                if defer is not None:
-                    self._deferred.append(defer)
+                if admitted.defer is not None:
+                    self._deferred.append(admitted.defer)
                 if step is None:
                     return bool(events)
                 self._acquired[step.number] = step
@@ -512,12 +518,12 @@ class Driver:
 
     async def _perform_chain(self, step: Step) -> None:
         """Performs a step and goes on with what follows from it, as one task."""
-        ready = [step]
+        ready, task = [step], asyncio.current_task()
         try:
             while ready:
                 for other in ready[1:]:
                     self._keep(self._perform_chain(other))
-                result = await self._perform(ready[0])
+                result = await self._perform(ready[0], task)
                 if result is None:
                     return
                 ready, durable = self._append(self._settle(ready[0], result))
@@ -528,14 +534,14 @@ class Driver:
         except BaseException as error:  # noqa: BLE001 -- nothing may be lost unseen in a task
             self._give_up_unexpectedly(error, f"step {ready[0].number}")
 
-    async def _perform(self, step: Step) -> Result | None:
-        """Returns the result of `step`, or None if it came too late to count."""
+    async def _perform(self, step: Step, task: asyncio.Task[None] | None) -> Result | None:
+        """Returns the result of `step`, which `task` performs, or None if it came too late to count."""
         number = step.number
         if step.delay_s > 0:
             await self._clock.sleep(step.delay_s)
         if number not in self.state.open:  # given up before it was begun
             return None
-        self._start_timer(step)
+        self._start_timer(step, task)
         ownership = None
         if step.effect:
             ownership = LeaseCheck(
@@ -558,9 +564,9 @@ class Driver:
             return None
         return replace(result, duration_s=duration_s)
 
-    def _start_timer(self, step: Step) -> None:
+    def _start_timer(self, step: Step, task: asyncio.Task[None] | None) -> None:
         """Gives the step its own time, and what the plan has for it."""
-        self._timers.start(step.number)
+        self._timers.start(step.number, task)
         if (limit_s := step.timeout_s) is not None:
             self._timers.limit_silence(step.number, limit_s, lambda: self._expire(step, limit_s))
         if self._planner is None:

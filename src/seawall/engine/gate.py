@@ -259,11 +259,12 @@ class Gate:
         if isinstance(claiming, Defer):
             return JudgedStep(claiming, step, [])
         judged = self._judge_alone(claiming, state, left_s)
-        if isinstance(judged.verdict, Allow | Advise) and self._simulate and step.effect:
-            return judged
-        if isinstance(judged.verdict, Allow | Advise) and not ahead:
-            judged = self._reserve(judged, state, left_s)
-        if not isinstance(judged.verdict, Allow | Advise | Hold) or not step.effect or self._effects is None:
+        if judged.verdict is ALLOW or isinstance(judged.verdict, Allow | Advise):
+            if self._simulate and step.effect:
+                return judged
+            if not ahead:
+                judged = self._reserve(judged, state, left_s)
+        if not step.effect or self._effects is None or not isinstance(judged.verdict, Allow | Advise | Hold):
             return judged
         return self._check_effect(self._effects, judged, state, left_s, ahead=ahead)
 
@@ -274,12 +275,12 @@ class Gate:
             step = add_wait(self._add_advice(step, verdicts), verdicts)
         limited = self._closing.check(step, state, left_s)
         if isinstance(limited, Fits):
+            if not (verdicts or limited.verdicts):
+                return JudgedStep(ALLOW, limited.step, [])
             step = self._add_advice(limited.step, limited.verdicts) if limited.verdicts else limited.step
             verdicts += limited.verdicts
         elif isinstance(limited, list):
             verdicts += limited
-        if not verdicts and isinstance(limited, Fits):
-            return JudgedStep(ALLOW, step, [])
         verdict, events = self.judge.conclude(verdicts, step.number, "before")
         if isinstance(limited, Defer | Planned) and SEVERITY[kind_of(verdict)] < SEVERITY["refuse"]:
             return JudgedStep(limited, step, [])
@@ -296,7 +297,7 @@ class Gate:
         if not found:
             return judged
         verdict, more = self.judge.conclude(found, judged.step.number, "before")
-        return judged._replace(verdict=verdict, events=judged.events + more)
+        return replace(judged, verdict=verdict, events=judged.events + more)
 
     def _check_effect(
         self, guard: EffectsGuard, judged: JudgedStep, state: RunState, left_s: float, *, ahead: bool
@@ -310,7 +311,7 @@ class Gate:
         match answer:
             case Passed():
                 step = replace(step, identity=answer.identity, key=answer.key)
-                return judged._replace(step=step)
+                return replace(judged, step=step)
             case Defer():
                 return JudgedStep(answer, step, [])
             case MemoryCut():
@@ -416,7 +417,8 @@ class Gate:
     def _intend(self, step: Step, state: RunState, *, perform: bool, advice: int = 0) -> StepIntended:
         frame = state.frames[step.frame]
         if step.kind == "model":
-            self._causes.learn_prompt(step.input, self._bodies)
+            if not frame.foreign:  # there it is a manifest, and the loop has the prompt
+                self._causes.learn_prompt(step.input, self._bodies)
             self._causes.learn_told(state.facts, self._bodies)
             self._causes.descent.tell(state.reads.get(0, ()))
             edges = self._causes.find_edges("", exposed=frame.fresh)

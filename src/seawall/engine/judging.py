@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -40,29 +41,65 @@ _log = logging.getLogger("seawall.calls")
 _BUILT_IN = (Loops, ContextGuard, AuthorityGuard, WasteGuard, MemoryGuard)
 
 
+class _JudgingGuard(NamedTuple):
+    """A guard that is asked, with its mode."""
+
+    guard: Guard
+    mode: Mode
+    memory_key: str | None
+    """None: it remembers nothing."""
+
+
 class _GuardsByAgent:
-    """Which guards are asked about the steps of each agent."""
+    """Which guards are asked about the steps of each agent: those that may say something in one stage."""
 
-    def __init__(self, own: Sequence[Guard], nested: Sequence[TeamGuard]) -> None:
-        self._everywhere = list(own)
-        self._by_agent = {
-            agent: [*own, *(guard for guard in nested if agent in guard.agents)]
-            for agent in {agent for guard in nested for agent in guard.agents}
-        }
+    def __init__(self, method: str, guards: Iterable[tuple[Guard, Collection[str]]]) -> None:
+        """`guards`: each with the methods that it has of its own."""
+        self._own: list[tuple[Guard, str | None]] = []
+        """Each with the key of what it remembers, if it does."""
+        self._nested: list[TeamGuard] = []
+        for guard, methods in guards:
+            if isinstance(guard, TeamGuard):
+                self._nested.append(guard)
+                continue
+            # What it remembers may be a failure, of which it must tell.
+            remembers = "start" in methods or "fold" in methods
+            if remembers or method in methods:
+                self._own.append((guard, guard.memory_key if remembers else None))
+        self._modes: Mapping[str, Mode] | None = None
+        """Those in which the lists below hold."""
+        self._everywhere: list[_JudgingGuard] = []
+        self._by_agent: dict[str, list[_JudgingGuard]] = {}
 
-    def find(self, agent: str) -> list[Guard]:
-        """Returns the guards that judge an agent's steps."""
+    def find(self, agent: str, modes: Mapping[str, Mode]) -> list[_JudgingGuard]:
+        """Returns the guards that judge an agent's steps, without those that are off."""
+        if modes is not self._modes:
+            self._set_modes(modes)
         return self._by_agent.get(agent, self._everywhere)
 
+    def _set_modes(self, modes: Mapping[str, Mode]) -> None:
+        self._everywhere = _list_asked(self._own, modes)
+        self._by_agent = {
+            agent: self._everywhere
+            + _list_asked(((each, each.memory_key) for each in self._nested if agent in each.agents), modes)
+            for agent in {agent for each in self._nested for agent in each.agents}
+        }
+        self._modes = modes
 
-def _overrides(guard: Guard, method: str) -> bool:
-    """Returns whether a guard has a method of its own, and not that of the base class, which says nothing."""
-    return getattr(getattr(guard, method), "__func__", None) is not getattr(Guard, method)
+
+def _list_asked(guards: Iterable[tuple[Guard, str | None]], modes: Mapping[str, Mode]) -> list[_JudgingGuard]:
+    asked = [_JudgingGuard(guard, modes.get(guard.name, guard.mode), key) for guard, key in guards]
+    return [each for each in asked if each.mode != "off"]
 
 
-def _judges(guard: Guard, method: str) -> bool:
-    """Returns whether a guard may say something: its method does, or what it remembers may be a failure."""
-    return any(_overrides(guard, each) for each in (method, "start", "fold"))
+_METHODS = {name: getattr(Guard, name) for name in ("before", "after", "start", "fold")}
+
+
+def _list_own_methods(guard: Guard) -> list[str]:
+    """Returns which methods a guard has of its own, and not from the base class, which says nothing."""
+    return [
+        name for name, base in _METHODS.items() if getattr(getattr(guard, name), "__func__", None) is not base
+    ]
 
 
 class Judge:
@@ -70,13 +107,14 @@ class Judge:
 
     def __init__(self, guards: Sequence[Guard], bodies: Bodies, *, now: Callable[[], float]) -> None:
         self.guards = tuple(guards)
-        own = [guard for guard in self.guards if not isinstance(guard, TeamGuard | TeamLimits)]
-        nested = [guard for guard in self.guards if isinstance(guard, TeamGuard)]
-        self.folding = tuple([guard for guard in self.guards if _overrides(guard, "fold")])
+        guarded = [(guard, _list_own_methods(guard)) for guard in self.guards]
+        self.folding = tuple([guard for guard, methods in guarded if "fold" in methods])
         """Those that remember something."""
-        self._before = _GuardsByAgent([guard for guard in own if _judges(guard, "before")], nested)
-        self._after = _GuardsByAgent([guard for guard in own if _judges(guard, "after")], nested)
-        plain = [*own, *(guard.guard for guard in nested)]
+        self._folding_keys = [(guard, guard.memory_key) for guard in self.folding]
+        judging = [each for each in guarded if not isinstance(each[0], TeamLimits)]
+        self._before = _GuardsByAgent("before", judging)
+        self._after = _GuardsByAgent("after", judging)
+        plain = [guard.guard if isinstance(guard, TeamGuard) else guard for guard, _ in judging]
         self._all_built_in = all(type(guard) in _BUILT_IN for guard in plain)
         """Whether every guard is one of Seawall's own, which changes nothing that it is shown."""
         self._memory = None if any(guard.name == MEMORY_GUARD for guard in self.guards) else MemoryGuard()
@@ -95,30 +133,47 @@ class Judge:
 
     def judge(self, step: Step, result: Result | None, state: RunState) -> list[GuardVerdict]:
         """Returns what every guard of the step's agent that is not off says other than Allow: of `result`, or of the step before it
-        is performed.
+        is performed. A guard that raises, or whose fold raised, halts the run: it fails closed.
         """
         found: list[GuardVerdict] = []
         if step.target is not None and not self._all_built_in:  # what is called with is no guard's to change
             step = replace(step, target=None)
-        guards = (self._before if result is None else self._after).find(step.agent)
+        asked = (self._before if result is None else self._after).find(step.agent, state.modes)
         if state.cut and self._memory is not None:
-            guards = [*guards, self._memory]
-        for guard in guards:
-            mode = state.modes.get(guard.name, guard.mode)
-            if mode == "off" or (step.invalid is not None and not guard.judges_invalid):
+            mode = state.modes.get(MEMORY_GUARD, self._memory.mode)
+            asked = asked if mode == "off" else [*asked, _JudgingGuard(self._memory, mode, None)]
+        for guard, mode, memory_key in asked:
+            if step.invalid is not None and not guard.judges_invalid:
                 continue
-            verdict = _ask(guard, step, result, state)
-            if isinstance(verdict, GuardFailed):
-                self._log_failure(guard, verdict, step.number, state)
-            if verdict is ALLOW:
-                continue
-            if isinstance(verdict, Hold) and step.grant is not None:
-                if guard.name in step.grant.guards and _still_granted(step, step.grant):
+            memory = None if memory_key is None else state.memories.get(memory_key)
+            try:
+                if isinstance(memory, FoldFailed):
+                    verdict = memory.verdict
+                elif result is None:
+                    verdict = guard.before(step, state, memory)
+                else:
+                    verdict = guard.after(step, result, state, memory)
+                if verdict is ALLOW:
                     continue
-                verdict = _explain_void_grant(verdict, step, step.grant)
+                verdict = check_verdict(verdict)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 -- fail closed: a guard that can't judge lets nothing pass
+                verdict = GuardFailed(f"guard {guard.name!r} raised {describe_error(error)}", error=error)
+            verdict = self._take_verdict(guard, verdict, step, state)
             if not isinstance(verdict, Allow) or verdict.wait_s:
                 found.append(GuardVerdict(guard.name, verdict, mode))
         return found
+
+    def _take_verdict(self, guard: Guard, verdict: Verdict, step: Step, state: RunState) -> Verdict:
+        """Returns what becomes of a verdict: a step that was approved is not held again for the same reason."""
+        if isinstance(verdict, GuardFailed):
+            self._log_failure(guard, verdict, step.number, state)
+        elif isinstance(verdict, Hold) and step.grant is not None:
+            if guard.name in step.grant.guards and _still_granted(step, step.grant):
+                return ALLOW
+            return _explain_void_grant(verdict, step, step.grant)
+        return verdict
 
     def conclude(
         self, verdicts: Sequence[GuardVerdict], step: int, stage: Stage
@@ -161,17 +216,13 @@ class Judge:
 
     def halt_failed_folds(self, before: RunState, state: RunState) -> list[Event]:
         """Returns a `Halt` for each guard whose fold raised at the newest event."""
-        if state.memories is before.memories or not any(
-            isinstance(memory, FoldFailed) for memory in state.memories.values()
-        ):
-            return []
         events: list[Event] = []
-        for guard in self.guards:
-            memory = state.memories.get(guard.memory_key)
-            mode = state.modes.get(guard.name, guard.mode)
-            if not isinstance(memory, FoldFailed) or mode == "off":
+        for guard, key in self._folding_keys:
+            memory = state.memories.get(key)
+            if not isinstance(memory, FoldFailed):
                 continue
-            if memory is not before.memories.get(guard.memory_key):
+            mode = state.modes.get(guard.name, guard.mode)
+            if mode != "off" and memory is not before.memories.get(key):
                 events.append(self.record(0, guard.name, memory.verdict, "before", mode))
                 self._log_failure(guard, memory.verdict, 0, state)
         return events
@@ -189,23 +240,6 @@ class Judge:
 def read_answer(verdict: Replace, bodies: Bodies) -> str:
     """Returns the text that a `Replace` gives in place of the result."""
     return verdict.answer if verdict.ref is None else bodies.text(verdict.ref)
-
-
-def _ask(guard: Guard, step: Step, result: Result | None, state: RunState) -> Verdict:
-    """Returns one guard's verdict. A guard that raises, or whose fold raised, halts the run: it fails closed."""
-    memory = state.memories.get(guard.memory_key)
-    if isinstance(memory, FoldFailed):
-        return memory.verdict
-    try:
-        if result is None:
-            verdict = guard.before(step, state, memory)
-        else:
-            verdict = guard.after(step, result, state, memory)
-        return verdict if verdict is ALLOW else check_verdict(verdict)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001 -- fail closed: a guard that can't judge lets nothing pass
-        return GuardFailed(f"guard {guard.name!r} raised {describe_error(error)}", error=error)
 
 
 def _still_granted(step: Step, grant: Grant) -> bool:

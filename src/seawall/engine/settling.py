@@ -180,4 +180,4 @@ def trace_answer(end: End, state: RunState, bodies: Bodies, causes: Causes) -> E
     valued = {cause.step for cause in found.causes if cause.tie == "value"}
     edges = [Cause(step, "value") for step in sorted(valued.union(made_of))]
     edges += [cause for cause in found.causes if cause.tie == "exposure"]
-    return found._replace(causes=tuple(edges))
+    return Edges(tuple(edges), found.sources)

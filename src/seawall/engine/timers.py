@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -17,42 +16,61 @@ from seawall.run.state import RunState
 _TICK_S = 1e-6  # a remainder that the clock cannot measure must not make a timer spin
 
 
+class _BegunStep:
+    """A step without a result that was begun in this process."""
+
+    __slots__ = ("begun_s", "sign_s", "task", "timers")
+
+    def __init__(self, begun_s: float) -> None:
+        self.begun_s = begun_s
+        """In monotonic seconds."""
+        self.task: asyncio.Task[None] | None = None
+        """Who performs it; None: it waits for its turn."""
+        self.timers: list[Timer] = []
+        self.sign_s: float | None = None
+        """When its call gave the newest sign of life."""
+
+
 class StepTimers:
     """Steps without a result that were begun in this process, and who performs them."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._begun_s: dict[int, float] = {}
-        """By step, in monotonic seconds."""
-        self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._timers: dict[int, list[Timer]] = {}
-        self._signs_s: dict[int, float] = {}
-        """By step: when its call gave the newest sign of life."""
+        self._begun: dict[int, _BegunStep] = {}
+        """By step."""
         self._stopped: weakref.WeakSet[asyncio.Task[None]] = weakref.WeakSet()
 
     def __repr__(self) -> str:
-        return f"<StepTimers {len(self._begun_s)} begun, {len(self._tasks)} performed>"
+        performed = sum(each.task is not None for each in self._begun.values())
+        return f"<StepTimers {len(self._begun)} begun, {performed} performed>"
 
     def begin(self, number: int) -> None:
         """Counts a step's time from now on."""
-        self._begun_s[number] = self._clock.monotonic_s()
+        self._begun[number] = _BegunStep(self._clock.monotonic_s())
 
-    def start(self, number: int) -> None:
-        """The current task is about to perform a step."""
-        self.begin(number)
-        if task := asyncio.current_task():
-            self._tasks[number] = task
+    def start(self, number: int, task: asyncio.Task[None] | None) -> None:
+        """The task is about to perform a step, whose time counts from now on."""
+        begun = self._begun.get(number)
+        if begun is None:
+            self.begin(number)
+            begun = self._begun[number]
+        else:
+            begun.begun_s = self._clock.monotonic_s()
+        begun.task = task
 
     def limit(self, number: int, limit_s: float, expire: Callable[[], None]) -> None:
         """Calls `expire` once a step has taken `limit_s` seconds."""
-        self._timers.setdefault(number, []).append(self._clock.call_later(limit_s, expire))
+        if begun := self._begun.get(number):
+            begun.timers.append(self._clock.call_later(limit_s, expire))
 
     def limit_silence(self, number: int, limit_s: float, expire: Callable[[], None]) -> None:
         """Calls `expire` once a step has given no sign of life for `limit_s` seconds."""
 
         def look() -> None:
             now_s = self._clock.monotonic_s()
-            silent_s = now_s - self._signs_s.get(number, now_s - limit_s)
+            begun = self._begun.get(number)
+            sign_s = None if begun is None else begun.sign_s
+            silent_s = limit_s if sign_s is None else now_s - sign_s
             if silent_s < limit_s - _TICK_S:
                 self.limit(number, limit_s - silent_s, look)
             else:
@@ -62,47 +80,48 @@ class StepTimers:
 
     def note_sign(self, number: int) -> None:
         """Takes a sign of life of a step: a piece of a stream."""
-        if number in self._tasks:
-            self._signs_s[number] = self._clock.monotonic_s()
+        if self.is_performed(number):
+            self._begun[number].sign_s = self._clock.monotonic_s()
 
     def is_performed(self, number: int) -> bool:
         """Returns whether a step is being performed, and does not wait for its turn."""
-        return number in self._tasks
+        begun = self._begun.get(number)
+        return begun is not None and begun.task is not None
 
     def took_s(self, number: int) -> float:
         """Returns the seconds since a step was begun; zero if that was in another process, or never."""
-        begun_s = self._begun_s.get(number)
-        return 0.0 if begun_s is None else self._clock.monotonic_s() - begun_s
+        begun = self._begun.get(number)
+        return 0.0 if begun is None else self._clock.monotonic_s() - begun.begun_s
 
     def stop(self, number: int) -> None:
         """Cancels the task that performs a step, and forgets the step."""
-        if task := self._tasks.get(number):
-            self._stopped.add(task)
-            task.cancel()
+        begun = self._begun.get(number)
+        if begun is not None and begun.task is not None:
+            self._stopped.add(begun.task)
+            begun.task.cancel()
         self.forget(number)
 
     def explain_loss(self, task: asyncio.Task[None]) -> str | None:
-        """Returns what happened to a task that was cancelled, and not because its step had ended; None to any other.
+        """Returns what happened to a task that was cancelled, if not because its step had ended.
 
         What it had to do is not done, and nobody would do it before the run's deadline.
         """
-        if not task.cancelled() or task in self._stopped:
+        if task in self._stopped:
             return None
         return "somebody cancelled its tasks (a tool that cancels `asyncio.all_tasks()`, for example)"
 
     def forget(self, number: int) -> None:
         """Forgets a step that has a result."""
-        self._begun_s.pop(number, None)
-        self._tasks.pop(number, None)
-        self._signs_s.pop(number, None)
-        for timer in self._timers.pop(number, ()):
+        begun = self._begun.pop(number, None)
+        for timer in () if begun is None else begun.timers:
             timer.cancel()
 
     def cancel(self) -> None:
         """Calls nobody any more. What steps took is still known."""
-        for timer in itertools.chain.from_iterable(self._timers.values()):
-            timer.cancel()
-        self._timers.clear()
+        for begun in self._begun.values():
+            for timer in begun.timers:
+                timer.cancel()
+            begun.timers.clear()
 
 
 class TeamTimer:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
 from seawall.core.events import PERFORMED, StepDone
@@ -37,7 +38,7 @@ _ADVISED = ("tool_calls", "model_calls", "handoffs", "tokens", "usd")
 """Limits, and what of the ledger counts toward each, of which an agent is told what is left."""
 
 
-class Fits(NamedTuple):
+class Fits(msgspec.Struct, frozen=True):
     """A step that fits, with the longest reply that there is room for, and what its agent is told beside."""
 
     step: Step
@@ -73,7 +74,10 @@ def check_limits(step: Step, state: RunState, limits: Limits, rest: Rest = NO_RE
         return Fits(step, [])
     if state.overrun is not None and (limits.tokens is not None or limits.usd is not None):
         return [GuardVerdict(LIMITS, halt_overrun(state.overrun), mode)]
-    in_flight = sum(open_step.step not in step.enclosing for open_step in state.in_flight)
+    in_flight = 0
+    for intended in state.open.values():
+        performed = intended.perform and intended.kind in PERFORMED
+        in_flight += performed and intended.step not in step.enclosing
     if step.kind in PERFORMED and in_flight >= limits.parallel:
         return Defer(f"{in_flight} steps are in flight (limit {limits.parallel})")
     if step.kind in ("handoff", "review") and step.depth > limits.depth:
@@ -133,9 +137,11 @@ def _shorten_reply(step: Step, ledger: Ledger, limits: Limits, rest: Rest) -> St
 
 
 @functools.lru_cache(maxsize=1024)  # a program has a handful of limits
-def _compute_warning(warn_at: float, limit: int | Decimal) -> Decimal:
-    """Returns from what value on an agent is told what is left of a limit."""
-    return Decimal(str(warn_at)) * limit
+def _list_warnings(limits: Limits) -> list[tuple[str, int | Decimal, Decimal]]:
+    """Returns the limits that are set, each with the value from which on an agent is told what is left of it."""
+    found = [(name, getattr(limits, name)) for name in _ADVISED]
+    warn_at = Decimal(str(limits.warn_at))
+    return [(name, limit, warn_at * limit) for name, limit in found if limit is not None]
 
 
 def advise(
@@ -145,12 +151,9 @@ def advise(
     if step.kind != "model" or step.last:
         return
     frame = state.frames[step.frame]
-    for name in _ADVISED:
-        limit: int | Decimal | None = getattr(limits, name)
-        if limit is None:
-            continue
+    for name, limit, warning in _list_warnings(limits):
         value: int | Decimal = getattr(ledger, name)
-        if value < _compute_warning(limits.warn_at, limit) or value >= limit:
+        if not warning <= value < limit:
             continue
         named = f"{part}: {name}={limit}" if part else f"{name}={limit}"
         if (LIMITS, named) in frame.advised:

@@ -64,8 +64,11 @@ def check_usage(usage: object, price: Price | None) -> tuple[Usage, Decimal]:
 def _is_plain(usage: Usage) -> bool:
     """Returns whether there is nothing to say of a usage: most have whole numbers that can be true."""
     numbers = (usage.input_tokens, usage.output_tokens, usage.cache_read_tokens, usage.cache_write_tokens)
-    if usage.problem or not all(type(number) is int and 0 <= number <= MAX_TOKENS for number in numbers):
+    if usage.problem:
         return False
+    for number in numbers:
+        if type(number) is not int or not 0 <= number <= MAX_TOKENS:
+            return False
     return usage.cache_read_tokens + usage.cache_write_tokens <= usage.input_tokens
 
 

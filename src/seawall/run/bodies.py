@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 import msgspec
 
-from seawall.core.big_values import TextCache
+from seawall.core.big_values import LEAST_KEPT_CHARS, TextCache
 from seawall.core.canonical import Ref, escape_surrogates_in_json, escape_unsendable, ref_of
 from seawall.core.redact import Redactor, StreamRedactor
 from seawall.run.originals import KEY_BYTES, Originals
 
 
-class PreparedBody(NamedTuple):
+class PreparedBody(msgspec.Struct, frozen=True, gc=False):
     """A content that was redacted and hashed, and is not kept yet."""
 
     content: str | bytes
@@ -22,6 +21,11 @@ class PreparedBody(NamedTuple):
     """Without secrets; None for bytes."""
     data: bytes
     ref: Ref
+
+
+def _build_body(content: str, text: str) -> PreparedBody:
+    data = text.encode()
+    return PreparedBody(content, text, data, ref_of(data))
 
 
 class _Sealed(msgspec.Struct, frozen=True, array_like=True, tag="sealed"):
@@ -55,10 +59,12 @@ class Bodies:
         self._known: dict[Ref, bytes] = dict(loaded or {})
         self._texts: dict[Ref, str] = {}
         self._put: set[Ref] = set()
-        self._refs: dict[str, Ref] = {}
+        self._refs: dict[str | bytes, Ref] = {}
         """By the text before its secrets were taken out: prompts come again with each step."""
         self._json_refs: dict[str, Ref] = {}
         """By JSON text before its secrets were taken out."""
+        self._shown: dict[str, str] = {}
+        """By JSON text: without its secrets. It is asked for before the text is put."""
         self._unsaved: dict[Ref, bytes] = {}
         self.cache = TextCache()
         """What was computed of this run's long texts, here and elsewhere."""
@@ -69,72 +75,78 @@ class Bodies:
         Every run hands its bodies to the journal anew, which keeps each once: what an earlier run stored
         may have been pruned with it.
         """
-        if isinstance(content, bytes):
-            return self.add(self.prepare(content))
-        known = self._refs.get(content)
-        if known is not None:
-            return known
+        if content in self._refs:
+            return self._refs[content]
         return self.add(self.prepare(content))
 
     def put_json(self, text: str) -> Ref:
         """Keeps JSON text as `redact_json` returns it, and returns its address."""
-        known = self._json_refs.get(text)
-        if known is None:
-            shown = self.redact_json(text)
-            known = self._refs.get(shown) or self.add(self._compute_shown(shown))
-            self._json_refs[text] = known
+        if text in self._json_refs:
+            return self._json_refs[text]
+        shown = self.redact_json(text)
+        known = self._refs.get(shown) or self.add(self._compute_shown(shown))
+        self._json_refs[text] = known
         return known
+
+    def put_plain(self, text: str) -> Ref:
+        """Keeps a text that is made of addresses of bodies only, and returns its address."""
+        return self.add(_build_body(text, text))
 
     def prepare_json(self, text: str) -> PreparedBody:
         """Returns what `put_json` keeps. It changes nothing here, so a thread may do it for a long text."""
         return self._compute_shown(self.redact_json(text))
 
     def _compute_shown(self, shown: str) -> PreparedBody:
-        return self.cache.compute(self._prepare_shown, shown, "prepare_json")
+        if len(shown) < LEAST_KEPT_CHARS:
+            return _build_body(shown, shown)
+        return self.cache.compute(lambda text: _build_body(text, text), shown, "prepare_json")
 
     def prepare(self, content: str | bytes) -> PreparedBody:
         """Returns what `add` keeps. It changes nothing here, so a thread may do it for a big content."""
         if isinstance(content, bytes):
             data = self._redactor.data(content)
             return PreparedBody(content, None, data, ref_of(data))
+        if len(content) < LEAST_KEPT_CHARS:
+            return _build_body(content, self._redact(content))
         return self.cache.compute(self._prepare_text, content, "prepare")
 
     def _prepare_text(self, content: str) -> PreparedBody:
-        text = self.redact(content)
-        data = text.encode()
-        return PreparedBody(content, text, data, ref_of(data))
-
-    def _prepare_shown(self, text: str) -> PreparedBody:
-        data = text.encode()
-        return PreparedBody(text, text, data, ref_of(data))
+        return _build_body(content, self.redact(content))
 
     def add(self, body: PreparedBody) -> Ref:
         """Keeps a body that was prepared, and returns its address."""
-        if body.text is not None and isinstance(body.content, str):
-            self._refs[body.content] = body.ref
-            self._texts[body.ref] = body.text
-        return self._keep(body.ref, body.data)
-
-    def _keep(self, ref: Ref, data: bytes) -> Ref:
+        ref = body.ref
+        if body.text is not None:
+            self._refs[body.content] = ref
+            self._texts[ref] = body.text
         if ref not in self._put:
             self._put.add(ref)
-            self._known[ref] = data
-            self._unsaved[ref] = data
+            self._known[ref] = body.data
+            self._unsaved[ref] = body.data
         return ref
 
     def redact(self, text: str) -> str:
         """Returns `text` without its secrets, as it is recorded."""
+        if len(text) < LEAST_KEPT_CHARS:
+            return self._redact(text)
         return self.cache.compute(self._redact, text, "redact")
 
     def _redact(self, text: str) -> str:
-        return escape_unsendable(self._redactor.text(text))
+        text = self._redactor.text(text)
+        return text if text.isascii() and "\0" not in text else escape_unsendable(text)
 
     def redact_json(self, text: str) -> str:
         """Returns JSON text without its secrets, which is JSON still. Any other text is redacted as text."""
-        return self.cache.compute(self._redact_json, text, "redact_json")
+        if len(text) >= LEAST_KEPT_CHARS:
+            return self.cache.compute(self._redact_json, text, "redact_json")
+        shown = self._shown.get(text)
+        if shown is None:
+            shown = self._shown[text] = self._redact_json(text)
+        return shown
 
     def _redact_json(self, text: str) -> str:
-        return escape_unsendable(self._redactor.json(text))
+        text = self._redactor.json(text)
+        return text if text.isascii() and "\0" not in text else escape_unsendable(text)
 
     def put_arguments(self, run: str, text: str, concealed: str | None = None) -> tuple[Ref, str]:
         """Keeps the arguments of a call and returns their address and seal (see `Call.seal`).
@@ -191,13 +203,12 @@ class Bodies:
 
     def text(self, ref: Ref | None) -> str:
         """Returns the body as text; `[erased]` for one that was erased."""
-        if ref is None or ref == "":
+        if not ref:
             return ""
-        text = self._texts.get(ref)
-        if text is None:
-            data = self._known.get(ref)
-            text = "[erased]" if data is None else data.decode("utf-8", "replace")
-            self._texts[ref] = text
+        if ref in self._texts:
+            return self._texts[ref]
+        data = self._known.get(ref)
+        text = self._texts[ref] = "[erased]" if data is None else data.decode("utf-8", "replace")
         return text
 
     def data(self, ref: Ref) -> bytes | None:

@@ -17,7 +17,7 @@ import functools
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import msgspec
 
@@ -71,7 +71,7 @@ _FACTS = re.compile(r"\[Not from the user: what has happened since in run ([^\s,
 """How `runtime/session_facts.py` begins what it tells of an earlier run."""
 
 
-class Edges(NamedTuple):
+class Edges(msgspec.Struct, frozen=True):
     """Where an input comes from: within the run, and beyond it."""
 
     causes: tuple[Cause, ...]
@@ -374,15 +374,18 @@ class Causes:
         if not text and by is None:
             return Edges(tuple([Cause(step, "exposure") for step in exposed]), ())
         places, everything = self._find_places(text)
-        valued = {self._places[place][0] for place in places}
-        if by is not None:
-            valued.add(by)
-        sources = [source for _, source in (self._places[place] for place in places) if source is not None]
+        valued = set[int]() if by is None else {by}
+        sources: dict[Source, None] = {}
+        for place in places:
+            step, source = self._places[place]
+            valued.add(step)
+            if source is not None:
+                sources[source] = None
         edges = [Cause(step, "value") for step in sorted(valued)]
         edges += [Cause(step, "exposure") for step in exposed if step not in valued]
         if everything:
             edges.append(Cause(EVERYTHING, "exposure"))
-        return Edges(tuple(edges), tuple(dict.fromkeys(sources)))
+        return Edges(tuple(edges), tuple(sources))
 
     def find_claims(
         self, text: str, frames: Sequence[int], by: int | None, name: str

@@ -8,7 +8,8 @@ exposure on it makes it `exposure`. Sets of origins are bits of an integer, so a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+
+import msgspec
 
 from seawall.core.events import (
     EVERYTHING,
@@ -22,7 +23,7 @@ from seawall.core.events import (
 )
 
 
-class Origins(NamedTuple):
+class Origins(msgspec.Struct, frozen=True, gc=False):
     """Sets of origins, as bits: what something took a value from, and what it was exposed to."""
 
     value: int = 0
@@ -165,12 +166,12 @@ class Descent:
         return self._give(step)
 
     def _give(self, step: int) -> Origins:
-        given = self._gave.get(step)
-        if given is None:  # it is at work: what is done in its frame is shown what it was asked with
+        if step in self._gave:
+            given = self._gave[step]
+        else:  # it is at work: what is done in its frame is shown what it was asked with
             given = self._asked.get(step, NOTHING)
-        shown = self._read.get(step)
-        if shown is not None:  # which entries were found follows from what was asked, and not what they say
-            given = Origins(0, given.value | given.exposure | shown.exposure)
+        if step in self._read:  # which entries were found follows from what was asked, and not what they say
+            given = Origins(0, given.value | given.exposure | self._read[step].exposure)
         return Origins(given.value | _OWN, given.exposure) if step in self._within else given
 
     def tie(self, origins: Origins) -> Tie | None:

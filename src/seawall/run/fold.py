@@ -7,6 +7,7 @@ gives a new state and leaves the old one as it was. A fold of n events takes tim
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
@@ -67,6 +68,7 @@ from seawall.run.plan import OF_ANSWER
 from seawall.run.state import BEFORE, EffectChange, PastPause, RunState, may_have_happened
 from seawall.run.waste import WasteState, note_done, note_intent, note_taken
 
+_NO_USD = Decimal(0)
 ERRAND = "errand"
 """The id of an errand's call: no model has given it one."""
 
@@ -126,9 +128,11 @@ def fold(events: Iterable[Event], guards: Sequence[Guard] = ()) -> RunState:
 
 def apply(state: RunState, event: Event, guards: Sequence[Guard] = ()) -> RunState:
     """Returns the state after `event`. Pure; an event that is late or unknown to this fold changes only `seq`."""
-    if isinstance(event, LimitsRaised):
-        return _apply_raised(state, event, guards)
-    changes = _changes_of(state, event)
+    match event:
+        case LimitsRaised():
+            return _apply_raised(state, event, guards)
+        case _:
+            changes = _changes_of(state, event)
     if state.before_halt is not None:
         changes["before_halt"] = _apply_behind(state.before_halt, event, guards)
     memories = _fold_guards(state, event, guards)
@@ -397,8 +401,11 @@ def _tell_facts(state: RunState, event: RunTaken) -> Changes:
 
 def _fold_guards(state: RunState, event: Event, guards: Sequence[Guard]) -> MappingProxyType[str, Any]:
     """Returns what the guards remember after `event`; the same mapping if nothing changed."""
-    if isinstance(event, (RunTaken, RunEnded)) and event.handover:
-        event = replace(event, handover=FrozenDict(event.handover))
+    match event:
+        case RunTaken(handover=handover) | RunEnded(handover=handover) if handover:
+            event = replace(event, handover=FrozenDict(handover))
+        case _:
+            pass
     changed: dict[str, Any] | None = None
     for guard in guards:
         key = guard.memory_key
@@ -527,13 +534,14 @@ def _apply_done(state: RunState, done: StepDone) -> Changes:
 
 
 def _note_waste(state: RunState, step: StepIntended, done: StepDone, ledger: Ledger) -> WasteState:
-    frame = state.frames.get(step.frame)
+    frame, before = state.frames.get(step.frame), state.ledger
+    books = step.kind == "model"  # nothing else costs tokens or dollars
     return note_done(
         state.waste,
         step,
         done,
-        tokens=ledger.tokens - state.ledger.tokens,
-        usd=ledger.usd - state.ledger.usd,
+        tokens=ledger.tokens - before.tokens if books else 0,
+        usd=ledger.usd - before.usd if books else _NO_USD,
         parent=0 if frame is None else frame.parent,
         steps=state.steps,
     )

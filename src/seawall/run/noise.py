@@ -13,7 +13,7 @@ import functools
 import re
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -42,7 +42,7 @@ the call took; the length of something; when something else happens; how much ti
 number that grows or shrinks with each call, or with time; how well something fits, which wavers."""
 
 
-class Forms(NamedTuple):
+class Forms(msgspec.Struct, frozen=True):
     """A result without certain noise, and without all that may be noise."""
 
     exact: object
@@ -287,7 +287,9 @@ class Masker:
                 continue
             if named == "" and isinstance(item, dict) and _names_trace(key):
                 named = "noise"
-            if (named == "noise" and not isinstance(item, dict)) or key.lower() in self._fields:
+            if (named == "noise" and not isinstance(item, dict)) or (
+                self._fields and key.lower() in self._fields
+            ):
                 continue
             if named == "clock":
                 if not listed and not isinstance(item, dict | list):
@@ -295,7 +297,8 @@ class Masker:
                 named = ""
             elif named == "duration" and _is_measured(key, cast("object", item)):
                 continue
-            exact[key], loose[key] = self.mask_value(item, named or meaning, listed=listed)
+            forms = self.mask_value(item, named or meaning, listed=listed)
+            exact[key], loose[key] = forms.exact, forms.loose
         return Forms(exact, loose)
 
     def digest_long(self, text: str) -> tuple[str, str]:
@@ -326,9 +329,9 @@ def is_masked(form: object) -> bool:
 
 def _is_trace(field: str, value: object) -> bool:
     """Returns whether a field such as `trace` or `span` has a random value."""
-    if not isinstance(value, str) or not 8 <= len(value) <= 128:
+    if not _names_trace(field) or not isinstance(value, str) or not 8 <= len(value) <= 128:
         return False
-    return _names_trace(field) and _RANDOM.fullmatch(value) is not None
+    return _RANDOM.fullmatch(value) is not None
 
 
 @functools.lru_cache(maxsize=4096)  # as `name_meaning`

@@ -173,6 +173,9 @@ class ClaimIndex:
         """
         self._find = find
         self._traces = traces
+        self._looked_at: str = ""
+        self._found: tuple[PermissionClaim, ...] = ()
+        """The newest text, and its claims: a result is looked at for the guards, and again to be added."""
         self._texts: list[_Text] = []
         self._forgotten: _Forgotten | None = None
 
@@ -195,7 +198,12 @@ class ClaimIndex:
 
         `requested`: whoever makes the request has written it, and may consent in their own name.
         """
-        if self._find is None or not text or not (found := self._find(text)):
+        if self._find is None or not text:
+            return ()
+        if text != self._looked_at:
+            self._looked_at, self._found = text, self._find(text)
+        found = self._found
+        if not found:
             return ()
         kept = [each for each in found if read or each.kind != "order"]
         if requested:

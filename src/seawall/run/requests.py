@@ -67,6 +67,8 @@ class RequestRedactor:
     def __init__(self) -> None:
         self._shown: dict[str, str] = {}
         """By message: without its secrets; "" for one that has none."""
+        self._hides = False
+        """Whether any of them has one."""
 
     def redact(self, model: str, request: PreparedRequest, bodies: Bodies) -> PreparedRequest:
         """Returns a request with the digest of what it means without its secrets."""
@@ -75,7 +77,8 @@ class RequestRedactor:
             if text not in shown:
                 redacted = bodies.redact_json(text)
                 shown[text] = "" if redacted == text else redacted
-        if not (shown[request.tools] or any(shown[text] for text in request.messages)):
+                self._hides = self._hides or redacted != text
+        if not self._hides or not (shown[request.tools] or any(shown[text] for text in request.messages)):
             return request
         texts = [shown[text] or text for text in request.messages]
         return request._replace(digest=_digest_request(model, texts, shown[request.tools] or request.tools))
@@ -182,7 +185,7 @@ class RequestRecord:
         tools = bodies.put_json(request.tools) if request.tools else None
         manifest = RequestManifest(add, keep, self._manifest if keep else None, tools)
         self._messages = request.messages
-        self._manifest = bodies.put_json(to_canonical_bytes(manifest).decode())
+        self._manifest = bodies.put_plain(to_canonical_bytes(manifest).decode())
         return self._manifest
 
 

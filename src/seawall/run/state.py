@@ -165,9 +165,15 @@ class RunState(msgspec.Struct, frozen=True):
     @property
     def waits(self) -> bool:
         """Whether nothing can go on before a person decides, or lifts a pause."""
-        if self.ended is not None or not (self.paused or self.approvals):
+        if self.ended is not None:
             return False
-        return not self.in_flight
+        waits = bool(self.paused)
+        for step in self.open.values():
+            if step.kind == "approval":
+                waits = True
+            elif step.perform and step.kind in PERFORMED:
+                return False
+        return waits
 
     @property
     def in_flight(self) -> list[StepIntended]:

@@ -11,8 +11,7 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Iterator
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 import msgspec
 
@@ -22,6 +21,9 @@ _MARKED_RUN = rf"[0-9@_][0-9@_{_PLAIN}]*+"
 """The rest of a run of such characters from its first mark (a digit, `@` or `_`) on. Few words of a text have one, so
 only they are looked at; what a run begins and ends with is cut off after. No character is looked at twice."""
 _MARKED = re.compile(r"[0-9@_]")
+_BEFORE, _AROUND = "@.:/+-", "@.:/+#$€£-"
+"""What is no part of a token where it begins, and what is none where it ends. A sign of money or of a number that it begins
+with counts toward its length."""
 _MIN_LENGTH = 3
 MAX_LITERAL_CHARS = 256
 """A longer run is content (base64, a path with a query), and not a value that somebody writes again."""
@@ -83,13 +85,14 @@ _UNSPACED_CHARS = 6
 """About three words."""
 
 _JSON_BEGINS = frozenset(["{", "[", '"'])
+_has_digit = re.compile(r"\d").search
 _decoder = msgspec.json.Decoder(float_hook=str)
 
 
 _compile = functools.cache(re.compile)
 
 
-class Traces(NamedTuple):
+class Traces(msgspec.Struct, frozen=True, gc=False):
     """What of a text can be found again."""
 
     literals: frozenset[str]
@@ -105,12 +108,15 @@ def literals(text: str) -> set[str]:
     before = 0
     for run in _compile(_MARKED_RUN).finditer(text, 0, MAX_INDEXED_CHARS):
         start, end = run.span()
-        start = before + len(text[before:start].rstrip(_PLAIN_CHARS))
+        if start > before and text[start - 1] in _PLAIN_CHARS:
+            start = before + len(text[before:start].rstrip(_PLAIN_CHARS))
         before = end
-        token = text[start:end].lstrip("@.:/+-").rstrip("@.:/+#$€£-")
+        token = text[start:end]
+        if token[0] in _BEFORE or token[-1] in _AROUND:
+            token = token.lstrip(_BEFORE).rstrip(_AROUND)
         # Only an `@` that was cut off can have been the token's one mark.
         if _MIN_LENGTH <= len(token) <= MAX_LITERAL_CHARS and ("@" not in run[0] or _MARKED.search(token)):
-            found.add(token.lstrip("@.:/+#$€£-"))
+            found.add(token.lstrip(_AROUND) if token[0] in _AROUND else token)
             if len(found) >= MAX_LITERALS_A_RESULT:
                 break
     return found
@@ -118,26 +124,27 @@ def literals(text: str) -> set[str]:
 
 def find_traces(text: str) -> Traces:
     """Returns the literals and shingles of a text. Of JSON only the values are looked at."""
-    values = list(list_values(text)) if text[:1] in _JSON_BEGINS else [text]
+    values = list_values(text)
     found = literals("\n".join(values))
     shingles: set[int] = set()
     left = MAX_PROSE_CHARS
     for value in values:
         if left <= 0:
             break
-        if len(value) > _MIN_SHINGLE_CHARS or not value.isascii():
+        chars = len(value)
+        if chars > _MIN_SHINGLE_CHARS or not value.isascii():
             _add_shingles(value[:left], shingles)
-        left -= len(value)
+        left -= chars
     whole = left >= 0 and len(text) <= MAX_INDEXED_CHARS and len(found) < MAX_LITERALS_A_RESULT
-    return Traces(frozenset(map(_normalise, found)), frozenset(shingles), whole)
+    normal = frozenset([_normalise(each) if "." in each else each.casefold() for each in found])
+    return Traces(normal, frozenset(shingles), whole)
 
 
 def _normalise(literal: str) -> str:
     """Returns one form of what is the same: 12.50 and 12.5, A-17 and a-17."""
-    if "." in literal:
-        whole, _, rest = literal.partition(".")
-        if whole.isdecimal() and rest.isdecimal():
-            return literal.rstrip("0").rstrip(".")
+    whole, point, rest = literal.partition(".")
+    if point and whole.isdecimal() and rest.isdecimal():
+        return literal.rstrip("0").rstrip(".")
     return literal.casefold()
 
 
@@ -146,40 +153,46 @@ def _add_shingles(text: str, found: set[int]) -> None:
     text = text.lower() if is_ascii else unicodedata.normalize("NFKC", text).casefold()
     words = text.translate(BLANKS).split() if is_ascii else _WORD.findall(text)
     if len(words) >= 3:
-        says = [len(word) >= _MIN_WORD_CHARS and word not in _FUNCTION_WORDS for word in words]
-        found.update(
-            [
-                hash((a, b, c))
-                for a, b, c, x, y, z in zip(
-                    words, words[1:], words[2:], says, says[1:], says[2:], strict=False
-                )
-                if x + y + z >= 2 and len(a) + len(b) + len(c) >= _MIN_SHINGLE_CHARS
-            ]
-        )
+        chars = list(map(len, words))
+        says = [
+            long >= _MIN_WORD_CHARS and word not in _FUNCTION_WORDS
+            for word, long in zip(words, chars, strict=True)
+        ]
+        said = [
+            triple
+            for triple, x, y, z, k, m, n in zip(
+                zip(words, words[1:], words[2:], strict=False),
+                *(says, says[1:], says[2:]),
+                *(chars, chars[1:], chars[2:]),
+                strict=False,
+            )
+            if x + y + z >= 2 and k + m + n >= _MIN_SHINGLE_CHARS
+        ]
+        found.update(map(hash, said))
     if not is_ascii:
         for run in _compile(_UNSPACED_RUN).findall(text):
             found.update(hash(run[at : at + _UNSPACED_CHARS]) for at in range(len(run) - _UNSPACED_CHARS + 1))
 
 
-def list_values(text: str) -> Iterator[str]:
-    """Yields the texts and numbers of JSON text, and those of its field names that have a digit; any other text as is."""
+def list_values(text: str) -> list[str]:
+    """Returns the texts and numbers of JSON text, and those of its field names that have a digit; any other text as is."""
     if text[:1] not in _JSON_BEGINS or len(text) > MAX_INDEXED_CHARS:
-        yield text
-        return
+        return [text]
     try:
         waiting: list[Any] = [_decoder.decode(text)]
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
-        yield text
-        return
+        return [text]
+    found: list[str] = []
     while waiting:
         value = waiting.pop()
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, dict):
-            fields = cast("dict[str, Any]", value)
-            waiting += fields.values()
-            yield from (name for name in fields if any(map(str.isdecimal, name)))
-        elif isinstance(value, list):
-            waiting += cast("list[Any]", value)
-        elif value is not None and not isinstance(value, bool):
-            yield str(value)
+        kind: object = value.__class__
+        if kind is str:
+            found.append(value)
+        elif kind is dict:
+            waiting += value.values()
+            found += filter(_has_digit, value)
+        elif kind is list:
+            waiting += value
+        elif kind is int or kind is float:
+            found.append(str(value))
+    return found

@@ -80,12 +80,15 @@ def list_values(arguments: Any) -> list[tuple[str, object]]:
     rest: list[tuple[str, Any]] = [("", arguments)]
     while rest:
         field, value = rest.pop()
-        if isinstance(value, dict):
-            rest.extend(cast("dict[str, Any]", value).items())
-        elif isinstance(value, list):
-            rest.extend((field, item) for item in cast("list[Any]", value))
-        elif value is not None:
-            found.append((field, value))
+        match value:
+            case None:
+                pass
+            case dict():
+                rest += cast("dict[str, Any]", value).items()
+            case list():
+                rest += [(field, item) for item in cast("list[Any]", value)]
+            case _:
+                found.append((field, value))
     return found
 
 

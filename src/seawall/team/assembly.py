@@ -147,8 +147,11 @@ class Assembly:
         """
         changed: dict[int, Frame] = {}
         for frame in state.frames.values():
-            failure, member = frame.failure, self._team.members.get(frame.agent)
-            if failure is None or failure.kind != TOO_LONG or member is None:
+            failure = frame.failure
+            if failure is None or failure.kind != TOO_LONG:
+                continue
+            member = self._team.members.get(frame.agent)
+            if member is None:
                 continue
             weighed, folded = self._weigh(frame, member, state)
             if folded is not None:

@@ -85,6 +85,8 @@ class Conversation:
     def survey(self, frame: Frame) -> Survey:
         """Returns the survey of a frame. It reads only the messages that were added since the last call."""
         known = self._surveys.get(frame.id)
+        if known is not None and known.refs is frame.messages and known.folds is frame.folds:
+            return known
         if known is None or not known.continues(frame.messages):
             known = Survey(self._bodies, self._run, frame.folds, self._effects.get(frame.agent, ()))
             if frame.kind == "root":

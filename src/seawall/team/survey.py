@@ -183,7 +183,8 @@ class Survey:
 
     def add(self, refs: Log[MessageRef]) -> None:
         """Adds the frame's messages that are not here yet."""
-        for place, ref in enumerate(refs.since(len(self.refs)), len(self.refs)):
+        known = len(self.refs)
+        for place, ref in enumerate(refs.since(known), known):
             self._add(place, ref)
         self.refs = refs
 

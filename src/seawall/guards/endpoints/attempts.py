@@ -40,8 +40,10 @@ class _Known:
         dropped_s = self.calls[0][0] if len(self.calls) == KNOWN else 0.0
         self.calls.append((took_s, answered))
         if dropped_s < self.longest_answered_s:  # so neither of the two was dropped
-            self.longest_s = max(self.longest_s, took_s)
-            self.longest_answered_s = max(self.longest_answered_s, took_s if answered else 0.0)
+            if took_s > self.longest_s:
+                self.longest_s = took_s
+            if answered and took_s > self.longest_answered_s:
+                self.longest_answered_s = took_s
         else:
             self.longest_s = max(each_s for each_s, _ in self.calls)
             self.longest_answered_s = max((each_s for each_s, well in self.calls if well), default=0.0)

@@ -193,7 +193,9 @@ class Breaker:
 
     def count_free_slots(self, now_s: float) -> int:
         """Returns how many more calls may be in flight."""
-        free = self.options.at_once - len(self._calls) - len(self._delayed) - len(self._overdue)
+        free = self.options.at_once - len(self._calls)
+        if self._delayed or self._overdue:
+            free -= len(self._delayed) + len(self._overdue)
         if self.peers:
             free -= self._count_peers_in_flight(now_s)
         if self.phase.state == "closed" or self.get_manual(now_s) == "closed":
@@ -256,8 +258,10 @@ class Breaker:
         """Counts a call that has ended; returns the phase that follows from it, if it is another one."""
         self._now_s = now_s
         call = self._calls.pop(key, None) or self._delayed.pop(key, None)
-        self._overdue.pop(key, None)  # such a call was counted as slow before
-        self._probes.discard(key)
+        if self._overdue:
+            self._overdue.pop(key, None)  # such a call was counted as slow before
+        if self._probes:
+            self._probes.discard(key)
         if call is None or call.serial != self.phase.serial:
             return None
         took_s = now_s - call.began_s

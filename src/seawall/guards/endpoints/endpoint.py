@@ -127,7 +127,7 @@ class Endpoint:
         now = self._clock.monotonic_s()
         self._check_overdue(now)
         key = make_key(step, run)
-        is_unpaid = self._is_unpaid(key, step, run)
+        is_unpaid = step.outlasts and self._is_unpaid(key, step, run)
         # An unpaid try waits here for as long as it must, and has no slot meanwhile; any other one begins after its delay.
         block = self.breaker.find_block(now, 0.0 if is_unpaid else step.delay_s)
         slots = self.breaker.count_free_slots(now) if block is None else 0
@@ -203,7 +203,9 @@ class Endpoint:
         key, breaker = (run.started.run, step.number), self.breaker
         run_s = run.started.limits.active_s
         is_retry = known in self._failed or _is_retry(step, run)
-        if breaker.phase.state == "closed" and (since_s is not None or self._is_unpaid(known, step, run)):
+        if breaker.phase.state == "closed" and (
+            since_s is not None or (step.outlasts and self._is_unpaid(known, step, run))
+        ):
             self.turns.take_turn(key)
         breaker.begin(key, now, delay_s=delay_s, is_retry=is_retry, run_s=run_s)
         self._acquired[key] = AcquiredStep(now + delay_s, left_s - delay_s)
@@ -222,8 +224,7 @@ class Endpoint:
 
     def _bound_timeout_s(self, step: Step, run: RunState, left_s: float) -> float | None:
         """Returns the seconds without a sign of life after which the step is given up; None: not before its run ends."""
-        enforced = run.modes.get(ENDPOINTS, "enforce") == "enforce"
-        if step.effect or not enforced or not self._may_outlast(step):
+        if step.effect or not self._may_outlast(step) or run.modes.get(ENDPOINTS, "enforce") != "enforce":
             return step.timeout_s
         bound_s = self.attempts.compute_bound_s(_name_caller(step), bound_left_s(left_s, run) - step.rest_s)
         return min((each for each in (step.timeout_s, bound_s) if each is not None), default=None)
@@ -266,8 +267,10 @@ class Endpoint:
 
     def _find_longest_s(self, now: float, own_s: float = 0.0) -> float:
         """Returns the most seconds that a step which waits, or is about to, has left; infinite if none does."""
-        deadlines = [waiter.deadline_s - now for waiter in self.queue.waiters.values() if waiter.slots_only]
-        longest_s = max([own_s, *deadlines])
+        longest_s = own_s
+        if self.queue.waiters:
+            waiters = self.queue.waiters.values()
+            longest_s = max([own_s, *(each.deadline_s - now for each in waiters if each.slots_only)])
         return longest_s if longest_s > 0 else float("inf")
 
     def may_retry(self, step: Step, run: RunState, result: Result, left_s: float, *, used_up: bool) -> Retry:

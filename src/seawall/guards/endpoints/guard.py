@@ -72,13 +72,15 @@ class Endpoints:
         """Returns whether the step's endpoint can take it now."""
         if not step.endpoint:
             return ALLOW
-        return self._get(step.endpoint).check(step, run, left_s, wake)
+        endpoint = self._endpoints.get(step.endpoint) or self._create(step.endpoint)
+        return endpoint.check(step, run, left_s, wake)
 
     def acquire(self, step: Step, run: RunState, left_s: float) -> Step:
         """Counts a call before it is made."""
         if not step.endpoint:
             return step
-        return self._get(step.endpoint).acquire(step, run, bound_left_s(left_s, run))
+        endpoint = self._endpoints.get(step.endpoint) or self._create(step.endpoint)
+        return endpoint.acquire(step, run, bound_left_s(left_s, run))
 
     def release(self, step: Step, run: RunState, result: Result) -> None:
         """Counts what became of a call."""
@@ -91,7 +93,8 @@ class Endpoints:
         mode: Mode = run.modes.get(self.name, "enforce")
         if not step.endpoint or mode == "off":
             return "yes"
-        said = self._get(step.endpoint).may_retry(step, run, result, left_s, used_up=used_up)
+        endpoint = self._endpoints.get(step.endpoint) or self._create(step.endpoint)
+        said = endpoint.may_retry(step, run, result, left_s, used_up=used_up)
         return said if mode == "enforce" else "yes"
 
     def forget(self, run_id: str, *, parked: bool) -> None:
@@ -100,9 +103,6 @@ class Endpoints:
             endpoint.forget(run_id)
 
     # ---- making endpoints
-
-    def _get(self, name: str) -> Endpoint:
-        return self._endpoints.get(name) or self._create(name)
 
     def _create(self, name: str) -> Endpoint:
         if len(self._endpoints) >= MAX_ENDPOINTS:

@@ -6,7 +6,7 @@ from typing import Any, Unpack
 
 from msgspec.structs import replace
 
-from seawall.core.events import CALLED, Event, RunTaken, StepDone, StepIntended
+from seawall.core.events import CALLED, Event, Judged, RunTaken, StepDone, StepIntended
 from seawall.guards.loops import messages, rules, turns
 from seawall.guards.loops.delegations import check_delegation
 from seawall.guards.loops.failures import check_failures
@@ -62,15 +62,23 @@ class Loops(Guard):
         state: LoopState = memory or _EMPTY_STATE
         if self.options.literal:
             return _count_literal_call(state, event)
-        if isinstance(event, RunTaken):
-            state = replace(state, segment=state.segment + 1)
-            handover = event.handover.get(self.name) if self.options.scope == "session" else None
-            return state if handover is None else replace(state, scopes={0: unpack_handover(handover)})
-        state = turns.fold(state, event, run)
-        if isinstance(event, StepIntended) and event.effect and event.perform:
-            return rules.count_write(state, event.name, 1)
-        if not isinstance(event, StepDone):
-            return state
+        match event:
+            case StepIntended():
+                state = turns.fold_intent(state, event)
+                writes = event.effect and event.perform
+                return rules.count_write(state, event.name, 1) if writes else state
+            case StepDone():
+                return self._fold_done(turns.fold_done(state, event, run), event, run)
+            case Judged():
+                return turns.fold_verdict(state, event, run)
+            case RunTaken():
+                state = replace(state, segment=state.segment + 1)
+                handover = event.handover.get(self.name) if self.options.scope == "session" else None
+                return state if handover is None else replace(state, scopes={0: unpack_handover(handover)})
+            case _:
+                return state
+
+    def _fold_done(self, state: LoopState, event: StepDone, run: RunState) -> LoopState:
         if event.step in state.scopes:  # a hand-off or review has ended, and with it what its frame knew
             state = replace(state, scopes={f: scope for f, scope in state.scopes.items() if f != event.step})
         step = run.open.get(event.step)

@@ -71,6 +71,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """The call without its result."""
     asked_question: str
     """The same, however the arguments were spelled."""
+    ok: bool
+    """Whether the call did what it was made for."""
     status: StepStatus
     fingerprint: str
     loose_fingerprint: str | None = None
@@ -86,11 +88,6 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """When it was made and when its result came, by the wall clock; 0 if that is not known."""
 
     @property
-    def ok(self) -> bool:
-        """Whether the call did what it was made for."""
-        return self.status == "ok"
-
-    @property
     def loose_key(self) -> str:
         """What results have in common that are equal or alike; of an error its fingerprint."""
         return (self.loose_fingerprint or self.fingerprint) if self.ok else self.fingerprint
@@ -103,8 +100,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def failure_kind(self) -> str:
         """Of what kind an error is, or a result that says that it is one; "" of anything else."""
-        loose = self.loose_fingerprint or ""
-        return loose if loose.startswith(FAILED) else ""
+        loose = self.loose_fingerprint
+        return loose if loose and loose[0] == FAILED else ""
 
 
 SPELLED = "~"
@@ -129,6 +126,7 @@ def observe_events(step: StepIntended, done: StepDone) -> Observation | None:
         name=step.name,
         question=make_question(step.name, step.arguments_key),
         asked_question=make_question(step.name, step.asked_key),
+        ok=done.status == "ok",
         status=done.status,
         fingerprint=done.fingerprint,
         loose_fingerprint=done.loose_fingerprint,
@@ -156,6 +154,7 @@ def observe_result(step: Step, result: Result, began_at: float) -> Observation |
         name=step.name,
         question=make_question(step.name, step.arguments_key),
         asked_question=make_question(step.name, step.asked_key),
+        ok=result.status == "ok",
         status=result.status,
         fingerprint=result.fingerprint,
         loose_fingerprint=result.loose_fingerprint,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from seawall.core.events import CALLED, REJECTED, Event, Judged, StepDone, StepIntended
+from seawall.core.events import CALLED, REJECTED, Judged, StepDone, StepIntended
 from seawall.guards.loops.options import LoopOptions
 from seawall.guards.loops.rules import Notice, Violation
 from seawall.guards.loops.state import BarrenTurns, LoopState, Observation, UnmadeCalls
@@ -21,20 +21,32 @@ _KNOWN_ANSWERS = ("loops", "waste", "effects")
 """Guards that give what is known already in place of a result."""
 
 
-def fold(state: LoopState, event: Event, run: RunState) -> LoopState:
-    """Counts replies, and ends the count of a frame of which a call is performed."""
-    if isinstance(event, StepIntended):
-        made = event.perform and event.kind in (*CALLED, "handoff")
-        return _forget(state, event.frame) if made else state
-    if isinstance(event, Judged) and event.verdict == "replace":
-        return _note_replaced(state, event, run)
-    if not isinstance(event, StepDone):
+def fold_intent(state: LoopState, step: StepIntended) -> LoopState:
+    """Ends the count of a frame of which a call is performed."""
+    if step.frame not in state.barren or not (step.perform and step.kind in (*CALLED, "handoff")):
         return state
-    step = run.open.get(event.step)
-    state = _forget(state, event.step)  # if it is a hand-off or review, its frame has ended
-    if event.step in state.unmade:
-        state = replace(state, unmade={f: each for f, each in state.unmade.items() if f != event.step})
-    return state if step is None else _count(state, step, event)
+    return _forget(state, step.frame)
+
+
+def fold_verdict(state: LoopState, judged: Judged, run: RunState) -> LoopState:
+    """Ends the count of a frame whose call a guard of the user's answers.
+
+    What Seawall itself gives in place of a result is known already: a fresh answer, or a receipt.
+    """
+    if judged.verdict != "replace" or judged.mode != "enforce" or judged.guard in _KNOWN_ANSWERS:
+        return state
+    step = run.open.get(judged.step)
+    return state if step is None else _forget(state, step.frame)
+
+
+def fold_done(state: LoopState, done: StepDone, run: RunState) -> LoopState:
+    """Counts replies."""
+    if done.step in state.barren:  # it is a hand-off or review, and its frame has ended
+        state = _forget(state, done.step)
+    if done.step in state.unmade:
+        state = replace(state, unmade={f: each for f, each in state.unmade.items() if f != done.step})
+    step = run.open.get(done.step)
+    return state if step is None else _count(state, step, done)
 
 
 def _forget(state: LoopState, frame: int) -> LoopState:
@@ -43,29 +55,20 @@ def _forget(state: LoopState, frame: int) -> LoopState:
     return replace(state, barren={number: each for number, each in state.barren.items() if number != frame})
 
 
-def _note_replaced(state: LoopState, judged: Judged, run: RunState) -> LoopState:
-    """Ends the count of a frame whose call a guard of the user's answers.
-
-    What Seawall itself gives in place of a result is known already: a fresh answer, or a receipt.
-    """
-    step = run.open.get(judged.step)
-    counts = judged.mode == "enforce" and judged.guard not in _KNOWN_ANSWERS
-    return _forget(state, step.frame) if step is not None and counts else state
-
-
 def is_same_mistake(state: LoopState, observation: Observation, run: RunState) -> bool:
     """Returns whether another call of the same reply was turned away for this reason. The model had no chance to learn."""
-    frame = run.frames.get(observation.frame)
-    known = state.unmade.get(observation.frame)
-    if observation.status not in _TURNED_AWAY or frame is None or known is None:
+    if observation.status not in _TURNED_AWAY:
+        return False
+    frame, known = run.frames.get(observation.frame), state.unmade.get(observation.frame)
+    if frame is None or known is None:
         return False
     return known.reply == (frame.last_reply or 0) and observation.fingerprint in known.fingerprints
 
 
 def note_mistake(state: LoopState, observation: Observation, run: RunState) -> LoopState:
     """Notes for what reason a call was turned away."""
-    frame = run.frames.get(observation.frame)
-    if observation.status not in _TURNED_AWAY or frame is None:
+    frame = run.frames.get(observation.frame) if observation.status in _TURNED_AWAY else None
+    if frame is None:
         return state
     reply, known = frame.last_reply or 0, state.unmade.get(observation.frame)
     before = known.fingerprints if known is not None and known.reply == reply else frozenset[str]()

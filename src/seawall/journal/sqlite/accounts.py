@@ -129,7 +129,7 @@ def add_spend(one: Spend, other: Spend) -> Spend:
     if other is NOTHING:
         return one
     total = Spend(
-        usd=_exact.add(one.usd, other.usd),
+        usd=_exact.add(one.usd, other.usd) if other.usd else one.usd,
         tokens=one.tokens + other.tokens,
         model_calls=one.model_calls + other.model_calls,
         tool_calls=one.tool_calls + other.tool_calls,
@@ -210,7 +210,11 @@ class AccountRows:
         for booking in booked:
             for key in list_keys(tenant, booking.day):
                 spent, reserved = new.get(key) or self._load(key)
-                new[key] = (add_spend(spent, booking.spent), add_spend(reserved, booking.reserved))
+                if booking.spent is not NOTHING:
+                    spent = add_spend(spent, booking.spent)
+                if booking.reserved is not NOTHING:
+                    reserved = add_spend(reserved, booking.reserved)
+                new[key] = (spent, reserved)
         self._changed.update(new)
 
     def find_exceeded_cap(

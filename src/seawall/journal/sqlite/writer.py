@@ -168,6 +168,8 @@ class Writer:
 
     async def wait_for_room(self) -> None:
         """Returns once the queue is below its bound."""
+        if self._has_room():
+            return
         while True:
             with self._mutex:
                 if self._has_room() or self._closed:
