@@ -160,11 +160,11 @@ async def make_journal(path: str) -> None:
         await (await sea.start(paying, "pay", tenant="acme")).rest()
 
 
-async def _tell_of_memory(journal: SqliteJournal) -> None:
+async def _tell_of_memory(journal: Journal) -> None:
     """Records entries that hold, that died, that wait for somebody, and that two runs wrote at once."""
     await merge(journal, "m-1", {"order 1042": "it is paid", "customer": "Ann Lee"}, principal="7")
     await merge(journal, "m-2", {"order 1042": "it is sent", "order 1043": "it is lost"}, 1, read=[1])
-    ours = {"order 1042": "it is back"}
+    ours: dict[str, str | None] = {"order 1042": "it is back"}
     lease = await begin(journal, "m-3")
     try:
         await merge(journal, "m-3", ours, 1, lease=lease, read=[2])
@@ -178,7 +178,7 @@ _DIE_IN_DEBT = """
 import asyncio, os, sys
 from seawall.core.clock import SystemClock
 from seawall.journal.protocol import Spend
-from seawall.journal.protocol import EffectFilter, ProposalFilter
+from seawall.journal.protocol import EffectFilter, Journal, ProposalFilter
 from seawall.journal.sqlite import SqliteJournal
 
 async def main():

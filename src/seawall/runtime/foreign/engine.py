@@ -21,6 +21,7 @@ from seawall.core.errors import Broken, Misused
 from seawall.core.events import Mode
 from seawall.core.ids import Ids
 from seawall.core.limits import Limits, validate_limits
+from seawall.core.threads import start_in_thread
 from seawall.journal.protocol import Journal
 from seawall.models.protocol import Price
 from seawall.runtime.foreign.asked import BeginOptions
@@ -68,7 +69,9 @@ class Engine:
         self._sea = Seawall(journal, **options)
         self._ids = Ids(SystemClock(), random.Random(os.urandom(16)))
         self._coverage = Coverage()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        """A signal handler may close the engine while its own thread is in here."""
+        self._opening: Future[asyncio.AbstractEventLoop] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -176,12 +179,15 @@ class Engine:
         if self._loop is None or os.getpid() != self._pid:
             self._open()
         with self._lock:
-            if self._loop is None:
+            if (loop := self._loop) is None:
                 raise Misused(_CLOSED)
             if reply is not None:
                 self._pending.add(reply)
                 reply.on_given = self._pending.discard
-            self._loop.call_soon_threadsafe(call)
+            try:
+                loop.call_soon_threadsafe(call)
+            except RuntimeError:  # a signal handler has closed it just now
+                raise Misused(_CLOSED) from None
 
     def check_may_wait(self) -> None:
         """Raises `Misused` on the engine's own thread, where a sync call would wait for itself."""
@@ -216,31 +222,50 @@ class Engine:
                 raise Misused(_CLOSED)
             if self._loop is not None:
                 return
-            opened: Future[asyncio.AbstractEventLoop] = Future()
-            self._thread = threading.Thread(
-                target=_run_loop, args=(self._sea, opened, self._pending), name="seawall-engine", daemon=True
-            )
-            self._thread.start()
-            self._loop = opened.result()
-            atexit.register(self.close)
+            if self._opening is None:
+                self._opening = Future()
+                arguments = (self._sea, self._opening, self._pending)
+                self._thread = threading.Thread(
+                    target=_run_loop, args=arguments, name="seawall-engine", daemon=True
+                )
+                self._thread.start()
+                atexit.register(self.close)
+            opening = self._opening
+            try:
+                loop = opening.result()
+            except BaseException:
+                if opening.done():  # otherwise Ctrl-C: the next call waits for the same
+                    self._opening = None
+                    atexit.unregister(self.close)
+                raise
+            if self._is_closed():
+                raise Misused(_CLOSED)
+            self._loop = loop
+
+    def _is_closed(self) -> bool:
+        return self._closed
 
     def close(self) -> None:
-        """Gives up the runs in flight, which can be gone on with, and closes the journal. Safe to call twice."""
+        """Gives up the runs in flight, which can be gone on with, and closes the journal.
+
+        Safe to call twice, and from a signal handler. Raises `Misused` on the engine's own thread.
+        """
         self.check_may_wait()
         if os.getpid() != self._pid:  # it is the parent's, and the lock may have been held at the fork
             return
         with self._lock:
-            loop, thread, self._closed = self._loop, self._thread, True
-            self._loop = None
-        if loop is None or thread is None:
+            opening, thread, self._closed = self._opening, self._thread, True
+            self._opening = self._loop = None
+        if opening is None or thread is None:
             return
         atexit.unregister(self.close)
-        loop.call_soon_threadsafe(loop.stop)
+        opening.add_done_callback(_stop_loop)
         thread.join(CLOSE_S)
 
     async def aclose(self) -> None:
-        """As `close`, from any event loop."""
-        await asyncio.to_thread(self.close)
+        """As `close`, from any event loop but the engine's own."""
+        self.check_may_wait()
+        await start_in_thread(self.close, "seawall-close")
 
     def __enter__(self) -> Self:
         return self
@@ -261,6 +286,12 @@ class Engine:
 
 def _abandon(reply: CallerReply[Any]) -> None:
     reply.abandon()
+
+
+def _stop_loop(opening: Future[asyncio.AbstractEventLoop]) -> None:
+    """Stops the loop that was opened, or is about to be."""
+    if opening.exception() is None:
+        opening.result().call_soon_threadsafe(opening.result().stop)
 
 
 def _run_loop(

@@ -313,6 +313,8 @@ class LoopSide:
 
     async def _take_up(self, run: str) -> Driver | None:
         """Goes on with a run that no process drives."""
+        if self._supervisor.closing:
+            raise Broken(CLOSED)
         taking = self._supervisor.start_task(self._supervisor.take_up(run, self._team))
         driver = await asyncio.shield(taking)  # a caller that is cancelled leaves no lease behind
         if driver is None:
