@@ -37,7 +37,14 @@ from seawall.cli.app import app
 from seawall.core.clock import SystemClock
 from seawall.core.errors import SeawallBug, SeawallError
 from seawall.core.refs import refs_of
-from seawall.journal.protocol import EffectFilter, Lineage, MemoryConflicts, MemoryFilter, ProposalFilter
+from seawall.journal.protocol import (
+    EffectFilter,
+    Journal,
+    Lineage,
+    MemoryConflicts,
+    MemoryFilter,
+    ProposalFilter,
+)
 from seawall.journal.sqlite import SqliteJournal
 from seawall.testing import ScriptedModel, call, say
 
