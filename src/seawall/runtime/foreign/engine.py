@@ -223,12 +223,13 @@ class Engine:
             if self._loop is not None:
                 return
             if self._opening is None:
-                self._opening = Future()
-                arguments = (self._sea, self._opening, self._pending)
-                self._thread = threading.Thread(
+                opening: Future[asyncio.AbstractEventLoop] = Future()
+                arguments = (self._sea, opening, self._pending)
+                thread = threading.Thread(
                     target=_run_loop, args=arguments, name="seawall-engine", daemon=True
                 )
-                self._thread.start()
+                thread.start()
+                self._opening, self._thread = opening, thread
                 atexit.register(self.close)
             opening = self._opening
             try:

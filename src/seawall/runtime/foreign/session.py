@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from contextvars import ContextVar
@@ -15,6 +16,7 @@ from msgspec.structs import replace
 from seawall.core.canonical import check_recordable
 from seawall.core.errors import Broken, Misused, Refused, describe_error
 from seawall.core.events import StoppedBy
+from seawall.core.forks import leave_child
 from seawall.engine.ownership import MAX_LOOKS
 from seawall.models.protocol import Price
 from seawall.run.outcome import Outcome
@@ -84,6 +86,7 @@ class Session:
         self._make_side = side
         self._side: LoopSide | None = None
         self._lock = threading.Lock()
+        self._pid = os.getpid()
         self._ended = False
 
     def __repr__(self) -> str:
@@ -203,6 +206,7 @@ class Session:
         try:
             yield
         finally:
+            leave_child(self._pid)  # what forks must not come back in its child
             _performs.reset(token)
 
     def _find_step(self) -> int:
@@ -317,6 +321,7 @@ class Session:
         self._tell(lambda side: side.give_back(ask))
 
     def _read(self, asked: Asked, brought: ModelResult | Result | BaseException) -> Result:
+        leave_child(self._pid)
         if isinstance(brought, BaseException):
             return make_failure(brought, repr(asked.name), self._not_done)
         return self._make_result(asked, brought)
