@@ -91,7 +91,7 @@ asyncio.run(main())
 
 def run(program: str, path: Path) -> tuple[int, str, str]:
     """Returns exit code, output and errors of a program."""
-    command = [sys.executable, "-c", OPENING + program, str(path / "j.db")]
+    command = [sys.executable, "-W", "ignore", "-c", OPENING + program, str(path / "j.db")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout, done.stderr
 
