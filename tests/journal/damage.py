@@ -87,7 +87,7 @@ WANTED = {
     "memory by words of what is imported": MemoryFilter(scopes=(SCOPE,), text="wanted", quarantined=True),
 }
 EXITS = {0, 1, 2, 3, 4, 5, 6, 7, 8}
-_ACME, _SCOPE = ("--tenant", "acme"), SCOPE
+_ACME = ("--tenant", "acme")
 COMMANDS = (
     *(("runs",), ("runs", "--json"), ("show", "{run}"), ("show", "{run}", "--json"), ("why", "{run}")),
     *(
@@ -111,12 +111,26 @@ COMMANDS = (
     *(("prune", "--older-than", "0s", "--dry-run"), ("prune", "--older-than", "0s")),
     *(("erase", "--tenant", "acme", "--yes"), ("reconcile", "e-1", "--failed", "it says so", "--by", "eve")),
     *(("mcp", "list"), ("mcp", "diff", "bank"), ("mcp", "accept", "bank", "--by", "eve")),
-    *(("memory", "log", *_ACME), ("memory", "log", *_ACME, "--json"), ("memory", "show", *_ACME, _SCOPE)),
-    *(("memory", "show", *_ACME, _SCOPE, "--json"), ("memory", "diff", *_ACME, _SCOPE, "1", "3")),
-    *(("memory", "conflicts", *_ACME), ("memory", "resolve", "1", "--by", "eve"), ("memory", "gc", *_ACME)),
-    *(("memory", "rollback", *_ACME, _SCOPE, "--to", "1", "--by", "eve"), ("memory", "revert", "m-1", "3")),
+    *(
+        ("memory", "log", *_ACME),
+        ("memory", "log", *_ACME, "--json"),
+        ("memory", "show", *_ACME, "--scope", SCOPE),
+    ),
+    *(
+        ("memory", "show", *_ACME, "--scope", SCOPE, "--json"),
+        ("memory", "diff", *_ACME, "--scope", SCOPE, "1", "3"),
+    ),
+    *(
+        ("memory", "conflicts", *_ACME),
+        ("memory", "resolve", "1", "--by", "eve"),
+        ("memory", "gc", *_ACME, "--yes"),
+    ),
+    *(
+        ("memory", "rollback", *_ACME, "--scope", SCOPE, "1", "--yes", "--by", "eve"),
+        ("memory", "revert", "m-1", "3", *_ACME, "--yes"),
+    ),
     *(("memory", "export", *_ACME, "7"), ("memory", "forget", *_ACME, "7", "--yes")),
-    ("memory", "accept", *_ACME, "5", "--by", "eve"),
+    ("memory", "accept", *_ACME, "5", "--yes", "--by", "eve"),
 )
 
 

@@ -32,7 +32,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from seawall.models.protocol import Usage
 from seawall.runtime.foreign.asks import Settled
-from seawall.runtime.foreign.results import NO_USAGE, ModelResult, word_note
+from seawall.runtime.foreign.results import NO_USAGE, ModelResult, read_usage, word_note
 
 RECORDED_ID = "seawall-recorded"
 """The id of a reply that is given again, where the first one had none."""
@@ -131,7 +131,11 @@ def read_response(response: ModelResponse, *, delivered: bool = False) -> ModelR
         "request_id": response.request_id,
     }
     return ModelResult(
-        "".join(texts), calls, usage=_read_usage(usage), raw=json.dumps(raw), delivered=delivered
+        "".join(texts),
+        calls,
+        usage=read_usage(lambda: _read_usage(usage)),
+        raw=json.dumps(raw),
+        delivered=delivered,
     )
 
 
