@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from seawall import Engine, Misused, Seawall
+from seawall import Effect, Engine, Misused, Seawall, always
 from seawall.core.errors import Broken
+from seawall.runtime.foreign.asks import Held
 
 
 def ends(work: Callable[[], Any]) -> Any:
@@ -158,3 +159,32 @@ def test_callers_that_wait_are_told_that_the_engine_was_closed() -> None:
         release.set()
         assert isinstance(first.exception(30), Misused)
         assert isinstance(second.exception(30), Broken)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)], ids=["interrupt", "exit"])
+def test_what_ends_a_program_ends_no_engine_when_code_on_its_event_loop_raises_it(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise error
+
+    async def fail_soon(sea: Seawall) -> None:
+        asyncio.get_running_loop().call_soon(fail)
+
+    with Engine() as engine:
+        engine.call(fail_soon)
+        assert look(engine) == "here"
+
+    assert type(error).__name__ in caplog.text
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)], ids=["interrupt", "exit"])
+def test_a_preview_that_raises_what_ends_a_program_is_a_preview_that_failed(error: BaseException) -> None:
+    async def preview(**arguments: Any) -> str:
+        raise error
+
+    with Engine(effects={"pay": Effect(approve=always(), preview=preview)}) as engine:
+        session = engine.begin("Pay", loop="own")
+        with pytest.raises(Held):
+            session.step_sync(session.tool("clerk", "pay", {"order": 7}), lambda turn: ("paid", None))
+        assert look(engine) == "here"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
+import logging
 import os
 import random
 import threading
@@ -17,7 +19,7 @@ from msgspec.structs import replace
 
 from seawall.core.canonical import check_recordable
 from seawall.core.clock import SystemClock
-from seawall.core.errors import Broken, Misused
+from seawall.core.errors import Broken, Misused, name_error
 from seawall.core.events import Mode
 from seawall.core.ids import Ids
 from seawall.core.limits import Limits, validate_limits
@@ -40,6 +42,8 @@ CLOSE_S = 10.0
 _CLOSED = "this Engine is closed"
 
 T = TypeVar("T")
+
+_log = logging.getLogger("seawall")
 
 
 class Engine:
@@ -292,7 +296,8 @@ def _abandon(reply: CallerReply[Any]) -> None:
 def _stop_loop(opening: Future[asyncio.AbstractEventLoop]) -> None:
     """Stops the loop that was opened, or is about to be."""
     if opening.exception() is None:
-        opening.result().call_soon_threadsafe(opening.result().stop)
+        with contextlib.suppress(RuntimeError):  # it is closed already
+            opening.result().call_soon_threadsafe(opening.result().stop)
 
 
 def _run_loop(
@@ -317,9 +322,22 @@ def _serve(sea: Seawall, opened: Future[asyncio.AbstractEventLoop]) -> None:
             return
         asyncio.set_event_loop(loop)
         opened.set_result(loop)
-        loop.run_forever()
+        _run_until_stopped(loop)
         runner.run(sea.close())
         runner.run(_cancel_all())
+
+
+def _run_until_stopped(loop: asyncio.AbstractEventLoop) -> None:
+    """Runs the event loop until it is stopped. What code of the application raises to end a program ends no engine: a person's
+    interrupt comes to the main thread.
+    """
+    while True:
+        try:
+            loop.run_forever()
+        except (KeyboardInterrupt, SystemExit) as error:
+            _log.error("code of the application has raised %s on the engine's event loop", name_error(error))
+        else:
+            return
 
 
 async def _cancel_all() -> None:
