@@ -67,6 +67,10 @@ EDITS = {
     "a run's owner": ("UPDATE runs SET owner = 'x:1:2' WHERE rk = 5", "is not what was written"),
     "that runs were pruned": ("UPDATE runs SET pruned = 1", "says that it was pruned"),
     "how many events a run has": ("UPDATE runs SET events = events - 1 WHERE rk = 5", "the run's row says"),
+    "how many commands a run without any has taken": (
+        "UPDATE runs SET taken = -1 WHERE commands = 0 AND ended_at IS NULL",
+        "commands were taken, its events say 0",
+    ),
     "how many commands it has": ("UPDATE runs SET commands = 1 WHERE rk = 5", "the run's row says"),
     "an account": ("UPDATE accounts SET spent_tokens = 0", "is not what was written"),
     "every account": ("DELETE FROM accounts", "the sum differs"),
