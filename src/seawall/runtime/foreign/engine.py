@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from weakref import WeakKeyDictionary
 
 from msgspec.structs import replace
 
@@ -30,6 +31,7 @@ from seawall.runtime.foreign.asked import BeginOptions
 from seawall.runtime.foreign.asks import Asks
 from seawall.runtime.foreign.coverage import Coverage, CoverageReport
 from seawall.runtime.foreign.loop_side import LoopSide
+from seawall.runtime.foreign.mailbox import Mailbox
 from seawall.runtime.foreign.reply import CLOSED, CallerReply, LoopReply, ThreadReply
 from seawall.runtime.foreign.session import Session
 from seawall.runtime.foreign.team import ForeignTeam
@@ -40,6 +42,7 @@ from seawall.team.team import Team
 CLOSE_S = 10.0
 """Seconds that `close` waits for the engine's thread: a `Seawall` takes some two to close."""
 _CLOSED = "this Engine is closed"
+_NOT_OPEN = "this Engine has no thread of its own: open it on an event loop, with `async with engine:`"
 
 T = TypeVar("T")
 
@@ -57,6 +60,10 @@ class Engine:
     the framework decides when it answers. The other options are those of `Seawall`, of which the engine has one, in a thread
     with an event loop of its own: it opens at the first step. `close` it, or use it as a context manager; at the exit of the
     program it closes by itself.
+
+    With `thread=False` it has no such thread, and works on the event loop where `async with engine:` opens it, which spares
+    each step four changes of thread. Steps from other threads and loops come there, too. It is for programs that live on one
+    event loop: a sync step on that very loop raises `Misused`, and while a tool blocks the loop, nothing of the engine works.
     """
 
     def __init__(
@@ -66,8 +73,10 @@ class Engine:
         effects: Effects = (),
         reads: Sequence[str] = (),
         limits: Limits | None = None,
+        thread: bool = True,
         **options: Any,
     ) -> None:
+        """Raises `Misused` for what is declared twice or wrongly, and for options of `Seawall` that can't be."""
         self.tools = ToolDeclarations(effects, reads)
         self._limits = validate_limits(Limits() if limits is None else limits)
         self._sea = Seawall(journal, **options)
@@ -78,10 +87,23 @@ class Engine:
         self._opening: Future[asyncio.AbstractEventLoop] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        """In which the event loop runs: the engine's own, or with `thread=False` that of whoever has opened it."""
+        self._has_thread = thread
+        self._mailbox = Mailbox()
+        """What other threads call on it."""
+        self._mailboxes: WeakKeyDictionary[asyncio.AbstractEventLoop, Mailbox] = WeakKeyDictionary()
+        """Of the event loops that wait for replies."""
         self._closed = False
         self._pid = os.getpid()
         self._pending: set[CallerReply[Any]] = set()
         """What is begun on the event loop and not done: its callers are told when the loop ends before."""
+        self._check_modes(options.get("modes") or {})
+
+    def _check_modes(self, modes: Mapping[str, Mode]) -> None:
+        """Raises `Misused` for a guard that is not there. At the first step an application may take that for a halt."""
+        supervisor = self._sea.supervisor
+        guards = supervisor.factory.get_guards(self.make_team("modes"))
+        supervisor.modes.compute_start_modes(guards, modes, {})
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "not open" if self._loop is None else "open"
@@ -170,34 +192,58 @@ class Engine:
 
     def coverage(self) -> CoverageReport:
         """Returns what has passed the gate, what nobody has declared, and what can't be gated."""
-        return self._coverage.report()
+        return self._coverage.report(self.tools.list_uncalled())
 
     def note_not_gated(self, *what: str) -> None:
         """Notes what can't be gated, for `coverage`: for adapters."""
         self._coverage.note_not_gated(what)
 
-    # ---- the engine's thread
+    # ---- the engine's event loop
 
     def post(self, call: Callable[[], None], reply: CallerReply[Any] | None) -> None:
-        """Calls something on the engine's event loop, which opens at the first call; it gives the reply."""
+        """Calls something on the engine's event loop, which gives the reply. Its own thread opens at the first call."""
         if self._loop is None or os.getpid() != self._pid:
             self._open()
         with self._lock:
-            if (loop := self._loop) is None:
+            loop = self._loop
+            if loop is None:
                 raise Misused(_CLOSED)
+            is_here = not self._has_thread and _runs_here(loop)
             if reply is not None:
                 self._pending.add(reply)
                 reply.on_given = self._pending.discard
-            try:
-                loop.call_soon_threadsafe(call)
-            except RuntimeError:  # a signal handler has closed it just now
-                raise Misused(_CLOSED) from None
+                if isinstance(reply, LoopReply) and not is_here:
+                    reply.mailbox = self._find_mailbox(reply.loop)
+            if not is_here:
+                self._put(call, loop)
+                return
+        call()
+
+    def _put(self, call: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            self._mailbox.put(call, loop)
+        except RuntimeError as error:
+            what = _CLOSED if self._has_thread else "the event loop on which this Engine was opened is closed"
+            raise Misused(what) from error
+
+    def _find_mailbox(self, loop: asyncio.AbstractEventLoop) -> Mailbox:
+        mailbox = self._mailboxes.get(loop)
+        if mailbox is None:
+            mailbox = self._mailboxes[loop] = Mailbox()
+        return mailbox
 
     def check_may_wait(self) -> None:
         """Raises `Misused` on the engine's own thread, where a sync call would wait for itself."""
-        if threading.current_thread() is self._thread:
+        if threading.current_thread() is not self._thread:
+            return
+        if self._has_thread:
             raise Misused(
                 "a sync call on the engine's own event loop would wait for itself; use the async one"
+            )
+        if self._loop is not None and not self._loop.is_closed():
+            raise Misused(
+                "a sync call in the thread whose event loop this Engine works on would wait for itself; use the async one, or "
+                "an Engine with a thread of its own (thread=True)"
             )
 
     def call(self, work: Callable[[Seawall], Coroutine[Any, Any, T]]) -> T:
@@ -217,15 +263,20 @@ class Engine:
             self.post(lambda: _abandon(reply), None)
             raise
 
-    def _open(self) -> None:
-        """Starts the thread, and opens the journal there. Raises what opening raises."""
+    def _check_pid(self) -> None:
         if os.getpid() != self._pid:  # the lock may have been held at the fork
             raise Misused("this Engine was made before a fork; make a new one in the child")
+
+    def _open(self) -> None:
+        """Starts the thread, and opens the journal there. Raises what opening raises."""
+        self._check_pid()
         with self._lock:
             if self._closed:
                 raise Misused(_CLOSED)
             if self._loop is not None:
                 return
+            if not self._has_thread:
+                raise Misused(_NOT_OPEN)
             if self._opening is None:
                 opening: Future[asyncio.AbstractEventLoop] = Future()
                 arguments = (self._sea, opening, self._pending)
@@ -250,6 +301,19 @@ class Engine:
     def _is_closed(self) -> bool:
         return self._closed
 
+    async def _open_here(self) -> None:
+        """Opens the journal on this event loop."""
+        self._check_pid()
+        if self._closed or self._thread is not None:
+            raise Misused(_CLOSED if self._closed else "this Engine is open already")
+        self._thread = threading.current_thread()
+        try:
+            await self._sea.open()
+        except BaseException:
+            self._thread = None
+            raise
+        self._loop = asyncio.get_running_loop()
+
     def close(self) -> None:
         """Gives up the runs in flight, which can be gone on with, and closes the journal.
 
@@ -259,8 +323,13 @@ class Engine:
         if os.getpid() != self._pid:  # it is the parent's, and the lock may have been held at the fork
             return
         with self._lock:
-            opening, thread, self._closed = self._opening, self._thread, True
+            opening, loop, thread, self._closed = self._opening, self._loop, self._thread, True
             self._opening = self._loop = None
+        if not self._has_thread:
+            if loop is not None and not loop.is_closed():
+                with contextlib.suppress(TimeoutError):  # the event loop does not run, or is blocked
+                    asyncio.run_coroutine_threadsafe(self._close_here(), loop).result(CLOSE_S)
+            return
         if opening is None or thread is None:
             return
         atexit.unregister(self.close)
@@ -268,11 +337,28 @@ class Engine:
         thread.join(CLOSE_S)
 
     async def aclose(self) -> None:
-        """As `close`, from any event loop but the engine's own."""
-        self.check_may_wait()
-        await start_in_thread(self.close, "seawall-close")
+        """As `close`, from any event loop."""
+        loop = self._loop
+        if self._has_thread or loop is None or not _runs_here(loop):
+            self.check_may_wait()
+            await start_in_thread(self.close, "seawall-close")
+            return
+        with self._lock:
+            self._closed, self._loop = True, None
+        await self._close_here()
+
+    async def _close_here(self) -> None:
+        """Closes what works on this event loop."""
+        try:
+            await self._sea.close()
+        finally:
+            for reply in tuple(self._pending):
+                reply.abandon()
+                reply.fail(Broken(CLOSED))
 
     def __enter__(self) -> Self:
+        if not self._has_thread:
+            raise Misused(_NOT_OPEN)
         return self
 
     def __exit__(
@@ -281,12 +367,22 @@ class Engine:
         self.close()
 
     async def __aenter__(self) -> Self:
+        if not self._has_thread:
+            await self._open_here()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:
+    """Returns whether this event loop runs in this thread now."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
 
 
 def _abandon(reply: CallerReply[Any]) -> None:
