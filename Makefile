@@ -21,7 +21,7 @@ SLOW := crash torture bench cli house adapters/test_together.py adapters/test_op
     adapters/test_mcp_proxy.py adapters/test_mcp_proxy_process.py adapters/test_mcp_tools.py adapters/test_versions.py docs/test_examples.py effects/test_attacks.py effects/test_deciding.py \
     effects/test_faults.py effects/test_kill_points.py effects/test_once.py effects/test_tampering.py guards/endpoints/test_wire.py journal/test_disk_faults.py \
     journal/test_machine.py journal/test_processes.py memory/test_kill_points.py models/test_finish_markers.py \
-    models/test_history.py models/test_provider_classes.py models/test_providers.py models/test_received_protocols.py models/test_resolve.py runtime/test_whole_runs.py testing/test_recording.py
+    models/test_history.py models/test_provider_classes.py models/test_providers.py models/test_received_protocols.py models/test_resolve.py runtime/foreign/test_process_ends.py runtime/test_whole_runs.py testing/test_recording.py
 
 # What lives in .venv.
 EXTRAS := $(foreach each,providers modelserver prices schema lint mcp openai-agents pydantic-ai langchain langgraph,--extra $(each))

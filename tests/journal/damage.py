@@ -24,14 +24,27 @@ from pathlib import Path
 from typing import Any
 
 import typer.testing
+from msgspec.structs import replace
 
 from journal.effects_story import tell_of_effects
+from journal.memory_story import SCOPE, merge, texts, written
+from journal.story import begin
 from seawall import Agent, Budget, Caps, Seawall, Team, tool
+from seawall.adapters.mcp.definitions import ToolDefinition
+from seawall.adapters.mcp.pin_store import PinStore
+from seawall.adapters.mcp.pins import FirstLook
 from seawall.cli.app import app
 from seawall.core.clock import SystemClock
 from seawall.core.errors import SeawallBug, SeawallError
 from seawall.core.refs import refs_of
-from seawall.journal.protocol import EffectFilter, ProposalFilter
+from seawall.journal.protocol import (
+    EffectFilter,
+    Journal,
+    Lineage,
+    MemoryConflicts,
+    MemoryFilter,
+    ProposalFilter,
+)
 from seawall.journal.sqlite import SqliteJournal
 from seawall.testing import ScriptedModel, call, say
 
@@ -52,19 +65,72 @@ TABLES = (
     "waits",
     "principals",
     "facts",
+    "memories",
+    "memory_versions",
+    "memory_scopes",
+    "memory_edges",
+    "memory_reads",
+    "memory_conflicts",
+    "memory_keys",
+    "memory_search_content",
+    "memory_search_docsize",
+    "memory_search_data",
+    "memory_search_idx",
 )
-EXITS = {0, 1, 2, 3, 4, 5, 6, 7}
+WANTED = {
+    "memory": MemoryFilter(scopes=(SCOPE,)),
+    "memory and what is imported": MemoryFilter(scopes=(SCOPE,), quarantined=True),
+    "memory by key": MemoryFilter(scopes=(SCOPE,), key="order 1042"),
+    "memory by prefix": MemoryFilter(scopes=(SCOPE,), prefix="order"),
+    "memory by words": MemoryFilter(scopes=(SCOPE,), text="it"),
+    "memory by a word": MemoryFilter(scopes=(SCOPE,), text="lost"),
+    "memory by words of what is imported": MemoryFilter(scopes=(SCOPE,), text="wanted", quarantined=True),
+}
+EXITS = {0, 1, 2, 3, 4, 5, 6, 7, 8}
+_ACME = ("--tenant", "acme")
 COMMANDS = (
-    ("runs",),
-    ("runs", "--json"),
-    ("show", "{run}"),
-    ("show", "{run}", "--json"),
-    ("budget",),
-    ("budget", "--json"),
-    ("why", "{run}"),
-    ("breakers",),
-    ("guards",),
-    ("verify", "--json"),
+    *(("runs",), ("runs", "--json"), ("show", "{run}"), ("show", "{run}", "--json"), ("why", "{run}")),
+    *(
+        ("context", "{run}"),
+        ("roles",),
+        ("replay", "{run}"),
+        ("verify", "--json"),
+        ("backup", "{copy}", "--force"),
+    ),
+    *(
+        ("budget",),
+        ("budget", "--json"),
+        ("breakers",),
+        ("guards",),
+        ("pause", "tool:x"),
+        ("unpause", "tool:pay"),
+    ),
+    *(("effects",), ("effects", "--json"), ("effects", "e-1"), ("approvals", "--all"), ("approvals", "p-1")),
+    *(("principals",), ("principals", "add", "eve"), ("approve", "p-1"), ("reject", "p-1", "--reason", "no")),
+    *(("cancel", "{run}"), ("resume", "{run}"), ("resume",), ("fork", "{run}", "--at", "1")),
+    *(("prune", "--older-than", "0s", "--dry-run"), ("prune", "--older-than", "0s")),
+    *(("erase", "--tenant", "acme", "--yes"), ("reconcile", "e-1", "--failed", "it says so", "--by", "eve")),
+    *(("mcp", "list"), ("mcp", "diff", "bank"), ("mcp", "accept", "bank", "--by", "eve")),
+    *(
+        ("memory", "log", *_ACME),
+        ("memory", "log", *_ACME, "--json"),
+        ("memory", "show", *_ACME, "--scope", SCOPE),
+    ),
+    *(
+        ("memory", "show", *_ACME, "--scope", SCOPE, "--json"),
+        ("memory", "diff", *_ACME, "--scope", SCOPE, "1", "3"),
+    ),
+    *(
+        ("memory", "conflicts", *_ACME),
+        ("memory", "resolve", "1", "--by", "eve"),
+        ("memory", "gc", *_ACME, "--yes"),
+    ),
+    *(
+        ("memory", "rollback", *_ACME, "--scope", SCOPE, "1", "--yes", "--by", "eve"),
+        ("memory", "revert", "m-1", "3", *_ACME, "--yes"),
+    ),
+    *(("memory", "export", *_ACME, "7"), ("memory", "forget", *_ACME, "7", "--yes")),
+    ("memory", "accept", *_ACME, "5", "--yes", "--by", "eve"),
 )
 
 
@@ -105,15 +171,35 @@ async def make_journal(path: str) -> None:
         await sea.journal.erase("erased")
         await sea.pause("tool:pay", by="ops")
         await tell_of_effects(sea.journal)
+        await _tell_of_memory(sea.journal)
+        definition = ToolDefinition({"name": "pay", "inputSchema": {"type": "object"}})
+        first = FirstLook(True, "alice")
+        store = PinStore(sea.journal, SystemClock())
+        await store.note_first_use("bank", "alice")
+        await store.look("bank", [definition], first=first, find_odd=lambda each: (), known={})
         paying = desk(call("pay", order="1"), say("paid"))
         await (await sea.start(paying, "pay", tenant="acme")).rest()
+
+
+async def _tell_of_memory(journal: Journal) -> None:
+    """Records entries that hold, that died, that wait for somebody, and that two runs wrote at once."""
+    await merge(journal, "m-1", {"order 1042": "it is paid", "customer": "Ann Lee"}, principal="7")
+    await merge(journal, "m-2", {"order 1042": "it is sent", "order 1043": "it is lost"}, 1, read=[1])
+    ours: dict[str, str | None] = {"order 1042": "it is back"}
+    lease = await begin(journal, "m-3")
+    try:
+        await merge(journal, "m-3", ours, 1, lease=lease, read=[2])
+    except MemoryConflicts as error:
+        await merge(journal, "m-3", ours, 1, lease=lease, read=[2], conflicts=error.conflicts)
+    await journal.import_memory("acme", [written("order 1044", "wanted")], texts("order 1044", "wanted"))
+    await merge(journal, "m-4", {"customer": None}, 4)
 
 
 _DIE_IN_DEBT = """
 import asyncio, os, sys
 from seawall.core.clock import SystemClock
 from seawall.journal.protocol import Spend
-from seawall.journal.protocol import EffectFilter, ProposalFilter
+from seawall.journal.protocol import EffectFilter, Journal, ProposalFilter
 from seawall.journal.sqlite import SqliteJournal
 
 async def main():
@@ -124,6 +210,25 @@ async def main():
 
 asyncio.run(main())
 """
+
+
+async def _look_at_memory(
+    journal: SqliteJournal, note: Callable[[str, Awaitable[Any]], Awaitable[Any]]
+) -> None:
+    for at in (None, 1, 3):
+        for name, wanted in WANTED.items():
+            await note(f"{name} at {at}", journal.memory_entries("acme", replace(wanted, at=at)))
+    await note("memory by number", journal.memory_numbered(range(1, 9)))
+    await note("memory of m-2", journal.memory_of_run("m-2"))
+    await note("memory changed", journal.memory_changed(range(1, 9), 1))
+    await note("memory behind", journal.memory_behind(["m-1", "m-2", "m-3"]))
+    await note("memory log", journal.memory_log("acme"))
+    await note("memory scopes", journal.memory_scopes("acme"))
+    await note("memory diff", journal.memory_diff("acme", SCOPE, 1, 3))
+    await note("memory since", journal.memory_since("acme", SCOPE, 1))
+    await note("memory conflicts", journal.memory_conflicts("acme", state=None))
+    await note("memory plan", journal.plan_revert("m-1", 3, [Lineage(tie="value", entry=1)], exposed=True))
+    await note("memory of 7", journal.export_subject("acme", "7"))
 
 
 async def look(path: str) -> dict[str, Any]:
@@ -163,6 +268,8 @@ async def look(path: str) -> dict[str, Any]:
         for number, tenant in enumerate(("acme", "other", "")):
             await note(f"request {number}", journal.run_of_request(tenant, f"r-{number}"))
             await note(f"tail {number}", journal.session_tail(tenant, "t"))
+        await note("pins", journal.shared("mcp/"))
+        await _look_at_memory(journal, note)
         seen["found"] = await journal.verify()
     finally:
         await journal.close()
@@ -274,8 +381,12 @@ class Damager:
         database = self._connect()
         objects = database.execute("SELECT type, name FROM sqlite_schema WHERE sql IS NOT NULL").fetchall()
         kind, name = self.rng.choice(objects)
-        database.execute(f"DROP {kind} {name}")
-        database.close()
+        try:
+            database.execute(f"DROP {kind} {name}")
+        except sqlite3.Error:  # SQLite's own
+            return "nothing"
+        finally:
+            database.close()
         return f"{kind} {name} dropped"
 
     def _write(self, at: int, data: bytes) -> None:
@@ -348,7 +459,7 @@ class Report:
 
 def run_command(rng: random.Random, path: Path, run: str) -> str | None:
     """Runs one command on the file; returns what is wrong with how it ended."""
-    command = [each.format(run=run) for each in rng.choice(COMMANDS)]
+    command = [each.format(run=run, copy=f"{path}.backup") for each in rng.choice(COMMANDS)]
     done = typer.testing.CliRunner().invoke(app, [*command, "--journal", str(path)])
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         return f"{' '.join(command)}: {type(done.exception).__name__}: {done.exception}"

@@ -67,6 +67,10 @@ EDITS = {
     "a run's owner": ("UPDATE runs SET owner = 'x:1:2' WHERE rk = 5", "is not what was written"),
     "that runs were pruned": ("UPDATE runs SET pruned = 1", "says that it was pruned"),
     "how many events a run has": ("UPDATE runs SET events = events - 1 WHERE rk = 5", "the run's row says"),
+    "how many commands a run without any has taken": (
+        "UPDATE runs SET taken = -1 WHERE commands = 0 AND ended_at IS NULL",
+        "commands were taken, its events say 0",
+    ),
     "how many commands it has": ("UPDATE runs SET commands = 1 WHERE rk = 5", "the run's row says"),
     "an account": ("UPDATE accounts SET spent_tokens = 0", "is not what was written"),
     "every account": ("DELETE FROM accounts", "the sum differs"),
@@ -87,6 +91,23 @@ EDITS = {
         "is missing",
     ),
     "an entry's type": ("UPDATE entries SET data = CAST(data AS TEXT) WHERE box = 0", "can't be read"),
+    "what an entry of memory is searched by": (
+        "UPDATE memory_search SET words = 'other' WHERE rowid = (SELECT max(rowid) FROM memory_search)",
+        "is in the index of words with others than its own",
+    ),
+    "what is found of memory that died": (
+        "INSERT INTO memory_search(rowid, words) SELECT number, 'x' FROM memories WHERE died IS NOT NULL LIMIT 1",
+        "is no entry of memory that holds",
+    ),
+    "the keys of memory": ("DELETE FROM memory_keys", "is not in the index of keys"),
+    "a key's text": (
+        "UPDATE memory_keys SET text = 'x' || text",
+        "is in the index of keys with another text",
+    ),
+    "a key that nobody wrote": (
+        "INSERT INTO memory_keys SELECT tenant, 'shared', text, key FROM memory_keys LIMIT 1",
+        "is of no entry of memory",
+    ),
     "a batch's time to a text": ("UPDATE batches SET at = 'x' WHERE id = 30", "can't be read"),
 }
 
@@ -100,6 +121,24 @@ def test_verify_names_an_edit_of(path: str, what: str) -> None:
 
     assert bad is not None
     assert words in bad.what
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE memory_reads SET entry = entry + 1 WHERE run = 'm-2'",
+        "UPDATE memories SET number = 77 WHERE run = 'm-2' AND number = (SELECT max(number) FROM memories WHERE run = 'm-2')",
+    ],
+)
+def test_what_a_run_has_read_and_written_is_held_against_its_row(path: str, sql: str) -> None:
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            await journal.memory_behind(["m-2"])
+
+    asyncio.run(scenario())
+    edit(path, sql)
+    with pytest.raises(JournalDamaged, match="is not what was written"):
+        asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,6 @@ MAY_READ_ON = {
         ),
         "returns all that it reads",
     ),
-    "list_behind": "what some runs have read or written",
     **dict.fromkeys(
         ("find_sources", "_find_conflicts"),
         "what a step has written, and the conflicts that are open",
@@ -137,7 +136,15 @@ MAY_READ_ON = {
         ("_check_effects", "_check_facts", "_check_principals", "_check_proposals"), "verify reads everything"
     ),
     **dict.fromkeys(
-        ("_check_entries", "_check_versions", "_check_conflicts", "_check_scopes"), "verify reads everything"
+        (
+            "_check_entries",
+            "_check_words",
+            "_check_keys",
+            "_check_versions",
+            "_check_conflicts",
+            "_check_scopes",
+        ),
+        "verify reads everything",
     ),
     **dict.fromkeys(
         ("_check_end", "_check_sequences", "check_bodies", "check_chain", "check_rows", "check_runs"),
@@ -153,6 +160,7 @@ NEVER_IN_THE_CONTRACT = (
     "memory_forgetting.py: ",  # effects of the person, and results that others were shown: test_memory_forgetting.py
     "langgraph_store.py: ",  # a file of another system, read once as a whole
     "verify.py: ",  # what it says about a damaged file
+    "memory_check.py: database.fetch_first(_LISTED",  # of two keys with one text
     "holding.py: ",  # once, when an older journal is migrated
     "backup.py: ",
     "structure.py: database.run(step)",  # the schema in memory, made once in a process

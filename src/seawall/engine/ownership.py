@@ -45,15 +45,15 @@ class LeaseCheck:
     async def confirm(self) -> float | None:
         """See `Ownership.confirm`."""
         for _ in range(MAX_LOOKS):
-            if (until := self._find_deadline()) is not None:
+            if (until := self.find_deadline()) is not None:
                 return until
             await self._take_look()
-        return self._find_deadline()
+        return self.find_deadline()
 
     def confirm_in_thread(self) -> float | None:
         """See `Ownership.confirm_in_thread`."""
         for _ in range(MAX_LOOKS):
-            if (until := self._find_deadline()) is not None:
+            if (until := self.find_deadline()) is not None:
                 return until
             look = self._take_look()
             try:
@@ -65,10 +65,10 @@ class LeaseCheck:
                 answer.result()
             except concurrent.futures.CancelledError:
                 raise Broken("the event loop was stopped before an effect was made") from None
-        return self._find_deadline()
+        return self.find_deadline()
 
-    def _find_deadline(self) -> float | None:
-        """Returns until when, by the wall clock, the run is this process's; None if that takes a look."""
+    def find_deadline(self) -> float | None:
+        """See `Ownership.find_deadline`."""
         now_s = self._clock.boottime_s()
         return self._clock.wall_s() + self._until_s - now_s if now_s < self._enough_until_s else None
 

@@ -326,6 +326,10 @@ class Ownership(Protocol):
         """As `confirm`, for a thread beside the event loop. Waits for the loop if the journal must be asked."""
         ...
 
+    def find_deadline(self) -> float | None:
+        """As `confirm`, from what is known, for any thread; None if the journal must be asked."""
+        ...
+
 
 class Executor(Protocol):
     """Performs the steps of one run: calls its models and tools."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import threading
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from functools import partial
@@ -94,7 +95,9 @@ def _find_current_task() -> asyncio.Task[Any] | None:
 
 
 def _raise_interrupt(error: BaseException) -> None:
-    """Raises `KeyboardInterrupt` if `error` is one, or a group that holds one."""
+    """Raises `KeyboardInterrupt` if `error` is one, or a group that holds one: a person's, which the main thread alone gets."""
+    if threading.current_thread() is not threading.main_thread():
+        return
     if is_error(error, KeyboardInterrupt):
         raise error
     waiting, seen = [*list_inner(error)], set[int]()

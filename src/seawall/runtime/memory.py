@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
 from seawall.core.canonical import Ref, check_recordable
 from seawall.core.errors import Misused
 from seawall.core.events import MemoryRead, RunStarted
+from seawall.core.threads import start_in_thread
 from seawall.journal.protocol import (
     Collected,
     Command,
@@ -325,7 +325,7 @@ class TenantMemory:
                 f"run {run}: its events were pruned, and what descends from its steps is not known any more; "
                 "a rollback of a scope is still possible"
             )
-        seeds = await asyncio.to_thread(find_seeds, events, step)
+        seeds = await start_in_thread(lambda: find_seeds(events, step), "seawall-lineage")
         plan = await self.journal.plan_revert(run, step, seeds)
         plans = plan, await self.journal.plan_revert(run, step, seeds, exposed=True)
         removes = await self._read_numbered(plan.removes)
@@ -436,7 +436,9 @@ class TenantMemory:
         from seawall.runtime.memory_import import read_import  # noqa: PLC0415 -- loaded when it is asked for
 
         now = self._supervisor.clock.wall_s()
-        entries = await asyncio.to_thread(read_import, Path(path), scope=scope, now=now)
+        entries = await start_in_thread(
+            lambda: read_import(Path(path), scope=scope, now=now), "seawall-import"
+        )
         if dry_run or not entries:
             return len(entries)
         person = await self.identify(credential, by)

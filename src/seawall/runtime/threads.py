@@ -6,15 +6,13 @@ import asyncio
 import contextlib
 import contextvars
 import os
-import queue
 import threading
 from collections.abc import Callable
 from typing import Any
 
 from seawall.core.forks import leave_child
+from seawall.core.threads import DaemonThreads
 from seawall.runtime.calls import CallOutcome
-
-Job = Callable[[], None]
 
 
 class QueuedCall:
@@ -43,18 +41,13 @@ class QueuedCall:
 
 
 class ThreadPool:
-    """At most `size` daemon threads, made when needed. A standard pool joins its threads at exit and would hang."""
+    """Calls sync tools in at most `size` threads."""
 
     def __init__(self, name: str, size: int) -> None:
-        self._name = name
-        self._size = size
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
-        self._idle = 0
-        self._lock = threading.Lock()
+        self._threads = DaemonThreads(name, size)
 
     def __repr__(self) -> str:
-        return f"<ThreadPool {self._name} {len(self._threads)}/{self._size}>"
+        return f"<ThreadPool {self._threads!r}>"
 
     async def call(self, prepare: Callable[[], Callable[[], Any]], queued: QueuedCall) -> CallOutcome:
         """Runs the function that `prepare` returns in a thread, unless the call is withdrawn first.
@@ -77,7 +70,7 @@ class ThreadPool:
                 with contextlib.suppress(RuntimeError):  # the loop is closed: no task waits any more
                     loop.call_soon_threadsafe(_resolve, future, outcome)
 
-        self._submit(job)
+        self._threads.submit(job)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
@@ -85,30 +78,9 @@ class ThreadPool:
                 raise
             return await future
 
-    def _submit(self, job: Job) -> None:
-        with self._lock:
-            self._jobs.put(job)
-            if self._idle < self._jobs.qsize() and len(self._threads) < self._size:
-                number = len(self._threads) + 1
-                thread = threading.Thread(target=self._work, name=f"{self._name}-{number}", daemon=True)
-                self._threads.append(thread)
-                thread.start()
-
-    def _work(self) -> None:
-        while True:
-            with self._lock:
-                self._idle += 1
-            job = self._jobs.get()
-            with self._lock:
-                self._idle -= 1
-            if job is None:
-                return
-            job()
-
     def close(self) -> None:
         """Lets each thread end once it has returned from its call."""
-        for _ in self._threads:
-            self._jobs.put(None)
+        self._threads.close()
 
 
 def _run(

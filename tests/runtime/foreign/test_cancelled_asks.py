@@ -84,6 +84,6 @@ def test_an_ask_that_was_withdrawn_before_its_turn_is_given_none() -> None:
         ask = Ask("tool", "pay", "clerk", 0, "0/c1")
         asks.add(ask)
         asks.withdraw(ask)  # its step was recorded, and is about to be performed
-        return (await asks.begin(ask, Turn(step=1))).status
+        return (await asks.begin(ask, Turn(step=1), None)).status
 
     assert asyncio.run(run()) == "withdrawn"

@@ -10,6 +10,7 @@ import pytest
 
 from runtime.foreign.scripted_loop import USAGE
 from seawall import Engine
+from seawall.journal.sqlite import SqliteJournal
 from seawall.runtime.foreign.asks import Held
 from seawall.runtime.foreign.results import ModelResult
 from seawall.runtime.foreign.session import Session
@@ -158,3 +159,54 @@ def test_ids_that_differ_are_calls_that_differ() -> None:
         session.end_sync("paid")
 
     assert len(set(told)) == len(bank.made) == len(ids)
+
+
+def test_a_failure_that_is_recorded_is_given_again_once_before_it_is_tried_anew(tmp_path: Path) -> None:
+    bank = Bank()
+    asked = Session.tool("clerk", "pay", {"order": 8}, call_id="c2")
+    told = list[str]()
+
+    def refuse(turn: Any) -> tuple[str, None]:
+        raise NotDone("the bank is busy")
+
+    with Engine(tmp_path / "desk.db", effects=EFFECTS) as engine:
+        session = engine.begin("Pay", loop="own", request_id="r-1")
+        told.append(pay(session, bank, "c1", order=7))
+        with pytest.raises(NotDone):
+            session.step_sync(asked, refuse)
+        session.detach_sync()
+    with Engine(tmp_path / "desk.db", effects=EFFECTS) as engine:
+        session = engine.begin("Pay", loop="own", request_id="r-1")
+        told += [pay(session, bank, "c1", order=7) for _ in range(3)]
+        again = session.step_sync(asked, bank.perform).settled
+        told.append(pay(session, bank, "c2", order=8))
+        session.detach_sync()
+
+    assert (again.status, again.replayed) == ("error", True)
+    assert told == ["done 1"] * 4 + ["done 2"]
+    assert bank.made == [{"order": 7}, {"order": 8}]
+
+
+def test_what_is_recorded_is_read_once_however_many_steps_are_given_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank, reads = Bank(), list[str]()
+    with Engine(tmp_path / "desk.db", effects=EFFECTS) as engine:
+        session = engine.begin("Pay", loop="own", request_id="r-1")
+        for number in range(20):
+            pay(session, bank, f"c{number}", order=number)
+        session.detach_sync()
+    events = SqliteJournal.events
+
+    async def read(journal: SqliteJournal, run: str) -> Any:
+        reads.append(run)
+        return await events(journal, run)
+
+    monkeypatch.setattr(SqliteJournal, "events", read)
+    with Engine(tmp_path / "desk.db", effects=EFFECTS) as engine:
+        session = engine.begin("Pay", loop="own", request_id="r-1")
+        for number in range(20):
+            pay(session, bank, f"c{number}", order=number)
+        session.detach_sync()
+
+    assert (len(bank.made), len(reads)) == (20, 1)

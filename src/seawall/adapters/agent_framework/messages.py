@@ -18,6 +18,7 @@ from seawall.runtime.foreign.results import (
     NO_USAGE,
     ModelResult,
     make_tool_result,
+    read_usage,
     to_json_value,
     word_note,
     write_text,
@@ -118,7 +119,9 @@ def read_response(response: ChatResponse[Any], *, delivered: bool = False) -> Mo
     ]
     kept = {**response.to_dict(), "additional_properties": response.additional_properties}
     raw = json.dumps(to_json_value(kept), ensure_ascii=False)
-    return ModelResult(response.text, calls, usage=_read_usage(response), raw=raw, delivered=delivered)
+    return ModelResult(
+        response.text, calls, usage=read_usage(lambda: _read_usage(response)), raw=raw, delivered=delivered
+    )
 
 
 def _read_usage(response: ChatResponse[Any]) -> Usage:

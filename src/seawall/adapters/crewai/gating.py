@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import contextvars
 import json
 from contextvars import Token
 from types import TracebackType
@@ -12,6 +12,7 @@ from typing import Self
 from seawall.adapters.crewai.place import LOOP, CrewPlace, CrewRun, CrewStopped, CrewWaits, current
 from seawall.core.errors import Broken, Misused, Refused, describe_error
 from seawall.core.limits import Limits
+from seawall.core.threads import start_in_thread
 from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.session import Session
 from seawall.runtime.foreign.tools import Effects, ToolDeclarations
@@ -122,7 +123,8 @@ class CrewGate:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._leave()
-        await asyncio.to_thread(self._finish, error)
+        context = contextvars.copy_context()
+        await start_in_thread(lambda: context.run(self._finish, error), "seawall-crew")
 
     def _finish(self, error: BaseException | None) -> None:
         """Ends the run, or lets go of it, and raises what the gate has said."""

@@ -20,7 +20,7 @@ from seawall.core.errors import Misused
 from seawall.models.protocol import Usage
 from seawall.runtime.foreign.asks import Turn
 from seawall.runtime.foreign.loop_side import ModelAsk
-from seawall.runtime.foreign.results import NO_USAGE, to_json_value
+from seawall.runtime.foreign.results import NO_USAGE, add_counts, to_json_value
 from seawall.runtime.foreign.session import MAX_OUTPUT_TOKENS, Performed
 
 _COUNTED = ("prompt_tokens", "completion_tokens", "cached_prompt_tokens", "cache_creation_tokens")
@@ -72,7 +72,8 @@ def meter_usage(track: Callable[..., Any]) -> Callable[..., Any]:
             result = track(llm, *arguments, **options)
             after = llm.get_token_usage_summary()
         for name in _COUNTED:
-            meter.counted[name] += getattr(after, name, 0) - getattr(before, name, 0)
+            counted = getattr(after, name, 0) - getattr(before, name, 0)
+            meter.counted[name] = add_counts(meter.counted[name], counted)
         return result
 
     return tracked

@@ -24,8 +24,10 @@ from seawall.runtime.foreign.results import (
     DONE,
     NO_USAGE,
     ModelResult,
+    add_counts,
     make_tool_result,
     name_type,
+    read_usage,
     word_note,
 )
 
@@ -141,7 +143,9 @@ def read_responses(responses: Sequence[LlmResponse], *, delivered: bool) -> Mode
     ]
     text = "".join(read_content(response.content) for response in responses)
     raw = to_json([_dump(response) for response in responses], fallback=name_type).decode()
-    return ModelResult(text, calls, usage=_read_usage(responses), raw=raw, delivered=delivered)
+    return ModelResult(
+        text, calls, usage=read_usage(lambda: _read_usage(responses)), raw=raw, delivered=delivered
+    )
 
 
 def _read_usage(responses: Sequence[LlmResponse]) -> Usage:
@@ -150,8 +154,8 @@ def _read_usage(responses: Sequence[LlmResponse]) -> Usage:
     )
     if found is None:
         return NO_USAGE
-    taken = (found.prompt_token_count or 0) + (found.tool_use_prompt_token_count or 0)
-    made = (found.candidates_token_count or 0) + (found.thoughts_token_count or 0)
+    taken = add_counts(found.prompt_token_count, found.tool_use_prompt_token_count)
+    made = add_counts(found.candidates_token_count, found.thoughts_token_count)
     if not taken and not made:
         return NO_USAGE
     return Usage(taken, made, cache_read_tokens=found.cached_content_token_count or 0)

@@ -25,7 +25,14 @@ from seawall.core.canonical import to_canonical_text
 from seawall.models.protocol import Usage
 from seawall.run.step import Result
 from seawall.runtime.foreign.asks import Settled
-from seawall.runtime.foreign.results import DONE, NO_USAGE, ModelResult, make_tool_result, word_note
+from seawall.runtime.foreign.results import (
+    DONE,
+    NO_USAGE,
+    ModelResult,
+    make_tool_result,
+    read_usage,
+    word_note,
+)
 from seawall.runtime.foreign.session import Performed
 
 Brought = ToolMessage | Command[Any] | list[Any]
@@ -188,7 +195,7 @@ def read_reply(reply: AIMessage | None, *, delivered: bool = False) -> ModelResu
     return ModelResult(
         str(reply.text),
         calls,
-        usage=_read_usage(reply),
+        usage=read_usage(lambda: _read_usage(reply)),
         raw=json.dumps(message_to_dict(reply), default=str),
         delivered=delivered,
     )

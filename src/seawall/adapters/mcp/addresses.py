@@ -4,7 +4,6 @@ connected to, so that no name can lead into the own network.
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from seawall.core.errors import Broken
+from seawall.core.threads import start_in_thread
 
 MAX_MESSAGE_BYTES = 24 * 1024 * 1024
 """Of one message of a server: the longest result (16 MiB), as base64."""
@@ -30,7 +30,9 @@ class AddressBlocked(Broken):
 
 async def resolve(host: str, port: int) -> list[str]:
     """Returns the addresses of a host, as the system knows them."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    found = await start_in_thread(
+        lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), "seawall-resolve"
+    )
     return list(dict.fromkeys(str(address[0]).partition("%")[0] for *_, address in found))
 
 

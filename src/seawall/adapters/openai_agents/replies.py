@@ -33,7 +33,7 @@ from pydantic import BaseModel, TypeAdapter
 from seawall.core.canonical import to_canonical_text
 from seawall.models.protocol import Usage
 from seawall.runtime.foreign.asks import Settled
-from seawall.runtime.foreign.results import NO_USAGE, ModelResult, word_note
+from seawall.runtime.foreign.results import NO_USAGE, ModelResult, read_usage, word_note
 
 RECORDED_ID = "seawall-recorded"
 """The id of a reply that is given again, where the first one had none."""
@@ -140,7 +140,7 @@ def read_response(response: ModelResponse, *, delivered: bool = False) -> ModelR
     return ModelResult(
         "".join(texts),
         list_calls(response),
-        usage=_read_usage(usage),
+        usage=read_usage(lambda: _read_usage(usage)),
         raw=json.dumps(raw),
         delivered=delivered,
     )

@@ -35,6 +35,7 @@ from seawall.runtime.foreign.results import (
     ModelResult,
     make_tool_result,
     name_type,
+    read_usage,
     word_note,
     write_text,
 )
@@ -163,7 +164,13 @@ def read_response(response: ModelResponse, *, delivered: bool = False) -> ModelR
     """Returns a reply as a step's result, with all that it takes to give it again. `delivered`: it was streamed."""
     calls = [(call.tool_call_id, call.tool_name, call.args_as_json_str()) for call in response.tool_calls]
     raw = ModelMessagesTypeAdapter.dump_json([response], fallback=name_type).decode()
-    return ModelResult(response.text or "", calls, usage=_read_usage(response), raw=raw, delivered=delivered)
+    return ModelResult(
+        response.text or "",
+        calls,
+        usage=read_usage(lambda: _read_usage(response)),
+        raw=raw,
+        delivered=delivered,
+    )
 
 
 def _read_usage(response: ModelResponse) -> Usage:

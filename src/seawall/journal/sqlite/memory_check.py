@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from seawall.journal.memory_rules import read_text
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.effect_check import ROWS, BadRecord, check_refs, decode_record
+from seawall.journal.sqlite.memory_index import make_words, place_of
 from seawall.journal.sqlite.memory_rows import (
     AS_STORED,
     SELECT_CONFLICT,
@@ -24,6 +26,23 @@ AND NOT EXISTS (SELECT 1 FROM memory_search_docsize d WHERE d.id = m.number)
 AND EXISTS (SELECT 1 FROM bodies b WHERE b.tenant = m.tenant AND b.hash = m.key AND b.data IS NOT NULL)
 AND EXISTS (SELECT 1 FROM bodies b WHERE b.tenant = m.tenant AND b.hash = m.value AND b.data IS NOT NULL) LIMIT 1
 """
+_UNLISTED = """
+SELECT m.number, m.tenant, m.scope, b.data FROM memories m
+JOIN bodies b ON b.tenant = m.tenant AND b.hash = m.key AND b.data IS NOT NULL WHERE m.number > ? AND m.number <= ?
+AND NOT EXISTS (SELECT 1 FROM memory_keys k WHERE k.tenant = m.tenant AND k.key = m.key AND k.scope = m.scope)
+"""
+_LISTED = "SELECT 1 FROM memory_keys WHERE tenant = ? AND scope = ? AND text = ?"
+_WORDS = """
+SELECT s.rowid, s.words, m.tenant, m.scope, m.quarantined, k.data, v.data FROM memory_search s
+LEFT JOIN memories m ON m.number = s.rowid AND m.died IS NULL
+LEFT JOIN bodies k ON k.tenant = m.tenant AND k.hash = m.key
+LEFT JOIN bodies v ON v.tenant = m.tenant AND v.hash = m.value WHERE s.rowid > ? ORDER BY s.rowid LIMIT ?
+"""
+_KEYS = """
+SELECT k.tenant, k.scope, k.text, b.data,
+    EXISTS (SELECT 1 FROM memories m WHERE m.tenant = k.tenant AND m.key = k.key AND m.scope = k.scope)
+FROM memory_keys k LEFT JOIN bodies b ON b.tenant = k.tenant AND b.hash = k.key
+"""
 _COUNT = "SELECT count(*) FROM memories WHERE tenant = ? AND scope = ? AND quarantined = 0 AND died IS NULL AND value IS NOT NULL"
 
 
@@ -32,7 +51,7 @@ class MemoryCheck:
 
     def __init__(self) -> None:
         self._parts: list[Callable[[Database, int], int | None]] = [
-            *(_check_entries, _check_versions, _check_conflicts, _check_scopes)
+            *(_check_entries, _check_words, _check_keys, _check_versions, _check_conflicts, _check_scopes)
         ]
         self._after = 0
 
@@ -59,7 +78,30 @@ def _check_entries(database: Database, after: int) -> int | None:
     unfound = database.fetch_first(_UNFOUND, (after, last))
     if unfound is not None:
         raise BadRecord(f"entry {unfound[0]} of memory is not in the index that it is searched by", None)
+    for number, tenant, scope, key in database.fetch_all(_UNLISTED, (after, last)):
+        if database.fetch_first(_LISTED, (tenant, scope, read_text(key))) is None:
+            raise BadRecord(f"the key of entry {number} of memory is not in the index of keys", None)
     return last
+
+
+def _check_words(database: Database, after: int) -> int | None:
+    rows = database.fetch_all(_WORDS, (after, ROWS))
+    for number, words, tenant, scope, quarantined, key, value in rows:
+        if key is None or value is None:
+            raise BadRecord(f"{number} in the index of words is no entry of memory that holds", None)
+        if words != make_words(database, place_of(tenant, scope, quarantined=quarantined), key, value):
+            raise BadRecord(
+                f"entry {number} of memory is in the index of words with others than its own", None
+            )
+    return rows[-1][0] if rows else None
+
+
+def _check_keys(database: Database, after: int) -> None:
+    for _, scope, text, key, has_entry in database.iterate(_KEYS):
+        if key is None or not has_entry:
+            raise BadRecord(f"a key of scope {scope} in the index of keys is of no entry of memory", None)
+        if read_text(key) != text:
+            raise BadRecord(f"a key of scope {scope} is in the index of keys with another text", None)
 
 
 def _check_versions(database: Database, after: int) -> int | None:

@@ -71,7 +71,7 @@ class IndexChanges:
         self._database.run(_ADD_KEY, (tenant, entry.scope, text, bytes.fromhex(entry.key)))
         if entry.value is not None:
             place = place_of(tenant, entry.scope, quarantined=entry.quarantined)
-            self._added[entry.number] = _make_words(self._database, place, key, value)
+            self._added[entry.number] = make_words(self._database, place, key, value)
 
     def remove(self, numbers: Iterable[int]) -> None:
         """Removes the words of entries that do not hold any more."""
@@ -88,7 +88,8 @@ class IndexChanges:
             database.run_many(_ADD, sorted(self._added.items()))
 
 
-def _make_words(database: Database, place: str, key: bytes, value: bytes) -> str:
+def make_words(database: Database, place: str, key: bytes, value: bytes) -> str:
+    """Returns what the index has of an entry."""
     return place_words(place, database.split_words(f"{read_text(key)} {read_words(value)}"))
 
 
@@ -130,9 +131,7 @@ def filter_by_words(texts: Iterable[tuple[int, bytes, bytes]], text: str) -> set
         if match is None:
             return set()
         index.run("CREATE VIRTUAL TABLE memory_search USING fts5(words, tokenize = 'unicode61')")
-        index.run_many(
-            _ADD, [(number, _make_words(index, _HERE, key, value)) for number, key, value in texts]
-        )
+        index.run_many(_ADD, [(number, make_words(index, _HERE, key, value)) for number, key, value in texts])
         rows = index.fetch_all("SELECT rowid FROM memory_search WHERE memory_search MATCH ?", (match,))
     finally:
         index.close()

@@ -77,11 +77,15 @@ CROSS JOIN runs r ON r.run = m.run AND r.ended_at IS NULL ORDER BY m.run
 """
 _GONE_SINCE = "SELECT number FROM memories WHERE tenant = ? AND scope = ? AND died > ? AND died IS NOT NULL ORDER BY died"
 _VERSIONS_FROM = "SELECT version, origin FROM memory_versions WHERE tenant = ? AND scope = ? AND version >= ? ORDER BY version"
-_BEHIND = """
-SELECT m.run, m.entry FROM json_each(?1) AS wanted CROSS JOIN memory_reads m ON m.run = wanted.value
-UNION
-SELECT e.run, e.number FROM json_each(?1) AS wanted CROSS JOIN memories e ON e.run = wanted.value AND e.run != ''
+_READ_BY = """
+SELECT m.leaf, m.run, m.entry FROM json_each(?) AS wanted CROSS JOIN memory_reads m ON m.run = wanted.value
 """
+_WRITTEN_BY = (
+    SELECT_ENTRY.replace(
+        "FROM memories e", "FROM json_each(?) AS wanted CROSS JOIN memories e ON e.run = wanted.value"
+    )
+    + " WHERE e.run != ''"
+)
 PAGE = 64
 """Rows of a list that are read at once."""
 _END = 1 << 62
@@ -304,7 +308,12 @@ def list_of_run(database: Database, run: str) -> list[MemoryEntry]:
 
 def list_behind(database: Database, runs: Sequence[str]) -> list[tuple[str, int]]:
     """Returns which entries each of these runs has read or written."""
-    return [(run, number) for run, number in database.fetch_all(_BEHIND, (json.dumps([*runs]),))]
+    wanted, behind = json.dumps([*runs]), set[tuple[str, int]]()
+    for leaf, *row in database.fetch_all(_READ_BY, (wanted,)):
+        check_row("memory_reads", row, leaf)
+        behind.add((row[0], row[1]))
+    written = (decode_entry(row).entry for row in database.fetch_all(_WRITTEN_BY, (wanted,)))
+    return sorted(behind.union((entry.run, entry.number) for entry in written))
 
 
 def list_changed(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import msgspec
 
@@ -17,7 +17,7 @@ from seawall.core.canonical import Ref
 from seawall.core.errors import JournalDamaged, Misused
 from seawall.core.events import Event
 from seawall.core.forks import refuse_in_child
-from seawall.core.threads import start_in_thread
+from seawall.core.threads import DaemonThreads, resolve_future, start_in_thread
 from seawall.journal import guard_names
 from seawall.journal.protocol import Command, InboxItem, RunRow, Setting, SettingKind, Summary
 from seawall.journal.sqlite.chain import LEAF_PREFIX_BYTES, leaf_of
@@ -64,7 +64,7 @@ class Readers:
         self._open: list[Database] = []
         self._closed = False
         self._pid = os.getpid()
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="seawall-journal read")
+        self._threads = DaemonThreads("seawall-journal read", threads)
 
     async def run(self, work: Callable[[Database], T]) -> T:
         """Does `work` in one of the threads, in one snapshot of the file."""
@@ -73,7 +73,29 @@ class Readers:
             raise Misused(f"journal {self._path} is closed")
         if self._shared is not None:
             return self._read(work)
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, work)
+        return await self._read_in_thread(work)
+
+    async def _read_in_thread(self, work: Callable[[Database], T]) -> T:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def read() -> None:
+            if future.cancelled():
+                return
+            found: Any = None
+            error: BaseException | None = None
+            try:
+                found = self._read(work)
+            except BaseException as raised:  # noqa: BLE001 -- the awaiting task gets it
+                error = raised
+            with contextlib.suppress(RuntimeError):  # the loop is closed: no task waits any more
+                loop.call_soon_threadsafe(resolve_future, future, found, error)
+
+        try:
+            self._threads.submit(read)
+        except RuntimeError:  # at the interpreter's exit no thread begins
+            read()
+        return await future
 
     def _read(self, work: Callable[[Database], T]) -> T:
         with translate_errors(self._path):
@@ -97,7 +119,8 @@ class Readers:
     async def close(self) -> None:
         """Waits for reads under way and closes the connections."""
         self._closed = True
-        await start_in_thread(self._pool.shutdown, "seawall-journal close")
+        self._threads.close()
+        await start_in_thread(self._threads.join, "seawall-journal close")
         for database in self._open:
             database.close()
         self._open.clear()

@@ -402,7 +402,7 @@ class VerificationPass:
             raise _Bad(_batch_of(database, rk), "the run's row differs from its end record", run)
         if not pruned:
             self._check_sequences(database, rk, run, {Box.LOG: events, Box.INBOX: commands})
-        if commands and ended_at is None:  # later nothing reads it any more
+        if (commands or taken) and ended_at is None:  # later nothing reads it any more
             self._check_taken(database, rk, run, taken)
 
     def _check_sequences(self, database: Database, rk: int, run: str, counts: dict[Box, int]) -> None:

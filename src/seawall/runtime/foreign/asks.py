@@ -17,7 +17,7 @@ from seawall.run.frame import find_call
 from seawall.run.outcome import Outcome, build_outcome
 from seawall.run.requests import PreparedRequest
 from seawall.run.state import RunState
-from seawall.run.step import Close, End, Result
+from seawall.run.step import Close, End, Ownership, Result
 from seawall.runtime.foreign.reply import CallerReply
 from seawall.runtime.foreign.tools import AskedTool
 
@@ -81,7 +81,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     max_output_tokens: int = 0
     """Models: the longest reply that there is room for; 0: as the asker said."""
     owned_until: float | None = None
-    """Effects: until when no other process takes the run, in seconds since the Unix epoch; None: that is not known."""
+    """Effects: until when no other process takes the run, in seconds since the Unix epoch."""
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,6 +141,8 @@ class Ask:
         """What became of it; None as long as it is open."""
         self.result: asyncio.Future[Result] | None = None
         """What the asker brings; None until it is its turn."""
+        self.ownership: Ownership | None = None
+        """Effects: whether the run is still this process's. The asker confirms it at the last moment, where it performs."""
         self.on_over: Callable[[], None] | None = None
         """Is called if the step ends while the asker performs it: its time is up, or the run has ended."""
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -304,9 +306,9 @@ class Asks:
         if (closing := self._closing.pop(step, None)) is not None:
             _finish(closing)
 
-    async def begin(self, ask: Ask, turn: Turn) -> Result:
+    async def begin(self, ask: Ask, turn: Turn, ownership: Ownership | None) -> Result:
         """Gives the asker its turn, and returns what it brings. Cancelled once, it goes on waiting; cancelled twice, it stops."""
-        ask.result = asyncio.get_running_loop().create_future()
+        ask.result, ask.ownership = asyncio.get_running_loop().create_future(), ownership
         if ask.end is not None or ask.over.done():
             return Result(status="withdrawn")  # nobody waits for it
         self.on_turn(ask)

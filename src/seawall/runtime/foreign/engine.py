@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import logging
 import os
 import random
 import threading
@@ -19,10 +20,11 @@ from msgspec.structs import replace
 
 from seawall.core.canonical import check_recordable
 from seawall.core.clock import SystemClock
-from seawall.core.errors import Broken, Misused
+from seawall.core.errors import Broken, Misused, name_error
 from seawall.core.events import Mode
 from seawall.core.ids import Ids
 from seawall.core.limits import Limits, validate_limits
+from seawall.core.threads import start_in_thread
 from seawall.journal.protocol import Journal
 from seawall.models.protocol import Price
 from seawall.runtime.foreign.asked import BeginOptions
@@ -43,6 +45,8 @@ _CLOSED = "this Engine is closed"
 _NOT_OPEN = "this Engine has no thread of its own: open it on an event loop, with `async with engine:`"
 
 T = TypeVar("T")
+
+_log = logging.getLogger("seawall")
 
 
 class Engine:
@@ -78,7 +82,9 @@ class Engine:
         self._sea = Seawall(journal, **options)
         self._ids = Ids(SystemClock(), random.Random(os.urandom(16)))
         self._coverage = Coverage()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        """A signal handler may close the engine while its own thread is in here."""
+        self._opening: Future[asyncio.AbstractEventLoop] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         """In which the event loop runs: the engine's own, or with `thread=False` that of whoever has opened it."""
@@ -217,7 +223,8 @@ class Engine:
         try:
             self._mailbox.put(call, loop)
         except RuntimeError as error:
-            raise Misused("the event loop on which this Engine was opened is closed") from error
+            what = _CLOSED if self._has_thread else "the event loop on which this Engine was opened is closed"
+            raise Misused(what) from error
 
     def _find_mailbox(self, loop: asyncio.AbstractEventLoop) -> Mailbox:
         mailbox = self._mailboxes.get(loop)
@@ -270,13 +277,29 @@ class Engine:
                 return
             if not self._has_thread:
                 raise Misused(_NOT_OPEN)
-            opened: Future[asyncio.AbstractEventLoop] = Future()
-            self._thread = threading.Thread(
-                target=_run_loop, args=(self._sea, opened, self._pending), name="seawall-engine", daemon=True
-            )
-            self._thread.start()
-            self._loop = opened.result()
-            atexit.register(self.close)
+            if self._opening is None:
+                opening: Future[asyncio.AbstractEventLoop] = Future()
+                arguments = (self._sea, opening, self._pending)
+                thread = threading.Thread(
+                    target=_run_loop, args=arguments, name="seawall-engine", daemon=True
+                )
+                thread.start()
+                self._opening, self._thread = opening, thread
+                atexit.register(self.close)
+            opening = self._opening
+            try:
+                loop = opening.result()
+            except BaseException:
+                if opening.done():  # otherwise Ctrl-C: the next call waits for the same
+                    self._opening = None
+                    atexit.unregister(self.close)
+                raise
+            if self._is_closed():
+                raise Misused(_CLOSED)
+            self._loop = loop
+
+    def _is_closed(self) -> bool:
+        return self._closed
 
     async def _open_here(self) -> None:
         """Opens the journal on this event loop."""
@@ -292,29 +315,33 @@ class Engine:
         self._loop = asyncio.get_running_loop()
 
     def close(self) -> None:
-        """Gives up the runs in flight, which can be gone on with, and closes the journal. Safe to call twice."""
+        """Gives up the runs in flight, which can be gone on with, and closes the journal.
+
+        Safe to call twice, and from a signal handler. Raises `Misused` on the engine's own thread.
+        """
         self.check_may_wait()
         if os.getpid() != self._pid:  # it is the parent's, and the lock may have been held at the fork
             return
         with self._lock:
-            loop, thread, self._closed = self._loop, self._thread, True
-            self._loop = None
-        if loop is None or thread is None:
-            return
+            opening, loop, thread, self._closed = self._opening, self._loop, self._thread, True
+            self._opening = self._loop = None
         if not self._has_thread:
-            if not loop.is_closed():
+            if loop is not None and not loop.is_closed():
                 with contextlib.suppress(TimeoutError):  # the event loop does not run, or is blocked
                     asyncio.run_coroutine_threadsafe(self._close_here(), loop).result(CLOSE_S)
             return
+        if opening is None or thread is None:
+            return
         atexit.unregister(self.close)
-        loop.call_soon_threadsafe(loop.stop)
+        opening.add_done_callback(_stop_loop)
         thread.join(CLOSE_S)
 
     async def aclose(self) -> None:
         """As `close`, from any event loop."""
         loop = self._loop
         if self._has_thread or loop is None or not _runs_here(loop):
-            await asyncio.to_thread(self.close)
+            self.check_may_wait()
+            await start_in_thread(self.close, "seawall-close")
             return
         with self._lock:
             self._closed, self._loop = True, None
@@ -362,6 +389,13 @@ def _abandon(reply: CallerReply[Any]) -> None:
     reply.abandon()
 
 
+def _stop_loop(opening: Future[asyncio.AbstractEventLoop]) -> None:
+    """Stops the loop that was opened, or is about to be."""
+    if opening.exception() is None:
+        with contextlib.suppress(RuntimeError):  # it is closed already
+            opening.result().call_soon_threadsafe(opening.result().stop)
+
+
 def _run_loop(
     sea: Seawall, opened: Future[asyncio.AbstractEventLoop], pending: Collection[CallerReply[Any]]
 ) -> None:
@@ -384,9 +418,22 @@ def _serve(sea: Seawall, opened: Future[asyncio.AbstractEventLoop]) -> None:
             return
         asyncio.set_event_loop(loop)
         opened.set_result(loop)
-        loop.run_forever()
+        _run_until_stopped(loop)
         runner.run(sea.close())
         runner.run(_cancel_all())
+
+
+def _run_until_stopped(loop: asyncio.AbstractEventLoop) -> None:
+    """Runs the event loop until it is stopped. What code of the application raises to end a program ends no engine: a person's
+    interrupt comes to the main thread.
+    """
+    while True:
+        try:
+            loop.run_forever()
+        except (KeyboardInterrupt, SystemExit) as error:
+            _log.error("code of the application has raised %s on the engine's event loop", name_error(error))
+        else:
+            return
 
 
 async def _cancel_all() -> None:

@@ -204,7 +204,6 @@ class ForeignExecutor:
         if ask is None:
             gone = "Error: the call was given up before it was made"
             return Result(status="error", output=gone, error="not_done", endpoint="unasked")
-        until = None if ownership is None else await ownership.confirm()
         frame = state.frames.get(step.frame)
         pending = None if frame is None else find_call(frame, call or "")
         notes = () if pending is None or step.kind != "model" else pending.notes
@@ -217,9 +216,8 @@ class ForeignExecutor:
             else "",
             remaining_s=left_s,
             max_output_tokens=step.reply_tokens,
-            owned_until=until,
         )
-        return await self._asks.begin(ask, turn)
+        return await self._asks.begin(ask, turn, ownership)
 
     async def preview(self, step: Step, state: RunState, left_s: float) -> tuple[str, bool]:
         """See `Executor.preview`."""

@@ -63,6 +63,8 @@ class LoopSide:
         self._run: str | None = None
         self._starting: asyncio.Task[None] | None = None
         """Begins the run, also if the caller that has asked first is cancelled meanwhile."""
+        self._learned: tuple[int, int] | None = None
+        """The epoch and the number of events of the record, if what was learned of it is all that there was."""
         self._seq = -1
         """Of the newest event that is learned."""
         self._unlearned: list[Event] = []
@@ -100,7 +102,7 @@ class LoopSide:
             self._unlearned.append(event)
         else:
             self._recorded.learn(event)
-        self._seq = before.seq
+        self._seq, self._learned = before.seq, None
         if isinstance(event, Judged) and event.guard == EFFECTS and event.verdict == "advise":
             intent = before.open.get(event.step)
             if intent is not None:
@@ -238,12 +240,14 @@ class LoopSide:
         return None
 
     async def _learn_recorded(self, row: RunRow) -> None:
+        if (row.epoch, row.events) == self._learned:
+            return
         journal = self._supervisor.journal
         events = await journal.events(row.run)
         if events:
             self._options.check_same(events[0])
         self._recorded.relearn(events, self._seq + 1)
-        self._seq = len(events) - 1
+        self._seq, self._learned = len(events) - 1, (row.epoch, len(events))
         self._run = row.run
         self._asks.run = row.run
         if row.state == "ended":
@@ -313,6 +317,8 @@ class LoopSide:
 
     async def _take_up(self, run: str) -> Driver | None:
         """Goes on with a run that no process drives."""
+        if self._supervisor.closing:
+            raise Broken(CLOSED)
         taking = self._supervisor.start_task(self._supervisor.take_up(run, self._team))
         driver = await asyncio.shield(taking)  # a caller that is cancelled leaves no lease behind
         if driver is None:

@@ -92,8 +92,9 @@ class Recorded:
 
         `known`: so many of them were learned before. The others were recorded by another process, or before the loop began.
         """
-        told = set(self._told)
+        told, attempts = set(self._told), dict(self._attempts)
         for learned in (
+            self._attempts,
             self._intents,
             self._by_key,
             self._frames,
@@ -107,6 +108,11 @@ class Recorded:
             self.learn(event)
         self.replays = False
         self._told &= told
+        self._attempts = {
+            place: min(number, attempts[place])
+            for place, number in self._attempts.items()
+            if place in attempts  # of the others the loop has not been told yet
+        }
 
     def learn(self, event: Event) -> None:
         """Takes in an event of the run."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, cast
 
@@ -24,6 +24,20 @@ DONE = ("ok", "replaced", "simulated")
 """What a step's status is if its text is a result, and no failure."""
 NO_USAGE = Usage(problem="the framework has reported no usage")
 """The call is then booked at its upper bound."""
+
+
+def read_usage(read: Callable[[], Usage]) -> Usage:
+    """Returns what a framework reports of a call. A report that can't be read has a problem, and costs no reply."""
+    try:
+        return read()
+    except Exception as error:  # noqa: BLE001 -- it holds what a server has sent, or a class of the user's own
+        return Usage(problem=f"the usage can't be read: {name_error(error)}")
+
+
+def add_counts(*counts: int | None) -> int:
+    """Returns the sum of counts of tokens. One below zero makes it no count at all: it must not hide behind the others."""
+    known = [count or 0 for count in counts]
+    return min(known) if min(known) < 0 else sum(known)
 
 
 def to_json_value(value: Any) -> Any:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
+from msgspec.structs import replace
+
 from seawall.core.canonical import check_recordable
 from seawall.core.errors import Broken, Misused, Refused, describe_error
 from seawall.core.events import StoppedBy
+from seawall.core.forks import leave_child
+from seawall.engine.ownership import MAX_LOOKS
 from seawall.models.protocol import Price
 from seawall.run.outcome import Outcome
 from seawall.run.requests import prepare_request
@@ -81,6 +86,7 @@ class Session:
         self._make_side = side
         self._side: LoopSide | None = None
         self._lock = threading.Lock()
+        self._pid = os.getpid()
         self._ended = False
 
     def __repr__(self) -> str:
@@ -157,7 +163,8 @@ class Session:
         `ask` has returned, if the step was asked for before. Raises `Halted`, `Held`, `Refused`, `Broken`.
         """
         if asking is None:
-            asking = await self.ask(asked)
+            asking = await self._ask_side(self._make_asking(asked))
+        asking = await self._confirm(asking)
         if isinstance(asking, Settled):
             return Performed(asking)
         ask, turn = asking
@@ -172,6 +179,7 @@ class Session:
                 try:
                     brought, value = await perform(turn)
                 finally:
+                    leave_child(self._pid)  # what forks must not come back in its child
                     _performs.reset(token)
                 result = self._make_result(asked, brought)
         except BaseException as raised:  # noqa: BLE001 -- recorded, and raised again if it stands
@@ -195,6 +203,7 @@ class Session:
             try:
                 brought, value = perform(turn)
             finally:
+                leave_child(self._pid)  # what forks must not come back in its child
                 _performs.reset(token)
             result = self._make_result(asked, brought)
         except BaseException as raised:  # noqa: BLE001 -- recorded, and raised again if it stands
@@ -256,7 +265,7 @@ class Session:
 
     async def ask(self, asked: Asked) -> Asking:
         """Returns this caller's turn, or what became of the step without it. `give` must follow a turn."""
-        return await self._ask_side(self._make_asking(asked))
+        return await self._confirm(await self._ask_side(self._make_asking(asked)))
 
     async def give(self, ask: Ask, asked: Asked, brought: ModelResult | Result | BaseException) -> Settled:
         """Brings the result of a step, or what it has raised."""
@@ -264,11 +273,49 @@ class Session:
 
     def ask_sync(self, asked: Asked) -> Asking:
         """As `ask`."""
-        return self._ask_side_sync(self._make_asking(asked))
+        return self._confirm_sync(self._ask_side_sync(self._make_asking(asked)))
 
     def _make_asking(self, asked: Asked) -> Callable[[LoopSide, CallerReply[Asking]], None]:
         within = self._find_step()
         return lambda side, reply: side.ask(asked, within, reply)
+
+    async def _confirm(self, asking: Asking) -> Asking:
+        """Looks, right before a step is made, whether it is still to be made: much may have stood between its turn and this.
+
+        A step that is over meanwhile is not made. An effect is made only while the run is this process's: raises `Fenced` if
+        it is not, and `Broken` if that can't be known; its turn is given back then.
+        """
+        if isinstance(asking, Settled):
+            return asking
+        ask, turn = asking
+        if ask.end is not None:
+            return await self._bring(ask, Result(status="withdrawn"))
+        try:
+            for _ in range(MAX_LOOKS):
+                if (own := _find_own(ask, turn)) is not None:
+                    return ask, own
+                await self._cross(lambda _: _look_again(ask))
+            return ask, _require(_find_own(ask, turn))
+        except BaseException:
+            self._tell(lambda side: side.give_back(ask))
+            raise
+
+    def _confirm_sync(self, asking: Asking) -> Asking:
+        """As `_confirm`."""
+        if isinstance(asking, Settled):
+            return asking
+        ask, turn = asking
+        if ask.end is not None:
+            return self._bring_sync(ask, Result(status="withdrawn"))
+        try:
+            for _ in range(MAX_LOOKS):
+                if (own := _find_own(ask, turn)) is not None:
+                    return ask, own
+                self._wait(lambda _: _look_again(ask))
+            return ask, _require(_find_own(ask, turn))
+        except BaseException:
+            self._tell(lambda side: side.give_back(ask))
+            raise
 
     def give_sync(self, ask: Ask, asked: Asked, brought: ModelResult | Result | BaseException) -> Settled:
         """As `give`."""
@@ -279,6 +326,7 @@ class Session:
         self._tell(lambda side: side.give_back(ask))
 
     def _read(self, asked: Asked, brought: ModelResult | Result | BaseException) -> Result:
+        leave_child(self._pid)
         if isinstance(brought, BaseException):
             return make_failure(brought, repr(asked.name), self._not_done)
         return self._make_result(asked, brought)
@@ -425,6 +473,28 @@ class Session:
         reply: ThreadReply[T] = ThreadReply()
         self._post(lambda side: side.serve(work, reply), reply)
         return reply.future.result()
+
+
+def _find_own(ask: Ask, turn: Turn) -> Turn | None:
+    """Returns the turn, with the time until which the run is this process's; None if the journal must be asked."""
+    if ask.ownership is None:
+        return turn
+    until = ask.ownership.find_deadline()
+    return None if until is None else replace(turn, owned_until=until)
+
+
+async def _look_again(ask: Ask) -> None:
+    """Asks the journal whose the run is."""
+    if ask.ownership is not None:
+        await ask.ownership.confirm()
+
+
+def _require(own: Turn | None) -> Turn:
+    if own is None:
+        raise Broken(
+            "an effect was not made: the journal answers too slowly to say whether the run is still ours"
+        )
+    return own
 
 
 def _raise_if_it_stands(settled: Settled, error: BaseException) -> Performed:
