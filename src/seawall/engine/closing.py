@@ -5,6 +5,10 @@ tools, which was kept for it from the start. Where not even that fits, an agent'
 far, and a run answers with its recorded results. What a limit is for (the run, one agent, a nested team) ends so, and
 nothing else.
 
+Where a framework's loop asks for the steps, it is told of the limit by what its calls come to, and is asked for the last reply
+with the request that it makes next. What is cut there is answered in the model's place, so that the agent's loop ends as
+always. A run without room for its last reply is halted: only that loop knows the form of an answer.
+
 Each decision is a `Planned` event, as the planner's are, and `team.decide` decides what follows.
 """
 
@@ -25,7 +29,7 @@ from seawall.run.plan import Closed, Finding
 from seawall.run.state import RunState
 from seawall.run.step import End, Logic, Step
 from seawall.run.verdict import GuardVerdict
-from seawall.team.partial import MAX_FINDINGS, write_cut, write_partial_answer
+from seawall.team.partial import MAX_FINDINGS, write_cut, write_last_note, write_partial_answer
 
 
 class Closing:
@@ -110,7 +114,7 @@ class Closing:
                 return self._skip_review(state.frames[frame.parent], short, state, rest)
             if not step.last and short.closes:
                 return self._close(short)
-            if frame.kind == "handoff" and state.plan.course == "team":
+            if frame.kind == "handoff" and state.plan.course == "team" and frame.id not in state.plan.cut:
                 return self._cut(frame, short, state)
             return self._answer(state, short, rest)
         if short.name in ("depth", "handoffs") or state.is_closing(step.frame):
@@ -118,11 +122,7 @@ class Closing:
         return self._close(short) if step.kind in CALLED and short.closes else None
 
     def _close(self, short: Short) -> Planned:
-        whose = f"limit of {short.part}" if short.part else "limit of this run"
-        note = (
-            f"[Not from the user: the {whose} on {short.name} is used up ({short.limit}), so this is your last reply, and "
-            "you can call no tools. Answer with what you have, and say what is missing.]"
-        )
+        note = write_last_note(short.limit, short.part)
         told = f"Not done: {short.reason}."
         return self._make_event(
             short, action="close", frame=short.frame, note=self._bodies.put(note), told=self._bodies.put(told)
@@ -148,6 +148,8 @@ class Closing:
         return self._make_event(short, action="review", frame=frame.id, more=(name,))
 
     def _answer(self, state: RunState, short: Short | None, rest: Rest) -> Planned | None:
+        if state.started.loop:  # a loop elsewhere has the answer, and may want it in a form of its own
+            return None
         found: list[Finding] = state.plan.verified(words=not rest.must_review)
         earlier = None if state.plan.earlier is None else self._bodies.text(state.plan.earlier)
         if not (found or earlier) or state.approvals or any(step.effect for step in state.in_flight):

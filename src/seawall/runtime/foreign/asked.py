@@ -69,13 +69,14 @@ class ToolAsk(NamedTuple):
 
 
 class HandoffAsk(NamedTuple):
-    """A hand-off to another agent, which works in a frame of its own."""
+    """A hand-off to another agent, which works in a frame of its own. With `transfers` its answer is that of the frame above."""
 
     agent: str
     name: str
     task: str
     call_id: str = ""
     frame: int = 0
+    transfers: bool = False
 
 
 Asked = ModelAsk | ToolAsk | HandoffAsk

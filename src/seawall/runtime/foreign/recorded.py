@@ -27,6 +27,7 @@ from seawall.core.events import Event, StepDone, StepIntended
 from seawall.run.bodies import Bodies
 from seawall.run.frame import effect_state
 from seawall.run.requests import PreparedRequest
+from seawall.runtime.foreign.asks import AskedRequest
 
 ROOT = 0
 _FAILED = ("error", "timeout")
@@ -70,6 +71,8 @@ class Recorded:
         """By frame, name and arguments: calls without an id that this loop has asked for."""
         self._unsettled: dict[tuple[int, str], list[str]] = {}
         """By frame, name and arguments: keys of calls without an id that were asked for, and of which the asker was told no result."""
+        self._requests: dict[int, StepIntended] = {}
+        """By frame: the newest request to a model that was made."""
         self._model_asks = 0
         self._lost: dict[tuple[int, str], str] = {}
         """By frame and meaning: the key of a request that was made, and of which no result is recorded."""
@@ -100,6 +103,7 @@ class Recorded:
             self._asked_by,
             self._replies,
             self._in_doubt,
+            self._requests,
         ):
             learned.clear()
         for number, event in enumerate(events):
@@ -112,6 +116,8 @@ class Recorded:
         """Takes in an event of the run."""
         if isinstance(event, StepIntended):
             self._intents[event.step] = event
+            if event.kind == "model" and event.perform:
+                self._requests[event.frame] = event
             if event.kind == "handoff" and event.perform and event.call is not None:
                 self._frames[event.frame, event.call] = event.step
             if event.kind == "model" and self.replays and event.call is not None:
@@ -135,7 +141,7 @@ class Recorded:
     def _learn_reply(self, intent: StepIntended, done: StepDone, key: str, *, cut_off: bool) -> None:
         if cut_off:
             self._lost[intent.frame, intent.asked] = key
-        if done.status != "ok" or cut_off:
+        if done.status not in ("ok", "replaced") or cut_off:
             return
         for call in done.calls:
             asked = ReplyCall(done.step, call.name, call.arguments)
@@ -237,6 +243,13 @@ class Recorded:
             self._attempts[place[0], base] = max(self._attempts.get((place[0], base), 0), int(number or 1))
 
     # ---- finding
+
+    def find_request(self, frame: int) -> AskedRequest | None:
+        """Returns the newest request to a model in a frame; None if there was none."""
+        made = self._requests.get(frame)
+        if made is None:
+            return None
+        return AskedRequest(made.name, made.context_bytes, max(1, made.tokens - made.context_bytes))
 
     def explain_doubt(self, name: str, frame: int, key: str) -> str:
         """Returns why a new call of an effect may be one that was made already; "" if nothing speaks for that."""

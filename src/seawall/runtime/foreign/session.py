@@ -130,10 +130,14 @@ class Session:
         return ToolAsk(agent, name, arguments, call_id, frame)
 
     @staticmethod
-    def handoff(agent: str, to: str, task: str, *, call_id: str = "", frame: int = 0) -> HandoffAsk:
-        """Returns the ask for a frame in which another agent works. Raises `Misused` for a name that can't be recorded."""
+    def handoff(
+        agent: str, to: str, task: str, *, call_id: str = "", frame: int = 0, transfers: bool = False
+    ) -> HandoffAsk:
+        """Returns the ask for a frame in which another agent works. `transfers`: what that answers is the answer of this frame,
+        in which no model is asked any more. Raises `Misused` for a name that can't be recorded.
+        """
         check_recordable(agent=agent, to=to, call_id=call_id)
-        return HandoffAsk(agent, to, task, call_id, frame)
+        return HandoffAsk(agent, to, task, call_id, frame, transfers)
 
     # ---- a whole step
 
