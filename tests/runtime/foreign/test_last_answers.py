@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from runtime.foreign.scripted_loop import USAGE, ScriptedLoop
-from seawall import Limits, Outcome, Price, Refused
+from seawall import Limits, Misused, Outcome, Price, Refused
 from seawall.core.events import Planned
 from seawall.runtime.foreign.asks import Halted, Settled, Turn
 from seawall.runtime.foreign.engine import Engine
@@ -309,3 +309,56 @@ def test_a_crash_in_the_last_request_makes_it_again_without_tools(tmp_path: Path
 def test_its_replay_differs_in_nothing(engine: Engine, shelf: Shelf, name: str) -> None:
     outcome = ask(engine, make_reader(shelf), LIMITS[name])
     assert engine.call(lambda sea: sea.replay(outcome.run)).differences == ()
+
+
+def raise_limits(engine: Engine, run: str, limits: Limits) -> None:
+    team = engine.make_team("own")
+    engine.call(lambda sea: sea.resume(run, team, limits=limits, by="ann", reason="more pages"))
+
+
+def read_two_more(shelf: Shelf) -> ScriptedLoop:
+    """An agent that has enough after four pages."""
+    return ScriptedLoop(
+        [*([(f"c{page}", "look", {"page": page})] for page in range(4)), "All four are about owls."],
+        {"look": shelf.look},
+        last=LAST,
+    )
+
+
+@pytest.mark.parametrize(
+    ("small", "raised"),
+    [
+        (Limits(tool_calls=2), Limits(tool_calls=4)),
+        (Limits(model_calls=3), Limits(model_calls=7)),
+    ],
+    ids=["tool_calls", "model_calls"],
+)
+def test_a_raised_limit_takes_up_what_was_left_out(
+    engine: Engine, shelf: Shelf, small: Limits, raised: Limits
+) -> None:
+    first = ask(engine, read_two_more(shelf), small, request_id="q-1")
+    raise_limits(engine, first.run, raised)
+    again = read_two_more(shelf)
+    outcome = ask(engine, again, small, request_id="q-1")
+
+    assert (first.answer, outcome.answer) == (LAST, "All four are about owls.")
+    assert (outcome.run, outcome.status, outcome.pruned) == (first.run, "completed", ())
+    assert shelf.looked == [0, 1, 2, 3]
+    assert not any(turn.last for turn in again.turns)
+    assert engine.call(lambda sea: sea.replay(outcome.run)).differences == ()
+
+
+def test_a_raised_limit_that_is_used_up_again_ends_with_another_answer(engine: Engine, shelf: Shelf) -> None:
+    first = ask(engine, make_reader(shelf), Limits(tool_calls=2), request_id="q-1")
+    raise_limits(engine, first.run, Limits(tool_calls=3))
+    again = make_reader(shelf, last="Three pages.")
+    outcome = ask(engine, again, Limits(tool_calls=2), request_id="q-1")
+
+    assert (outcome.run, outcome.answer, outcome.pruned) == (first.run, "Three pages.", ("limits",))
+    assert shelf.looked == [0, 1, 2]
+
+
+def test_a_limit_that_was_not_used_up_is_not_raised_alone(engine: Engine, shelf: Shelf) -> None:
+    first = ask(engine, make_reader(shelf), Limits(model_calls=3), request_id="q-1")
+    with pytest.raises(Misused, match=r"model_calls is 3, and the next step of run .* needs 4"):
+        raise_limits(engine, first.run, Limits(model_calls=3, tool_calls=50))
