@@ -60,11 +60,12 @@ class Closing:
         self, step: Step, state: RunState, left_s: float
     ) -> Fits | Defer | Planned | list[GuardVerdict]:
         """Returns what the limits of the run, of nested teams and of agents say of a step, or what takes its place."""
-        closed = state.find_closed(step.frame) if step.last else None
-        if closed is not None and state.frames[step.frame].has_replied_last:
+        closed = state.find_closed(step.frame) if step.last or step.halts else None
+        if closed is not None and (step.halts or state.frames[step.frame].has_replied_last):
             return self._end(step, closed, state)
         limits = self._limits
-        rest = self._logic.compute_rest(0, step, state) if self._answers(limits, state) else NO_REST
+        answers = self._answers(limits, state) and not step.halts
+        rest = self._logic.compute_rest(0, step, state) if answers else NO_REST
         limited = check_limits(step, state, limits, rest)
         if self._teams and isinstance(limited, Fits):
             limited = check_teams(self._teams, limited, state, left_s, self._compute_rest)
@@ -72,17 +73,22 @@ class Closing:
             return limited
         if limited.part:
             limits = next(each.limits for each in self._teams if each.part == limited.part)
-        planned = self._plan(step, limited, state, rest) if self._answers(limits, state) else None
+        answers = self._answers(limits, state) and not step.halts
+        planned = self._plan(step, limited, state, rest) if answers else None
         if planned is not None:
             return planned
         return [GuardVerdict(LIMITS, stop_short(limited), state.modes.get(LIMITS, "enforce"))]
 
     def _end(self, step: Step, closed: Closed, state: RunState) -> Planned | list[GuardVerdict]:
-        """Returns what takes the place of a reply of an agent whose last one was no answer."""
+        """Returns what takes the place of a reply of an agent whose last one was no answer, or that can't have a last one."""
         name = closed.limit.partition("=")[0]
-        reason = f"{closed.reason}, and the last reply of {step.agent!r} was no answer"
+        reason = closed.reason
+        if not step.halts:
+            reason = f"{reason}, and the last reply of {step.agent!r} was no answer"
         short = Short(name, closed.limit, closed.value, reason, part=closed.part, label=closed.label)
-        planned = self._plan(step, short, state, self._logic.compute_rest(0, step, state))
+        planned = (
+            None if step.halts else self._plan(step, short, state, self._logic.compute_rest(0, step, state))
+        )
         return planned or [GuardVerdict(LIMITS, stop_short(short), "enforce")]
 
     def _answers(self, limits: Limits, state: RunState) -> bool:

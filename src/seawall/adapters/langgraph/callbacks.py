@@ -94,7 +94,7 @@ class PendingCalls:
         plain = json.loads(json.dumps(given if isinstance(given, dict) else {"input": given}, default=str))
         agent = _name_agent(place, more.get("metadata") or {})
         call = str(more.get("tool_call_id") or "")
-        return place, place.session.tool(agent, name, plain, call_id=call, frame=place.frame)
+        return place, place.session.tool(agent, name, plain, call_id=call, frame=place.frame, halts=True)
 
     def note(self, run_id: UUID, place: GraphPlace, asked: Asked, found: tuple[Ask, Turn] | Settled) -> None:
         """Keeps a call that may be made. Raises `Refused` for one that may not."""

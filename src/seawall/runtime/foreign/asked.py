@@ -55,21 +55,29 @@ class ModelAsk(NamedTuple):
     request: PreparedRequest
     frame: int = 0
     anew: bool = False
-    """The model is called in any case: the framework has no way to be given a recorded reply."""
+    """The model is called in any case: the framework has no way to be given a recorded reply, nor to be told anything."""
+
+    @property
+    def halts(self) -> bool:
+        """As of a `ToolAsk`."""
+        return self.anew
 
 
 class ToolAsk(NamedTuple):
-    """A call of a tool that the loop wants made."""
+    """A call of a tool that the loop wants made. With `halts` a limit halts the run over it, because the loop can't be told."""
 
     agent: str
     name: str
     arguments: Mapping[str, Any]
     call_id: str = ""
     frame: int = 0
+    halts: bool = False
 
 
 class HandoffAsk(NamedTuple):
-    """A hand-off to another agent, which works in a frame of its own. With `transfers` its answer is that of the frame above."""
+    """A hand-off to another agent, which works in a frame of its own. With `transfers` its answer is that of the frame above;
+    `halts` is as of a `ToolAsk`.
+    """
 
     agent: str
     name: str
@@ -77,6 +85,7 @@ class HandoffAsk(NamedTuple):
     call_id: str = ""
     frame: int = 0
     transfers: bool = False
+    halts: bool = False
 
 
 Asked = ModelAsk | ToolAsk | HandoffAsk

@@ -137,12 +137,14 @@ class Ask:
         doubt: str = "",
         within: int = 0,
         transfers: bool = False,
+        halts: bool = False,
     ) -> None:
-        """`transfers`: see `HandoffAsk`. `within`: the step in which it is asked for, if that is a tool's. `text`: the arguments as canonical JSON, or the task of a hand-off. `waits`: a step that is held is waited for, and does not raise `Held`. `doubt`: see `EffectFacts.doubt`."""
+        """`transfers`, `halts`: see `HandoffAsk`. `within`: the step in which it is asked for, if that is a tool's. `text`: the arguments as canonical JSON, or the task of a hand-off. `waits`: a step that is held is waited for, and does not raise `Held`. `doubt`: see `EffectFacts.doubt`."""
         self.kind: AskKind = kind
         self.name, self.agent, self.frame, self.key = name, agent, frame, key
         self.text, self.tool, self.request = text, tool, request
-        self.waits, self.doubt, self.within, self.transfers = waits, doubt, within, transfers
+        self.waits, self.doubt, self.within = waits, doubt, within
+        self.transfers, self.halts = transfers, halts
         self.reply: CallerReply[Any] | None = None
         """Who waits for the turn, or for the end of a step that is performed."""
         self.again: tuple[Any, int] | None = None

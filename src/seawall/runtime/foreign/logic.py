@@ -106,8 +106,8 @@ class ForeignLogic(LoopElsewhere):
             depth=frame.depth + (ask.kind == "handoff"),
             call=self._write_call(ask, state.started.run),
             grant=None if pending is None else pending.grant,
-            skip=find_asked_skip(state, ask.kind, frame, ask.key, pending),
-            last=ask.kind == "model" and state.is_closing(frame.id),
+            skip=None if ask.halts else find_asked_skip(state, ask.kind, frame, ask.key, pending),
+            last=ask.kind == "model" and not ask.halts and state.is_closing(frame.id),
             reconciles=reconciles,
         )
 
@@ -132,6 +132,8 @@ class ForeignLogic(LoopElsewhere):
         ask = self._asks.find(proposal.frame, None if call is None else call.id)
         if ask is None or proposal.kind == "approval":
             return step
+        if ask.halts:
+            step = replace(step, halts=True)
         if proposal.reconciles is not None and ask.tool is not None:
             return replace(
                 step,

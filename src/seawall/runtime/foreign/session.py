@@ -120,24 +120,37 @@ class Session:
 
     @staticmethod
     def tool(
-        agent: str, name: str, arguments: Mapping[str, Any], *, call_id: str = "", frame: int = 0
+        agent: str,
+        name: str,
+        arguments: Mapping[str, Any],
+        *,
+        call_id: str = "",
+        frame: int = 0,
+        halts: bool = False,
     ) -> ToolAsk:
         """Returns the ask for a tool's call. `arguments` are JSON values; `call_id` is that of the model's reply.
 
-        Raises `Misused` for a name that can't be recorded.
+        `halts`: a limit halts the run over it, because the loop can't be told in its place what is not done. Raises `Misused` for a name that can't be recorded.
         """
         check_recordable(agent=agent, name=name, call_id=call_id)
-        return ToolAsk(agent, name, arguments, call_id, frame)
+        return ToolAsk(agent, name, arguments, call_id, frame, halts)
 
     @staticmethod
     def handoff(
-        agent: str, to: str, task: str, *, call_id: str = "", frame: int = 0, transfers: bool = False
+        agent: str,
+        to: str,
+        task: str,
+        *,
+        call_id: str = "",
+        frame: int = 0,
+        transfers: bool = False,
+        halts: bool = False,
     ) -> HandoffAsk:
         """Returns the ask for a frame in which another agent works. `transfers`: what that answers is the answer of this frame,
-        in which no model is asked any more. Raises `Misused` for a name that can't be recorded.
+        in which no model is asked any more. `halts`: as in `tool`. Raises `Misused` for a name that can't be recorded.
         """
         check_recordable(agent=agent, to=to, call_id=call_id)
-        return HandoffAsk(agent, to, task, call_id, frame, transfers)
+        return HandoffAsk(agent, to, task, call_id, frame, transfers, halts)
 
     # ---- a whole step
 
