@@ -59,8 +59,8 @@ class ModelAsk(NamedTuple):
 
     @property
     def halts(self) -> bool:
-        """As of a `ToolAsk`."""
-        return self.anew
+        """As of a `ToolAsk`. A model without tools is that of a summary, or is about to answer."""
+        return self.anew and bool(self.request.tools)
 
 
 class ToolAsk(NamedTuple):
