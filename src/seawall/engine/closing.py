@@ -60,7 +60,8 @@ class Closing:
         self, step: Step, state: RunState, left_s: float
     ) -> Fits | Defer | Planned | list[GuardVerdict]:
         """Returns what the limits of the run, of nested teams and of agents say of a step, or what takes its place."""
-        closed = state.find_closed(step.frame) if step.last or step.halts else None
+        halts = step.halts and step.kind != "handoff"  # an agent that begins has a last reply of its own
+        closed = state.find_closed(step.frame) if step.last or halts else None
         if closed is not None and (step.halts or state.frames[step.frame].has_replied_last):
             return self._end(step, closed, state)
         limits = self._limits
