@@ -140,7 +140,10 @@ def test_a_limit_ends_the_crew_and_the_server_has_counted_as_many_calls(tmp_path
     ):
         agent = make_agent(server)
         crew = make_crew([agent], [make_task(agent)])
-        with pytest.raises(Halted) as halted, crewai.gate(engine, limits=Limits(model_calls=5)):
+        with (
+            pytest.raises(Halted) as halted,
+            crewai.gate(engine, limits=Limits(model_calls=5, at_limit="halt")),
+        ):
             crew.kickoff()
 
         assert halted.value.outcome.model_calls == server.request_count == 5

@@ -75,15 +75,16 @@ class PendingCalls:
         settings: Mapping[str, Any] = more.get("invocation_params") or {}
         said = [each if isinstance(each, str) else dump_messages([each])[0] for each in messages]
         name = f"{metadata.get('ls_provider') or settings.get('_type') or 'model'}:{metadata.get('ls_model_name') or 'unnamed'}"
-        limit = metadata.get("ls_max_tokens")
+        limit, tools = metadata.get("ls_max_tokens"), list(settings.get("tools") or ())
         asked = place.session.model(
             _name_agent(place, metadata),
             name,
             said,
-            tools=list(settings.get("tools") or ()),
+            tools=tools,
             max_output_tokens=limit if isinstance(limit, int) else None,
             frame=place.frame,
             anew=True,
+            halts=bool(tools),  # one without tools is that of a summary, or is about to answer
         )
         return place, asked
 

@@ -55,12 +55,9 @@ class ModelAsk(NamedTuple):
     request: PreparedRequest
     frame: int = 0
     anew: bool = False
-    """The model is called in any case: the framework has no way to be given a recorded reply, nor to be told anything."""
-
-    @property
-    def halts(self) -> bool:
-        """As of a `ToolAsk`. A model without tools is that of a summary, or is about to answer."""
-        return self.anew and bool(self.request.tools)
+    """The model is called in any case: the framework has no way to be given a recorded reply."""
+    halts: bool = False
+    """As of a `ToolAsk`: its request can't be changed."""
 
 
 class ToolAsk(NamedTuple):

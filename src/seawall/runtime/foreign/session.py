@@ -108,15 +108,16 @@ class Session:
         max_output_tokens: int | None = None,
         frame: int = 0,
         anew: bool = False,
+        halts: bool = False,
     ) -> ModelAsk:
         """Returns the ask for a model's reply. `messages` and `tools` are JSON values, as they would be sent.
 
-        `anew`: a recorded reply can't be given to the framework, so the model is called in any case.
+        `anew`: a recorded reply can't be given to the framework, so the model is called in any case. `halts`: as in `tool`.
         Raises `Misused` for a name that can't be recorded.
         """
         check_recordable(agent=agent, name=name)
         request = prepare_request(name, messages, tools, max_output_tokens or MAX_OUTPUT_TOKENS)
-        return ModelAsk(agent, name, request, frame, anew)
+        return ModelAsk(agent, name, request, frame, anew, halts)
 
     @staticmethod
     def tool(
