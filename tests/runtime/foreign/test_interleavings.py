@@ -266,7 +266,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [*range(6), 128])
 def test_each_effect_is_made_once_whatever_is_interrupted(
     tmp_path: Path, pool: ThreadPoolExecutor, seed: int
 ) -> None:
