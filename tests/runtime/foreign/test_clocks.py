@@ -33,7 +33,7 @@ class JumpingClock(SystemClock):
     def __init__(self, jump_s: float = 0.0) -> None:
         self.jump_s = jump_s
 
-    def wall_s(self) -> float:  # type: ignore[override] # pyright: ignore[reportIncompatibleVariableOverride] -- a function there
+    def wall_s(self) -> float:  # type: ignore[override] -- a function there
         return SystemClock.wall_s() + self.jump_s
 
 

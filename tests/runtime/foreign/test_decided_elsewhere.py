@@ -118,12 +118,11 @@ def test_a_command_at_a_shell_decides(journal: Path, pool: ThreadPoolExecutor, w
     bank = Bank()
     with Engine(journal, effects=EFFECTS) as engine:
         key = json.loads(run_command(journal, "principals", "add", "dana", "--json"))["key"]
-        if waits:
-            waiting = pool.submit(ask, engine, bank, waits=True)
-            wait_for_question(engine)
-        else:
+        waiting = pool.submit(ask, engine, bank, waits=waits)
+        wait_for_question(engine)
+        if not waits:
             with pytest.raises(Held):
-                ask(engine, bank)
+                waiting.result(60)
         run_command(journal, "approve", "last", SEAWALL_KEY=key)
         outcome, _ = waiting.result(60) if waits else ask(engine, bank)
 

@@ -43,7 +43,7 @@ from seawall.adapters.agent_framework.run import (
     NOT_DONE,
     PASSES,
     AgentFrame,
-    FrameRefused,
+    InnerAgentRefused,
     MiddlewareHalted,
     MiddlewareHeld,
     current_place,
@@ -315,7 +315,7 @@ class FunctionGate(FunctionMiddleware):
                     value = await _invoke(context, call_next, asked, turn)
             except (*PASSES, MiddlewareHalted):
                 raise
-            except FrameRefused as refused:
+            except InnerAgentRefused as refused:
                 value = str(refused)
             except Exception as error:  # noqa: BLE001 -- recorded, and raised again if it stands
                 return keep_error(make_failure(error, f"tool {asked.name!r}", self._not_done), error), error

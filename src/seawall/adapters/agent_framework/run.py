@@ -68,7 +68,7 @@ class MiddlewareHeld(MiddlewareFailure):
         self.held = held
 
 
-class FrameRefused(MiddlewareFailure):
+class InnerAgentRefused(MiddlewareFailure):
     """An agent may not begin to work inside a tool: the tool says why, and the run goes on."""
 
 
@@ -214,7 +214,7 @@ class AgentFrame:
         except Refused as refused:
             if isinstance(refused, Halted | Held) or refused.guard != "handoff" or not above.in_tool:
                 raise
-            raise FrameRefused(str(refused)) from refused
+            raise InnerAgentRefused(str(refused)) from refused
 
     # ---- steps
 

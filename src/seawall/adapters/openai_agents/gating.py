@@ -38,8 +38,8 @@ from agents.tool_context import ToolContext
 
 from seawall.adapters.openai_agents.models import gate_model
 from seawall.adapters.openai_agents.place import (
+    AgentsRefused,
     CallPlace,
-    FrameRefused,
     find_invocation,
     inside,
     told_of_refusal,
@@ -194,7 +194,7 @@ class AgentGate:
                         transfers=True,
                     )
                     invocation.frame = await run.session.open_frame(asked)
-            except FrameRefused as refused:
+            except AgentsRefused as refused:
                 invocation.refusal = str(refused)
                 return invocation.working
             invocation.frames.append(invocation.frame)
@@ -323,7 +323,7 @@ class _GatedInvoker:
             with inside(place):
                 try:
                     value = await self._invoke(ctx, input)
-                except FrameRefused as refused:
+                except AgentsRefused as refused:
                     value = str(refused)
             run.check()
             return told[-1] if told else value

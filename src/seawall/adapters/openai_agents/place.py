@@ -38,7 +38,7 @@ class AgentsHeld(AgentsException):
         self.held = held
 
 
-class FrameRefused(AgentsException):
+class AgentsRefused(AgentsException):
     """An agent may not begin to work: whoever wanted it is told why, and goes on."""
 
 
@@ -184,7 +184,7 @@ def inside(place: CallPlace | RunnerInvocation) -> Generator[None]:
 
 @contextlib.contextmanager
 def told_of_refusal() -> Generator[None]:
-    """Raises `FrameRefused` if a guard or a limit refuses a hand-off."""
+    """Raises `AgentsRefused` if a guard or a limit refuses a hand-off."""
     try:
         yield
     except Refused as refused:
@@ -193,4 +193,4 @@ def told_of_refusal() -> Generator[None]:
         place = current.get()
         if isinstance(place, CallPlace) and place.refused is not None:
             place.refused.append(str(refused))
-        raise FrameRefused(str(refused)) from refused
+        raise AgentsRefused(str(refused)) from refused

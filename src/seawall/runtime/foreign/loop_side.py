@@ -530,7 +530,7 @@ class LoopSide:
         return None, self._make_ask("handoff", asked, key, text=asked.task, transfers=asked.transfers)
 
     def _make_ask(self, kind: Any, asked: Asked, key: str, **more: Any) -> Ask:
-        options = {"waits": self._options.waits, "halts": asked.halts, **more}
+        options: dict[str, Any] = {"waits": self._options.waits, "halts": asked.halts, **more}
         return Ask(kind, asked.name, asked.agent, asked.frame, key, **options)
 
     def _give_again(self, known: RecordedStep, bodies: Bodies) -> Settled:
