@@ -283,7 +283,9 @@ def test_a_crash_before_the_end_asks_for_no_second_last_reply(tmp_path: Path, sh
     assert (again.model_calls, shelf.looked) == (0, [0, 1])
 
 
-def test_a_crash_in_the_last_request_makes_it_again_without_tools(tmp_path: Path, shelf: Shelf) -> None:
+def test_a_crash_in_the_last_request_makes_it_again_without_tools(
+    tmp_path: Path, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Killed(BaseException):
         pass
 
@@ -293,7 +295,8 @@ def test_a_crash_in_the_last_request_makes_it_again_without_tools(tmp_path: Path
         return call(turn)
 
     limits, first = Limits(tool_calls=2), make_reader(shelf)
-    call, first.call_model = first.call_model, die  # type: ignore[method-assign]
+    call = first.call_model
+    monkeypatch.setattr(first, "call_model", die)
     with Engine(tmp_path / "desk.db") as engine, pytest.raises(Killed):
         ask(engine, first, limits, request_id="q-1")
     with Engine(tmp_path / "desk.db") as engine:
