@@ -5,7 +5,7 @@ The shapes follow the public documentation of each format, and what its own expo
 
 from collections.abc import Callable
 
-from recorded import langchain, messages, spans
+from recorded import langchain, messages, pydantic_ai, spans
 from recorded.conversation import Conversation, Row, Turn, make_loop, make_work
 
 SHAPES: dict[str, Callable[[Conversation], list[Row]]] = {
@@ -25,6 +25,9 @@ SHAPES: dict[str, Callable[[Conversation], list[Row]]] = {
     "otlp_events": spans.write_otlp_events,
     "openinference": spans.write_openinference,
     "openllmetry": spans.write_openllmetry,
+    "pydantic_ai": pydantic_ai.write_pydantic_ai,
+    "pydantic_ai_history": pydantic_ai.write_pydantic_ai_history,
+    "pydantic_ai_messages": pydantic_ai.write_pydantic_ai_messages,
     "claude_code": messages.write_claude_code,
 }
 """By name: what writes a conversation in this shape."""

@@ -39,9 +39,17 @@ class Shop:
 
     def seawall(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Runs a command on the journal."""
+        return self._run(*words, "--journal", "desk.db")
+
+    def start(self, *options: str) -> subprocess.CompletedProcess[str]:
+        """Starts the proxy for a client that has gone already."""
+        return self._run(*self.command, *options)
+
+    def _run(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [SEAWALL, *words, "--journal", "desk.db"],
+            [SEAWALL, *words],
             cwd=self.path,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             check=False,
@@ -105,6 +113,23 @@ def test_a_client_on_stdin_is_served_and_its_run_is_shown(tmp_path: Path) -> Non
     shown = shop.seawall("show", "last").stdout
     assert "bank.balance" in shown and "bank.refund" in shown and "completed" in shown
     assert shop.seawall("verify").returncode == 0
+
+
+@pytest.mark.parametrize("option", ["--approve=refund", "--effects=bank__refund", "--unique=refund=order"])
+def test_an_option_without_a_server_that_is_there_starts_no_proxy(tmp_path: Path, option: str) -> None:
+    ended = Shop(tmp_path, REFUND).start(option)
+    assert ended.returncode == 2
+    assert "matches no tool; write SERVER.TOOL (servers: bank)" in ended.stderr
+
+
+def test_an_option_for_a_tool_that_no_server_offers_is_told(tmp_path: Path) -> None:
+    ended = Shop(tmp_path, REFUND).start(
+        "--effects=bank.*", "--approve=bank.refnd", "--unique=bank.pay=order"
+    )
+    assert ended.returncode == 0
+    assert "--approve: 'bank.refnd' matches none of the tools that are there now" in ended.stderr
+    assert "--unique: 'bank.pay' matches none of the tools that are there now" in ended.stderr
+    assert "'bank.*'" not in ended.stderr
 
 
 def test_a_person_approves_in_another_process_and_the_client_asks_again(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from seawall.models.protocol import Price
 
 SHUFFLED = ("langsmith", "otlp", "otlp_events", "openinference", "openllmetry")
 """Shapes whose rows say when they were, so that their order in a file does not matter."""
-MIXED = (*SHUFFLED, "chat_log", "responses", "checkpoints", "events", "claude_code")
+MIXED = (*SHUFFLED, "chat_log", "responses", "checkpoints", "events", "claude_code", "pydantic_ai_messages")
 """Shapes whose rows say of which run they are, or repeat it."""
 
 

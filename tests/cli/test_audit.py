@@ -282,3 +282,17 @@ def test_ctrl_c_tells_of_runs_that_were_still_open(tmp_path: Path, monkeypatch: 
 
     assert done.exit_code == Exit.INTERRUPTED
     assert [run["halted_at"] for run in read_json(done)[0]] == [4]
+
+
+def test_of_bad_lines_that_are_alike_three_are_listed_and_all_are_counted(tmp_path: Path) -> None:
+    rows = [{"calls": [{"tool": "a", "result": "b"}]}, *({"foo": number} for number in range(9)), {"bar": 1}]
+    done = seawall(write(tmp_path / "a.jsonl", rows))
+
+    assert done.exit_code == Exit.BROKEN
+    assert done.stderr.count("the keys 'foo'") == 3
+    assert (
+        "a.jsonl:4: it is an object with the keys 'foo', and no recording that is known (further"
+        in done.stderr
+    )
+    assert "a.jsonl:11: it is an object with the keys 'bar'" in done.stderr
+    assert "10 lines could not be read" in done.stdout

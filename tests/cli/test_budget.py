@@ -54,6 +54,19 @@ def test_what_is_left_and_when_it_runs_out_at_the_rate_of_today() -> None:
     ]
 
 
+def test_less_than_one_an_hour_is_not_shown_as_none() -> None:
+    account = Account(tenant="acme", day=DAY, spent=Spend(tool_calls=3))
+    budget = Budget(tenant_day=Caps(tool_calls=6))
+
+    [calls] = [
+        each
+        for each in list_spending([account], ["acme"], budget, TEN, everybody=False)
+        if each.what == "tool_calls"
+    ]
+
+    assert format_spending(calls)[5:] == ("3", "<1", "in 10 h")
+
+
 def test_without_a_cap_nothing_is_left_nor_runs_out() -> None:
     [today, in_all] = list_spending(ACCOUNTS, ["bolt"], Budget(), TEN, everybody=False)
 

@@ -11,8 +11,9 @@ import pytest
 from cli.desks import Called, Desks
 from runtime.foreign.scripted_loop import ScriptedLoop
 from seawall import Effect, Limits, always
-from seawall.runtime.foreign.asks import Halted, Held
+from seawall.runtime.foreign.asks import Halted, Held, Turn
 from seawall.runtime.foreign.engine import Engine
+from seawall.runtime.foreign.results import ModelResult
 
 JOURNAL = "seawall.db"
 EFFECTS = {"refund": True, "pay": Effect(approve=always())}
@@ -81,6 +82,25 @@ def test_replay_compares_a_halt_with_other_limits_and_modes(desks: Desks) -> Non
     write_limits(desks, "tool_calls = 5")
     assert "tool_calls would be 3 (limit 5)" in desks("replay", run, "--limits", "more.toml").out
     assert "mode observe" in desks("replay", run, "--mode", "limits=observe").out
+
+
+def test_a_hand_off_that_a_loop_made_is_not_shown_as_not_made(desks: Desks) -> None:
+    def reply(turn: Turn) -> tuple[ModelResult, None]:
+        return ModelResult("", [("c1", "to_bank", "{}"), ("c2", "to_mail", "{}")]), None
+
+    with Engine(JOURNAL) as engine, engine.begin("Pay", loop="own", agent="lead") as session:
+        session.step_sync(session.model("lead", "test:m", [{"role": "user", "content": "Pay"}]), reply)
+        frame = session.open_frame_sync(session.handoff("lead", "bank", "{}", call_id="c1"))
+        session.close_frame_sync(frame, "12 EUR are left")
+        session.end_sync("12 EUR")
+
+    shown = desks("show", "last", width=200).out
+    assert "hands to bank" in shown
+    assert (
+        "usage      1 problem, named at the steps; a reply without a count is counted at its upper" in shown
+    )
+    assert "wants to_bank()" not in shown
+    assert "wants to_mail(), which was not made" in shown
 
 
 def test_resume_says_how_its_own_loop_goes_on(desks: Desks) -> None:

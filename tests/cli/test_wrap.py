@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,11 @@ def test_parts_stand_in_a_table_and_the_lines_in_a_diff_below_it(here: Path) -> 
     assert "  └ the model's provider runs it, and it never reaches this process" in lines
     assert '+sea = Engine("seawall.db", effects=["order_item"], reads=["get_stock"])' in lines
     assert "install: pip install 'seawall[google-adk]'" in done.stderr
-    assert "google-adk: 9 parts in 2 files, 1 not gated or in part" in done.stderr
+    assert "give each request an id of yours" in done.stderr
+    assert (
+        "google-adk: 9 parts in 2 files, 8 gated once the lines are added, 1 not gated or in part"
+        in done.stderr
+    )
 
 
 def test_a_framework_before_the_files_leaves_the_others_out(here: Path) -> None:
@@ -64,6 +69,7 @@ def test_an_application_that_is_gated_is_told_so(here: Path) -> None:
 
     assert done.exit_code == Exit.OK
     assert "the adapter is there already: nothing is to be added" in done.stderr
+    assert "give each request an id of yours" not in done.stderr
     assert "+++" not in done.stdout
     assert "effect, declared" in done.stdout
 
@@ -77,14 +83,21 @@ def test_check_fails_until_what_writes_is_declared_and_gated(here: Path) -> None
 
     assert before.exit_code == Exit.BROKEN
     assert "book_hotel" in before.stdout
+    assert re.search(
+        r"check failed: book_hotel \(\S+:\d+\) seems to write, and is not declared", before.stderr
+    )
     assert after.exit_code == Exit.OK
+    assert "check failed" not in after.stderr
 
 
 def test_check_fails_for_a_tool_that_writes_beyond_the_gate(here: Path) -> None:
     unpack("langchain_old", here)
 
-    assert seawall(".").exit_code == Exit.OK
-    assert seawall("--check", ".").exit_code == Exit.BROKEN
+    without, check = seawall("."), seawall("--check", ".")
+
+    assert (without.exit_code, "check failed" in without.stderr) == (Exit.OK, False)
+    assert check.exit_code == Exit.BROKEN
+    assert "seems to write, and does not pass the gate" in check.stderr
 
 
 def test_a_file_that_cannot_be_parsed_is_named_with_its_line_and_the_others_are_read(here: Path) -> None:

@@ -84,7 +84,7 @@ DeciderOption = Annotated[
     typer.Option(
         "--by",
         metavar="NAME",
-        help="Who decides, where nobody has or had a key (seawall principals). The name is recorded and not checked: whoever can write the journal's file can do everything.",
+        help="Who decides, where nobody has or had a key (seawall principals) and no tool declares who approves. The name is recorded and not checked: whoever can write the journal's file can do everything.",
     ),
 ]
 KeyFileOption = Annotated[
@@ -171,8 +171,8 @@ def read_credential(key_file: Path | None, by: str) -> str | None:
         raise Misused(f"--by {by}: the key of {source} says who decides; leave one of both out")
     if not key and not by.strip():
         raise Misused(
-            f"who decides? give --key-file FILE or a key in {KEY_VARIABLE}, or --by NAME where nobody has or had a key; "
-            "it is recorded with the decision"
+            f"who decides? give --key-file FILE or a key in {KEY_VARIABLE}, or --by NAME where nobody has or had a key and "
+            "no tool declares who approves; a key is made with: seawall principals add NAME"
         )
     return key or None
 

@@ -85,11 +85,12 @@ class WrapReport(msgspec.Struct, frozen=True, kw_only=True):
         return replace(self, parts=tuple(parts), lines=tuple(lines), notes=tuple(map(hide, notes)))
 
     @property
-    def has_writers_outside(self) -> bool:
-        """Whether something that seems to write is not declared, or not gated as the application is now."""
-        return any(
-            part.kind == "tool"
+    def writers_outside(self) -> tuple[FoundPart, ...]:
+        """The tools that seem to write, and are not declared or not gated as the application is now."""
+        return tuple(
+            part
+            for part in self.parts
+            if part.kind == "tool"
             and (part.declared == "effect" or part.seems == "effect")
             and (part.must_declare or part.gated != "yes")
-            for part in self.parts
         )

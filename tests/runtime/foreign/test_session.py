@@ -294,6 +294,20 @@ def test_the_coverage_names_what_passed_and_what_nobody_declared(engine: Engine)
     assert "delete_file" in str(report)
 
 
+def test_the_coverage_names_what_is_declared_and_matched_by_no_call() -> None:
+    with Engine(effects=["refnd", "bank.*"], reads=["find_*", "tell"]) as engine:
+        assert engine.coverage().uncalled == ("refnd", "bank.*", "find_*", "tell")
+        with engine.begin("x", loop="own") as session:
+            for name in ("refund", "bank.pay", "find_order", "find_order"):
+                session.step_sync(session.tool("a", name, {}), lambda turn: (make_tool_result("x"), None))
+        report = engine.coverage()
+
+    assert report.uncalled == ("refnd", "tell")
+    assert "reads: find_order (2 calls)\n" in str(report)
+    assert "effects: bank.pay (1 call)\n" in str(report)
+    assert "declared, and not called so far: refnd, tell\n" in str(report)
+
+
 def test_a_closed_engine_says_so(journal: Path) -> None:
     engine = Engine(journal)
     engine.close()

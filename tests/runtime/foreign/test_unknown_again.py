@@ -23,9 +23,11 @@ def test_an_effect_that_raised_is_not_performed_again_for_a_loop_that_retries() 
 
     with Engine(effects=["pay"]) as engine, engine.begin("Pay.", loop="own") as session:
         asked = Session.tool("agent", "pay", {"order": "7"}, call_id="c-1")
-        for _ in range(3):
-            with pytest.raises(Held):
+        for again in range(3):
+            with pytest.raises(Held) as held:
                 session.step_sync(asked, pay)
+            reason = "it was asked about before" if again else "what became of it is not known"
+            assert f"(step 2): {reason}. Decide with: seawall reconcile {held.value.run} 2" in str(held.value)
 
     assert made == ["paid"]
 

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
+from seawall.core.errors import Misused
 from seawall.core.odd_text import find_odd_text
 
 MAX_TOOL_CHARS = 64
@@ -57,6 +58,21 @@ def make_model_name(server: str, tool: str) -> str:
 def matches_any(name: str, patterns: Iterable[str]) -> bool:
     """Returns whether a name such as `bank.refund` matches one of the patterns."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def check_pattern(what: str, pattern: object, servers: Sequence[str]) -> None:
+    """Raises `Misused` for a pattern that can match no tool of these servers, such as one without a server's name."""
+    if not isinstance(pattern, str) or not any(
+        matches_any(server, [split_name(pattern)[0]]) for server in servers
+    ):
+        there = ", ".join(servers)
+        raise Misused(f"{what}: {pattern!r} matches no tool; write SERVER.TOOL (servers: {there})")
+
+
+def advise_on_unused(what: str, patterns: Iterable[str], names: Sequence[str]) -> list[str]:
+    """Returns what is told of patterns that match none of the tools that servers offer."""
+    unused = [each for each in patterns if not any(matches_any(name, [each]) for name in names)]
+    return [f"{what}: {each!r} matches none of the tools that are there now" for each in unused]
 
 
 def make_skeleton(name: str) -> str:

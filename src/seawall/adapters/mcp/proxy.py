@@ -107,6 +107,8 @@ class McpProxy:
         """By the digest of a definition: at most as many as were accepted, as no others are offered."""
         self.advice: tuple[str, ...] = ()
         """What a person should look at."""
+        self.tool_names: tuple[str, ...] = ()
+        """What the servers offered when it was opened, such as `bank.refund`."""
 
     def __repr__(self) -> str:
         return f"<McpProxy of {len(self._servers)} servers, {self._clients!r}>"
@@ -129,6 +131,7 @@ class McpProxy:
                     f"{name} counts as a read, and its name says that it writes: declare it with --effects or --reads"
                 )
         self.advice = tuple(told)
+        self.tool_names = tuple(join_name(server, tool) for server, tools in names.items() for tool in tools)
 
     async def close(self) -> None:
         """Ends the runs of the clients, and the connections to the servers."""

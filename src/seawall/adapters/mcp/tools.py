@@ -11,7 +11,14 @@ from typing import Any, cast, overload
 
 from seawall.adapters.mcp.connection import CONNECT_S, McpBroken, McpConnection, McpDeclined
 from seawall.adapters.mcp.definitions import ToolDefinition
-from seawall.adapters.mcp.names import find_look_alikes, join_name, make_model_name, matches_any, split_name
+from seawall.adapters.mcp.names import (
+    advise_on_unused,
+    check_pattern,
+    find_look_alikes,
+    join_name,
+    make_model_name,
+    matches_any,
+)
 from seawall.adapters.mcp.pin_store import PinStore
 from seawall.adapters.mcp.pinned_server import CHECK_S, McpToolError, McpWithheld, PinnedServer
 from seawall.adapters.mcp.pins import Pin
@@ -141,11 +148,7 @@ def _check_patterns(options: McpOptions, servers: Sequence[str]) -> None:
         if isinstance(given, str) or not isinstance(given, Sequence | Mapping):
             raise Misused(f"{what} is {given!r}; it must be a list of patterns, such as ['bank.*']")
         for pattern in cast("Sequence[object]", given):
-            if not isinstance(pattern, str) or not any(
-                matches_any(server, [split_name(pattern)[0]]) for server in servers
-            ):
-                there = ", ".join(servers)
-                raise Misused(f"{what}: {pattern!r} matches no tool; write SERVER.TOOL (servers: {there})")
+            check_pattern(what, pattern, servers)
 
 
 def _collect(
@@ -169,7 +172,7 @@ def _collect(
                 continue
             if (told := _advise_on_effect(pin, options)) is not None:
                 advice.append(told)
-    advice += _find_unused(options, every)
+    advice += advise_on_unused("effects", options.effects, [join_name(pin.server, pin.tool) for pin in every])
     return McpTools(tools, every, advice)
 
 
@@ -193,12 +196,6 @@ def _advise_on_effect(pin: Pin, options: McpOptions) -> str | None:
     return (
         f"{name} counts as a read, so it may be made again, and {why}: add {name!r} to effects=, or to reads="
     )
-
-
-def _find_unused(options: McpOptions, pins: Sequence[Pin]) -> list[str]:
-    names = [join_name(pin.server, pin.tool) for pin in pins]
-    unused = [each for each in options.effects if not any(matches_any(name, [each]) for name in names)]
-    return [f"effects: {each!r} matches none of the tools that are there now" for each in unused]
 
 
 def _make_tool(server: PinnedServer, pin: Pin, options: McpOptions, clock: Clock) -> Tool:

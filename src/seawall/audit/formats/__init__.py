@@ -1,11 +1,12 @@
 """The formats of recordings that are read, each in a file of its own.
 
 - `format.py`: what a format is
-- `calls.py`, `claude_code.py`, `otlp.py` with `otlp_attributes.py`, `langsmith.py`, `langchain.py`, `openai.py`: one each
+- `calls.py`, `claude_code.py`, `otlp.py` with `otlp_attributes.py`, `langsmith.py`, `pydantic_ai.py`,
+  `langchain.py`, `openai.py`: one each
 - `conversations.py`: what formats share whose values each hold a conversation
 """
 
-from seawall.audit.formats import calls, claude_code, langchain, langsmith, openai, otlp
+from seawall.audit.formats import calls, claude_code, langchain, langsmith, openai, otlp, pydantic_ai
 from seawall.audit.formats.format import Format, Reader
 
 FORMATS: tuple[Format, ...] = (
@@ -13,6 +14,7 @@ FORMATS: tuple[Format, ...] = (
     claude_code.FORMAT,
     otlp.FORMAT,
     langsmith.FORMAT,
+    pydantic_ai.FORMAT,
     langchain.FORMAT,
     openai.RESPONSES,
     openai.CHAT,

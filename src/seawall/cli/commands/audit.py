@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from itertools import chain
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 STDIN = Path("/dev/stdin")
 FIELDS = ("tool", "arguments", "result", "error", "agent", "turn")
 LISTED_NAMES = 12
+LISTED_ALIKE = 3
+"""Bad lines of one file that are listed, of those with which the same is wrong."""
+MAX_REASONS = 1_000
+"""What is wrong with lines of one file, as far as it is counted; lines with anything further are listed."""
 """Names of fields, or of tools, that a note lists: a line or two."""
 
 
@@ -64,7 +69,7 @@ def audit(
 ) -> None:
     """Read what other systems have recorded, and tell what of it was in vain: nothing is installed there, or performed.
 
-    Each call goes through the loop guard that would have judged it live. Told are loops with what was spent in them, calls that brought what was known, junk in what models were sent, values in answers that nobody has shown, and the runs to look at. The format is found by its shape: OpenAI, LangChain, LangGraph, LangSmith, OpenTelemetry, Claude Code, recorded calls. Calls are counted from 0. Exit code 1 if something could not be read; the rest is audited.
+    Each call goes through the loop guard that would have judged it live. Told are loops with what was spent in them, calls that brought what was known, junk in what models were sent, values in answers that nobody has shown, and the runs to look at. The format is found by its shape: OpenAI, LangChain, LangGraph, LangSmith, Pydantic AI, OpenTelemetry, Claude Code, recorded calls. Calls are counted from 0. Exit code 1 if something could not be read; the rest is audited.
     """
     from seawall.audit import AuditReport, RecordedPrices, RunAuditor, ToolNames, list_files, make_guards
     from seawall.cli.render.screen import Screen
@@ -119,6 +124,8 @@ class _AuditedFiles:
         self._screen, self._auditor, self._report = screen, auditor, report
         self._redactor = redactor
         self._knows_formats = self._knows_lacks = False
+        self._alike: Counter[str] = Counter()
+        """Bad lines of this file, by what is wrong with them."""
         self._file: RecordingFile | None = None
         """The file that is being read."""
         self.where = "nothing"
@@ -128,6 +135,7 @@ class _AuditedFiles:
         """Audits the runs of files."""
         for number, path in enumerate(paths):
             self.where = str(path)
+            self._alike.clear()
             for item in self._follow(path, f"{number + 1} of {len(paths)}: " if len(paths) > 1 else ""):
                 self._take(item)
 
@@ -194,7 +202,13 @@ class _AuditedFiles:
     def _note_bad(self, bad: BadLine) -> None:
         bad = bad._replace(why=self._redactor.text(bad.why))
         self._report.add_bad(bad)
-        self._screen.print_note(f"seawall: {_clean(str(bad))}")
+        if bad.why in self._alike or len(self._alike) < MAX_REASONS:
+            self._alike[bad.why] += 1
+        if self._alike[bad.why] > LISTED_ALIKE:
+            return
+        is_last = self._alike[bad.why] == LISTED_ALIKE
+        more = " (further lines like it are counted, and not listed)" if is_last else ""
+        self._screen.print_note(f"seawall: {_clean(str(bad))}{more}")
         if bad.is_unknown and not self._knows_formats:
             self._knows_formats = True
             from seawall.audit.formats import FORMATS

@@ -138,6 +138,14 @@ def proxy(
 
     address = None if http is None else parse_address(http)
     declared = make_effects(effects or [], approve or [], confirm or [], unique or [])
+    patterns = {
+        "--effects": effects or [],
+        "--approve": approve or [],
+        "--confirm": confirm or [],
+        "--unique": [each.partition("=")[0] for each in unique or []],
+        "--reads": reads or [],
+        "--not-done": not_done or [],
+    }
     options = ProxyOptions(
         tenant=tenant,
         run=run,
@@ -152,7 +160,7 @@ def proxy(
         shutdown.message = (
             f"what its clients have asked for is recorded; look with:\n  {format_command('runs')}"
         )
-        await _serve(journal, mcp, declared, reads or [], bounds, options, address)
+        await _serve(journal, mcp, declared, patterns, bounds, options, address)
 
     run_async(serve)
 
@@ -189,26 +197,31 @@ async def _serve(
     journal: Path,
     servers: Path,
     effects: Effects,
-    reads: list[str],
+    patterns: dict[str, list[str]],
     limits: Limits | None,
     options: ProxyOptions,
     address: HttpAddress | None,
 ) -> None:
-    """Serves until the client has gone, or a signal comes."""
+    """Serves until the client has gone, or a signal comes. `patterns` are those of tools, by their options."""
     import random
 
     from seawall.adapters.mcp.clients import identify_user
+    from seawall.adapters.mcp.names import advise_on_unused, check_pattern
     from seawall.adapters.mcp.proxy import open_proxy
     from seawall.adapters.mcp.servers import read_servers
     from seawall.adapters.mcp.serving import serve_http, serve_stdio
     from seawall.cli.journals import find_key
     from seawall.runtime.foreign.engine import Engine
 
-    secrets = [secret for source in read_servers(servers) for secret in source.list_secrets()]
+    sources = read_servers(servers)
+    for option, given in patterns.items():
+        for pattern in given:
+            check_pattern(option, pattern, [source.name for source in sources])
+    secrets = [secret for source in sources for secret in source.list_secrets()]
     engine = Engine(
         journal,
         effects=effects,
-        reads=reads,
+        reads=patterns["--reads"],
         limits=limits,
         secrets=secrets,
         signing_key=find_key(),
@@ -218,7 +231,10 @@ async def _serve(
 
     async def serve(sea: Seawall) -> None:
         async with open_proxy(engine, sea, servers, options, nonce) as opened:
-            for line in opened.advice:
+            unused = [
+                line for each in patterns.items() for line in advise_on_unused(*each, opened.tool_names)
+            ]
+            for line in (*opened.advice, *unused):
                 typer.echo(f"seawall: {line}", err=True)
             if address is None:
                 await serve_stdio(opened)

@@ -54,7 +54,13 @@ def wrap(targets: TargetArgument, check: CheckOption = False, json: JsonOption =
         screen.print_document(report)
     elif report.parts:
         draw_wrap_report(screen, report)
-    if report.problems or (check and report.has_writers_outside):
+    if check:
+        for part in report.writers_outside:
+            why = "is not declared" if part.must_declare else "does not pass the gate"
+            screen.print_note(
+                f"check failed: {part.name} ({part.file}:{part.line}) seems to write, and {why}"
+            )
+    if report.problems or (check and report.writers_outside):
         raise typer.Exit(Exit.BROKEN)
 
 

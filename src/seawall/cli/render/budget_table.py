@@ -37,7 +37,7 @@ def format_spending(spending: Spending) -> tuple[str, ...]:
         _format_amount(spending, spending.reserved),
         "no cap" if cap is None else _format_amount(spending, cap, zero="0"),
         "" if left is None else _format_amount(spending, left, zero="0"),
-        "" if per_hour is None else _format_amount(spending, per_hour),
+        "" if per_hour is None else _format_rate(spending, per_hour),
         _format_runs_out(spending),
     )
 
@@ -52,6 +52,12 @@ def _format_runs_out(spending: Spending) -> str:
     if spending.runs_out_s > _LONGEST_S:
         return "in more than a year"
     return f"in {format_age(spending.runs_out_s)}"
+
+
+def _format_rate(spending: Spending, per_hour: Decimal | int) -> str:
+    if spending.what != "usd" and 0 < per_hour < 1:
+        return "<1"
+    return _format_amount(spending, per_hour)
 
 
 def _format_amount(spending: Spending, value: Decimal | int, *, zero: str = "-") -> str:

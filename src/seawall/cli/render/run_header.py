@@ -9,7 +9,7 @@ from rich.text import Text
 from seawall.cli.hints import format_command
 from seawall.cli.journals import BodyTexts
 from seawall.cli.render import wording
-from seawall.cli.render.formats import UNLIMITED, format_age, format_duration, format_seconds
+from seawall.cli.render.formats import UNLIMITED, format_age, format_duration, format_number, format_seconds
 from seawall.cli.render.table import draw_field
 from seawall.core.events import Event, RunEnded
 from seawall.history.record import RunRecord
@@ -72,6 +72,9 @@ def draw_run_header(
     limit_s = record.started.limits.active_s
     time = f"{format_seconds(compute_active_s(state, record))} of {format_duration(limit_s)}"
     fields.append(("took", wording.format_usage(state.ledger, time), ""))
+    if state.usage_problems:
+        told = f"{format_number(len(state.usage_problems), 'problem')}, named at the steps"
+        fields.append(("usage", f"{told}; a reply without a count is counted at its upper bound", "yellow"))
     if record.ended is not None:
         fields += _list_review_fields(record.ended)
     fields += _list_other_fields(record, state, now)

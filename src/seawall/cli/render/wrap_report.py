@@ -69,12 +69,19 @@ def _list_notes(report: WrapReport) -> Iterator[str]:
         yield f"say of these whether they write, with effects=[…] or reads=[…]: {names}"
     if report.install:
         yield "install: " + " ".join(f"pip install '{each}'" for each in report.install)
+    if report.lines and any("effect" in (part.declared, part.seems) for part in report.parts):
+        yield (
+            "an effect is made once in a run; so that a request that is asked again, or a restart, does not make it again, "
+            "give each request an id of yours, and say what makes two effects the same: Effect(unique_by=…)"
+        )
     gated = [part for part in report.parts if part.kind in ("agent", "graph", "crew", "runner")]
     if gated and all(part.gated == "yes" for part in gated):
         yield f"the adapter is there already: {'the lines declare what is left' if report.lines else 'nothing is to be added'}"
     left = sum(part.gated in ("no", "in part") for part in report.parts)
+    added = sum(part.gated == "added" for part in report.parts)
+    later = f"{added} gated once the lines are added, " if added else ""
     names = ", ".join(report.frameworks)
     yield (
         f"{names}: {format_number(len(report.parts), 'part')} in {format_number(report.files, 'file')}, "
-        f"{left} not gated or in part"
+        f"{later}{left} not gated or in part"
     )

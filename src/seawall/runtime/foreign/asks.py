@@ -380,11 +380,11 @@ class Asks:
             self._take(ask)
             run = after.started.run
 
+            reason = "it needs an approval" if intent.proposal else "what became of it is not known"
+
             def hold() -> None:
                 self._settling.discard(ask)
-                self.on_held(
-                    ask, Held(run, intent.step, intent.name, intent.proposal, "it needs an approval")
-                )
+                self.on_held(ask, Held(run, intent.step, intent.name, intent.proposal, reason))
 
             self._unsent.append((hold, False))
         elif intent.kind == "handoff" and intent.perform:

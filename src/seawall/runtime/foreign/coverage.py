@@ -26,6 +26,8 @@ class CoverageReport(NamedTuple):
     """Tools that nobody has declared: they count as reads."""
     not_gated: tuple[str, ...]
     """What an adapter has found that can't be gated, each with the reason."""
+    uncalled: tuple[str, ...] = ()
+    """Names and patterns that are declared, and that no call has matched so far: perhaps one is written wrong."""
 
     @property
     def seem_to_write(self) -> tuple[str, ...]:
@@ -35,7 +37,7 @@ class CoverageReport(NamedTuple):
     def __str__(self) -> str:
         lines = [
             _describe("models", self.models),
-            _describe("effects (done once, signed off)", self.effects),
+            _describe("effects", self.effects),
             _describe("reads", self.reads),
             _describe("not declared, so they count as reads", self.undeclared),
         ]
@@ -44,6 +46,8 @@ class CoverageReport(NamedTuple):
             lines.append(
                 f"these seem to change the world: declare them with effects=[…] or reads=[…]: {names}"
             )
+        if self.uncalled:
+            lines.append(f"declared, and not called so far: {', '.join(self.uncalled)}")
         lines += [f"not gated: {each}" for each in self.not_gated] or [
             "not gated: nothing that the adapter knows of"
         ]
@@ -51,7 +55,9 @@ class CoverageReport(NamedTuple):
 
 
 def _describe(what: str, calls: dict[str, int]) -> str:
-    listed = ", ".join(f"{name} ({count} calls)" for name, count in sorted(calls.items()))
+    listed = ", ".join(
+        f"{name} ({count} {'call' if count == 1 else 'calls'})" for name, count in sorted(calls.items())
+    )
     return f"{what}: {listed or 'none'}"
 
 
@@ -96,14 +102,15 @@ class Coverage:
             self._advised.add(name)
             _log.warning("%s", reason)
 
-    def report(self) -> CoverageReport:
-        """Returns what was counted."""
+    def report(self, uncalled: Iterable[str]) -> CoverageReport:
+        """Returns what was counted. `uncalled`: see the report."""
         return CoverageReport(
             models=dict(self._models),
             effects=dict(self._tools["effect"]),
             reads=dict(self._tools["read"]),
             undeclared=dict(self._tools["undeclared"]),
             not_gated=tuple(self._not_gated),
+            uncalled=tuple(uncalled),
         )
 
 

@@ -63,6 +63,7 @@ class Engine:
         limits: Limits | None = None,
         **options: Any,
     ) -> None:
+        """Raises `Misused` for what is declared twice or wrongly, and for options of `Seawall` that can't be."""
         self.tools = ToolDeclarations(effects, reads)
         self._limits = validate_limits(Limits() if limits is None else limits)
         self._sea = Seawall(journal, **options)
@@ -75,6 +76,13 @@ class Engine:
         self._pid = os.getpid()
         self._pending: set[CallerReply[Any]] = set()
         """What is begun on the event loop and not done: its callers are told when the loop ends before."""
+        self._check_modes(options.get("modes") or {})
+
+    def _check_modes(self, modes: Mapping[str, Mode]) -> None:
+        """Raises `Misused` for a guard that is not there. At the first step an application may take that for a halt."""
+        supervisor = self._sea.supervisor
+        guards = supervisor.factory.get_guards(self.make_team("modes"))
+        supervisor.modes.compute_start_modes(guards, modes, {})
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "not open" if self._loop is None else "open"
@@ -166,7 +174,7 @@ class Engine:
 
     def coverage(self) -> CoverageReport:
         """Returns what has passed the gate, what nobody has declared, and what can't be gated."""
-        return self._coverage.report()
+        return self._coverage.report(self.tools.list_uncalled())
 
     def note_not_gated(self, *what: str) -> None:
         """Notes what can't be gated, for `coverage`: for adapters."""

@@ -11,6 +11,7 @@ from seawall.core.canonical import to_canonical_text
 from seawall.core.errors import Misused, SeawallBug
 from seawall.effects.options import Effect
 from seawall.effects.verbs import seems_to_write
+from seawall.run.step import EffectFacts
 from seawall.team.parameters import Parameters
 from seawall.team.tool import MAX_ENDPOINT_CHARS, Tool
 
@@ -49,6 +50,22 @@ class AskedTool(Tool[..., Any]):
             schema=schema,
             endpoint=name[:MAX_ENDPOINT_CHARS],
         )
+
+    def read_facts(self, values: dict[str, Any]) -> EffectFacts | None:
+        """See `Tool.read_facts`. Raises `ValueError` for a call without a parameter that says which effect it is.
+
+        The framework's schema is not known here, so a name that is written wrong in `unique_by` shows at the first call.
+        Without this, all calls would be one effect.
+        """
+        named = [path.partition(".")[0] for path in self.options.unique_by]
+        missing = [name for name in dict.fromkeys(named) if name not in values]
+        if missing:
+            there = ", ".join(sorted(values)) or "none"
+            raise ValueError(
+                f"{', '.join(missing)}: unique_by says that this makes it the same effect, and the call has no such argument "
+                f"(it has: {there})"
+            )
+        return super().read_facts(values)
 
     def _check_name(self) -> None:
         """A framework's names need not be identifiers."""
@@ -99,6 +116,15 @@ class ToolDeclarations:
             if len(self._tools) < MAX_TOOLS:
                 self._tools[name] = tool
         return tool
+
+    def list_uncalled(self) -> list[str]:
+        """Returns the declared names and patterns that match no tool which was asked for so far."""
+        names = [_normalise(name) for name in self._tools]
+        return [
+            each
+            for each in self._declared
+            if each not in names and not any(fnmatchcase(name, each) for name in names)
+        ]
 
     def _find(self, name: str) -> Effect | bool | None:
         name = _normalise(name)
