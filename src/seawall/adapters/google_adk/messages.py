@@ -122,7 +122,8 @@ def fit_request(request: LlmRequest, turn: Turn, asked: int) -> LlmRequest:
     """
     changes: dict[str, Any] = {}
     settings: dict[str, Any] = {}
-    if turn.last and request.config.tools:
+    tools: list[Any] = request.config.tools or []
+    if turn.last and tools:
         settings["tool_config"] = types.ToolConfig(function_calling_config=_leave_out_tools(request))
     if turn.notes:
         told = [types.Part(text=word_note(note)) for note in turn.notes]
