@@ -122,8 +122,7 @@ def fit_request(request: LlmRequest, turn: Turn, asked: int) -> LlmRequest:
     """
     changes: dict[str, Any] = {}
     settings: dict[str, Any] = {}
-    tools: list[Any] = request.config.tools or []
-    if turn.last and tools:
+    if turn.last and _read_config(request).tools:
         settings["tool_config"] = types.ToolConfig(function_calling_config=_leave_out_tools(request))
     if turn.notes:
         told = [types.Part(text=word_note(note)) for note in turn.notes]
