@@ -20,8 +20,8 @@ SLOW := crash torture bench cli house adapters/test_together.py adapters/test_op
     adapters/test_openai_agents_holds.py adapters/test_openai_agents_wire.py adapters/test_mcp_http.py adapters/test_mcp_pins.py \
     adapters/test_mcp_proxy.py adapters/test_mcp_proxy_process.py adapters/test_mcp_tools.py adapters/test_versions.py docs/test_examples.py effects/test_attacks.py effects/test_deciding.py \
     effects/test_faults.py effects/test_kill_points.py effects/test_once.py effects/test_tampering.py guards/endpoints/test_wire.py journal/test_disk_faults.py \
-    journal/test_machine.py journal/test_processes.py models/test_provider_classes.py models/test_providers.py \
-    models/test_resolve.py team/test_whole_runs.py testing/test_recording.py
+    journal/test_machine.py journal/test_processes.py memory/test_kill_points.py models/test_finish_markers.py \
+    models/test_history.py models/test_provider_classes.py models/test_providers.py models/test_received_protocols.py models/test_resolve.py runtime/test_whole_runs.py testing/test_recording.py
 
 # What lives in .venv.
 EXTRAS := $(foreach each,providers modelserver prices schema lint mcp openai-agents pydantic-ai langchain langgraph,--extra $(each))
@@ -53,8 +53,11 @@ tests_of     = $(or $(TESTS_$1),tests/apart/$(subst -,_,$1))
 
 # Whether the lowest and the newest environment of framework $1 hold the same.
 is_one = $(shell cmp -s tests/apart/constraints-$1.txt tests/apart/constraints-$1-lowest.txt && echo yes)
-# Which of them to run: make test-adapters ADAPTERS="langchain-lowest mcp-lowest"
-ADAPTERS ?= $(ADAPTERS_IN_VENV:%=%-lowest) $(foreach each,$(ADAPTERS_APART),$(if $(call is_one,$(each)),,$(each)-lowest) $(each)-newest)
+# Which of them to run: make test-adapters ADAPTERS="langchain-lowest mcp-lowest". Those that take longest come first.
+ADAPTERS ?= $(foreach each,$(ADAPTERS_APART),$(if $(call is_one,$(each)),,$(each)-lowest) $(each)-newest) $(ADAPTERS_IN_VENV:%=%-lowest)
+
+# Makes several things beside each other, as many as there are processors. What each of them prints comes in one piece.
+AT_ONCE = $(MAKE) --no-print-directory --jobs=$(shell getconf _NPROCESSORS_ONLN) $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 # Programs in bench/, in the order in which `make bench` runs them.
 BENCHES ?= limit growth peers adapters limits_peers conversations conversations_adapters redaction loops loops_hard deadline storm effects context drift memory lint authority
@@ -87,11 +90,13 @@ test-quick: $(STAMP)/test ## What fits into 40 s on two cores, for daily work; m
 	$(BIN)/python -m pytest -n auto $(SLOW:%=--ignore=tests/%) $(ARGS)
 
 .PHONY: test-adapters $(ADAPTERS:%=test-%)
-test-adapters: $(ADAPTERS:%=test-%) ## Each adapter at the lowest and the newest version of its framework; make test runs them too
+test-adapters: $(BIN)/uv ## Each adapter at the lowest and the newest version of its framework; make test runs them too
+	@$(AT_ONCE) $(ADAPTERS:%=test-%)
 
+# In one process each: they run beside each other, and a framework takes longer to import than its tests to run.
 $(ADAPTERS:%=test-%): test-%: $(ADAPTER_VENVS)/%/made
 	@echo "== $*" >&2
-	@$(ADAPTER_VENVS)/$*/bin/python -m pytest -q -n auto $(or $(TESTS_$*),$(call tests_of,$(call framework_of,$*))) $(ARGS)
+	@$(ADAPTER_VENVS)/$*/bin/python -m pytest -q -n 0 $(or $(TESTS_$*),$(call tests_of,$(call framework_of,$*))) $(ARGS)
 
 .PHONY: test-kill
 test-kill: $(STAMP)/test ## The kill points alone: workers that die at any write and any call; make test runs them too
@@ -105,10 +110,11 @@ SEED ?=
 torture: $(STAMP)/test ## Random kills, stops and disk faults for SECONDS, checked against a world of its own; SEED repeats one
 	cd tests && ../$(BIN)/python -m torture --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-CHECKS := check-format check-lint check-types check-snippets check-imports check-dependencies check-changelog
+CHECKS := check-types check-format check-lint check-snippets check-imports check-dependencies check-changelog
 
 .PHONY: check $(CHECKS)
-check: $(CHECKS) ## Format, lint, types (also of the first pages' code), import direction, dependencies, changelog; each also alone: check-types
+check: $(STAMP)/check ## Format, lint, types (also of the first pages' code), import direction, dependencies, changelog; each also alone: check-types
+	@$(AT_ONCE) $(CHECKS)
 
 check-format: $(STAMP)/check
 	$(BIN)/ruff format --quiet --diff
@@ -117,10 +123,15 @@ check-lint: $(STAMP)/check
 	$(BIN)/ruff check
 
 # Of adapters whose framework can't live in .venv, tests/apart/NAME.json says what is checked beside it.
-TYPES_APART := $(wildcard tests/apart/*.json)
-check-types: $(STAMP)/check $(TYPES_APART:tests/apart/%.json=$(ADAPTER_VENVS)/%-newest/made)
+TYPES_APART := $(patsubst tests/apart/%.json,check-types-%,$(wildcard tests/apart/*.json))
+check-types: check-types-venv $(TYPES_APART)
+
+.PHONY: check-types-venv $(TYPES_APART)
+check-types-venv: $(STAMP)/check
 	$(BIN)/pyright
-	@set -e; for each in $(TYPES_APART); do echo "== $$each" >&2; $(BIN)/pyright -p $$each; done
+
+$(TYPES_APART): check-types-%: $(STAMP)/check $(ADAPTER_VENVS)/%-newest/made
+	$(BIN)/pyright -p tests/apart/$*.json
 
 check-snippets: $(STAMP)/check
 	$(BIN)/python tools/check_snippets.py

@@ -5,7 +5,8 @@
 One clerk makes eleven model calls and ten tool calls, with a scripted model that takes no time: 21 steps. Every cell
 (framework, way, runs in flight) is measured in a child process of its own; the ways of one framework follow each other
 within a round. `plain` is the framework alone, `memory` has the gate and keeps nothing, `disk` is durable (SQLite,
-synchronous=FULL). *On top* is the median over the rounds of (gated - plain) within a round, per step. Progress goes to
+synchronous=FULL); both work on the event loop that they are asked from (`Engine(…, thread=False)`). `thread` is durable, in
+a thread of its own. *On top* is the median over the rounds of (gated - plain) within a round, per step. Progress goes to
 stderr, the table to stdout, everything to `bench/results/adapters.json`.
 
 Exit code: 0, or 1 if a cell failed.
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import itertools
 import json
 import os
@@ -38,8 +40,10 @@ from adapter.turns import STEPS, TURNS, Turns, make_answer
 from rich.console import Console
 from rich.table import Table
 
+from seawall import Engine
+
 _HERE = Path(__file__).parent
-GATES = ("plain", "memory", "disk")
+GATES = ("plain", "memory", "disk", "thread")
 IN_FLIGHT = (1, 32)
 WARM_UP_RUNS = 5
 MOST_ON_TOP_MS = 1.0
@@ -64,9 +68,15 @@ class Cell:
 
 
 async def measure(system: str, gate: str, in_flight: int, seconds: float, directory: Path) -> Cell:
+    """Measures one cell on this event loop."""
+    engine = make_engine(gate, directory)
+    async with contextlib.nullcontext() if engine is None else engine:
+        return await _measure(system, gate, engine, in_flight, seconds)
+
+
+async def _measure(system: str, gate: str, engine: Engine | None, in_flight: int, seconds: float) -> Cell:
     """Keeps `in_flight` runs going for `seconds`, lets all finish, and checks that they did the whole work."""
     play = Turns()
-    engine = make_engine(gate, directory)
     serve = SYSTEMS[system].make(play, engine)
     numbers = itertools.count(100_000)
 
@@ -91,8 +101,6 @@ async def measure(system: str, gate: str, in_flight: int, seconds: float, direct
     wall_s = time.perf_counter() - begun_s
     now = resource.getrusage(resource.RUSAGE_SELF)
     cpu_s = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
-    if engine is not None:
-        await engine.aclose()
     runs = len(took_s)
     assert (play.models, play.tools) == ((TURNS + 1) * (runs + WARM_UP_RUNS), TURNS * (runs + WARM_UP_RUNS))
     steps = runs * STEPS

@@ -40,6 +40,12 @@ hypothesis.settings.load_profile("seawall")
 # Tests start hundreds of interpreters. Where the environment keeps Python from storing what it has compiled, each of them
 # would compile Seawall and what it imports again, which takes three times as long as to import them.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# No test reaches a server by TLS. Where these name a file of certificates, each of the thousand clients that are made
+# would read all of them, which takes longer than a test's calls.
+for _variable in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+    os.environ.pop(_variable, None)
 
 
 # Typer's runner builds all commands anew each time that it is asked to call one, and that takes as long as many a test.

@@ -26,10 +26,13 @@ class System(NamedTuple):
 
 
 def make_engine(gate: str, directory: Path) -> Engine | None:
-    """Returns the engine of a way to run: `plain` has none, `memory` keeps nothing, `disk` is durable."""
+    """Returns the engine of a way to run: `plain` has none, `memory` keeps nothing, `disk` is durable, and so is `thread`, in
+    a thread of its own.
+    """
     if gate == "plain":
         return None
-    return Engine(":memory:" if gate == "memory" else directory / "desk.db", reads=READS)
+    journal = ":memory:" if gate == "memory" else directory / "desk.db"
+    return Engine(journal, reads=READS, thread=gate == "thread")
 
 
 def describe(system: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,8 @@ import pytest
 from assembly.recorded import BadRecording, load
 from context import DATA, FILES
 from context import ROOT as REPOSITORY
+
+import warm_python
 
 
 def conversation(key: str) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def folder(tmp_path: Path) -> Path:
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     program = str(REPOSITORY / "bench" / "context.py")
-    return subprocess.run([sys.executable, program, *arguments], capture_output=True, text=True, check=False)
+    return warm_python.run([program, *arguments], text=True)
 
 
 def test_the_program_prints_and_keeps_what_a_budget_saves(folder: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,14 +16,16 @@ from conversation.result import Wire
 from conversation.rule import Rule
 from conversation.script import Script
 
+import warm_python
+
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "tests" / "data" / "conversations.jsonl"
 TIMEOUT_S = 120
 
 
 def program(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "bench" / "conversations.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    command = [str(ROOT / "bench" / "conversations.py"), *map(str, arguments)]
+    return warm_python.run(command, text=True, timeout=TIMEOUT_S)
 
 
 @pytest.mark.parametrize("wire", ["stream", "plain"])

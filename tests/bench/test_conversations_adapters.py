@@ -6,7 +6,6 @@ import asyncio
 import importlib
 import json
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,8 @@ from conversation.through import report
 from conversation.through.play import Through, play
 from conversation.through.sent import Request, compare, list_notes, remove
 from conversations_adapters import FRAMEWORKS
+
+import warm_python
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 120
@@ -157,8 +158,8 @@ def test_an_id_that_comes_again_is_made_another_one(data: Path) -> None:
 
 
 def program(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "bench" / "conversations_adapters.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    command = [str(ROOT / "bench" / "conversations_adapters.py"), *map(str, arguments)]
+    return warm_python.run(command, text=True, timeout=TIMEOUT_S)
 
 
 def test_what_was_written_of_other_frameworks_stays(data: Path, tmp_path: Path) -> None:

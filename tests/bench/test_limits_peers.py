@@ -7,7 +7,6 @@ import gzip
 import io
 import json
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from limits.cell import SYSTEMS
 from limits.world import CAPPED, Stage, asked_of, see
 from rich.console import Console
 
+import warm_python
 from seawall.models.protocol import ModelReply
 from seawall.testing.faults import Answer, ErrorStatus
 from seawall.testing.wire import ChatRequest
@@ -290,8 +290,8 @@ def test_a_storm_is_compared_with_the_calls_that_were_needed() -> None:
 
 
 def program(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "bench" / "limits_peers.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    command = [str(ROOT / "bench" / "limits_peers.py"), *map(str, arguments)]
+    return warm_python.run(command, text=True, timeout=TIMEOUT_S)
 
 
 def test_seawall_is_played_alone_and_what_was_counted_is_written(tmp_path: Path) -> None:

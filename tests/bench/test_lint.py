@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from overlap.regression import fit, make_folds, validate
 from overlap.rivals import RIVALS
 from overlap.teams import OWN, BadTeams, LabelledTeam, load, measure
 
+import warm_python
 from seawall.lint.description import TeamDescription
 from seawall.lint.finding import LintFinding
 
@@ -133,9 +132,8 @@ def test_a_file_that_is_not_there_or_has_no_teams_is_named(tmp_path: Path) -> No
 
 
 def test_without_data_the_program_says_what_to_give_it(tmp_path: Path) -> None:
-    done = subprocess.run(
+    done = warm_python.run(
         [
-            sys.executable,
             "bench/lint.py",
             "--data",
             str(tmp_path / "none.jsonl"),
@@ -143,9 +141,7 @@ def test_without_data_the_program_says_what_to_give_it(tmp_path: Path) -> None:
             str(tmp_path / "out"),
         ],
         cwd=REPOSITORY,
-        capture_output=True,
         text=True,
-        check=False,
     )
 
     assert done.returncode == 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from itertools import count, product
 from pathlib import Path
@@ -39,6 +38,7 @@ from loop.score import (
 from loops import DATA, DEFAULT
 from loops import ROOT as REPOSITORY
 
+import warm_python
 from audit.runs import Row, recorded, runs_of, write
 from seawall.audit import RecordedCall
 from seawall.guards.loops.options import LoopKeywords
@@ -157,8 +157,8 @@ def test_the_edit_distance_is_that_of_the_usual_table(one: str, other: str) -> N
 
 def run_program(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     program = str(REPOSITORY / "bench" / "loops.py")
-    command = [sys.executable, program, "--data", str(folder), "--out", str(folder / "out.json"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [program, "--data", str(folder), "--out", str(folder / "out.json"), *arguments]
+    return warm_python.run(command, text=True)
 
 
 def test_the_program_prints_and_keeps_its_figures(tmp_path: Path) -> None:

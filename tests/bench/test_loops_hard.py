@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -19,6 +17,8 @@ from loop_hard.rules import RULES, judge
 from loop_hard.script import START_S, Script, make
 from loop_hard.texts import Texts, tell_time
 from loops import ROOT as REPOSITORY
+
+import warm_python
 
 ALL = load()
 BY_NAME = {kind.name: kind for kind in ALL}
@@ -147,9 +147,8 @@ def test_a_stop_before_the_loop_began_is_no_catch() -> None:
 def test_the_program_prints_and_keeps_its_figures(tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     program = str(REPOSITORY / "bench" / "loops_hard.py")
-    done = subprocess.run(
+    done = warm_python.run(
         [
-            sys.executable,
             program,
             "--seeds",
             "1",
@@ -159,9 +158,7 @@ def test_the_program_prints_and_keeps_its_figures(tmp_path: Path) -> None:
             "--out",
             str(out),
         ],
-        capture_output=True,
         text=True,
-        check=False,
     )
 
     assert done.returncode in (0, 1), done.stderr

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
+
+import warm_python
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_it_merges_reads_reverts_collects_and_says_what_holds() -> None:
-    command = [sys.executable, str(ROOT / "bench" / "memory.py"), "--quick", "--alone"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    command = [str(ROOT / "bench" / "memory.py"), "--quick", "--alone"]
+    done = warm_python.run(command, text=True, timeout=300)
 
     assert done.returncode == 0, done.stderr
     versions, keys = done.stdout.split("seawall, keys\n")

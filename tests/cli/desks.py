@@ -7,14 +7,13 @@ import json
 import os
 import select
 import signal
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from typer.testing import CliRunner
 
+import warm_python
 from seawall.cli import app
 
 WAIT_S = 60.0
@@ -111,7 +110,7 @@ class Desks:
         result = CliRunner().invoke(app, list(words), input=stdin, env=env, catch_exceptions=False)
         return Called(result.exit_code, result.stdout, result.stderr)
 
-    def start(self, *words: str, stdin: int = subprocess.DEVNULL) -> Child:
+    def start(self, *words: str, stdin: int = warm_python.DEVNULL) -> Child:
         """`seawall WORDS` in a process of its own."""
         return self._process("-c", "from seawall.cli import main; main()", *words, stdin=stdin)
 
@@ -123,14 +122,12 @@ class Desks:
         """`python SCRIPT`, in a process of its own."""
         return self._process(script)
 
-    def _process(self, *words: str, stdin: int = subprocess.DEVNULL) -> Child:
+    def _process(self, *words: str, stdin: int = warm_python.DEVNULL) -> Child:
         return Child(
-            subprocess.Popen(
-                [sys.executable, *words],
+            warm_python.start(
+                words,
                 cwd=self.directory,
                 stdin=stdin,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "error"},
             )
         )
@@ -139,7 +136,7 @@ class Desks:
 class Child:
     """A running command."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: warm_python.Process[bytes]) -> None:
         self.process = process
         self.err = ""
 
@@ -161,4 +158,4 @@ class Child:
         """Wait for its end."""
         out, err = self.process.communicate(timeout=WAIT_S)
         self.err += err.decode()
-        return Called(self.process.returncode, out.decode(), self.err)
+        return Called(self.process.wait(), out.decode(), self.err)

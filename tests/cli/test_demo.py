@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import typer
 
+import warm_python
 from seawall import Broken, Misused
 from seawall.cli.commands.demo import demo
 from seawall.cli.demo import scenes, single_run_scenes
@@ -419,13 +420,11 @@ def test_the_commands_that_it_suggests_do_what_they_say(
     for command in commands:
         seawall, *words = command.split()
         assert seawall == "seawall"
-        done = subprocess.run(
-            [sys.executable, "-c", "from seawall.cli import main; main()", *words],
+        done = warm_python.run(
+            ["-c", "from seawall.cli import main; main()", *words],
             cwd=tmp_path,
             input="it is on the bank's statement",
-            capture_output=True,
             text=True,
-            check=False,
         )
         # replay names the decision that an enforced guard takes differently, and exits with 1 for it
         assert done.returncode == (words[0] == "replay"), f"{command}: {done.stdout}{done.stderr}"

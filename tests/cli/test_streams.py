@@ -21,9 +21,13 @@ from seawall.cli.render.wording import MARKS
 from seawall.cli.streams import ERRORS, LOOK_ALIKES, StandardStream, fit_encoding
 
 CHILD = """
-import json, os, sys, tempfile
+import functools, gc, importlib, json, os, sys, tempfile
+import typer.main
 from seawall.cli import app, main
 from seawall.cli.render import screen
+
+typer.main.get_command = functools.cache(typer.main.get_command)
+typer.main.get_command(app)
 
 mode, *commands = json.loads(sys.argv[1])
 
@@ -44,30 +48,45 @@ def break_streams():
         os.close(0)
         sys.stdin = None
 
+def call(words):
+    "Be `seawall WORDS`; return the exit code."
+    sys.argv = ["seawall", *words]
+    try:
+        main()
+    except SystemExit as leaving:
+        sys.stdout.flush()
+        return leaving.code or 0
+    except BaseException:
+        import traceback
+        traceback.print_exc()
+        sys.stderr.flush()
+    return 99
+
 told = []
 for words in commands:
-    with tempfile.TemporaryFile() as err:
+    with tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as imported:
         child = os.fork()
         if not child:
             os.dup2(err.fileno(), 2)
+            known = set(sys.modules)
             break_streams()
-            sys.argv = ["seawall", *words]
-            try:
-                main()
-            except SystemExit as leaving:
-                sys.stdout.flush()
-                os._exit(leaving.code or 0)
-            except BaseException:
-                import traceback
-                traceback.print_exc()
-                sys.stderr.flush()
-            os._exit(99)
+            code = call(words)
+            os.write(imported.fileno(), json.dumps(list(sys.modules.keys() - known)).encode())
+            os._exit(code)
         _, status = os.waitpid(child, 0)
         err.seek(0)
+        imported.seek(0)
         told.append([words, os.waitstatus_to_exitcode(status), err.read().decode()])
+        for name in json.load(imported):
+            importlib.import_module(name)
+        gc.freeze()
 print(json.dumps(told))
 """
-"""Runs commands one after the other, each in a fork, and prints what they exited with and said on stderr."""
+"""Runs commands one after the other, each in a fork, and prints what they exited with and said on stderr.
+
+What a command has imported is imported here for the commands after it, which would take longer over that than over
+their work.
+"""
 
 
 def list_commands(desks: Desks) -> list[list[str]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +15,7 @@ import msgspec
 from agents import Agent, SQLiteSession, function_tool
 
 from adapters.agents_model import QUIET, PlayedModel
-from crash.foreign_worker import finish_work, open_journal, tell_fate
+from crash.foreign_worker import open_journal, report_work, tell_fate
 from crash.forking import serve
 from crash.job import Death, open_world
 from crash.world import World
@@ -129,12 +128,12 @@ async def work(job: AgentsJob) -> AgentsReport:
             await engine.call_async(lambda sea, held=held, refunds=refunds: tell_fate(sea, held, refunds))
 
 
-def run_worker(job: AgentsJob, finish: Callable[[int], None] = os._exit) -> None:
-    """Does the job, writes a report, and ends this process."""
+def run_worker(job: AgentsJob) -> None:
+    """Does the job, and writes a report."""
     bank = sqlite3.connect(job.bank)
     bank.execute("CREATE TABLE IF NOT EXISTS refunds(id)")
     bank.close()
-    finish_work(job.report, lambda: asyncio.run(work(job)), AgentsReport, finish)
+    report_work(job.report, lambda: asyncio.run(work(job)), AgentsReport)
 
 
 if __name__ == "__main__":

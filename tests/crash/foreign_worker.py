@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import sqlite3
 from collections.abc import Callable
@@ -211,16 +210,13 @@ def open_journal(directory: Path, death: Death | None) -> Any:
     return DyingJournal(inner, death, directory / "promises")
 
 
-def finish_work(
-    place: Path, work: Callable[[], Any], make_report: Callable[..., Any], finish: Callable[[int], None]
-) -> None:
-    """Does what a worker has to do, writes a report of it to `place`, and ends this process."""
+def report_work(place: Path, work: Callable[[], Any], make_report: Callable[..., Any]) -> None:
+    """Does what a worker has to do, and writes a report of it to `place`."""
     try:
         report = work()
     except Exception as error:  # noqa: BLE001 -- the test reads it in the report
         report = make_report(error=f"{type(error).__name__}: {error}")
     place.write_bytes(msgspec.json.encode(report))
-    finish(0)
 
 
 def work(job: ForeignJob) -> ForeignReport:
@@ -242,9 +238,9 @@ def work(job: ForeignJob) -> ForeignReport:
             engine.call(lambda sea, held=found: tell_fate(sea, held, count_refunds(job)))
 
 
-def run_worker(job: ForeignJob, finish: Callable[[int], None] = os._exit) -> None:
-    """Does the job, writes a report, and ends this process."""
-    finish_work(job.report, lambda: work(job), ForeignReport, finish)
+def run_worker(job: ForeignJob) -> None:
+    """Does the job, and writes a report."""
+    report_work(job.report, lambda: work(job), ForeignReport)
 
 
 if __name__ == "__main__":

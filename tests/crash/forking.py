@@ -1,14 +1,12 @@
 """A process that has imported everything and forks a worker for each job, so that a death costs milliseconds.
 
 A module with `serve(Job, run_worker)` in it is such a server when it is run with `python -m`; `Forks` is how a test sees
-it. It has one thread and has opened nothing, so that its children are as good as new. What a worker imports late, in
-the middle of its work, the server imports for the workers after it.
+it. It has one thread and has opened nothing, so that its children are as good as new. What a worker imports and compiles
+late, in the middle of its work, the server imports and compiles for the workers after it.
 """
 
 from __future__ import annotations
 
-import gc
-import importlib
 import os
 import signal
 import subprocess
@@ -18,6 +16,8 @@ from pathlib import Path
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 import msgspec
+
+from warm_python import Late, catch_up, get_ready
 
 TESTS = Path(__file__).parent.parent
 MAX_LIFE_S = 60
@@ -105,6 +105,7 @@ def serve(kind: type[J], work: Callable[[J], Any]) -> None:
 
     A worker ends with exit code 0 when `work` returns.
     """
+    get_ready()
     living: dict[int, J] = {}
     for line in sys.stdin.buffer:
         asked = msgspec.json.decode(line, type=kind | int)
@@ -114,7 +115,7 @@ def serve(kind: type[J], work: Callable[[J], Any]) -> None:
                 answer = _STOPPED
             else:
                 answer = str(os.waitstatus_to_exitcode(status))
-                _import_what_it_noted(_late_file(living.pop(asked), asked))
+                _catch_up(_late_file(living.pop(asked), asked))
         else:
             pid = os.fork()
             if pid == 0:
@@ -129,22 +130,18 @@ def serve(kind: type[J], work: Callable[[J], Any]) -> None:
 
 def _work_and_end(work: Callable[[J], Any], job: J) -> NoReturn:
     signal.alarm(MAX_LIFE_S)
-    known = set(sys.modules)
+    late = Late()
     work(job)
-    if late := sys.modules.keys() - known:
-        _late_file(job, os.getpid()).write_text("\n".join(late), encoding="utf-8")
+    _late_file(job, os.getpid()).write_bytes(late.note())
     os._exit(0)  # its threads are not waited for
 
 
 def _late_file(job: Work, pid: int) -> Path:
-    return Path(job.directory) / f"{pid}.imported-late"
+    return Path(job.directory) / f"{pid}.late"
 
 
-def _import_what_it_noted(noted: Path) -> None:
-    """Imports what a worker has imported late. One that died has noted nothing."""
-    if not noted.exists():
-        return
-    for name in noted.read_text(encoding="utf-8").split():
-        importlib.import_module(name)
-    noted.unlink()
-    gc.freeze()  # a collection in a worker would copy the pages of all that it shares with the server
+def _catch_up(noted: Path) -> None:
+    """Imports and compiles what a worker has noted. One that died has noted nothing."""
+    if noted.exists():
+        catch_up(noted.read_bytes())
+        noted.unlink()

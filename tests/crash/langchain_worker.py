@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +19,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import tool
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from crash.foreign_worker import ForeignReport, finish_work, open_journal, tell_fate
+from crash.foreign_worker import ForeignReport, open_journal, report_work, tell_fate
 from crash.forking import serve
 from crash.job import Death, open_world
 from crash.world import World
@@ -158,9 +156,9 @@ def work(job: LangChainJob) -> ForeignReport:
         return run_agent(job, agent, engine)
 
 
-def run_worker(job: LangChainJob, finish: Callable[[int], None] = os._exit) -> None:
-    """Does the job, writes a report, and ends this process."""
-    finish_work(job.report, lambda: work(job), ForeignReport, finish)
+def run_worker(job: LangChainJob) -> None:
+    """Does the job, and writes a report."""
+    report_work(job.report, lambda: work(job), ForeignReport)
 
 
 if __name__ == "__main__":

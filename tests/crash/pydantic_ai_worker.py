@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import secrets
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +30,9 @@ from crash.foreign_worker import (
     ForeignJob,
     ForeignReport,
     count_refunds,
-    finish_work,
     make_bank,
     open_journal,
+    report_work,
     tell_fate,
 )
 from crash.forking import serve
@@ -140,9 +138,9 @@ def work(job: ForeignJob) -> ForeignReport:
                 engine.call(lambda sea, held=held: tell_fate(sea, held, count_refunds(job)))
 
 
-def run_worker(job: ForeignJob, finish: Callable[[int], None] = os._exit) -> None:
-    """Does the job, writes a report, and ends this process."""
-    finish_work(job.report, lambda: work(job), ForeignReport, finish)
+def run_worker(job: ForeignJob) -> None:
+    """Does the job, and writes a report."""
+    report_work(job.report, lambda: work(job), ForeignReport)
 
 
 if __name__ == "__main__":

@@ -16,12 +16,12 @@ import inspect
 import os
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+
+import warm_python
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND_S = 60
@@ -139,18 +139,13 @@ def _run_python(block: Block, page: Path, module: ModuleType, runner: asyncio.Ru
 
 def _run_command(command: Command, page: Path, directory: Path) -> None:
     where = f"{page.relative_to(ROOT)}:{command.line}: $ {shlex.join(command.words)}"
-    program = (
-        [sys.executable] if command.words[0] == "python" else [str(Path(sys.executable).with_name("seawall"))]
-    )
-    done = subprocess.run(
+    program = [] if command.words[0] == "python" else ["-c", "from seawall.cli import main; main()"]
+    done = warm_python.run(
         [*program, *command.words[1:]],
         cwd=directory,
         env={**os.environ, "NO_COLOR": "1", "COLUMNS": "100"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
         text=True,
         timeout=COMMAND_S,
-        check=False,
     )
     assert done.returncode == command.exit_code, (
         f"{where}\nexit {done.returncode}\n{done.stdout}{done.stderr}"

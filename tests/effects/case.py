@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
+import warm_python
 from crash.forking import TESTS
 from effects.desk import Ask, Terms
 from effects.job import Job, Processes, Report, Task
@@ -22,7 +21,7 @@ WAIT_S = 60.0
 """Longer than anything takes on a busy machine; a test that gets here fails."""
 
 
-_SEAWALL = (sys.executable, "-c", "from seawall.cli import main; main()")
+_SEAWALL = ("-c", "from seawall.cli import main; main()")
 
 
 class Case:
@@ -74,13 +73,11 @@ class Case:
 
     def command(self, *words: str) -> str:
         """Runs `seawall WORDS` on the journal in a process of its own; returns what it prints."""
-        done = subprocess.run(
+        done = warm_python.run(
             [*_SEAWALL, *words, "--journal", self.job.journal],
             cwd=self.directory,
             env=self._environment(),
-            capture_output=True,
             timeout=WAIT_S,
-            check=False,
         )
         assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
         return done.stdout.decode()
@@ -89,15 +86,15 @@ class Case:
         """Returns the JSON that `seawall WORDS --json` prints."""
         return json.loads(self.command(*words, "--json"))
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
+    def start_worker(self) -> warm_python.Process[bytes]:
         """Starts `seawall worker` for the desk of this case."""
         (self.directory / "job").write_bytes(msgspec.json.encode(self.job))
-        return subprocess.Popen(
+        return warm_python.start(
             [*_SEAWALL, "worker", "effects.app:desk", "--journal", self.job.journal],
             cwd=self.directory,
             env=self._environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=warm_python.DEVNULL,
+            stderr=warm_python.DEVNULL,
         )
 
     def _environment(self) -> dict[str, str]:

@@ -87,7 +87,10 @@ def test_a_function_fits_a_screen() -> None:
 def test_every_waiver_carries_its_reason_on_the_line() -> None:
     bare: list[str] = []
     for path in code.python("src", "tests", "bench", "tools"):
-        source = io.StringIO(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if not any(map(WAIVER.search, text.splitlines())):
+            continue
+        source = io.StringIO(text)
         comments = (
             each for each in tokenize.generate_tokens(source.readline) if each.type == tokenize.COMMENT
         )

@@ -13,6 +13,9 @@ READS = {"time.time", "time.time_ns", "time.monotonic", "time.monotonic_ns"}
 
 
 def _calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
+    text = path.read_text(encoding="utf-8")
+    if not any(name in text for name in WAITS | READS):
+        return
     for node in ast.walk(code.tree(path)):
         if isinstance(node, ast.Call):
             yield code.dotted(node.func), node

@@ -180,7 +180,7 @@ def test_findings_come_in_one_order_whatever_the_order_of_the_agents() -> None:
 def test_huge_instructions_and_teams_end() -> None:
     words = (
         "Approves the refund, sends it to the Web Developer and waits for agent_7 of the billing agent; "
-        * 3_000
+        * 1_000
     )
     agents = [agent(f"agent_{number}", words, "Web Developer") for number in range(12)]
 

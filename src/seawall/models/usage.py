@@ -31,8 +31,8 @@ def check_usage(usage: object, price: Price | None) -> tuple[Usage, Decimal]:
 
     Raises `TypeError` for what is no usage: it is part of a reply that a model class made wrongly.
     """
-    if type(usage) is Usage and type(price) is Price and _is_plain(usage):
-        usd, problem = _ask_price(price, usage)
+    if type(usage) is Usage and (price is None or type(price) is Price) and _is_plain(usage):
+        usd, problem = (_NO_USD, "") if price is None else _ask_price(price, usage)
         return (usage, usd) if usd is not None else (Usage(problem=problem), _NO_USD)
     if not all(hasattr(usage, name) for name in _COUNTS):
         raise TypeError(f"the usage of the reply is {_show(usage)}, not a Usage")

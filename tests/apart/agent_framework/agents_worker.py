@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -34,9 +33,9 @@ from crash.foreign_worker import (
     ForeignJob,
     ForeignReport,
     count_refunds,
-    finish_work,
     make_bank,
     open_journal,
+    report_work,
     tell_fate,
 )
 from crash.forking import serve
@@ -171,9 +170,9 @@ def _read_question(told: Mapping[str, Any]) -> Held:
     return Held(told["run"], told["step"], told["tool"], told["seawall"], told["reason"])
 
 
-def run_worker(job: ForeignJob, finish: Callable[[int], None] = os._exit) -> None:
-    """Does the job, writes a report, and ends this process."""
-    finish_work(job.report, lambda: work(job), ForeignReport, finish)
+def run_worker(job: ForeignJob) -> None:
+    """Does the job, and writes a report."""
+    report_work(job.report, lambda: work(job), ForeignReport)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import json
 import os
 import secrets
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,9 @@ from crash.foreign_worker import (
     ForeignJob,
     ForeignReport,
     count_refunds,
-    finish_work,
     make_bank,
     open_journal,
+    report_work,
     tell_fate,
 )
 from crash.forking import serve
@@ -111,11 +110,11 @@ def work(job: CrewJob) -> ForeignReport:
             engine.call(lambda sea, held=found: tell_fate(sea, held, count_refunds(job)))
 
 
-def run_worker(job: CrewJob, finish: Callable[[int], None] = os._exit) -> None:
-    """Does the job, writes a report, and ends this process."""
+def run_worker(job: CrewJob) -> None:
+    """Does the job, and writes a report."""
     warnings.simplefilter("ignore")
     os.dup2(2, 1)  # CrewAI prints, and the server speaks on the standard output
-    finish_work(job.report, lambda: work(job), ForeignReport, finish)
+    report_work(job.report, lambda: work(job), ForeignReport)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import warnings
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,9 +31,9 @@ from crash.foreign_worker import (
     ForeignJob,
     ForeignReport,
     count_refunds,
-    finish_work,
     make_bank,
     open_journal,
+    report_work,
     tell_fate,
 )
 from crash.forking import serve
@@ -180,9 +179,9 @@ def work(job: ForeignJob) -> ForeignReport:
             engine.call(lambda sea, held=held: tell_fate(sea, held, count_refunds(job)))
 
 
-def run_worker(job: ForeignJob, finish: Callable[[int], None] = os._exit) -> None:
-    """Does the job, writes a report, and ends this process."""
-    finish_work(job.report, lambda: work(job), ForeignReport, finish)
+def run_worker(job: ForeignJob) -> None:
+    """Does the job, and writes a report."""
+    report_work(job.report, lambda: work(job), ForeignReport)
 
 
 if __name__ == "__main__":

@@ -198,7 +198,13 @@ class Leaver:
             assert not thread.is_alive()
 
 
-def storm(desk: Desk, engine: Engine, kind: str, turns: int) -> None:
+async def run_beside(desk: Desk, journal: Path, turns: int) -> str:
+    """Runs a loop on an engine that has no thread, and is closed with the loop."""
+    async with make_engine(journal, thread=False) as engine:
+        return await cancel_soon(desk.run(engine), turns)
+
+
+def storm(desk: Desk, engine: Engine, journal: Path, kind: str, turns: int) -> None:
     """One invocation of a loop, however it ends."""
     with suppress(Refused, Broken, Misused, Interrupted, ConnectionError, asyncio.CancelledError):
         if kind == "thread":
@@ -214,6 +220,8 @@ def storm(desk: Desk, engine: Engine, kind: str, turns: int) -> None:
                     asyncio.run(desk.run(engine, leaver.begin))
             finally:
                 leaver.join()
+        elif kind == "beside":
+            asyncio.run(run_beside(desk, journal, turns))
         else:
             asyncio.run(cancel_soon(desk.run(engine), turns))
 
@@ -248,9 +256,9 @@ def finish(desk: Desk, engine: Engine) -> str:
     raise AssertionError(f"{desk.request} does not end")
 
 
-def make_engine(journal: Path) -> Engine:
+def make_engine(journal: Path, *, thread: bool = True) -> Engine:
     """A process that opens the journal."""
-    return Engine(journal, effects=EFFECTS, limits=LIMITS, environment={})
+    return Engine(journal, effects=EFFECTS, limits=LIMITS, environment={}, thread=thread)
 
 
 async def take_all(sea: Seawall) -> None:
@@ -284,7 +292,8 @@ def test_each_effect_is_made_once_whatever_is_interrupted(
                     storm,
                     desk,
                     rng.choice([engine, engine, other]),
-                    rng.choice(["thread", "task", "cancel", "leave thread", "leave task"]),
+                    journal,
+                    rng.choice(["thread", "task", "cancel", "leave thread", "leave task", "beside"]),
                     rng.randint(0, 400),
                 )
                 for desk in [*desks, rng.choice(desks)]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from threading import Lock
-from typing import Annotated, Any, NamedTuple, NotRequired, cast
+from typing import Annotated, Any, NamedTuple, NotRequired, TypeVar, cast
 
 from langchain.agents.middleware.types import (
     AgentMiddleware,
@@ -20,11 +21,11 @@ from langchain_core.tracers._streaming import _StreamingCallbackHandler  # LangC
 from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
+from langsmith.utils import tracing_is_enabled  # pyright: ignore[reportUnknownVariableType] -- of a dict of anything
 
 from seawall.adapters.langchain_core.messages import (
     RecordedModel,
     ToolDescriptions,
-    dump_messages,
     find_limit,
     find_model_name,
     leave_out_tools,
@@ -59,6 +60,7 @@ from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.session import Session
 from seawall.runtime.foreign.tools import Effects
 
+T = TypeVar("T")
 LOOP = "langchain"
 MAX_PLACES = 10_000
 """Invocations of one middleware that are remembered at once. An older one is let go of, and found in the journal again."""
@@ -105,6 +107,17 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         self._places: OrderedDict[_Key, GraphPlace] = OrderedDict()
         self._lock = Lock()
         self._described = ToolDescriptions()
+        if not tracing_is_enabled():
+            self._skip_spans()
+
+    def _skip_spans(self) -> None:
+        """Gives LangChain hooks around which its spans cost little, where nobody has switched LangSmith's tracing on.
+
+        `create_agent` makes a span of each hook. For one that is a coroutine function LangSmith goes to another thread and back
+        twice a call, also if it records nothing; for a function that returns a coroutine it does not.
+        """
+        for name in ("awrap_model_call", "awrap_tool_call"):
+            setattr(self, name, _make_plain(getattr(self, name)))
 
     # ---- the invocation
 
@@ -193,14 +206,12 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
                 self._places.move_to_end(key)
             return place
 
-    def _keep_place(self, key: _Key, place: GraphPlace) -> GraphPlace:
-        """Keeps a new place, unless another thread was faster."""
+    def _keep_place(self, key: _Key, place: GraphPlace) -> tuple[GraphPlace, Session | None]:
+        """Keeps a new place, unless another thread was faster. Returns the place, and the session that is to be let go of."""
         with self._lock:
             place = self._places.setdefault(key, place)
             older = self._places.popitem(last=False)[1] if len(self._places) > MAX_PLACES else None
-        if older is not None and not older.frame:
-            older.session.detach_sync()
-        return place
+        return place, None if older is None or older.frame else older.session
 
     def _forget(self, key: _Key) -> GraphPlace | None:
         with self._lock:
@@ -209,32 +220,39 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
     def _enter(self, state: Any) -> GraphPlace:
         """Returns the place of an invocation. After a restart it is begun again from the journal."""
         key, above = self._identify(state)
-        place = self._find_place(key)
+        place = self._find_place(key) or self._find_own(above)
         if place is not None:
             return place
         if above is None:
-            return self._keep_place(key, self._begin(state))
-        config = get_config()
-        if above.depth == count_depth(config) - 1:  # the gated graph is this agent
-            return above
-        agent = self._name_agent(config)
-        return self._keep_place(key, open_frame(above, agent, read_request(state["messages"]), key.request))
+            place = self._begin(state)
+        else:
+            place = open_frame(
+                above, self._name_agent(get_config()), read_request(state["messages"]), key.request
+            )
+        place, left = self._keep_place(key, place)
+        if left is not None:
+            left.detach_sync()
+        return place
 
     async def _enter_async(self, state: Any) -> GraphPlace:
         """As `_enter`."""
         key, above = self._identify(state)
-        place = self._find_place(key)
+        place = self._find_place(key) or self._find_own(above)
         if place is not None:
             return place
         if above is None:
-            return self._keep_place(key, self._begin(state))
-        config = get_config()
-        if above.depth == count_depth(config) - 1:
-            return above
-        agent = self._name_agent(config)
-        return self._keep_place(
-            key, await open_frame_async(above, agent, read_request(state["messages"]), key.request)
-        )
+            place = self._begin(state)
+        else:
+            agent = self._name_agent(get_config())
+            place = await open_frame_async(above, agent, read_request(state["messages"]), key.request)
+        place, left = self._keep_place(key, place)
+        if left is not None:
+            await left.detach()
+        return place
+
+    def _find_own(self, above: GraphPlace | None) -> GraphPlace | None:
+        """Returns the place above if the gated graph there is this agent itself."""
+        return above if above is not None and above.depth == count_depth(get_config()) - 1 else None
 
     def _begin(self, state: Any) -> GraphPlace:
         config = get_config()
@@ -320,6 +338,16 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         return await gate_tool_call_async(place, request, handler)
 
 
+def _make_plain(hook: Callable[..., T]) -> Callable[..., T]:
+    """Returns a function that returns what the hook returns, and is no coroutine function itself."""
+
+    def call(request: Any, handler: Any) -> T:
+        return hook(request, handler)
+
+    call.__dict__["__signature__"] = inspect.signature(call)  # which LangSmith asks for at each call
+    return call
+
+
 # ---- what passes the gate
 
 
@@ -328,7 +356,7 @@ def _ask_model(place: GraphPlace, request: ModelRequest[Any], described: ToolDes
     return place.session.model(
         place.agent,
         name_model(request.model),
-        dump_messages(messages),
+        place.written.write(messages),
         tools=[described.describe(tool) for tool in request.tools],
         max_output_tokens=find_limit(request.model, request.model_settings),
         frame=place.frame,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
+import msgspec
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import (
     AIMessage,
@@ -20,7 +21,7 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.types import Command, Send
 
-from seawall.core.canonical import to_canonical_bytes
+from seawall.core.canonical import to_canonical_text
 from seawall.models.protocol import Usage
 from seawall.run.step import Result
 from seawall.runtime.foreign.asks import Settled
@@ -132,23 +133,58 @@ def leave_out_tools(model: Any, options: Mapping[str, Any], *, in_form: bool = F
     return {name: value for name, value in options.items() if name not in _OF_TOOLS}
 
 
-def dump_messages(messages: Sequence[BaseMessage]) -> list[Any]:
-    """Returns messages as JSON values, without what no model is sent: a call is bounded by the size of its request."""
-    return [_dump_message(message) for message in messages]
+class _WrittenMessage(NamedTuple):
+    """A message, its fields when it was written, and its text."""
+
+    message: BaseMessage
+    fields: Mapping[str, Any]
+    text: msgspec.Raw
+
+    def is_of(self, message: BaseMessage) -> bool:
+        """Returns whether this is what the message says now."""
+        if self.message is not message or message.__pydantic_extra__:
+            return False
+        try:
+            return self.fields == message.__dict__
+        except Exception:  # noqa: BLE001 -- an application may keep anything in a message's fields
+            return False
 
 
-def _dump_message(message: BaseMessage) -> Any:
+class WrittenMessages:
+    """The newest conversation as JSON. A message that was in it before is not written again, unless it was changed."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, _WrittenMessage] = {}
+        """By identity of the message."""
+
+    def __repr__(self) -> str:
+        return f"<WrittenMessages {len(self._known)}>"
+
+    def write(self, messages: Sequence[BaseMessage]) -> list[msgspec.Raw]:
+        """Returns messages as JSON, without what no model is sent: a call is bounded by the size of its request."""
+        before, now = self._known, dict[int, _WrittenMessage]()
+        for message in messages:
+            known = before.get(id(message))
+            now[id(message)] = (
+                known if known is not None and known.is_of(message) else _write_message(message)
+            )
+        self._known = now
+        return [now[id(message)].text for message in messages]
+
+
+def _write_message(message: BaseMessage) -> _WrittenMessage:
     dumped = message_to_dict(message)
+    fields = dumped["data"]
     dumped["data"] = {
         name: value
-        for name, value in dumped["data"].items()
+        for name, value in fields.items()
         if name == "content" or (name not in _NOT_SENT and value not in (None, "", [], {}))
     }
     try:
-        to_canonical_bytes(dumped)
+        text = to_canonical_text(dumped)
     except TypeError:  # an application may keep anything in a message's extra fields
-        return json.loads(json.dumps(dumped, default=str))
-    return dumped
+        text = to_canonical_text(json.loads(json.dumps(dumped, default=str)))
+    return _WrittenMessage(message, fields, msgspec.Raw(text.encode()))
 
 
 def tell_notes(notes: Sequence[str]) -> list[BaseMessage]:

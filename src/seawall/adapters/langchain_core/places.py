@@ -18,6 +18,7 @@ from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import interrupt
 
+from seawall.adapters.langchain_core.messages import WrittenMessages
 from seawall.core.canonical import digest_of
 from seawall.core.errors import Misused, Refused, SeawallError
 from seawall.run.outcome import Outcome
@@ -75,6 +76,8 @@ class GraphPlace:
     """How deep in LangGraph's own nesting the graph is whose place it is; -1: it is not that of a graph."""
     answer: str = ""
     """The newest reply that called no tools."""
+    written: WrittenMessages = field(default_factory=WrittenMessages)
+    """The newest conversation that a model was sent there."""
     begun: Counter[str] = field(default_factory=Counter[str])
     """Agents and graphs that were begun there, by name and input: the same one a second time is another frame."""
 

@@ -21,7 +21,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langgraph.callbacks import GraphCallbackHandler, GraphInterruptEvent
 
-from seawall.adapters.langchain_core.messages import dump_messages, read_reply, read_tool_result
+from seawall.adapters.langchain_core.messages import read_reply, read_tool_result
 from seawall.adapters.langchain_core.places import (
     GraphPlace,
     ask_gate,
@@ -73,7 +73,7 @@ class PendingCalls:
         place = self.find_place()
         metadata: Mapping[str, Any] = more.get("metadata") or {}
         settings: Mapping[str, Any] = more.get("invocation_params") or {}
-        said = [each if isinstance(each, str) else dump_messages([each])[0] for each in messages]
+        said = _write(place, messages)
         name = f"{metadata.get('ls_provider') or settings.get('_type') or 'model'}:{metadata.get('ls_model_name') or 'unnamed'}"
         limit, tools = metadata.get("ls_max_tokens"), list(settings.get("tools") or ())
         asked = place.session.model(
@@ -110,6 +110,12 @@ class PendingCalls:
     def pop(self, run_id: UUID) -> _Begun | None:
         """Returns a call that ends now; None if it did not pass the gate here."""
         return self._begun.pop(run_id, None)
+
+
+def _write(place: GraphPlace, messages: Sequence[BaseMessage] | Sequence[str]) -> list[Any]:
+    """Returns the messages of a request as JSON; the older kind of model is sent texts."""
+    texts = [each for each in messages if isinstance(each, str)]
+    return [*texts] or [*place.written.write(cast("Sequence[BaseMessage]", messages))]
 
 
 def _name_agent(place: GraphPlace, metadata: Mapping[str, Any]) -> str:

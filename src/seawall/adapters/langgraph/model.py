@@ -12,7 +12,6 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from seawall.adapters.langchain_core.messages import (
-    dump_messages,
     find_limit,
     leave_out_tools,
     make_reply,
@@ -78,7 +77,7 @@ def _ask(
     return place.session.model(
         place.agent,
         name_model(model),
-        dump_messages(messages),
+        place.written.write(messages),
         tools=list(options.get("tools") or ()),
         max_output_tokens=find_limit(model, options),
         frame=place.frame,

@@ -307,6 +307,7 @@ class _GatedInvoker:
             set_function_tool_failure_error_function(inner)  # `_watched` hears of the errors
         inner.timeout_behavior = "raise_exception"
         self._inner = inner
+        self.__signature__ = _SIGNATURE
 
     def __repr__(self) -> str:
         return f"<_GatedInvoker of {self.tool.name}>"
@@ -411,6 +412,10 @@ class _GatedInvoker:
         return await maybe_invoke_function_tool_failure_error_function(
             function_tool=self.tool, context=context, error=error
         )
+
+
+_SIGNATURE = inspect.signature(_GatedInvoker.__call__.__get__(object()))
+"""Of each invoker: the SDK asks for it at each call, and would work it out anew."""
 
 
 def _write_result(done: Performed) -> Any:

@@ -15,6 +15,7 @@ from openai.types.responses import ResponseCompletedEvent
 from seawall.adapters.openai_agents.place import RunnerInvocation, find_invocation
 from seawall.adapters.openai_agents.replies import (
     add_notes,
+    list_calls,
     list_messages,
     list_schemas,
     name_model,
@@ -209,7 +210,7 @@ def _finish(invocation: RunnerInvocation, done: Performed, read: Any = None) -> 
         if read is not None
         else done.value
     )
-    invocation.calls = read_response(response).calls
+    invocation.calls = list_calls(response)
     return response
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import msgspec
 from agents.agent_output import AgentOutputSchemaBase
 from agents.handoffs import Handoff
 from agents.items import ModelResponse, TResponseOutputItem
@@ -30,6 +30,7 @@ from openai.types.responses import (
 from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails
 from pydantic import BaseModel, TypeAdapter
 
+from seawall.core.canonical import to_canonical_text
 from seawall.models.protocol import Usage
 from seawall.runtime.foreign.asks import Settled
 from seawall.runtime.foreign.results import NO_USAGE, ModelResult, word_note
@@ -37,6 +38,8 @@ from seawall.runtime.foreign.results import NO_USAGE, ModelResult, word_note
 RECORDED_ID = "seawall-recorded"
 """The id of a reply that is given again, where the first one had none."""
 _OUTPUT: TypeAdapter[TResponseOutputItem] = TypeAdapter(TResponseOutputItem)
+_COUNTS = ("requests", "input_tokens", "output_tokens", "total_tokens")
+"""What is kept of a reply's usage, to give it again."""
 _STRUCTURED = (ToolOutputText, ToolOutputImage, ToolOutputFileContent)
 _STRUCTURED_TYPES = ("text", "image", "file")
 
@@ -50,6 +53,14 @@ def make_plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [make_plain(each) for each in cast("Sequence[Any]", value)]
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def _write(value: Any) -> Any:
+    """Returns a JSON value as it is written; of objects of the SDK, what they say."""
+    try:
+        return msgspec.Raw(to_canonical_text(value).encode())
+    except TypeError:
+        return make_plain(value)
 
 
 # ---- requests
@@ -70,8 +81,8 @@ def name_model(model: Model, name: str | None) -> str:
 def list_messages(instructions: str | None, given: str | Sequence[Any]) -> list[Any]:
     """Returns a request's messages: the instructions, and the items of the conversation."""
     system: list[Any] = [] if not instructions else [{"role": "system", "content": instructions}]
-    items = [{"role": "user", "content": given}] if isinstance(given, str) else make_plain(list(given))
-    return [*system, *items]
+    items: list[Any] = [{"role": "user", "content": given}] if isinstance(given, str) else list(given)
+    return [*system, *map(_write, items)]
 
 
 def list_schemas(
@@ -85,7 +96,7 @@ def list_schemas(
                 {
                     "name": tool.name,
                     "description": tool.description,
-                    "parameters": make_plain(tool.params_json_schema),
+                    "parameters": _write(tool.params_json_schema),
                 }
             )
         else:
@@ -94,12 +105,12 @@ def list_schemas(
         {
             "name": each.tool_name,
             "description": each.tool_description,
-            "parameters": make_plain(each.input_json_schema),
+            "parameters": _write(each.input_json_schema),
         }
         for each in handoffs
     ]
     if output is not None and not output.is_plain_text():
-        listed.append({"answer": make_plain(output.json_schema())})
+        listed.append({"answer": _write(output.json_schema())})
     return listed
 
 
@@ -116,23 +127,29 @@ def add_notes(given: str | list[Any], notes: Sequence[str]) -> str | list[Any]:
 
 def read_response(response: ModelResponse, *, delivered: bool = False) -> ModelResult:
     """Returns a reply as Seawall has it. `delivered`: its events were passed on as they came."""
-    texts: list[str] = []
-    calls: list[tuple[str, str, str]] = []
-    for item in response.output:
-        if isinstance(item, ResponseOutputMessage):
-            texts += [part.text for part in item.content if isinstance(part, ResponseOutputText)]
-        elif isinstance(item, ResponseFunctionToolCall):
-            calls.append((item.call_id, item.name, item.arguments))
+    messages = [item for item in response.output if isinstance(item, ResponseOutputMessage)]
+    parts = [part for message in messages for part in message.content]
+    texts = [part.text for part in parts if isinstance(part, ResponseOutputText)]
     usage = response.usage
     raw = {
         "output": make_plain(response.output),
-        "usage": make_plain(dataclasses.asdict(usage)),
+        "usage": {name: getattr(usage, name) for name in _COUNTS},
         "response_id": response.response_id,
         "request_id": response.request_id,
     }
     return ModelResult(
-        "".join(texts), calls, usage=_read_usage(usage), raw=json.dumps(raw), delivered=delivered
+        "".join(texts),
+        list_calls(response),
+        usage=_read_usage(usage),
+        raw=json.dumps(raw),
+        delivered=delivered,
     )
+
+
+def list_calls(response: ModelResponse) -> tuple[tuple[str, str, str], ...]:
+    """Returns (id, name, arguments) of the functions that a reply calls."""
+    calls = [item for item in response.output if isinstance(item, ResponseFunctionToolCall)]
+    return tuple([(call.call_id, call.name, call.arguments) for call in calls])
 
 
 def _read_usage(usage: AgentsUsage) -> Usage:
@@ -152,12 +169,7 @@ def recall_response(settled: Settled) -> ModelResponse:
         return ModelResponse(output=[write_message(text)], usage=AgentsUsage(), response_id=None)
     found = cast("Mapping[str, Any]", raw)
     counts = found["usage"]
-    usage = AgentsUsage(
-        requests=counts["requests"],
-        input_tokens=counts["input_tokens"],
-        output_tokens=counts["output_tokens"],
-        total_tokens=counts["total_tokens"],
-    )
+    usage = AgentsUsage(**{name: counts[name] for name in _COUNTS})
     return ModelResponse(
         output=[_OUTPUT.validate_python(item) for item in found["output"]],
         usage=usage,

@@ -151,6 +151,8 @@ class SeawallRunner:
         **options: Any,
     ) -> RunResultStreaming:
         """As `run`: the result streams its events. What is streamed of a reply is not settled before its end."""
+        if isinstance(input, RunState):
+            self._engine.check_may_wait()
         begun = self._begin(starting_agent, input, request_id, tenant, principal, options)
         if isinstance(input, RunState):
             decider = StateDecider(decided_by, credential)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from datetime import datetime
+from typing import Any, NamedTuple, cast
 
+import msgspec
 from msgspec.structs import replace
 from pydantic_ai.exceptions import ModelAPIError, ModelRetry, ToolFailed
 from pydantic_ai.messages import (
@@ -22,7 +25,7 @@ from pydantic_ai.messages import (
 from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.settings import ModelSettings
 
-from seawall.core.canonical import to_canonical_bytes
+from seawall.core.canonical import to_canonical_bytes, to_canonical_text
 from seawall.models.protocol import Usage
 from seawall.run.step import Result
 from seawall.runtime.foreign.asks import Settled, Turn
@@ -38,22 +41,78 @@ from seawall.runtime.foreign.results import (
 
 _NOT_SENT = ("timestamp", "metadata")
 """Fields of a message's part that no model is sent."""
+_UNCHANGING = frozenset({str, int, float, bool, datetime, type(None)})
+"""Types of values that can't be changed in their place."""
 
 
 # ---- models
 
 
-def describe_messages(messages: Sequence[ModelMessage]) -> list[Any]:
-    """Returns messages as JSON values, without what no model is sent: a call is bounded by the size of its request.
+class _WrittenModelMessage(NamedTuple):
+    """A message, its parts with their fields when it was written, and its text."""
 
-    Each request of the framework's history keeps the instructions that it was sent with; a model is sent the newest ones.
-    """
-    dumped = ModelMessagesTypeAdapter.dump_python(list(messages), mode="json", fallback=name_type)
-    described = [
-        {"kind": each["kind"], "parts": [_describe_part(part) for part in each["parts"]]} for each in dumped
-    ]
-    instructions = next((text for each in reversed(dumped) if (text := each.get("instructions"))), None)
-    return described if instructions is None else [{"role": "system", "content": instructions}, *described]
+    message: ModelMessage
+    parts: Sequence[tuple[object, dict[str, Any]]]
+    text: msgspec.Raw
+
+    def is_of(self, message: ModelMessage) -> bool:
+        """Returns whether this is what the message says now."""
+        if self.message is not message or len(self.parts) != len(message.parts):
+            return False
+        parts = zip(self.parts, message.parts, strict=True)
+        try:
+            return all(known is part and fields == part.__dict__ for (known, fields), part in parts)
+        except Exception:  # noqa: BLE001 -- a value of an application's own class may not be comparable
+            return False
+
+
+class WrittenModelMessages:
+    """The newest conversation as JSON. A message that was in it before is not written again, unless it was changed."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, _WrittenModelMessage] = {}
+        """By identity of the message. One that holds more than JSON values is not kept, and written each time."""
+
+    def __repr__(self) -> str:
+        return f"<WrittenModelMessages {len(self._known)}>"
+
+    def write(self, messages: Sequence[ModelMessage]) -> list[Any]:
+        """Returns messages as JSON, without what no model is sent: a call is bounded by the size of its request.
+
+        Each request of the framework's history keeps the instructions that it was sent with; a model is sent the newest ones.
+        """
+        before, now, written = self._known, dict[int, _WrittenModelMessage](), list[Any]()
+        for message in messages:
+            known = before.get(id(message))
+            if known is not None and known.is_of(message):
+                now[id(message)] = known
+                written.append(known.text)
+                continue
+            text = _write_message(message)
+            written.append(text)
+            with contextlib.suppress(
+                TypeError, ValueError, RecursionError
+            ):  # it holds a file, or an object of the application's own
+                parts = [(part, _copy_fields(part)) for part in message.parts]
+                now[id(message)] = _WrittenModelMessage(message, parts, text)
+        self._known = now
+        told = (getattr(message, "instructions", None) for message in reversed(messages))
+        instructions = next((text for text in told if text), None)
+        return written if instructions is None else [{"role": "system", "content": instructions}, *written]
+
+
+def _copy_fields(part: object) -> dict[str, Any]:
+    """Returns the fields of a part, with copies of what can be changed in its place. Raises `TypeError` for what is no JSON."""
+    return {
+        name: value if type(value) in _UNCHANGING else msgspec.json.decode(to_canonical_text(value))
+        for name, value in part.__dict__.items()
+    }
+
+
+def _write_message(message: ModelMessage) -> msgspec.Raw:
+    [dumped] = ModelMessagesTypeAdapter.dump_python([message], mode="json", fallback=name_type)
+    described = {"kind": dumped["kind"], "parts": [_describe_part(part) for part in dumped["parts"]]}
+    return msgspec.Raw(to_canonical_text(described).encode())
 
 
 def _describe_part(part: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,9 +27,9 @@ from pydantic_ai.toolsets.abstract import ToolsetTool
 
 from seawall.adapters.pydantic_ai.identity import LOOP, Identity
 from seawall.adapters.pydantic_ai.messages import (
+    WrittenModelMessages,
     add_advice,
     add_notes,
-    describe_messages,
     describe_tools,
     find_denied,
     find_limit,
@@ -118,6 +118,7 @@ class GatedAgentRun:
         self._identity, self._not_done, self._handoff = identity, not_done, handoff
         self.failure: AgentHalted | None = None
         """What has ended the run, whatever the framework has made of it."""
+        self._written = WrittenModelMessages()
         self.held: dict[str, Held] = {}
         """By call: what waits for a person."""
 
@@ -171,7 +172,7 @@ class GatedAgentRun:
         return self.session.model(
             self.agent,
             name_model(model),
-            describe_messages(messages),
+            self._written.write(messages),
             tools=describe_tools(parameters),
             max_output_tokens=find_limit(settings),
             frame=self.frame,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import os
 import random
 import threading
@@ -12,6 +13,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from weakref import WeakKeyDictionary
 
 from msgspec.structs import replace
 
@@ -27,6 +29,7 @@ from seawall.runtime.foreign.asked import BeginOptions
 from seawall.runtime.foreign.asks import Asks
 from seawall.runtime.foreign.coverage import Coverage, CoverageReport
 from seawall.runtime.foreign.loop_side import LoopSide
+from seawall.runtime.foreign.mailbox import Mailbox
 from seawall.runtime.foreign.reply import CLOSED, CallerReply, LoopReply, ThreadReply
 from seawall.runtime.foreign.session import Session
 from seawall.runtime.foreign.team import ForeignTeam
@@ -37,6 +40,7 @@ from seawall.team.team import Team
 CLOSE_S = 10.0
 """Seconds that `close` waits for the engine's thread: a `Seawall` takes some two to close."""
 _CLOSED = "this Engine is closed"
+_NOT_OPEN = "this Engine has no thread of its own: open it on an event loop, with `async with engine:`"
 
 T = TypeVar("T")
 
@@ -52,6 +56,10 @@ class Engine:
     the loop is asked for a last answer, if it can be, and otherwise halted. The other options are those of `Seawall`, of which the engine has one, in a thread
     with an event loop of its own: it opens at the first step. `close` it, or use it as a context manager; at the exit of the
     program it closes by itself.
+
+    With `thread=False` it has no such thread, and works on the event loop where `async with engine:` opens it, which spares
+    each step four changes of thread. Steps from other threads and loops come there, too. It is for programs that live on one
+    event loop: a sync step on that very loop raises `Misused`, and while a tool blocks the loop, nothing of the engine works.
     """
 
     def __init__(
@@ -61,6 +69,7 @@ class Engine:
         effects: Effects = (),
         reads: Sequence[str] = (),
         limits: Limits | None = None,
+        thread: bool = True,
         **options: Any,
     ) -> None:
         """Raises `Misused` for what is declared twice or wrongly, and for options of `Seawall` that can't be."""
@@ -72,6 +81,12 @@ class Engine:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        """In which the event loop runs: the engine's own, or with `thread=False` that of whoever has opened it."""
+        self._has_thread = thread
+        self._mailbox = Mailbox()
+        """What other threads call on it."""
+        self._mailboxes: WeakKeyDictionary[asyncio.AbstractEventLoop, Mailbox] = WeakKeyDictionary()
+        """Of the event loops that wait for replies."""
         self._closed = False
         self._pid = os.getpid()
         self._pending: set[CallerReply[Any]] = set()
@@ -180,25 +195,51 @@ class Engine:
         """Notes what can't be gated, for `coverage`: for adapters."""
         self._coverage.note_not_gated(what)
 
-    # ---- the engine's thread
+    # ---- the engine's event loop
 
     def post(self, call: Callable[[], None], reply: CallerReply[Any] | None) -> None:
-        """Calls something on the engine's event loop, which opens at the first call; it gives the reply."""
+        """Calls something on the engine's event loop, which gives the reply. Its own thread opens at the first call."""
         if self._loop is None or os.getpid() != self._pid:
             self._open()
         with self._lock:
-            if self._loop is None:
+            loop = self._loop
+            if loop is None:
                 raise Misused(_CLOSED)
+            is_here = not self._has_thread and _runs_here(loop)
             if reply is not None:
                 self._pending.add(reply)
                 reply.on_given = self._pending.discard
-            self._loop.call_soon_threadsafe(call)
+                if isinstance(reply, LoopReply) and not is_here:
+                    reply.mailbox = self._find_mailbox(reply.loop)
+            if not is_here:
+                self._put(call, loop)
+                return
+        call()
+
+    def _put(self, call: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            self._mailbox.put(call, loop)
+        except RuntimeError as error:
+            raise Misused("the event loop on which this Engine was opened is closed") from error
+
+    def _find_mailbox(self, loop: asyncio.AbstractEventLoop) -> Mailbox:
+        mailbox = self._mailboxes.get(loop)
+        if mailbox is None:
+            mailbox = self._mailboxes[loop] = Mailbox()
+        return mailbox
 
     def check_may_wait(self) -> None:
         """Raises `Misused` on the engine's own thread, where a sync call would wait for itself."""
-        if threading.current_thread() is self._thread:
+        if threading.current_thread() is not self._thread:
+            return
+        if self._has_thread:
             raise Misused(
                 "a sync call on the engine's own event loop would wait for itself; use the async one"
+            )
+        if self._loop is not None and not self._loop.is_closed():
+            raise Misused(
+                "a sync call in the thread whose event loop this Engine works on would wait for itself; use the async one, or "
+                "an Engine with a thread of its own (thread=True)"
             )
 
     def call(self, work: Callable[[Seawall], Coroutine[Any, Any, T]]) -> T:
@@ -218,15 +259,20 @@ class Engine:
             self.post(lambda: _abandon(reply), None)
             raise
 
-    def _open(self) -> None:
-        """Starts the thread, and opens the journal there. Raises what opening raises."""
+    def _check_pid(self) -> None:
         if os.getpid() != self._pid:  # the lock may have been held at the fork
             raise Misused("this Engine was made before a fork; make a new one in the child")
+
+    def _open(self) -> None:
+        """Starts the thread, and opens the journal there. Raises what opening raises."""
+        self._check_pid()
         with self._lock:
             if self._closed:
                 raise Misused(_CLOSED)
             if self._loop is not None:
                 return
+            if not self._has_thread:
+                raise Misused(_NOT_OPEN)
             opened: Future[asyncio.AbstractEventLoop] = Future()
             self._thread = threading.Thread(
                 target=_run_loop, args=(self._sea, opened, self._pending), name="seawall-engine", daemon=True
@@ -234,6 +280,19 @@ class Engine:
             self._thread.start()
             self._loop = opened.result()
             atexit.register(self.close)
+
+    async def _open_here(self) -> None:
+        """Opens the journal on this event loop."""
+        self._check_pid()
+        if self._closed or self._thread is not None:
+            raise Misused(_CLOSED if self._closed else "this Engine is open already")
+        self._thread = threading.current_thread()
+        try:
+            await self._sea.open()
+        except BaseException:
+            self._thread = None
+            raise
+        self._loop = asyncio.get_running_loop()
 
     def close(self) -> None:
         """Gives up the runs in flight, which can be gone on with, and closes the journal. Safe to call twice."""
@@ -245,15 +304,37 @@ class Engine:
             self._loop = None
         if loop is None or thread is None:
             return
+        if not self._has_thread:
+            if not loop.is_closed():
+                with contextlib.suppress(TimeoutError):  # the event loop does not run, or is blocked
+                    asyncio.run_coroutine_threadsafe(self._close_here(), loop).result(CLOSE_S)
+            return
         atexit.unregister(self.close)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(CLOSE_S)
 
     async def aclose(self) -> None:
         """As `close`, from any event loop."""
-        await asyncio.to_thread(self.close)
+        loop = self._loop
+        if self._has_thread or loop is None or not _runs_here(loop):
+            await asyncio.to_thread(self.close)
+            return
+        with self._lock:
+            self._closed, self._loop = True, None
+        await self._close_here()
+
+    async def _close_here(self) -> None:
+        """Closes what works on this event loop."""
+        try:
+            await self._sea.close()
+        finally:
+            for reply in tuple(self._pending):
+                reply.abandon()
+                reply.fail(Broken(CLOSED))
 
     def __enter__(self) -> Self:
+        if not self._has_thread:
+            raise Misused(_NOT_OPEN)
         return self
 
     def __exit__(
@@ -262,12 +343,22 @@ class Engine:
         self.close()
 
     async def __aenter__(self) -> Self:
+        if not self._has_thread:
+            await self._open_here()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:
+    """Returns whether this event loop runs in this thread now."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
 
 
 def _abandon(reply: CallerReply[Any]) -> None:

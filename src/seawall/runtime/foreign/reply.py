@@ -7,9 +7,11 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from seawall.core.errors import Broken
+from seawall.runtime.foreign.mailbox import Mailbox
 
 T = TypeVar("T")
 CLOSED = "this Engine was closed while the loop waited; the same request goes on with the run"
@@ -77,12 +79,17 @@ class LoopReply(CallerReply[T]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[T] = self._loop.create_future()
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[T] = self.loop.create_future()
+        self.mailbox: Mailbox | None = None
+        """Of the caller's event loop; None: that is the engine's own."""
 
     def _deliver(self, value: Any, error: BaseException | None) -> None:
+        if self.mailbox is None:
+            _settle(self.future, value, error)
+            return
         with contextlib.suppress(RuntimeError):  # the caller's loop is closed
-            self._loop.call_soon_threadsafe(_settle, self.future, value, error)
+            self.mailbox.put(partial(_settle, self.future, value, error), self.loop)
 
 
 class ThreadReply(CallerReply[T]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
@@ -180,8 +180,11 @@ class Session:
                 ask.on_over = partial(_stop_soon, loop, patience)
                 if ask.end is not None:  # the run ended before anybody could be told
                     _stop(patience)
-                with self._performing(turn):
+                token = _performs.set((self, turn.step))
+                try:
                     brought, value = await perform(turn)
+                finally:
+                    _performs.reset(token)
                 result = self._make_result(asked, brought)
         except BaseException as raised:  # noqa: BLE001 -- recorded, and raised again if it stands
             if patience.expired() and isinstance(raised, TimeoutError):
@@ -200,8 +203,11 @@ class Session:
             return Performed(asking)
         ask, turn = asking
         try:
-            with self._performing(turn):
+            token = _performs.set((self, turn.step))
+            try:
                 brought, value = perform(turn)
+            finally:
+                _performs.reset(token)
             result = self._make_result(asked, brought)
         except BaseException as raised:  # noqa: BLE001 -- recorded, and raised again if it stands
             error = raised
@@ -210,14 +216,6 @@ class Session:
             return Performed(settled, value if settled.performed else None)
         failure = self._make_failure(ask, asked, error)
         return _raise_if_it_stands(self._bring_sync(ask, failure), error)
-
-    @contextlib.contextmanager
-    def _performing(self, turn: Turn) -> Generator[None]:
-        token = _performs.set((self, turn.step))
-        try:
-            yield
-        finally:
-            _performs.reset(token)
 
     def _find_step(self) -> int:
         """Returns the step of this run that is performed here; 0: none."""

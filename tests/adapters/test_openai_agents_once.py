@@ -1,0 +1,67 @@
+"""What the runner need not do at each step, and agents on an engine that has no thread."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import msgspec
+import pytest
+from agents.usage import Usage as AgentsUsage
+from openai.types.responses import ResponseOutputText
+
+from adapters.agents_model import QUIET, Bank, make_desk
+from seawall import Engine
+from seawall.adapters.openai_agents import SeawallRunner, find_outcome
+from seawall.adapters.openai_agents.replies import list_messages, make_plain, read_response, recall_response
+from seawall.core.canonical import to_canonical_text
+from seawall.runtime.foreign.asks import Settled
+
+ITEMS: list[Any] = [
+    {"role": "user", "content": [{"type": "input_text", "text": "Größe \ud83d?"}]},
+    {"type": "function_call", "call_id": "c1", "name": "refund", "arguments": '{"order":1042}', "n": None},
+    {"role": "assistant", "content": [ResponseOutputText(type="output_text", text="Hi", annotations=[])]},
+    {"role": "user", "content": ("a", 1.5, True)},
+]
+
+
+@pytest.mark.parametrize("item", ITEMS)
+def test_an_item_is_written_as_its_values_say(item: Any) -> None:
+    [written] = list_messages(None, [item])
+    assert to_canonical_text(written) == to_canonical_text(make_plain(item))
+
+
+def test_a_reply_is_given_again_with_what_is_kept_of_its_usage() -> None:
+    first = recall_response(Settled(step=1, status="ok", text="Hi"))
+    first.usage = AgentsUsage(requests=1, input_tokens=7, output_tokens=3, total_tokens=10)
+    raw = read_response(first).raw
+    again = recall_response(Settled(step=1, status="ok", text="", raw=raw))
+    counts = ("requests", "input_tokens", "output_tokens", "total_tokens")
+    assert [getattr(again.usage, name) for name in counts] == [1, 7, 3, 10]
+    assert msgspec.json.decode(raw)["output"] == make_plain(again.output)
+
+
+@pytest.mark.anyio
+async def test_agents_work_on_an_engine_without_a_thread() -> None:
+    bank = Bank()
+    agent, _ = make_desk(bank)
+    async with Engine(effects=["refund"], reads=["find_order"], thread=False) as engine:
+        runner = SeawallRunner(engine)
+        result = await runner.run(agent, "Refund order 1042", request_id="r-1", run_config=QUIET)
+        streamed = runner.run_streamed(agent, "Refund order 1042", request_id="r-2", run_config=QUIET)
+        events = [event async for event in streamed.stream_events()]
+    outcome = find_outcome(result)
+    assert outcome is not None
+    assert (outcome.status, outcome.answer) == ("completed", result.final_output)
+    assert events
+    assert streamed.final_output == result.final_output
+
+
+def test_the_sdk_reads_a_gated_tools_signature_without_working_it_out() -> None:
+    agent, _ = make_desk(Bank())
+    with Engine(effects=["refund"]) as engine:
+        gated = SeawallRunner(engine)._gate.gate_agent(agent)
+        invokers = [tool.on_invoke_tool for tool in gated.tools]
+    assert invokers
+    assert all(inspect.signature(each) is each.__signature__ for each in invokers)
+    assert [*inspect.signature(invokers[0]).parameters] == ["ctx", "input"]
