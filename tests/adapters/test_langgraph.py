@@ -119,8 +119,7 @@ def test_thirty_parallel_calls_against_twelve_make_twelve(engine: Engine, mode: 
     graph = gate_graph(
         engine, build_graph(make_model(script), bank.tools, mode=mode), limits=Limits(tool_calls=12)
     )
-    with pytest.raises(SeawallHalted):
-        ask(graph, mode=mode)
+    assert ask(graph, mode=mode)["messages"][-1].text == "Done."
     assert len(bank.finds) == 12
 
 
