@@ -17,7 +17,7 @@ ARGS ?=
 # of the documentation, three files of the journal), loads real clients (models, wire, recording), or reads the source
 # (house), and one long random search (whole runs).
 SLOW := crash torture bench cli house adapters/test_together.py adapters/test_openai_agents.py adapters/test_openai_agents_frames.py \
-    adapters/test_openai_agents_holds.py adapters/test_openai_agents_wire.py adapters/test_mcp_http.py adapters/test_mcp_pins.py \
+    adapters/test_openai_agents_holds.py adapters/test_openai_agents_wire.py adapters/test_mcp_attacks.py adapters/test_mcp_http.py adapters/test_mcp_pins.py \
     adapters/test_mcp_proxy.py adapters/test_mcp_proxy_process.py adapters/test_mcp_tools.py adapters/test_versions.py docs/test_examples.py effects/test_attacks.py effects/test_deciding.py \
     effects/test_faults.py effects/test_kill_points.py effects/test_once.py effects/test_tampering.py guards/endpoints/test_wire.py journal/test_disk_faults.py \
     journal/test_machine.py journal/test_processes.py memory/test_kill_points.py models/test_finish_markers.py \
@@ -154,7 +154,7 @@ format: $(STAMP)/check ## Format the code and fix what can be fixed safely
 .PHONY: bench
 bench: $(STAMP)/test $(STAMP)/peers $(if $(filter limits_peers,$(BENCHES)),$(STAMP)/crewai) $(if $(filter loops loops_hard,$(BENCHES)),$(STAMP)/loop-peers) ## Every benchmark, next to other frameworks; BENCHES="growth limit" for some
 	@set -e; for name in $(BENCHES); do \
-	    python=$(PEERS)/bin/python; case $$name in loops|loops_hard) python=$(LOOP_PEERS)/bin/python;; adapters|conversations_adapters) python=$(BIN)/python;; esac; \
+	    python=$(PEERS)/bin/python; case $$name in loops|loops_hard) python=$(LOOP_PEERS)/bin/python;; esac; \
 	    echo "== $$python bench/$$name.py" >&2; $$python "bench/$$name.py"; \
 	done
 
@@ -166,7 +166,7 @@ docs: $(STAMP)/docs ## Generate the reference and build the site into site/
 .PHONY: constraints
 constraints: $(BIN)/uv $(ADAPTERS_APART:%=pin-%) $(ADAPTERS_IN_VENV:%=pin-%-lowest) $(ADAPTERS_APART:%=pin-%-lowest) ## Pin anew the versions that everything above installs
 	$(PIN) $(EXTRAS) --group test --group check --group docs --group setup pyproject.toml -o constraints.txt
-	$(PIN) $(EXTRAS) --group peers pyproject.toml -o bench/constraints.txt
+	$(PIN) $(EXTRAS) --group peers -c constraints.txt pyproject.toml -o bench/constraints.txt
 	$(PIN) --group crewai -o bench/constraints-crewai.txt
 	$(PIN) $(EXTRAS) --group loop-peers pyproject.toml -o bench/constraints-loop-peers.txt
 
@@ -214,7 +214,7 @@ $(STAMP)/docs: $(INPUTS) | $(BIN)/uv
 
 $(STAMP)/peers: pyproject.toml bench/constraints.txt | $(BIN)/uv
 	$(BIN)/python -m venv $(PEERS)
-	$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python -c bench/constraints.txt -e '.[providers,modelserver,schema,lint]' --group peers
+	$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python -c bench/constraints.txt -e '.[providers,modelserver,schema,lint,langchain,langgraph,openai-agents,pydantic-ai]' --group peers
 	@mkdir -p $(STAMP) && touch $@
 
 $(STAMP)/crewai: pyproject.toml bench/constraints-crewai.txt | $(BIN)/uv

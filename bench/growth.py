@@ -34,7 +34,7 @@ from typing import Any
 import apsw
 import journal_growth
 
-from seawall import Agent, AuthorityGuard, ContextGuard, Limits, Loops, Seawall, Team, Tool
+from seawall import Agent, ContextGuard, Limits, Seawall, Team, Tool
 from seawall.core.canonical import Ref
 from seawall.core.events import RunStarted, StepDone, StepIntended, encode_event
 from seawall.models.protocol import Assistant, ModelReply, ModelRequest, Price, ToolCall, Usage
@@ -173,7 +173,7 @@ async def steps(directory: Path, count: int, late: int) -> list[Sample]:
     numbers = itertools.count(1)
     file_windows = (EARLY_FILE, (LATE_FILE[0] - shift, LATE_FILE[1] - shift))
     samples: list[Sample] = []
-    async with Seawall(path, guards=[Loops(), ContextGuard(mode="enforce"), AuthorityGuard()]) as sea:
+    async with Seawall(path, guards=[ContextGuard(mode="enforce")]) as sea:
         await Desk(20).run(sea, 0)  # imports, caches
         for number in range(1, count + 1):
             _progress(f"steps: run {number} of {count}")

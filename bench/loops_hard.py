@@ -7,6 +7,7 @@ with the same results. Half of the first kinds was set aside before anything was
 good work before the guard was shown any of it.
 
     python bench/loops_hard.py [--seeds 5] [--only name,family] [--half open|aside|later] [--ours] [--show] [--list]
+    python bench/loops_hard.py --kinds bench/loop_kinds_third.toml [--ours]
 
 Exit status: 0 if Seawall is within the bars on what was set aside, 1 if not, 2 if the descriptions are no use.
 """
@@ -112,7 +113,8 @@ def _shown(reveal: bool) -> tuple[Half, ...]:
 def _output(options: argparse.Namespace) -> Path:
     """Where the results go; those of a part do not replace those of the whole."""
     part = options.ours or options.only or options.half != "both" or options.seeds < SEEDS
-    name = "loops_hard-quick.json" if part else "loops_hard.json"
+    whole = "loops_hard.json" if options.kinds == KINDS else f"{options.kinds.stem}.json"
+    name = "loops_hard-quick.json" if part else whole
     return options.out or Path(__file__).parent / "results" / name
 
 

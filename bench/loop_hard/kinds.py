@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 KINDS = Path(__file__).resolve().parent.parent / "loop_kinds.toml"
+THIRD = KINDS.with_name("loop_kinds_third.toml")
+"""Kinds that were written, and split, after the guard was tuned on those of `KINDS`; they have figures of their own."""
 Class = Literal["loop", "good"]
 Half = Literal["open", "aside", "later"]
 """`later` is set aside, too: of the kinds that were added and split after the guard was tuned on the first ones."""
@@ -78,6 +80,8 @@ class Kind:
     between: tuple[StepKind, ...] = ()
     """Known calls of which one may stand after each step."""
     between_chance: float = 0.5
+    asked: str = "Go on until it is done."
+    """What the user asks for."""
     rounds: tuple[int, int] = (LONGEST, LONGEST)
     """Rounds, drawn; a loop goes on until its longest."""
     shuffle: bool = False

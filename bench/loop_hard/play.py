@@ -113,7 +113,7 @@ async def play(script: Script) -> Judgement:
     clock = ManualClock(wall_s=START_S)
     world = _World(script, clock)
     async with Seawall(clock=clock, rng=random.Random(script.seed)) as sea:
-        run = await sea.start(_team(script, world), "Go on until it is done.")
+        run = await sea.start(_team(script, world), script.kind.asked)
         outcome = await _outcome(sea, run, world)
         events = [event async for event in run.events()]
     advised = any(
@@ -139,15 +139,14 @@ async def _outcome(sea: Seawall, run: Run, world: _World) -> Outcome:
 
 
 def _team(script: Script, world: _World) -> Team:
-    steps = list(_all(script))
-    agents = [_agent(name, script, world, steps) for name in script.agents]
-    asks = sorted({step.tool for step in steps if step.rejected or step.approved})
+    agents = [_agent(name, script, world) for name in script.agents]
+    asks = sorted({move.tool for move in script.moves if move.step.rejected or move.step.approved})
     return Team("desk", agents[0], specialists=agents[1:], limits=FAR, guards=[_Ask(asks)] if asks else [])
 
 
-def _agent(name: str, script: Script, world: _World, steps: Sequence[StepKind]) -> Agent:
+def _agent(name: str, script: Script, world: _World) -> Agent:
     model = ScriptedModel(lambda request: _reply(world, name, request), clock=world.clock)
-    tools = _tools(world, steps)
+    tools = _tools(world, script)
     if name == FIRST and script.kind.output == "int":
         return Agent(name, model=model, tools=tools, output=int)
     return Agent(name, model=model, tools=tools)
@@ -157,17 +156,12 @@ def _reply(world: _World, agent: str, request: ModelRequest) -> Entry:
     return world.reply(agent)
 
 
-def _all(script: Script) -> list[StepKind]:
-    """Every step of the script once."""
-    return list({id(move.step): move.step for move in script.moves}.values())
-
-
-def _tools(world: _World, steps: Sequence[StepKind]) -> list[Tool]:
+def _tools(world: _World, script: Script) -> list[Tool]:
     made: dict[str, list[StepKind]] = {}
-    for step in steps:
-        offered = step.tool and step.tool != "final_answer" and not (step.unmade and "nope" in step.tool)
+    for name, step in {(move.tool, id(move.step)): (move.tool, move.step) for move in script.moves}.values():
+        offered = step.tool and name != "final_answer" and not (step.unmade and "nope" in name)
         if offered and step.reply is None:
-            made.setdefault(step.tool, []).append(step)
+            made.setdefault(name, []).append(step)
     return [_tool(world, name, members) for name, members in made.items()]
 
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
 
-from seawall import Agent, AuthorityGuard, ContextGuard, Limits, Loops, Seawall, Team, WasteGuard, tool
+from seawall import Agent, ContextGuard, Limits, Seawall, Team, tool
 from seawall.core.events import RunStarted
 from seawall.journal.protocol import Verification
 from seawall.models.protocol import (
@@ -93,9 +93,7 @@ class SeawallBench:
                 reviewer=self._agent("auditor", "Rejects what the evidence does not carry."),
                 limits=_LIMITS,
             )
-        self._sea = Seawall(
-            str(path), guards=[Loops(), ContextGuard(mode="enforce"), AuthorityGuard(), WasteGuard()]
-        )
+        self._sea = Seawall(str(path), guards=[ContextGuard(mode="enforce")])
 
     def _agent(self, name: str, role: str, *functions: script.ToolFunction) -> Agent:
         return Agent(

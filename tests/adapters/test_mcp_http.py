@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from adapters.http_server import make_bank, serve
 from adapters.mcp_place import Place, make_tool, play
 from adapters.proxy_place import Desk, run_proxy
 from seawall import Misused, Seawall
-from seawall.adapters.mcp import McpBroken, McpOptions, mcp_tools
+from seawall.adapters.mcp import McpBroken, McpOptions, addresses, mcp_tools
 from seawall.adapters.mcp.addresses import AddressBlocked, CheckedTransport, find_problem
 from seawall.adapters.mcp.servers import read_servers
 from seawall.adapters.mcp.serving import HttpAddress, serve_http
@@ -269,3 +271,93 @@ def test_a_clients_token_stays_with_the_proxy_and_a_server_gets_its_own() -> Non
     asyncio.run(scenario())
     assert done == [("balance", "7")]
     assert tokens == {"Bearer of-the-bank"}
+
+
+# ---- what a hostile server sends
+
+
+def _answer_with(respond: Callable[[dict[str, Any]], tuple[dict[str, str], bytes]]) -> Callable[..., Any]:
+    """An MCP server over HTTP that greets as it should, and answers everything else with what `respond` returns."""
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            for each in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{each}.complete"})
+            return
+        body = b""
+        more = True
+        while more:
+            part = await receive()
+            body, more = body + part.get("body", b""), part.get("more_body", False)
+        message = json.loads(body) if body else {}
+        headers, data = {"content-type": "application/json"}, b""
+        if message.get("method") == "initialize":
+            info = {"name": "bank", "version": "1"}
+            result = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": info}
+            data = json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}).encode()
+        elif message.get("method") in ("tools/list", "tools/call"):
+            headers, data = respond(message)
+        status = 405 if not body else 200 if data else 202 if "id" not in message else 404
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": status, "headers": raw})
+        await send({"type": "http.response.body", "body": data})
+
+    return app
+
+
+def _offer_and(
+    result: dict[str, Any], headers: dict[str, str], pack: Callable[[bytes], bytes] = bytes
+) -> Any:
+    def respond(message: dict[str, Any]) -> tuple[dict[str, str], bytes]:
+        listed = {"tools": [make_tool("balance")]}
+        if message["method"] == "tools/list":
+            return {"content-type": "application/json"}, _write(message, listed)
+        return headers, pack(_write(message, result))
+
+    return respond
+
+
+def _write(message: dict[str, Any], result: dict[str, Any]) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}).encode()
+
+
+LONG = {"content": [{"type": "text", "text": "x" * 300_000}]}
+JSON = {"content-type": "application/json"}
+EVENTS = {"content-type": "text/event-stream"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "pack"),
+    [
+        (JSON, bytes),
+        ({**JSON, "content-encoding": "gzip"}, gzip.compress),
+        ({**JSON, "content-encoding": "gzip, gzip"}, lambda data: gzip.compress(gzip.compress(data))),
+        (EVENTS, lambda data: b"event: message\ndata: " + data + b"\n\n"),
+        ({"content-type": "text/plain"}, bytes),
+        (JSON, lambda data: data[:-9]),
+    ],
+    ids=["long", "packed", "twice", "event", "type", "cut"],
+)
+def test_a_response_that_is_too_long_or_packed_fails_its_call_and_no_other(
+    headers: dict[str, str], pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(addresses, "MAX_MESSAGE_BYTES", 200_000)
+    short = {"content": [{"type": "text", "text": "12 EUR"}]}
+    calls = iter([_offer_and(LONG, headers, pack), _offer_and(short, JSON)])
+
+    def respond(message: dict[str, Any]) -> tuple[dict[str, str], bytes]:
+        answer = next(calls) if message["method"] == "tools/call" else _offer_and(short, JSON)
+        return answer(message)
+
+    async def scenario() -> None:
+        async with (
+            serve(_answer_with(respond)) as url,
+            Seawall() as sea,
+            mcp_tools({"bank": f"{url}/mcp"}, sea, McpOptions(retries=0)) as tools,
+        ):
+            found = await play(sea, tools, ("bank__balance", {}), ("bank__balance", {"order": "2"}))
+            assert found.told[0].startswith("Error") and len(found.told[0]) < 5_000
+            assert found.told[1] == "12 EUR"
+
+    asyncio.run(scenario())

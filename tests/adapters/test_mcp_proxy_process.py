@@ -232,3 +232,50 @@ def test_a_call_that_is_wrong_says_what_to_change(tmp_path: Path, options: list[
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stdout == ""
+
+
+CALLER = """
+import asyncio, sys
+from fastmcp import Client
+
+async def main():
+    for _ in range(2):
+        async with Client(sys.argv[1], cache=False) as client:
+            for _ in range(2):
+                await client.call_tool_mcp("bank__balance", {"order": "8"})
+
+asyncio.run(main())
+"""
+
+
+def test_processes_with_one_name_that_have_no_session_have_runs_of_their_own(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, BALANCE)
+
+    async def scenario() -> None:
+        async with shop.serve("--reads", "bank.*") as (url, _):
+            for _ in range(2):  # each over a connection of its own
+                async with Client(url, cache=False) as client:
+                    assert (await ask(client, "bank__balance", order="7"))[0]
+            other = await asyncio.create_subprocess_exec(sys.executable, "-c", CALLER, url)
+            assert await other.wait() == 0
+
+    asyncio.run(scenario())
+    runs = json.loads(shop.seawall("runs", "--json").stdout)["runs"]
+    shown = [shop.seawall("show", run["run"]).stdout for run in runs]
+    assert sorted(text.count("bank.balance") > 0 and text.count('"7"') > 0 for text in shown) == [False, True]
+    assert len(runs) == 2 and len(shop.place.calls) == 6
+
+
+def test_ids_that_nobody_would_write_are_refused(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, BALANCE)
+
+    async def scenario() -> None:
+        async with shop.make_client() as client:
+            for field in ("seawall/run", "seawall/call"):
+                for given in ("x" * 201, 7):
+                    result = await client.call_tool_mcp("bank__balance", {}, meta={field: given})
+                    assert result.is_error and f"{field} must be a text" in str(result.content)
+            assert (await ask(client, "bank__balance", order="7"))[0]
+
+    asyncio.run(scenario())
+    assert shop.place.calls == ["balance"]

@@ -24,6 +24,7 @@ TOOLS = st.text(min_size=1, max_size=90) | st.from_regex(r"\A[a-z_.]{1,8}(_[0-9a
 FIRST = FirstLook(True, FIRST_USE)
 LATER = FirstLook(False, reasons=("the server offers it since it was pinned",))
 DEFINITIONS = [ToolDefinition({"name": "refund", "description": f"Version {number}."}) for number in range(4)]
+DEFINITIONS.append(ToolDefinition({"name": "refund", "description": "Pay it\u200b back."}))
 
 
 @given(st.lists(st.tuples(SERVERS, TOOLS), min_size=2, max_size=6, unique=True))
@@ -62,20 +63,20 @@ class Pinning(RuleBasedStateMachine):
         self.last = ""
         """The one that was accepted last."""
 
-    @initialize(number=st.integers(0, 3), odd=st.booleans())
-    def begin(self, number: int, odd: bool) -> None:
+    @initialize(number=st.integers(0, 4))
+    def begin(self, number: int) -> None:
         seen = DEFINITIONS[number]
         self.live = seen.digest
-        self.pin = look(None, "bank", seen, first=FIRST, odd=["it hides something"] if odd else [], now=1.0)
-        if not odd:
+        self.pin = look(None, "bank", seen, first=FIRST, now=1.0)
+        if not seen.odd:
             self.last = seen.digest
             self.trusted.add(seen.digest)
 
-    @rule(number=st.integers(0, 3))
+    @rule(number=st.integers(0, 4))
     def offer(self, number: int) -> None:
         seen = DEFINITIONS[number]
         self.live = seen.digest
-        self.pin = look(self.pin, "bank", seen, first=LATER, odd=[], now=2.0)
+        self.pin = look(self.pin, "bank", seen, first=LATER, now=2.0)
 
     @precondition(lambda self: bool(self.pin and self.pin.waiting))
     @rule()

@@ -7,7 +7,10 @@ which is the truth about calls. What a tool does is in its definition, under `do
 - `{"code": …, "message": …}`: an error of the protocol
 - `{"die": true}`: it ends in the middle of the call, once (the file `died` remembers it)
 - `{"announce": true}`: it says that its tools have changed
-- `{"hang": true}`: it never answers, and logs a cancellation
+- `{"hang": true}`: it never answers, and logs a cancellation; with `"late": true` it answers once it is cancelled
+- `{"times": n}`: it answers so often
+- `{"sends": {…}, "count": n}`: before it answers it sends this message so often; what is answered to it is in the log
+- `{"line": n}`: before it answers it writes so many bytes without an end of the line
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 PLACE = Path(sys.argv[1])
+LATE: list[object] = []
+"""The calls that are answered once they are cancelled."""
 
 
 def log(line: dict[str, Any]) -> None:
@@ -40,7 +45,14 @@ def call(number: object, name: str, does: dict[str, Any], params: dict[str, Any]
         (PLACE / "died").touch()
         sys.exit(0)
     if does.get("hang"):
+        if does.get("late"):
+            LATE.append(number)
         return
+    for count in range(does.get("count", 1) if "sends" in does else 0):
+        send({**does["sends"], **({"id": f"s-{count}"} if does.get("asks") else {})})
+    if "line" in does:
+        sys.stdout.write("x" * does["line"])
+        sys.stdout.flush()
     if does.get("announce"):
         send({"method": "notifications/tools/list_changed"})
     if "code" in does:
@@ -49,7 +61,8 @@ def call(number: object, name: str, does: dict[str, Any], params: dict[str, Any]
     result = {key: does[key] for key in ("content", "structuredContent") if key in does}
     text = does.get("error") or does.get("text") or "fine"
     result.setdefault("content", [{"type": "text", "text": text}])
-    send({"id": number, "result": {**result, "isError": "error" in does}})
+    for _ in range(does.get("times", 1)):
+        send({"id": number, "result": {**result, "isError": "error" in does}})
 
 
 def answer(message: dict[str, Any]) -> None:
@@ -76,7 +89,11 @@ def answer(message: dict[str, Any]) -> None:
                 return
             call(number, params["name"], tool.get("does", {}), params)
         case "notifications/cancelled":
+            for number in LATE:
+                send({"id": number, "result": {"content": [{"type": "text", "text": "too late"}]}})
             log({"cancelled": params.get("reason") or True})
+        case None:
+            log({"answer": message})
         case _ if number is not None:
             send({"id": number, "error": {"code": -32601, "message": "Method not found"}})
         case _:

@@ -241,7 +241,13 @@ LOOPS: list[tuple[str, list[Row], int, str]] = [
     ("a wait and a look, without end", [sh("sleep 9", ""), sh("cat out", "nothing yet")] * 60, 44, "polls"),
     ("seven in turn, who may write", [(f"t{n}", {}, "x") for n in range(7)] * 9, 19, "stretch"),
     ("seven reads in turn", [(f"get_t{n}", {}, "x") for n in range(7)] * 9, 13, "stretch"),
-    ("one event after the other", [("create_event", {"at": 5}, f"id: {n}") for n in range(9)], 5, "again"),
+    (
+        "one event after the other",
+        [("create_event", {"title": "Lunch with Ann"}, f"id: {n}") for n in range(9)],
+        5,
+        "again",
+    ),
+    ("one key after the other", [("create_event", {"at": 5}, f"id: {n}") for n in range(12)], 9, "again"),
     (
         "a date that does not fit",
         [("book", {"at": f"{n}"}, f"'{n}' is no date", True) for n in range(20)],
@@ -280,12 +286,12 @@ def test_calls_of_one_reply_are_admitted_together(tmp_path: Path) -> None:
 
 
 def test_what_the_user_says_of_the_tools_is_believed(tmp_path: Path) -> None:
-    rows: list[Row] = [("job_state", {}, "running")] * 12
+    rows: list[Row] = [("job_state", {}, "running")] * 20
     storm: list[Row] = [("put", {"n": n}, f"put {chr(97 + n)}") for n in range(26)] + [
         ("put", {"n": 99}, "put z")
     ]
 
-    assert audited(rows, tmp_path).halted_at == 9, "it says that it is not finished"
+    assert audited(rows, tmp_path).halted_at == 17, "it says that it is not finished"
     assert audited(rows, tmp_path, ToolNames(polls=["job_*"])).halted_at is None
     assert audited(storm, tmp_path).halted_at is None
     assert audited(storm, tmp_path, ToolNames(effects=["pu?"])).halted_at == 25

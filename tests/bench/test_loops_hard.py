@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from loop.peers import PEERS
-from loop_hard.kinds import KINDS, LONGEST, BadKinds, Kind, halves, load
+from loop_hard.kinds import KINDS, LONGEST, THIRD, BadKinds, Kind, halves, load
 from loop_hard.play import Judgement, play
 from loop_hard.report import HALVES, caught, figures
 from loop_hard.rules import RULES, judge
@@ -20,7 +20,7 @@ from loops import ROOT as REPOSITORY
 
 import warm_python
 
-ALL = load()
+ALL, THIRD_LIST = load(), load(THIRD)
 BY_NAME = {kind.name: kind for kind in ALL}
 
 
@@ -28,8 +28,11 @@ def script(name: str, seed: int = 1) -> Script:
     return make(BY_NAME[name], seed)
 
 
-def test_there_are_at_least_forty_kinds_of_each_class_and_half_of_them_is_set_aside() -> None:
-    count = Counter((kind.cls, kind.half) for kind in ALL if not kind.added)
+@pytest.mark.parametrize("kinds", [ALL, THIRD_LIST], ids=["first", "third"])
+def test_there_are_at_least_forty_kinds_of_each_class_and_half_of_them_is_set_aside(
+    kinds: list[Kind],
+) -> None:
+    count = Counter((kind.cls, kind.half) for kind in kinds if not kind.added)
 
     for cls in ("loop", "good"):
         is_open, aside = count[cls, "open"], count[cls, "aside"]
@@ -57,7 +60,7 @@ def test_a_kind_that_was_moved_to_the_other_half_is_named(tmp_path: Path) -> Non
         load(moved)
 
 
-@pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [*ALL, *THIRD_LIST], ids=lambda kind: kind.name)
 def test_a_script_is_the_same_for_the_same_seed_and_every_template_is_filled(kind: Kind) -> None:
     made = make(kind, 3)
 

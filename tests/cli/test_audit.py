@@ -100,14 +100,14 @@ def test_a_file_in_another_shape_is_told_what_was_seen_and_what_is_read(tmp_path
 
 
 def test_the_user_says_which_tools_write_and_which_are_polls(tmp_path: Path) -> None:
-    polls = recorded([("job_state", {}, "running")] * 12, id="p")
+    polls = recorded([("job_state", {}, "running")] * 20, id="p")
     storm = recorded([("put", {"n": n}, f"put {chr(97 + n % 26)}") for n in range(40)], id="s")
     path = write(tmp_path / "a.jsonl", [polls, storm])
 
     def halted(*options: str) -> list[int | None]:
         return [run["halted_at"] for run in read_json(seawall("--json", *options, path))[0]]
 
-    assert halted() == [9, None]
+    assert halted() == [17, None]
     assert halted("--poll", "job_*") == [None, None]
     assert halted("--effect", "put", "--poll", "job_*") == [None, 25]
 

@@ -46,7 +46,7 @@ def test_who_waits_before_each_call_may_ask_a_few_times_more(answer: Any) -> Non
     assert stopped(spaced(shop, 8, 30.0)) is None
 
 
-@pytest.mark.parametrize(("gap_s", "made", "rule"), [(29.0, 4, "no_news"), (30.0, 9, "unfinished")])
+@pytest.mark.parametrize(("gap_s", "made", "rule"), [(9.9, 4, "no_news"), (10.0, 17, "unfinished")])
 def test_who_waits_for_what_never_comes_is_stopped_too(gap_s: float, made: int, rule: str) -> None:
     world = World()
 
@@ -55,6 +55,38 @@ def test_who_waits_for_what_never_comes_is_stopped_too(gap_s: float, made: int, 
     assert len(world.made) == made
     assert stopped(run) == rule
     assert advised(run) == [rule] * (made - 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "gap_s", "made", "rule"),
+    [
+        ("no such name", 9.9, 9, "errors"),
+        ("no such name", 10.0, 16, "failures"),
+        ("no answer of {}", 9.9, 10, "failures"),
+        ("no answer of {}", 10.0, 16, "failures"),
+    ],
+)
+def test_who_waits_before_each_call_may_meet_more_errors(
+    text: str, gap_s: float, made: int, rule: str
+) -> None:
+    world = World()
+    fetch = world.tool("fetch", lambda what: LookupError(text.format(what)))
+
+    run = alone([fetch], [slow(gap_s, call("fetch", what=f"host-{number}")) for number in range(30)])
+
+    assert len(world.made) == made
+    assert stopped(run) == rule
+
+
+def test_errors_between_most_of_which_no_time_passed_count_as_ever() -> None:
+    world = World()
+    dig = world.tool("dig", lambda what: LookupError("no such name"))
+    asks = [call("dig", what=f"host-{number}") for number in range(30)]
+
+    run = alone([dig], [slow(60.0, ask) if number % 3 == 0 else ask for number, ask in enumerate(asks)])
+
+    assert len(world.made) == 9
+    assert stopped(run) == "errors"
 
 
 def test_calls_in_quick_succession_count_as_ever_beside_those_after_a_wait() -> None:
@@ -104,7 +136,7 @@ def test_a_hand_off_that_takes_long_lets_no_time_pass_because_its_agent_was_at_w
     assert len(world.made) == 4
 
 
-@pytest.mark.parametrize(("gap_s", "made"), [(1.0, 5), (60.0, 9)])
+@pytest.mark.parametrize(("gap_s", "made"), [(1.0, 9), (60.0, 17)])
 def test_a_write_after_a_wait_may_be_due_again(gap_s: float, made: int) -> None:
     world = World()
 
@@ -130,7 +162,7 @@ def test_a_question_whose_answer_has_changed_twice_may_bring_the_same_more_often
 
 
 @pytest.mark.parametrize(
-    ("first", "made", "rule"), [(["red"], 5, "no_news"), (["red", "green"], 11, "unfinished")]
+    ("first", "made", "rule"), [(["red"], 5, "no_news"), (["red", "green"], 19, "unfinished")]
 )
 def test_the_first_change_may_be_the_end_of_what_was_waited_for(
     first: list[str], made: int, rule: str
@@ -189,7 +221,7 @@ def test_a_new_number_or_one_that_stays_does_not(receipt: str) -> None:
     world = World()
     order = world.tool("order", lambda what: receipt.format(n=10 + len(world.made)), effect=True)
 
-    run = one_agent([order], [call("order", what="tea")] * 20)
+    run = one_agent([order], [call("order", what="green tea")] * 20)
 
     assert stopped(run) == "again"
     assert len(world.made) == 5

@@ -59,9 +59,21 @@ def test_a_write_made_again_with_a_new_number_each_time_is_stopped() -> None:
     world = World()
     create = world.tool("create", counting("event created, id"), effect=True)
 
-    run = one_agent([create], [call("create", what="lunch")] * 9)
+    run = one_agent([create], [call("create", what="lunch with Ann")] * 9)
 
     assert len(world.made) == 5
+    assert stopped(run) == "again"
+
+
+@pytest.mark.parametrize("again", [1, 4])
+@pytest.mark.parametrize("what", ["down", "10482", ""])
+def test_a_write_without_a_text_may_be_made_twice_as_often(what: str, again: int) -> None:
+    world = World()
+    press = world.tool("press", lambda what: "ok", effect=True)
+
+    run = one_agent([press], [call("press", what=what)] * 20, Loops(again=again))
+
+    assert len(world.made) == 1 + 2 * again
     assert stopped(run) == "again"
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,20 @@ def reworded(times: int) -> list[str]:
     """Questions in which the same few words stand, each once."""
     rest = itertools.permutations(("how", "to", "reset", "the", "router"))
     return [" ".join(each) for each in itertools.islice(rest, times)]
+
+
+def paged(world: World, answer: Callable[[int], str]) -> Tool:
+    """A tool that shows one page at a time."""
+
+    async def function(page: int) -> str:
+        world.made.append(("pages", str(page)))
+        return answer(page)
+
+    return Tool(function, name="pages", description="d")
+
+
+def read_pages(times: int) -> list[Any]:
+    return [call("pages", page=number) for number in range(times)]
 
 
 def make_errors() -> Iterator[Exception]:
@@ -107,6 +122,41 @@ def test_another_answer_ends_the_row() -> None:
     search = world.tool("search", lambda what: "one hit" if len(world.made) % 9 == 0 else "no results")
 
     run = one_agent([search], [call("search", what=each) for each in reworded(60)])
+
+    assert stopped(run) is None
+
+
+@pytest.mark.parametrize("kinds", [1, 2, 3, 4])
+def test_a_server_that_begins_its_pages_anew_is_stopped(kinds: int) -> None:
+    world = World()
+
+    run = one_agent([paged(world, lambda page: WORDS[page % kinds])], read_pages(35))
+
+    assert stopped(run) == "reworded"
+    assert len(world.made) == 20 + kinds
+
+
+def test_a_fifth_page_that_comes_again_is_none_of_the_newest_answers() -> None:
+    world = World()
+
+    run = one_agent([paged(world, lambda page: WORDS[page % 5])], read_pages(35))
+
+    assert stopped(run) is None
+
+
+def test_empty_parts_of_one_thing_are_twice_as_many_as_questions_in_other_words() -> None:
+    world = World()
+
+    run = one_agent([paged(world, lambda page: "nothing" if page < 20 else "data")], read_pages(21))
+
+    assert stopped(run) is None
+
+
+def test_texts_that_get_one_of_two_labels_are_no_questions_in_other_words() -> None:
+    world = World()
+    label = world.tool("label", lambda what: ("good", "bad", "bad")[len(world.made) % 3])
+
+    run = one_agent([label], [call("label", what=f"{word} and {word}s") for word in WORDS])
 
     assert stopped(run) is None
 
@@ -229,8 +279,8 @@ def test_an_answer_that_says_that_it_is_not_ready_may_come_more_often(answer: st
 
     works = one_agent([look], [call("look")] * 8)
     world.made.clear()
-    stuck = one_agent([world.tool("stuck", lambda what: answer)], [call("stuck")] * 12)
+    stuck = one_agent([world.tool("stuck", lambda what: answer)], [call("stuck")] * 20)
 
     assert stopped(works) is None
     assert stopped(stuck) == "unfinished"
-    assert len(world.made) == 1 + 8
+    assert len(world.made) == 1 + 16

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -65,7 +66,7 @@ class Played(BaseModel):
         return [event for event in self.events if isinstance(event, Judged) and event.guard == guard]
 
 
-def play(make: Any, guards: list[Guard] | None = None, modes: Any = None) -> Played:
+def play(make: Any, guards: Sequence[Guard] = (), modes: Any = None) -> Played:
     """Runs the team that `make` gives with a way to make agents from scripts."""
     told: dict[str, list[str]] = {}
 

@@ -18,7 +18,7 @@ from seawall.core.events import Judged, Planned, StepIntended
 from seawall.models.protocol import ModelRequest, ToolResult, User
 from seawall.models.scripted import Reply, calls
 from seawall.testing import ScriptedModel, call, fail, hang, say
-from team.play import Played, World, play, sent
+from team.play import NO_GUARDS, Played, World, play, sent
 
 PRICE = Price("1", "10")
 LAST = "so this is your last reply"
@@ -425,7 +425,7 @@ def test_no_run_takes_more_than_it_may_and_one_that_found_something_answers(
     )
     team = Team("desk", boss, specialists=[clerk], limits=limits, reviewer=auditor if reviewer else None)
 
-    run = play(team, guards=[])
+    run = play(team, modes=NO_GUARDS)
 
     outcome = run.outcome
     assert len(world.calls) == outcome.tool_calls <= tool_calls

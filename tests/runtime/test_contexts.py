@@ -22,6 +22,7 @@ from seawall.run.frame import MessageRef
 from seawall.runtime.sessions import Sessions
 from seawall.team.context import bound_tokens
 from seawall.testing import ScriptedModel, call, calls, fail, hang, say
+from team.play import NO_GUARDS
 
 SMALL = Context(tokens=2_000)
 LIMITS = Limits(tool_calls=200, model_calls=200)
@@ -299,7 +300,7 @@ def test_what_was_done_stays_told_when_what_was_read_is_left_out() -> None:
     model = Model(call("pay", what="order7"), *LOOKS, *LOOKS, say("Done."))
 
     async def main() -> None:
-        async with Seawall(guards=[]) as sea:
+        async with Seawall(modes=NO_GUARDS) as sea:
             await outcome_of(sea, model.make(context=Context(tokens=1_500)))
 
     asyncio.run(main())
@@ -340,7 +341,7 @@ def test_a_review_that_is_too_long_is_met_by_shortening_the_results_in_it(takes:
     async def main() -> Any:
         model = Model(*LOOKS, say("Done."))
         reviewer = Agent("critic", model=ScriptedModel([review] * 40))
-        async with Seawall(guards=[]) as sea:
+        async with Seawall(modes=NO_GUARDS) as sea:
             team = Team(model.make(), reviewer=reviewer)
             return await (await sea.start(team, "Look.", limits=LIMITS)).outcome()
 
@@ -364,7 +365,7 @@ def test_what_a_specialist_did_stays_told_when_what_was_read_is_left_out() -> No
             "payer", model=ScriptedModel([call("pay", what="order7"), say("Paid, RC-order7.")]), tools=[pay]
         )
         model = Model(call("ask_payer", task="Pay."), *LOOKS, *LOOKS, say("Done."))
-        async with Seawall(guards=[]) as sea:
+        async with Seawall(modes=NO_GUARDS) as sea:
             team = Team(model.make(context=Context(tokens=1_500)), specialists=[payer])
             await (await sea.start(team, "Look.", limits=LIMITS)).outcome()
         return model

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 import seawall
-from seawall import Agent, AuthorityGuard, ContextGuard, Limits, Loops, Seawall, Team, Tool, WasteGuard
+from seawall import Agent, ContextGuard, Limits, Seawall, Team, Tool
 from seawall.models.protocol import Assistant, ModelReply, ModelRequest, ToolCall, Usage
 from seawall.testing import ManualClock, ScriptedModel
 
@@ -60,7 +60,7 @@ def test_a_late_step_takes_as_many_calls_as_an_early_one() -> None:
     counted = Counted()
 
     async def main() -> None:
-        guards = [Loops(), ContextGuard(mode="enforce"), AuthorityGuard(), WasteGuard()]
+        guards = [ContextGuard(mode="enforce")]
         async with Seawall(clock=ManualClock(), guards=guards) as sea:
             run = await sea.start(counted.team, "Look at things.")
             outcome = await run.outcome()

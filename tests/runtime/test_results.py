@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +196,7 @@ class FailingGuard(Guard):
         return memory
 
 
-def play_and_show(team: Team, path: Path, guards: list[Guard] | None = None) -> tuple[list[str], str]:
+def play_and_show(team: Team, path: Path, guards: Sequence[Guard] = ()) -> tuple[list[str], str]:
     """Returns the tracebacks in the journal, and what `seawall show --full` prints."""
     from typer.testing import CliRunner
 

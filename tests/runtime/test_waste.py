@@ -12,6 +12,7 @@ from seawall import Agent, Outcome, Seawall, Team, WasteGuard
 from seawall.core.events import Event, Judged, StepDone
 from seawall.run.fold import fold
 from seawall.testing import ScriptedModel, call, hang, say
+from team.play import NO_GUARDS
 
 NOTES = (
     "The autumn release brings a faster search, a calmer start page and the report that finance has wanted since "
@@ -79,7 +80,7 @@ def test_a_replay_takes_the_same_versions() -> None:
 
 def test_a_record_of_an_earlier_version_tells_of_no_versions_and_folds() -> None:
     async def main() -> list[Event]:
-        async with Seawall(guards=[]) as sea:
+        async with Seawall(modes=NO_GUARDS) as sea:
             run = await sea.start(make_team(write_versions()), "Write the notes.")
             await run.outcome()
             return list(await sea.journal.events(run.id))

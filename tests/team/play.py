@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seawall import Outcome, Seawall, Team, Tool
-from seawall.core.events import Event, Judged, StepDone, StepIntended
+from seawall.core.events import Event, Judged, Mode, StepDone, StepIntended
 from seawall.models.protocol import Message
 from seawall.testing import ManualClock, ScriptedModel
+
+NO_GUARDS: dict[str, Mode] = dict.fromkeys(("loops", "context", "authority", "waste"), "off")
+"""Modes in which none of the default guards judges."""
 
 
 @dataclass

@@ -9,9 +9,6 @@ from pathlib import Path
 from limits.asked import MODEL, Asked, AskedRun, Bench
 from limits.systems.seawall import PRICE, make_limits
 from seawall import Engine, Limits, Loops
-from seawall.guards.authority import AuthorityGuard
-from seawall.guards.context import ContextGuard
-from seawall.guards.waste import WasteGuard
 
 UNBOUNDED = 10_000
 """Of a framework's own limit that would only come before Seawall's."""
@@ -27,13 +24,12 @@ class Gate:
         words = [f"{name} {value}" for name, value in limits.items()]
         words += [f"Loops(writes={asked.calls})"] if fitted else []
         self.words = ", ".join(words) or "nothing"
-        others = (ContextGuard(), AuthorityGuard(), WasteGuard())
         self.engine = Engine(
             Path(self._directory.name) / "journal.db",
             effects=[one.name for one in asked.tools if one.effect],
             reads=[one.name for one in asked.tools if not one.effect],
             limits=Limits(**limits),
-            guards=[Loops(writes=asked.calls), *others] if fitted else None,
+            guards=[Loops(writes=asked.calls)] if fitted else (),
             prices={f"openai:{MODEL}": PRICE},
         )
 

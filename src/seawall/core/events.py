@@ -219,8 +219,8 @@ class StepIntended(Base, tag="step", frozen=True, kw_only=True):
     of the arguments. It is for comparing calls with their results, and identifies no effect. Model steps that a framework
     asked for: a digest of what the request means, without ids and times."""
     wording: str = ""
-    """Tools that read: the words of the arguments as short hashes, to find a question that has no word of its own; see
-    `seawall.run.wording`. "": not known."""
+    """Tools, but polls: the words of the arguments as short hashes, to find a question that has no word of its own, and a
+    write that has no text; see `seawall.run.wording`. "": not known."""
     context: int = 0
     """Model steps: how many messages of the frame there were. What was sent of them follows from the fold."""
     context_bytes: int = 0
@@ -239,6 +239,9 @@ class StepIntended(Base, tag="step", frozen=True, kw_only=True):
     """The definition does not say whether this tool changes the world: a new result of it may mean that it did."""
     poll: bool = False
     """A tool that is called again and again until something has happened."""
+    untrusted: bool = False
+    """A tool whose results come from somebody nobody vouches for, such as a server of somebody else: what they claim counts,
+    also if the tool is an effect."""
     gist: Gist | None = None
     """Hand-offs: the task in a form to compare with others."""
     perform: bool = True

@@ -45,6 +45,7 @@ def build_intent(step: Step, edges: Edges, *, at: float, perform: bool, advice: 
         idempotent=step.idempotent,
         may_write=step.may_write,
         poll=step.poll,
+        untrusted=step.untrusted,
         gist=step.gist,
         perform=perform,
         tokens=step.tokens,
@@ -65,7 +66,7 @@ def note_spelling(step: Step, bodies: Bodies) -> Step:
     if arguments is None:
         return step
     asked = fold_arguments(step.arguments_key, arguments)
-    wording = "" if step.effect or step.poll else read_wording(arguments)
+    wording = "" if step.poll else read_wording(arguments)
     return replace(step, asked=asked, wording=wording) if asked or wording else step
 
 

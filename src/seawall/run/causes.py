@@ -135,7 +135,9 @@ class Causes:
             self.claims.note_refused(step.step, bodies.text(step.input), where)
 
     def _learn_claims(self, step: StepIntended, text: str, bodies: Bodies) -> None:
-        """Adds what a result claims. What an effect returns is its receipt, and what a reviewer says is a decision."""
+        """Adds what a result claims. What an effect returns is its receipt, unless nobody vouches for it; what a reviewer says
+        is a decision.
+        """
         kind, number, frame = step.kind, f"(step {step.step})", step.frame
         if not self.claims.looks:
             return
@@ -144,7 +146,7 @@ class Causes:
             self.claims.note(step.step, read_content(text), where, frame=frame)
         elif kind == "handoff":
             self.claims.note(step.step, text, f"the answer of {step.name!r} {number}", frame=frame)
-        elif kind in CALLED and not step.effect:
+        elif kind in CALLED and (not step.effect or step.untrusted):
             where, asked = f"the result of {step.name!r} {number}", bodies.text(step.input)
             self.claims.note(step.step, text, where, frame=frame, read=True, asked=asked)
 

@@ -146,6 +146,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """What whoever runs the application is advised on when this step is made. It is recorded, and no agent is told."""
     poll: bool = False
     """A tool that is asked until something has happened: equal results are expected of it."""
+    untrusted: bool = False
+    """See `StepIntended.untrusted`."""
     fresh_s: float | None = None
     """A read whose result may be given again for so many active seconds, if nothing was written since."""
     volatile: tuple[str | re.Pattern[str], ...] = ()
@@ -430,6 +432,7 @@ def restore_step(intent: StepIntended) -> Step:
         idempotent=intent.idempotent,
         may_write=intent.may_write,
         poll=intent.poll,
+        untrusted=intent.untrusted,
         gist=intent.gist,
         tokens=intent.tokens,
         usd=intent.usd,

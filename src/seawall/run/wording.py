@@ -1,7 +1,8 @@
 """The words of a question, to tell a question in other words from another question.
 
 Twenty names that are looked up are twenty questions: each has a word that none before had. A search that is worded
-anew, whose words are put into another order or whose limit is raised runs out of new words soon.
+anew, whose words are put into another order or whose limit is raised runs out of new words soon. Between the two stands
+a question for another part of the same: the next page, the next range.
 """
 
 from __future__ import annotations
@@ -13,16 +14,22 @@ from zlib import crc32
 
 MAX_WORDS = 32
 """Words of a question that are kept, those with the least hashes: of two texts with more, hardly all are the same."""
+MAX_POSITIONS = 4
+"""Numbers of a question that say which part is asked for, at most."""
 _WORD = re.compile(r"\w+")
 _NAME_CHARS, _WORD_CHARS = 8, 4
 """Characters of a hash: of one word among some hundred, and of all that is no word."""
 _FIELD_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _MEASURES = frozenset(
     _FIELD_WORD.findall(
-        "limit max maximum top size timeout wait page pages offset skip depth retries lines results window radius"
+        "limit max maximum top size timeout wait pages depth retries lines results window radius"
     )
 )
-"""Words in the name of a number that says how much is asked for, how long, or which part of it: not what."""
+"""Words in the name of a number that says how much is asked for, or how long: not what."""
+_POSITIONS = frozenset(_FIELD_WORD.findall("page offset skip"))
+"""Words in the name of a number that says which part is asked for: not of what."""
+_POSITION = "p"
+"""Stands before the shorter hash of a position; no hash of a word begins with it."""
 
 
 class Wording(NamedTuple):
@@ -32,14 +39,18 @@ class Wording(NamedTuple):
     """A hash of all that is no word of a text: numbers, ids, addresses, names, values of one word."""
     words: frozenset[str]
     """Hashes of the words of its texts."""
+    positions: frozenset[str] = frozenset()
+    """Hashes of the numbers that say which part is asked for."""
 
 
 def read_wording(arguments: Any) -> str:
     """Returns the words of a call's arguments as short hashes in one text."""
-    words, names = set[str](), list[str]()
+    words, names, positions = set[str](), list[str](), set[str]()
     for field, value in list_values(arguments):
         if not isinstance(value, str):
-            if not _is_measure(field):
+            if _has_word(field, _POSITIONS):
+                positions.add(_POSITION + _hash_word(f"{field}={value}")[1:])
+            elif not _has_word(field, _MEASURES):
                 names.append(f"{field}={value}")
             continue
         said = _WORD.findall(value.casefold())
@@ -52,14 +63,15 @@ def read_wording(arguments: Any) -> str:
             else:
                 names.append(word)
     names.sort()
-    hashes = sorted(set(map(_hash_word, words)))
-    return f"{crc32(chr(0).join(names).encode()):08x}" + "".join(hashes[:MAX_WORDS])
+    hashes = [*sorted(set(map(_hash_word, words)))[:MAX_WORDS], *sorted(positions)[:MAX_POSITIONS]]
+    return f"{crc32(chr(0).join(names).encode()):08x}" + "".join(hashes)
 
 
 def decode_wording(text: str) -> Wording:
     """Returns what `read_wording` wrote."""
-    words = (text[at : at + _WORD_CHARS] for at in range(_NAME_CHARS, len(text), _WORD_CHARS))
-    return Wording(text[:_NAME_CHARS], frozenset(words))
+    hashes = {text[at : at + _WORD_CHARS] for at in range(_NAME_CHARS, len(text), _WORD_CHARS)}
+    positions = frozenset(each for each in hashes if each.startswith(_POSITION))
+    return Wording(text[:_NAME_CHARS], frozenset(hashes - positions), positions)
 
 
 def list_values(arguments: Any) -> list[tuple[str, object]]:
@@ -83,5 +95,5 @@ def _hash_word(word: str) -> str:
 
 
 @functools.lru_cache(maxsize=1024)  # the tools of an application have few fields
-def _is_measure(field: str) -> bool:
-    return any(word.lower() in _MEASURES for word in _FIELD_WORD.findall(field))
+def _has_word(field: str, words: frozenset[str]) -> bool:
+    return any(word.lower() in words for word in _FIELD_WORD.findall(field))

@@ -72,15 +72,16 @@ class Factory:
         self,
         *,
         clock: Clock,
-        guards: Sequence[Guard] | None,
+        guards: Sequence[Guard],
         models: Callable[[str], Model] | None,
         prices: Mapping[str, Price] | None,
         redactor: Redactor,
     ) -> None:
-        check_items("Seawall: guards", guards or (), Guard)
-        self.own_guards = (
-            tuple(guards) if guards is not None else (Loops(), ContextGuard(), AuthorityGuard(), WasteGuard())
-        )
+        check_items("Seawall: guards", guards, Guard)
+        given = tuple(guards)
+        _check_names("Seawall", given)
+        defaults = (Loops(), ContextGuard(), AuthorityGuard(), WasteGuard())
+        self.own_guards = tuple({guard.name: guard for guard in (*defaults, *given)}.values())
         self._clock = clock
         self._resolve_model = models or _resolve_model
         for name, price in (prices or {}).items():
@@ -110,7 +111,7 @@ class Factory:
     def get_guards(self, team: Team) -> tuple[Guard, ...]:
         """Returns the guards of a team's runs: those of `Seawall`, the team's own, and those of the teams nested in it.
 
-        Raises `Misused` for a guard with a name of Seawall's own, two guards of one team with one name, or guards of
+        Raises `Misused` for a guard of a team with a name of Seawall's own, two of one team with one name, or guards of
         several teams with one name and different modes.
         """
         known = self._guards.get(team)
@@ -119,14 +120,11 @@ class Factory:
         return known
 
     def _join_guards(self, team: Team) -> tuple[Guard, ...]:
-        teams = [team, *team.list_nested()]
-        owners = [("Seawall", self.own_guards), *((f"team {each.name!r}", each.guards) for each in teams)]
-        for owner, guards in owners:
-            _check_names(owner, guards)
+        for each in (team, *team.list_nested()):
+            _check_names(f"team {each.name!r}", each.guards)
         by_name = {guard.name: guard for guard in (*self.own_guards, *team.guards)}
-        if team.permits or AUTHORITY in by_name:
-            mode: Mode = by_name[AUTHORITY].mode if AUTHORITY in by_name else "enforce"
-            by_name[AUTHORITY] = AuthorityGuard(mode=mode, permits=team.permits, agents=tuple(team.members))
+        mode = by_name[AUTHORITY].mode
+        by_name[AUTHORITY] = AuthorityGuard(mode=mode, permits=team.permits, agents=tuple(team.members))
         if team.has_memory:
             by_name[MEMORY_GUARD] = MemoryGuard()
         guards = [*by_name.values(), *(guard for each in team.list_nested() for guard in _wrap_guards(each))]

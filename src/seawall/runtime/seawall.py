@@ -69,9 +69,9 @@ class Seawall:
             run = await sea.start(desk, "Refund order 1042")
             outcome = await run.outcome()
 
-    `journal` is a path, `:memory:`, or a `Journal`. `guards` replace the default ones (`Loops()`). A team adds its
-    own guards; one of them replaces a guard with the same name. `modes` sets guards to `off`, `observe` or
-    `enforce`. `models` makes a `Model` from a name such as `openai:gpt-5.2`; `prices` are by model name.
+    `journal` is a path, `:memory:`, or a `Journal`. `guards` are added to the default ones (`Loops()`,
+    `ContextGuard()`, `AuthorityGuard()`, `WasteGuard()`), and those of a team to both; one of the same name takes the place of
+    the one before it. `modes` sets guards to `off`, `observe` or `enforce`; `off` leaves one out. `models` makes a `Model` from a name such as `openai:gpt-5.2`; `prices` are by model name.
     `admission` bounds how many runs this process takes. `budget` caps what tenants and days may spend, in every
     process on the journal; without it, the caps that were recorded there last stay in force. `endpoints` are options
     by name, such as `tool:bank`. Values in `secrets`, and those of variables in `environment` (by default that of the
@@ -89,7 +89,7 @@ class Seawall:
         *,
         clock: Clock | None = None,
         rng: random.Random | None = None,
-        guards: Sequence[Guard] | None = None,
+        guards: Sequence[Guard] = (),
         modes: Mapping[str, Mode] | None = None,
         models: Callable[[str], Model] | None = None,
         prices: Mapping[str, Price] | None = None,

@@ -175,6 +175,7 @@ class TeamLogic:
             endpoint=tool.endpoint,
             outlasts=tool.retries > 0,
             poll=tool.poll,
+            untrusted=tool.untrusted,
             fresh_s=tool.fresh_s,
             volatile=tool.volatile,
         )

@@ -60,7 +60,8 @@ class Tool(Generic[P, R_co]):
     A tool can still be called as the plain function that it wraps, with that function's parameters and result.
     The type of a tool with any signature is `Tool`, which is short for `Tool[..., Any]`. With a `schema` (a JSON schema
     of type object) the arguments are checked against it, and passed on as the model wrote them; this needs the extra
-    `schema`.
+    `schema`. `untrusted`: what it returns comes from somebody nobody vouches for, so a claim of permission in its result
+    counts also if the tool is an effect, whose receipt otherwise claims nothing.
 
     Raises `Misused` for a function whose parameters can't be sent, for one that yields, and for a class.
     """
@@ -81,6 +82,7 @@ class Tool(Generic[P, R_co]):
         poll: bool = False,
         fresh_s: float | None = None,
         volatile: Sequence[str | re.Pattern[str]] = (),
+        untrusted: bool = False,
         schema: dict[str, Any] | None = None,
     ) -> None:
         if not isinstance(cast("object", endpoint), str | None):
@@ -100,6 +102,7 @@ class Tool(Generic[P, R_co]):
         self.endpoint: str = f"tool:{self.name if endpoint is None else endpoint}"
         self.poll = poll
         self.fresh_s = fresh_s
+        self.untrusted = untrusted
         self._check_types(description, version, volatile)
         self.volatile = tuple(volatile)
         self._check_function()
@@ -172,7 +175,7 @@ class Tool(Generic[P, R_co]):
         for what, count in (("retries", self.retries), ("threads", self.threads)):
             if isinstance(count, bool) or not isinstance(cast("object", count), int):
                 raise Misused(f"tool {self.name!r}: {what} is {count!r}; it must be a whole number")
-        for what in ("idempotent", "poll"):
+        for what in ("idempotent", "poll", "untrusted"):
             if not isinstance(getattr(self, what), bool):
                 raise Misused(
                     f"tool {self.name!r}: {what} is {getattr(self, what)!r}; it must be True or False"

@@ -9,7 +9,7 @@ import pytest
 
 from guards.authority.authority_world import Played, World, play, team_of
 from runtime.deciding import decide
-from seawall import Agent, Authority, Guard, May, Misused, Money, Outcome, Seawall, Team, Waiting
+from seawall import Agent, Authority, Guard, Loops, May, Misused, Money, Outcome, Seawall, Team, Waiting
 from seawall.core.events import RunStarted
 from seawall.testing import ScriptedModel, call, say
 
@@ -153,7 +153,7 @@ def test_a_seawall_with_guards_of_its_own_holds_a_matrix_too() -> None:
     async def main() -> Played:
         world = World()
         clerk = world.clerk([call("refund", order="1001", amount=80), say("done")])
-        async with Seawall(guards=[]) as sea:
+        async with Seawall(guards=[Loops()]) as sea:
             return await play(world, team_of(clerk, UP_TO_50), "Refund order 1001.", sea=sea)
 
     played = asyncio.run(main())
@@ -164,9 +164,5 @@ def test_no_other_guard_may_have_its_name() -> None:
     class Mine(Guard):
         name = "authority"
 
-    async def main() -> None:
-        async with Seawall(guards=[Mine()]) as sea:
-            with pytest.raises(Misused, match="'authority': that is one of Seawall's own"):
-                await sea.start(World().clerk([]), "Look.")
-
-    asyncio.run(main())
+    with pytest.raises(Misused, match="'authority': that is one of Seawall's own"):
+        Seawall(guards=[Mine()])

@@ -1,7 +1,8 @@
 """MCP servers behind the gate: their tools for a native team, pinned, and called only as they were accepted.
 
 - `tools.py`: `mcp_tools`, which gives a team the tools of servers
-- `servers.py`: which servers there are; `connection.py`: the session with one; `addresses.py`: where it may lead
+- `servers.py`: which servers there are; `connection.py`: the session with one; `addresses.py`: where it may lead;
+  `transports.py`: what may come over it
 - `definitions.py`: what a server says of a tool; `names.py`: how tools are called, and which look alike
 - `pins.py`: what was accepted, and what waits for a person; `pin_store.py`: in the journal; `deciding.py`: by whom
 - `pinned_server.py`: a server whose tools are called only as they were accepted; `content.py`: what they return

@@ -7,13 +7,16 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 
 from seawall.core.errors import Broken
+
+MAX_MESSAGE_BYTES = 24 * 1024 * 1024
+"""Of one message of a server: the longest result (16 MiB), as base64."""
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """Returns the addresses of a host."""
@@ -59,8 +62,32 @@ def find_problem(host: str, address: str) -> str | None:
     return None
 
 
+class _BoundedBody(httpx2.AsyncByteStream):
+    """The body of a response, up to `MAX_MESSAGE_BYTES`."""
+
+    def __init__(self, inner: httpx2.AsyncByteStream) -> None:
+        self._inner = inner
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yields the body. Raises `StreamError` past the bound."""
+        left = MAX_MESSAGE_BYTES
+        async for chunk in self._inner:
+            left -= len(chunk)
+            if left < 0:
+                raise httpx2.StreamError(f"the response has more than {MAX_MESSAGE_BYTES:,} bytes")
+            yield chunk
+
+    async def aclose(self) -> None:
+        """Closes the body."""
+        await self._inner.aclose()
+
+
 class CheckedTransport(httpx2.AsyncBaseTransport):
-    """Sends requests to addresses that were checked, and to no host but the one that was configured."""
+    """Sends requests to addresses that were checked, and to no host but the one that was configured.
+
+    A response is bounded, but for a stream of events, each of which is. One that is packed is not read: nobody knows how
+    much is in it.
+    """
 
     def __init__(
         self, origin: str, resolve: Resolve = resolve, inner: httpx2.AsyncBaseTransport | None = None
@@ -95,7 +122,16 @@ class CheckedTransport(httpx2.AsyncBaseTransport):
         if _read_literal(url.host) is None:
             request.extensions = {**request.extensions, "sni_hostname": url.host}
         request.url = url.copy_with(host=addresses[0])  # the header `Host` was written before, and stays
-        return await self._inner.handle_async_request(request)
+        request.headers["Accept-Encoding"] = "identity"
+        response = await self._inner.handle_async_request(request)
+        packed = response.headers.get("content-encoding", "identity").lower()
+        if packed != "identity":
+            await response.aclose()
+            raise httpx2.ReadError(f"{url.host} has packed its response ({packed!r:.40})", request=request)
+        is_events = response.headers.get("content-type", "").lower().startswith("text/event-stream")
+        if not is_events and isinstance(response.stream, httpx2.AsyncByteStream):
+            response.stream = _BoundedBody(response.stream)
+        return response
 
     async def aclose(self) -> None:
         """Closes the connections."""

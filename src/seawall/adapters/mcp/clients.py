@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
+from seawall.adapters.mcp.peers import Peer
 from seawall.core.canonical import digest_of
 from seawall.core.clock import Clock
 from seawall.core.errors import Refused
@@ -21,9 +23,6 @@ RUN_FIELD = "seawall/run"
 """The field of a call's `_meta` with which a client names its run, so that it goes on with it after a restart."""
 CALL_FIELD = "seawall/call"
 """The field of a call's `_meta` with which a client names the call: the same one again is not made again."""
-DEFAULT_CLIENT = "client"
-"""How a client is called that does not say its name."""
-_MAX_NAME_CHARS = 60
 
 Perform = Callable[[Turn], Awaitable[tuple[Any, Any]]]
 
@@ -41,34 +40,6 @@ def identify_user(credential: object) -> Principal:
     raise Refused("only the user of a client decides here", guard="approval")
 
 
-class Peer(NamedTuple):
-    """Who calls: what the transport and the client say of it."""
-
-    connection: str
-    """The id of its session, or "" where the transport has none."""
-    client: str
-    """The client's name, as it says itself."""
-    run: str | None = None
-    """The run that it names."""
-
-    @property
-    def name(self) -> str:
-        """The client's name as it is recorded."""
-        plain = "".join(each if each.isprintable() else "?" for each in self.client)[:_MAX_NAME_CHARS].strip()
-        return plain or DEFAULT_CLIENT
-
-    @property
-    def key(self) -> str:
-        """What its run is kept under."""
-        return (
-            f"run {self.run}"
-            if self.run
-            else f"session {self.connection}"
-            if self.connection
-            else f"name {self.name}"
-        )
-
-
 class _OpenEffect(NamedTuple):
     """One of the equal effects of a client."""
 
@@ -80,9 +51,11 @@ class _OpenEffect(NamedTuple):
 class ClientRun:
     """The run of one client, and the calls of it that wait for a person."""
 
-    def __init__(self, session: Session, user: ClientUser, nonce: str) -> None:
+    def __init__(self, session: Session, user: ClientUser, nonce: str, process: str = "") -> None:
         self.session = session
         self.user = user
+        self.process = process
+        """See `Peer.process`."""
         self._nonce = nonce
         self._next: dict[str, int] = {}
         self._open: dict[str, list[_OpenEffect]] = {}
@@ -121,7 +94,9 @@ class ClientRun:
         """
         if not effect:
             self._reads += 1
-            asked = Session.tool(agent, name, arguments, call_id=call_id or f"{self._nonce}-{self._reads}")
+            asked = Session.tool(
+                agent, name, arguments, call_id=call_id or f"{self._nonce}-{self._reads}", untrusted=True
+            )
             return await self.session.step(asked, perform)
         digest = digest_call(name, arguments)
         number, begun = self._take_effect(digest)
@@ -134,7 +109,8 @@ class ClientRun:
 
         try:
             call_id = f"{call_id or f'{digest}-{number}'}-{version[:8]}"
-            return await self.session.step(Session.tool(agent, name, arguments, call_id=call_id), note)
+            asked = Session.tool(agent, name, arguments, call_id=call_id, untrusted=True)
+            return await self.session.step(asked, note)
         except BaseException:  # held, cancelled, halted: it has not come to an end
             self._open.setdefault(digest, []).append(_OpenEffect(number, begun))
             raise
@@ -171,6 +147,7 @@ class ProxyClients:
         self._idle_s = idle_s
         self._nonce = nonce
         self._runs: dict[str, ClientRun] = {}
+        self._numbers = itertools.count()
         self._timer = clock.call_later(idle_s, self._sweep_soon)
         self._sweeping: set[Any] = set()
 
@@ -199,9 +176,15 @@ class ProxyClients:
                 principal=user.name,
                 request_id=peer.run,
             )
-            found = self._runs[peer.key] = ClientRun(session, user, f"{self._nonce}-{len(self._runs)}")
+            found = self._runs[peer.key] = ClientRun(
+                session, user, f"{self._nonce}-{next(self._numbers)}", peer.process
+            )
         found.used_s = self._clock.monotonic_s()
         return found
+
+    def list_processes(self) -> list[str]:
+        """Returns the processes of clients that have a run."""
+        return [run.process for run in self._runs.values() if run.process]
 
     def _sweep_soon(self) -> None:
         task = asyncio.get_running_loop().create_task(self.sweep())

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
-from seawall.adapters.mcp.definitions import ToolDefinition
+from seawall.adapters.mcp.definitions import Redact, ToolDefinition, add_definitions
 from seawall.adapters.mcp.servers import ServerSource
 from seawall.adapters.versions import check_version
 from seawall.core.errors import Broken, Misused, describe_error
@@ -28,8 +28,9 @@ MAX_TOOLS = 500
 """Tools of one server. No model chooses among more."""
 MAX_PAGES = 50
 """Pages of a list of tools: ten tools on each."""
-MAX_MESSAGE_BYTES = 24 * 1024 * 1024
-"""Of one message: the longest result (16 MiB), as base64."""
+
+MAX_ERROR_CHARS = 2_000
+"""Of what a server says of an error of the protocol: effects and logs keep it."""
 
 _log = logging.getLogger("seawall.mcp")
 
@@ -71,36 +72,45 @@ class McpConnection:
         state = "connected" if self._client is not None else "not connected"
         return f"<McpConnection {self.source.name} {state}, session {self.connects}>"
 
-    async def list_tools(self) -> list[ToolDefinition]:
-        """Returns what the server offers now. Raises `McpBroken` if it can't be asked.
+    async def list_tools(self, redact: Redact) -> list[ToolDefinition]:
+        """Returns what the server offers now, without secrets. Raises `McpBroken` if it can't be asked.
 
         A session that has died meanwhile is begun anew, once: nothing was asked of it but this.
         """
         old = self.connects if self._client is not None else None
         while True:
             try:
-                tools = await self._list()
-                break
+                return await self._list(redact)
             except (McpBroken, Misused):
                 raise
             except Exception as error:
                 if old == self.connects:
                     continue
-                text = f"MCP server {self.source.name!r}: its tools can't be read: {describe_error(error)}"
+                text = f"MCP server {self.source.name!r}: its tools can't be read: {_describe(error)}"
                 raise McpBroken(text, fate="unsent") from error
-        if len(tools) > MAX_TOOLS:
-            text = f"MCP server {self.source.name!r} offers {len(tools):,} tools (limit {MAX_TOOLS})"
-            raise McpBroken(text, fate="unsent")
-        return [
-            ToolDefinition(tool.model_dump(mode="json", by_alias=True, exclude_none=True)) for tool in tools
-        ]
 
-    async def _list(self) -> list[Any]:
+    async def _list(self, redact: Redact) -> list[ToolDefinition]:
         client = await self._get_client()
         self.stale = False  # a change that is announced meanwhile makes it stale again
+        found: dict[str, ToolDefinition] = {}
+        count, cursor = 0, None
         try:
             async with asyncio.timeout(self._connect_s):
-                return await client.list_tools(MAX_PAGES)
+                for _ in range(MAX_PAGES):
+                    page = await client.list_tools_mcp(cursor=cursor)
+                    count += len(page.tools)
+                    if count > MAX_TOOLS:
+                        text = f"MCP server {self.source.name!r} offers more than {MAX_TOOLS} tools"
+                        raise McpBroken(text, fate="unsent")
+                    tools = [
+                        each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in page.tools
+                    ]
+                    add_definitions(found, tools, redact)
+                    cursor = page.next_cursor
+                    if not cursor:
+                        return list(found.values())
+                text = f"MCP server {self.source.name!r}: its list of tools has more than {MAX_PAGES} pages"
+                raise McpBroken(text, fate="unsent")
         except BaseException:
             await self._drop(client)
             raise
@@ -123,19 +133,19 @@ class McpConnection:
             )
         except MCPError as error:
             if not _is_gone(error.error.code, error.error.message):
-                raise McpDeclined(f"{error.error.message} (code {error.error.code})") from error
+                raise McpDeclined(f"{_shorten(error.error.message)} (code {error.error.code})") from error
             raise await self._break(client, error) from error
         except Exception as error:
             if (
-                isinstance(error, RuntimeError) and client.is_connected()
-            ):  # what came back does not fit its own schema
-                raise McpDeclined(describe_error(error)) from error
+                isinstance(error, RuntimeError | ValueError) and client.is_connected()
+            ):  # it answered, but with no result
+                raise McpDeclined(_describe(error)) from error
             raise await self._break(client, error) from error
 
     async def _break(self, client: Client[Any], error: Exception) -> McpBroken:
         await self._drop(client)
         return McpBroken(
-            f"MCP server {self.source.name!r} went away during the call: {describe_error(error)}",
+            f"MCP server {self.source.name!r} went away during the call: {_describe(error)}",
             fate="unknown",
         )
 
@@ -158,7 +168,7 @@ class McpConnection:
                     await client.close()
                 raise McpBroken(
                     f"MCP server {self.source.name!r} ({self.source.describe()}) can't be reached: "
-                    f"{describe_error(error)}",
+                    f"{_describe(error)}",
                     fate="unsent",
                 ) from error
             self._client, self.stale = client, True
@@ -179,35 +189,31 @@ class McpConnection:
         )
 
     def _make_transport(self) -> ClientTransport:
-        from fastmcp.client.transports import (  # noqa: PLC0415 -- as above
-            StdioTransport,
-            StreamableHttpTransport,
-            infer_transport,
-        )
+        from fastmcp.client.transports import StreamableHttpTransport, infer_transport  # noqa: PLC0415 -- as above
+
+        from seawall.adapters.mcp.addresses import MAX_MESSAGE_BYTES, make_http_client  # noqa: PLC0415 -- as above
+        from seawall.adapters.mcp.transports import BoundedTransport, StdioServer  # noqa: PLC0415 -- as above
 
         source = self.source
         match source.kind:
             case "stdio":
-                return StdioTransport(
-                    source.command[0],
-                    list(source.command[1:]),
-                    env=dict(source.environment),
-                    cwd=source.directory,
-                    keep_alive=False,
-                    log_file=self._log or self._open_dropped(),
+                return StdioServer(
+                    source.command,
+                    environment=source.environment,
+                    directory=source.directory,
+                    log=self._log or self._open_dropped(),
                 )
             case "http":
-                from seawall.adapters.mcp.addresses import make_http_client  # noqa: PLC0415 -- as above
-
-                return StreamableHttpTransport(
+                transport = StreamableHttpTransport(
                     source.url,
                     headers=dict(source.headers),
                     httpx_client_factory=make_http_client(source.url),
                     max_sse_event_size=MAX_MESSAGE_BYTES,
                 )
+                return BoundedTransport(transport)
             case "memory":
                 try:
-                    return infer_transport(cast("Any", source.server))
+                    return BoundedTransport(infer_transport(cast("Any", source.server)))
                 except ValueError:
                     raise Misused(
                         f"MCP server {source.name!r} is {source.server!r}; it must be a URL, a command as a list, an entry "
@@ -238,6 +244,15 @@ class McpConnection:
         if self._dropped is not None:
             self._dropped.close()
             self._dropped = None
+
+
+def _describe(error: Exception) -> str:
+    return _shorten(describe_error(error))
+
+
+def _shorten(text: str) -> str:
+    """Returns what a server, or a library that quotes it, says of an error, in as many characters as a person reads."""
+    return text if len(text) <= MAX_ERROR_CHARS else f"{text[:MAX_ERROR_CHARS]}…"
 
 
 def _import_fastmcp() -> None:

@@ -82,12 +82,9 @@ async def pin_tools(
     Raises what `accept_tool` and `mcp_tools` raise.
     """
     person, _ = await _sign(sea, credential, by, "", None)
-    clock = sea.supervisor.clock
     pins: list[Pin] = []
     for source in read_servers(servers):
-        server = PinnedServer(
-            McpConnection(source, connect_s=connect_s), PinStore(sea.journal, clock), clock, trust_first=False
-        )
+        server = PinnedServer(McpConnection(source, connect_s=connect_s), sea, trust_first=False)
         try:
             pins += (await server.pin(person)).values()
         finally:

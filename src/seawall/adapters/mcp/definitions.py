@@ -4,28 +4,45 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, cast
 
-from seawall.core.canonical import digest_of, to_canonical_bytes
+from seawall.adapters.mcp.names import find_odd_parts
+from seawall.core.canonical import digest_of, escape_unsendable, to_canonical_bytes
 from seawall.core.odd_text import show_plainly
+from seawall.team.schema_patterns import drop_unreadable
+
+_log = logging.getLogger("seawall.mcp")
 
 MAX_DEFINITION_BYTES = 28_000
 """Of one tool's definition, some 7,000 tokens: what is pinned and what waits fit into one record of the journal (64 KiB)."""
 
+MAX_NAME_CHARS = 200
+"""Of a tool's name. The longest that a provider takes has 64."""
+_VALUES = ("default", "const", "examples")
+"""Where a schema holds values of a parameter."""
 _TEXTS = ("name", "title", "description", "inputSchema", "outputSchema", "annotations")
 """What is pinned of a tool: all that a model may be shown of it, and the server's hints."""
+
+
+Redact = Callable[[str], str]
+"""Returns JSON text without its secrets."""
 
 
 class ToolDefinition:
     """A tool as its server describes it."""
 
-    def __init__(self, document: Mapping[str, Any]) -> None:
-        """`document` is an item of `tools/list`; what no model is shown of it, such as icons, is left out."""
+    def __init__(self, document: Mapping[str, Any], problem: str = "") -> None:
+        """`document` is an item of `tools/list`; what no model is shown of it, such as icons, is left out.
+
+        `problem`: why it can't be accepted, whatever a person says.
+        """
         self.document: dict[str, Any] = {
             name: document[name] for name in _TEXTS if document.get(name) not in (None, {}, [])
         }
+        self.problem = problem
 
     def __repr__(self) -> str:
         return f"<ToolDefinition {self.name!r} {self.digest}>"
@@ -42,7 +59,16 @@ class ToolDefinition:
 
     @property
     def schema(self) -> dict[str, Any]:
-        """The JSON schema of the arguments."""
+        """The JSON schema of the arguments, without patterns that can't be checked in bounded time."""
+        return drop_unreadable(self._given)[0]
+
+    @property
+    def unchecked(self) -> dict[str, str]:
+        """The patterns that are left out of the schema, and why: the server checks them itself."""
+        return drop_unreadable(self._given)[1]
+
+    @property
+    def _given(self) -> dict[str, Any]:
         given = self.document.get("inputSchema")
         schema = dict(cast("Mapping[str, Any]", given)) if isinstance(given, Mapping) else {}
         return {"type": "object", "properties": {}, **schema}
@@ -54,6 +80,13 @@ class ToolDefinition:
         return value if isinstance(value, bool) else None
 
     @cached_property
+    def odd(self) -> list[str]:
+        """What is not what it looks like in its name, and in the texts that a model would read of it."""
+        return find_odd_parts(
+            self.name, {key: value for key, value in self.document.items() if key != "name"}
+        )
+
+    @cached_property
     def encoded(self) -> bytes:
         """The definition as canonical JSON."""
         return to_canonical_bytes(self.document)
@@ -61,7 +94,69 @@ class ToolDefinition:
     @cached_property
     def digest(self) -> str:
         """What two definitions are compared by."""
-        return digest_of(self.document)
+        return digest_of([self.document, self.problem] if self.problem else self.document)
+
+
+def add_definitions(
+    found: dict[str, ToolDefinition], documents: Iterable[Mapping[str, Any]], redact: Redact
+) -> None:
+    """Adds what a server offers, by name and without secrets: no model is shown them, and nothing records them.
+
+    A tool that can't be recorded as it is described, or that is described twice, is there with its problem. One whose name
+    can't be recorded is not there at all.
+    """
+    for document in documents:
+        name = str(document.get("name", ""))
+        if not _is_recordable(name, redact):
+            _log.warning(
+                "an MCP server offers a tool whose name can't be recorded: %s", show_plainly(name[:50])
+            )
+            continue
+        definition = _read_definition(name, document, redact)
+        known = found.setdefault(name, definition)
+        if known.digest != definition.digest:
+            found[name] = ToolDefinition({"name": name}, "its server describes it twice, in two ways")
+
+
+def _is_recordable(name: str, redact: Redact) -> bool:
+    if len(name) > MAX_NAME_CHARS or escape_unsendable(name) != name:
+        return False
+    return json.loads(redact(json.dumps(name))) == name
+
+
+def _read_definition(name: str, document: Mapping[str, Any], redact: Redact) -> ToolDefinition:
+    try:
+        text = json.dumps(ToolDefinition(document).document, ensure_ascii=False)
+        if len(text) <= 2 * MAX_DEFINITION_BYTES:
+            text = redact(json.dumps(_redact_values(json.loads(text), redact)))
+            definition = ToolDefinition(json.loads(text))
+            if len(definition.encoded) <= MAX_DEFINITION_BYTES:
+                return definition
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        return ToolDefinition({"name": name}, "its definition can't be written down, and can't be accepted")
+    size = f"more than {MAX_DEFINITION_BYTES:,} bytes"
+    return ToolDefinition({"name": name}, f"its definition has {size}, and can't be accepted")
+
+
+def _redact_values(value: Any, redact: Redact) -> Any:
+    """Returns a definition in which the values of a parameter are redacted as if they stood under its name."""
+    if isinstance(value, list):
+        return [_redact_values(each, redact) for each in cast("list[Any]", value)]
+    if not isinstance(value, Mapping):
+        return value
+    kept = {key: _redact_values(each, redact) for key, each in cast("Mapping[str, Any]", value).items()}
+    properties = kept.get("properties")
+    if isinstance(properties, dict):
+        for name, part in cast("dict[str, Any]", properties).items():
+            if isinstance(part, dict):
+                for key in (key for key in _VALUES if key in part):
+                    given = cast("object", part[key])
+                    several = cast("list[object]", given) if isinstance(given, list) else [given]
+                    shown: list[Any] = [
+                        json.loads(redact(json.dumps({name: each})))[name] for each in several
+                    ]
+                    part[key] = shown if isinstance(given, list) else shown[0]
+    return kept
 
 
 def list_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -100,7 +100,6 @@ class PinStore:
         offered: Sequence[ToolDefinition],
         *,
         first: FirstLook,
-        find_odd: Callable[[ToolDefinition], Sequence[str]],
         known: Mapping[str, Pin],
     ) -> None:
         """Compares what a server offers with its pins, and records what is new."""
@@ -109,16 +108,13 @@ class PinStore:
             if definition.name not in names and len(names) >= MAX_PINS:
                 continue
             names.add(definition.name)
-            odd = find_odd(definition)
 
-            def change(
-                old: bytes | None, seen: ToolDefinition = definition, odd: Sequence[str] = odd
-            ) -> bytes:
+            def change(old: bytes | None, seen: ToolDefinition = definition) -> bytes:
                 pin = None if old is None else _decoder.decode(old)
-                return msgspec.json.encode(look(pin, server, seen, first=first, odd=odd, now=now))
+                return msgspec.json.encode(look(pin, server, seen, first=first, now=now))
 
             before = known.get(definition.name)
-            if look(before, server, definition, first=first, odd=odd, now=now) != before:
+            if look(before, server, definition, first=first, now=now) != before:
                 # Another process may have looked meanwhile: what is recorded by then decides.
                 await self._journal.change(_make_key(server, definition.name), change, held=True)
 

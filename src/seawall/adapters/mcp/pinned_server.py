@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from seawall.adapters.mcp.connection import McpBroken, McpConnection
 from seawall.adapters.mcp.content import read_result
-from seawall.adapters.mcp.definitions import ToolDefinition
-from seawall.adapters.mcp.names import find_odd_parts, join_name
+from seawall.adapters.mcp.names import join_name
 from seawall.adapters.mcp.pin_store import PinStore
 from seawall.adapters.mcp.pins import Pin, explain_refusal
-from seawall.core.clock import Clock
+from seawall.core.redact import Redactor
+from seawall.runtime.seawall import Seawall
 
 if TYPE_CHECKING:
     from mcp_types import CallToolResult
@@ -37,8 +38,7 @@ class PinnedServer:
     def __init__(
         self,
         connection: McpConnection,
-        store: PinStore,
-        clock: Clock,
+        sea: Seawall,
         *,
         check_s: float = CHECK_S,
         trust_first: bool = True,
@@ -46,8 +46,12 @@ class PinnedServer:
         """`trust_first`: what the server offers when it is used for the first time is accepted, unless it is odd."""
         self.connection = connection
         self.name = connection.source.name
-        self._store = store
-        self._clock = clock
+        self._supervisor = sea.supervisor
+        self._store = PinStore(sea.journal, sea.supervisor.clock)
+        self._clock = sea.supervisor.clock
+        secrets = connection.source.list_secrets()
+        self._redactor = Redactor(secrets)
+        self._secrets = [json.dumps(each)[1:-1] for each in secrets if each in self._redactor.values]
         self._check_s = check_s
         self._trust_first = trust_first
         self._live: dict[str, str] = {}
@@ -91,10 +95,10 @@ class PinnedServer:
             if self._listed_s is not None and self._listed_s >= needed_s and not self.connection.stale:
                 return
             began_s = self._clock.monotonic_s()
-            offered = await self.connection.list_tools()
+            offered = await self.connection.list_tools(self._redact)
             known = await self._store.read(self.name)
             first = await self._store.judge_first_use(self.name, trust=self._trust_first, by=by)
-            await self._store.look(self.name, offered, first=first, find_odd=_find_odd, known=known)
+            await self._store.look(self.name, offered, first=first, known=known)
             await self._store.note_first_use(self.name, first.by)
             self._live = {definition.name: definition.digest for definition in offered}
             self._listed_s = began_s
@@ -151,15 +155,22 @@ class PinnedServer:
         if check_lease is not None:
             check_lease()
         meta = None if key is None else {KEY_FIELD: key}
-        return await self.connection.call(tool, arguments, meta=meta, timeout_s=timeout_s)
+        return self._conceal(await self.connection.call(tool, arguments, meta=meta, timeout_s=timeout_s))
+
+    def _redact(self, text: str) -> str:
+        """Returns JSON text without secrets, also without those that the server was given."""
+        return self._redactor.json(self._supervisor.make_bodies().redact_json(text))
+
+    def _conceal(self, result: CallToolResult) -> CallToolResult:
+        """Returns a result without the secrets that its server was given: it has no need to tell them."""
+        if not self._secrets:
+            return result
+        text = result.model_dump_json(by_alias=True, exclude_none=True)
+        if not any(secret in text for secret in self._secrets):
+            return result
+        return type(result).model_validate_json(self._redactor.json(text))
 
     async def close(self) -> None:
         """Ends the connection. No call is sent any more."""
         self._closed = True
         await self.connection.close()
-
-
-def _find_odd(definition: ToolDefinition) -> Sequence[str]:
-    return find_odd_parts(
-        definition.name, {key: value for key, value in definition.document.items() if key != "name"}
-    )

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from seawall.adapters.mcp.definitions import MAX_DEFINITION_BYTES, ToolDefinition, list_changes
+from seawall.adapters.mcp.definitions import ToolDefinition, list_changes
 from seawall.core.errors import Misused
 
 FIRST_USE = "first use"
@@ -66,22 +66,18 @@ class FirstLook(NamedTuple):
     """Why it waits otherwise."""
 
 
-def look(
-    pin: Pin | None, server: str, seen: ToolDefinition, *, first: FirstLook, odd: Sequence[str], now: float
-) -> Pin:
+def look(pin: Pin | None, server: str, seen: ToolDefinition, *, first: FirstLook, now: float) -> Pin:
     """Returns a tool's pin after its server has offered this definition.
 
-    At the server's first use what it offers is accepted, unless it is `odd`. A definition that differs from the accepted
+    At the server's first use what it offers is accepted, unless it is odd. A definition that differs from the accepted
     one waits for a person, and goes on waiting if the server takes it back.
     """
     pin = pin or Pin(server=server, tool=seen.name)
-    size = len(seen.encoded)
-    if size > MAX_DEFINITION_BYTES:
-        reason = f"its definition has {size:,} bytes (limit {MAX_DEFINITION_BYTES:,}), and can't be accepted"
-        return pin if pin.waiting == seen.digest else _quarantine(pin, seen.digest, {}, [reason], now)
+    if seen.problem:
+        return pin if pin.waiting == seen.digest else _quarantine(pin, seen.digest, {}, [seen.problem], now)
     if seen.digest in (pin.digest, pin.rejected):
         return pin
-    if not pin.digest and first.accepts and not odd:
+    if not pin.digest and first.accepts and not seen.odd:
         return Pin(
             server=server, tool=seen.name, digest=seen.digest, definition=seen.document, by=first.by, at=now
         )
@@ -89,9 +85,9 @@ def look(
         return pin
     if pin.digest:
         changed = ", ".join(list_changes(pin.definition, seen.document))
-        reasons = [f"the server has changed its {changed}", *odd]
+        reasons = [f"the server has changed its {changed}", *seen.odd]
     else:
-        reasons = [*first.reasons, *odd]
+        reasons = [*first.reasons, *seen.odd]
     return _quarantine(pin, seen.digest, seen.document, reasons, now)
 
 

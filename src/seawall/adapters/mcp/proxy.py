@@ -9,16 +9,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
-from seawall.adapters.mcp.clients import CALL_FIELD, RUN_FIELD, ClientRun, Peer, ProxyClients, digest_call
+from seawall.adapters.mcp.clients import CALL_FIELD, RUN_FIELD, ClientRun, ProxyClients, digest_call
 from seawall.adapters.mcp.connection import CONNECT_S, McpBroken, McpConnection, McpDeclined
 from seawall.adapters.mcp.content import read_result
 from seawall.adapters.mcp.definitions import ToolDefinition
 from seawall.adapters.mcp.names import find_look_alikes, join_name, make_model_name, matches_any
-from seawall.adapters.mcp.pin_store import PinStore
+from seawall.adapters.mcp.peers import MAX_ID_CHARS, Peer, find_process
 from seawall.adapters.mcp.pinned_server import CHECK_S, McpToolError, McpWithheld, PinnedServer
 from seawall.adapters.mcp.pins import Pin
 from seawall.adapters.mcp.servers import Servers, read_servers
-from seawall.core.errors import SeawallError, describe_error
+from seawall.core.errors import Misused, SeawallError, describe_error
 from seawall.core.odd_text import show_plainly
 from seawall.effects.verbs import seems_to_write
 from seawall.runtime.foreign.asks import Halted, Held
@@ -121,7 +121,7 @@ class McpProxy:
         names = {server.name: list(known) for server, known in zip(self._servers, pins, strict=True)}
         told = find_look_alikes(names)
         for pin in (pin for known in pins for pin in known.values()):
-            name = join_name(pin.server, pin.tool)
+            name = show_plainly(join_name(pin.server, pin.tool))
             if pin.waiting:
                 told.append(
                     f"{name} is quarantined ({'; '.join(pin.reasons)}): look at it with  seawall mcp diff {name}"
@@ -214,11 +214,10 @@ class McpProxy:
         if problem is not None:
             return _refuse(problem)
         meta = cast("Mapping[str, Any]", context.meta or {})
-        peer = _find_peer(context, meta)
+        peer = await self._find_peer(context, _read_id(meta, RUN_FIELD))
         run = self._clients.find(peer)
         effect = self._engine.tools.find_kind(place.name) == "effect"
-        call_id = meta.get(CALL_FIELD)
-        asked = _ProxyCall(peer.name, place, arguments, effect, call_id if isinstance(call_id, str) else "")
+        asked = _ProxyCall(peer.name, place, arguments, effect, _read_id(meta, CALL_FIELD))
         run.in_flight += 1
         try:
             return await self._make(run, asked)
@@ -226,6 +225,19 @@ class McpProxy:
             return await self._ask_user(context, params, run, asked, held)
         finally:
             run.in_flight -= 1
+
+    async def _find_peer(self, context: ServerRequestContext[Any], run: str) -> Peer:
+        params = context.session.client_params
+        client = "" if params is None else params.client_info.name
+        request: Any = context.request
+        if request is None:
+            return Peer("stdin", client, run or None)
+        connection = str(request.headers.get("mcp-session-id") or "")
+        process = ""
+        if not connection and not run and request.client is not None and request.scope.get("server"):
+            ports = request.client.port, int(request.scope["server"][1])
+            process = await asyncio.to_thread(find_process, *ports, self._clients.list_processes())
+        return Peer(connection, client, run or None, process)
 
     def _find_problem(self, place: _OfferedTool, arguments: dict[str, Any]) -> str | None:
         """Returns what is wrong with the arguments; None if they fit."""
@@ -390,13 +402,14 @@ _FORM: dict[str, Any] = {
 }
 
 
-def _find_peer(context: ServerRequestContext[Any], meta: Mapping[str, Any]) -> Peer:
-    params = context.session.client_params
-    client = "" if params is None else params.client_info.name
-    request: Any = context.request
-    connection = "stdin" if request is None else str(request.headers.get("mcp-session-id") or "")
-    run = meta.get(RUN_FIELD)
-    return Peer(connection, client, run if isinstance(run, str) and run else None)
+def _read_id(meta: Mapping[str, Any], field: str) -> str:
+    """Returns what a client names its run or its call; "" if it does not. Raises `Misused` for what nobody would write."""
+    given = meta.get(field)
+    if given is None or given == "":
+        return ""
+    if not isinstance(given, str) or len(given) > MAX_ID_CHARS:
+        raise Misused(f"{field} must be a text of at most {MAX_ID_CHARS} characters")
+    return given
 
 
 def _refuse(text: str) -> CallToolResult:
@@ -452,16 +465,12 @@ async def open_proxy(
     engine: Engine, sea: Seawall, servers: Servers, options: ProxyOptions, nonce: str
 ) -> AsyncGenerator[McpProxy]:
     """Opens a proxy on the engine's event loop. `nonce` tells this process from others that go on with the same run."""
-    clock = sea.supervisor.clock
-    store = PinStore(sea.journal, clock)
     async with AsyncExitStack() as stack:
         opened: list[PinnedServer] = []
         for source in read_servers(servers, options.variables):
             connection = McpConnection(source, connect_s=options.connect_s)
             opened.append(
-                PinnedServer(
-                    connection, store, clock, check_s=options.check_s, trust_first=options.trust_first
-                )
+                PinnedServer(connection, sea, check_s=options.check_s, trust_first=options.trust_first)
             )
         proxy = McpProxy(engine, sea, opened, options, nonce)
         stack.push_async_callback(proxy.close)

@@ -19,12 +19,12 @@ from seawall.adapters.mcp.names import (
     make_model_name,
     matches_any,
 )
-from seawall.adapters.mcp.pin_store import PinStore
 from seawall.adapters.mcp.pinned_server import CHECK_S, McpToolError, McpWithheld, PinnedServer
 from seawall.adapters.mcp.pins import Pin
 from seawall.adapters.mcp.servers import Servers, read_servers
 from seawall.core.clock import Clock
 from seawall.core.errors import Misused, read_error_text
+from seawall.core.odd_text import show_plainly
 from seawall.effects.options import Effect
 from seawall.effects.verbs import seems_to_write
 from seawall.runtime.foreign.tools import Effects, ToolDeclarations
@@ -124,18 +124,15 @@ async def mcp_tools(
         options = replace(options, effects=effects)
     sources, clock = read_servers(servers), sea.supervisor.clock
     _check_patterns(options, [source.name for source in sources])
-    store = PinStore(sea.journal, clock)
     async with AsyncExitStack() as stack:
         opened: list[PinnedServer] = []
         for source in sources:
             connection = McpConnection(source, connect_s=options.connect_s)
-            server = PinnedServer(
-                connection, store, clock, check_s=options.check_s, trust_first=options.trust_first
-            )
+            server = PinnedServer(connection, sea, check_s=options.check_s, trust_first=options.trust_first)
             stack.push_async_callback(server.close)
             opened.append(server)
         pins = await asyncio.gather(*(server.open() for server in opened))
-        offered = _collect(opened, pins, options, clock)
+        offered = await _collect(opened, pins, options, clock)
         for line in offered.advice:
             _log.warning("%s", line)
         yield offered
@@ -151,7 +148,7 @@ def _check_patterns(options: McpOptions, servers: Sequence[str]) -> None:
             check_pattern(what, pattern, servers)
 
 
-def _collect(
+async def _collect(
     servers: Sequence[PinnedServer], pins: Sequence[Mapping[str, Pin]], options: McpOptions, clock: Clock
 ) -> McpTools:
     tools: list[Tool] = []
@@ -159,17 +156,23 @@ def _collect(
     every = [pin for known in pins for pin in known.values()]
     for server, known in zip(servers, pins, strict=True):
         for pin in known.values():
+            await asyncio.sleep(0)  # to prepare a schema may take a tenth of a second
+            name = show_plainly(join_name(pin.server, pin.tool))
             if pin.waiting:
                 why = "; ".join(pin.reasons)
-                name = join_name(pin.server, pin.tool)
                 advice.append(f"{name} is quarantined ({why}): look at it with  seawall mcp diff {name}")
             if not pin.digest:
                 continue
+            definition = ToolDefinition(pin.definition)
             try:
-                tools.append(_make_tool(server, pin, options, clock))
-            except (Misused, RecursionError) as error:
-                advice.append(f"{join_name(pin.server, pin.tool)} is not offered: {error}")
+                tools.append(_make_tool(server, pin, definition, options, clock))
+            except Misused as error:
+                advice.append(f"{name} is not offered: {show_plainly(str(error))}")
                 continue
+            advice += [
+                f"{name}: arguments are not checked against {show_plainly(pattern[:100])!r}: {why}"
+                for pattern, why in definition.unchecked.items()
+            ]
             if (told := _advise_on_effect(pin, options)) is not None:
                 advice.append(told)
     advice += advise_on_unused("effects", options.effects, [join_name(pin.server, pin.tool) for pin in every])
@@ -183,7 +186,7 @@ def _find_effect(name: str, options: McpOptions) -> bool | Effect:
 
 def _advise_on_effect(pin: Pin, options: McpOptions) -> str | None:
     """Returns what is advised on a tool that counts as a read, and that may be none."""
-    name = join_name(pin.server, pin.tool)
+    name = show_plainly(join_name(pin.server, pin.tool))
     if ToolDeclarations(options.effects, options.reads).find_kind(name) != "undeclared":
         return None
     definition = ToolDefinition(pin.definition)
@@ -198,9 +201,11 @@ def _advise_on_effect(pin: Pin, options: McpOptions) -> str | None:
     )
 
 
-def _make_tool(server: PinnedServer, pin: Pin, options: McpOptions, clock: Clock) -> Tool:
+def _make_tool(
+    server: PinnedServer, pin: Pin, definition: ToolDefinition, options: McpOptions, clock: Clock
+) -> Tool:
     """Returns a tool that calls its server. Raises `Misused` for a schema that arguments can't be checked against."""
-    definition, name = ToolDefinition(pin.definition), join_name(pin.server, pin.tool)
+    name = join_name(pin.server, pin.tool)
     effect = _find_effect(name, options)
     failed = matches_any(name, options.not_done)
 
@@ -248,5 +253,6 @@ def _make_tool(server: PinnedServer, pin: Pin, options: McpOptions, clock: Clock
         retries=0 if effect else options.retries,
         version=pin.digest[:8],
         endpoint=f"mcp:{pin.server}",
+        untrusted=True,
         schema=definition.schema,
     )

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from seawall.guards.loops.findings import Notice, Violation
 from seawall.guards.loops.options import LoopOptions
 from seawall.guards.loops.state import Failures, LoopState, Observation
+from seawall.guards.loops.waits import limit_among_waits
 from seawall.run.step import Step
 
 AMONG_OTHERS = 1.5
@@ -24,19 +25,20 @@ def update_failures(
         ends = observation.ok and before is not None and before.count
         return replace(before, count=0) if before is not None and ends else None
     if before is None or before.kind != kind or before.world_changes != state.world_changes:
-        return Failures(kind, 1, observation.step, state.world_changes)
+        return Failures(kind, 1, observation.step, state.world_changes, waits=state.waits)
     if not before.count:
-        return replace(before, count=1, step=observation.step, among_others=False)
+        return replace(before, count=1, step=observation.step, among_others=False, waits=state.waits)
     is_other = len(state.recent) > 1 and state.recent[-2].name != observation.name
     found = replace(before, count=before.count + 1, among_others=before.among_others or is_other)
-    limit = _get_limit(found, options)
+    limit = _get_limit(state, found, options)
     if found.count * 2 >= limit:
         notices.append(Notice("failures", found.count, limit, found.step))
     return found
 
 
-def _get_limit(found: Failures, options: LoopOptions) -> int:
-    return int(options.failures * AMONG_OTHERS) if found.among_others else options.failures
+def _get_limit(state: LoopState, found: Failures, options: LoopOptions) -> int:
+    limit = int(options.failures * AMONG_OTHERS) if found.among_others else options.failures
+    return limit_among_waits(limit, found.count, state.waits - found.waits, options)
 
 
 def check_failures(state: LoopState, step: Step, options: LoopOptions) -> Violation | None:
@@ -44,5 +46,5 @@ def check_failures(state: LoopState, step: Step, options: LoopOptions) -> Violat
     found = state.failures.get(step.name)
     if found is None or step.poll or found.world_changes != state.world_changes:
         return None
-    limit = _get_limit(found, options)
+    limit = _get_limit(state, found, options)
     return Violation("failures", found.count, limit, found.step) if found.count >= limit else None

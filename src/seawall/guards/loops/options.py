@@ -17,11 +17,11 @@ class LoopOptions:
     no_news: int = 3
     """How often a call may bring what it brought before, with nothing new from anywhere in between; after that it is
     not made again. Of 965 good recorded runs, 3 stops 3 and 2 stops 7; 4 lets one more runaway go on."""
-    unfinished: int = 8
+    unfinished: int = 16
     """The same where something speaks for another answer: it says so itself ("running", "not yet"; an error is not meant),
-    30 seconds have passed since the last call ended, or the question has brought other answers twice before. As many as
-    `errors`. Who waits for something with a tool that is no declared `poll` asks a few times more. A write that is made
-    again after such a wait may be made as often."""
+    the run has let time pass since the last call (10 seconds), or the question has brought other answers twice before. As many as `alike`. Who waits for something with a tool that
+    is no declared `poll` asks a dozen times and more, and the run's limits bound what that costs. A write that is made
+    again after such a wait may be made as often, and so may errors of one tool come."""
     stretch: int = 6
     """Calls in a row that each brought what they had brought before, whatever they asked; after that no call is made
     whose answer is known. This rule finds an agent that looks through the same things once more, before each call has
@@ -35,8 +35,11 @@ class LoopOptions:
     again: int = 4
     """How often a write may be made again with the same arguments if it brings the same but for numbers (each order has
     a new one), with nothing else new in between. `no_news` does not count writes, as the world may have changed
-    whatever the receipt says. One more than `no_news`, for buttons that are meant to be pressed repeatedly; one whose
-    receipt says how far it has come ("page 3 of 20", "11 left") may be made as often as `alike` says. In the recordings, 2 would stop one more good run, and 3 catches no more runaways than 4."""
+    whatever the receipt says. One more than `no_news`, for buttons that are meant to be pressed repeatedly. One whose
+    arguments have no text of several words may be made twice as often: a key is pressed, an article put into a cart and a
+    change undone as often as somebody asked for, and a mail with its text is not. One whose receipt says how far it has
+    come ("page 3 of 20", "11 left") may be made as often as `alike` says. In the recordings, 2 would stop one more good
+    run, 3 catches no more runaways than 4, and 6 catches one less."""
     errors: int = 8
     """Known errors in a row (the same text, whatever the arguments), with nothing new in between; after that their tool
     is not called. No good recorded run made more than 4 errors in a row of any kind: this is twice that."""
@@ -51,9 +54,10 @@ class LoopOptions:
     known; after that no call is made whose answer is known or whose tool failed the last time. Three times `errors`: no
     text need be equal, and no tool. The second time does not count: the first one may have left the context."""
     reworded: int = 10
-    """How often a tool may bring what it brought the last time to a question that was not asked before and has no word
-    that the questions before it did not have; after that the tool is not called. As many as `failures`: other
-    arguments, and always the same comes of it. With calls of other tools in between it is half as many more."""
+    """How often a tool may bring what it brought the last time, or one of the three times before, to a question that
+    was not asked before and has no word that the questions before it did not have; after that the tool is not called. As
+    many as `failures`: other arguments, and always the same comes of it. With calls of other tools in between it is half
+    as many more, and twice as many if each question asks for another part of the same: pages and ranges may be empty."""
     same_answer: int = 50
     """The same for questions that have words of their own: names that are looked up, pages that are opened. Such a row is
     mostly work on a list, so the limit is twice `writes`; a run that is meant to do more sets this higher."""

@@ -33,8 +33,10 @@ from seawall.guards.loops.state import (
     Streak,
     make_question,
 )
+from seawall.guards.loops.waits import limit_among_waits, note_end, note_pause
 from seawall.run.fingerprint import PROGRESS
 from seawall.run.step import Step
+from seawall.run.wording import decode_wording
 
 PERIOD = 4
 """Calls of one round of a cycle, at most: a longer cycle, or one that is not made in the same order each time, is
@@ -45,11 +47,11 @@ the answer: coding agents read their files once more when their context was cut.
 ALIKE_STRETCH = 2
 """Calls in a row that brought nothing new but for noise, whatever they asked: so many times the limit of one question,
 as `stretch` is twice `no_news`."""
-WAIT_S = 30.0
-"""Seconds without a call that ended, after which the run has let time pass: more than most models take for a reply."""
 VARIES = 2
 """Changes of its answer after which a question is one whose answer changes: a die, a channel. The first change may be the
 end of what was waited for."""
+PRESSED = 2
+"""How many times as often a write may be made again whose arguments have no text: it is a key or a button, and no mail."""
 _NO_ARGUMENTS = f"\0{ref_of(b'{}')}"
 
 
@@ -79,14 +81,16 @@ def learn(state: LoopState, scope: Scope, observation: Observation, options: Loo
     notices: list[Notice] = []
     if observation.poll:
         state = replace(state, polls=state.polls + 1)
-    state = _note_wait(state, state.ended_at, observation.began_at)
+    state = note_pause(state, observation)
     before = _find_before(scope, observation)
     waited = before is not None and _has_waited(state, before, observation)
     new_error = None
     if not observation.ok and observation.fingerprint not in scope.errors:
         new_error = observation.fingerprint
     is_known = before is not None and _is_known(before, observation)
-    sameness = find_sameness(state, scope, observation, options, notices, is_asked=is_known)
+    sameness = find_sameness(
+        state, scope, observation, options, notices, is_known=is_known, was_asked=before is not None
+    )
     firm = scope.firm_discoveries
     state, scope, answer = _update_answer(
         state, scope, observation, before, options, notices, is_same=sameness.is_same
@@ -103,9 +107,7 @@ def learn(state: LoopState, scope: Scope, observation: Observation, options: Loo
     answer = replace(
         answer, question=observation.question, spellings=spellings, changes=changes, waits=state.waits
     )
-    if observation.kind != "handoff":  # that it takes long is no sign: its agent was at work
-        state = _note_wait(state, observation.began_at, observation.ended_at)
-    state = replace(state, ended_at=max(state.ended_at, observation.ended_at))
+    state = note_end(state, observation)
     recurrence = None
     if not waited:
         if not expects_change:
@@ -215,9 +217,10 @@ def _update_answer(
     if before is None or not _is_same(before, observation):
         if error_since is None:
             return _count_discovery(state, scope, observation, before, options, notices, is_firm=not is_same)
-        scope = _count_known_error(scope, observation, streak)
+        scope = _count_known_error(state, scope, observation, streak)
         if scope.known_errors > 1:  # one may be chance: another id that is not there either
-            notices.append(Notice("errors", scope.known_errors, options.errors, error_since))
+            limit = _limit_errors(state, scope, options)
+            notices.append(Notice("errors", scope.known_errors, limit, error_since))
         answer = _build_answer(state, scope, observation, streak)
     elif observation.effect and observation.ok:
         # Whatever the receipt says, the world may have changed; see `_count_repeated_write`.
@@ -238,7 +241,7 @@ def _update_answer(
             plain_repeats=before.plain_repeats,
         )
     else:
-        scope = scope if observation.ok else _count_known_error(scope, observation, streak)
+        scope = scope if observation.ok else _count_known_error(state, scope, observation, streak)
         is_plain = not may_change(state, before, observation)
         repeats, plain_repeats = 1, int(is_plain)
         if before.streak == streak:
@@ -348,11 +351,6 @@ def _has_waited(state: LoopState, answer: LastAnswer, observation: Observation) 
     return reads and _is_known(answer, observation) and answer.polls != state.polls
 
 
-def _note_wait(state: LoopState, since: float, until: float) -> LoopState:
-    """Returns the state that knows whether the run let time pass between two times, if both are known."""
-    return replace(state, waits=state.waits + 1) if since and until - since >= WAIT_S else state
-
-
 def may_change(state: LoopState, answer: LastAnswer, observation: Observation) -> bool:
     """Returns whether something spoke for another answer, though the same one came again.
 
@@ -416,13 +414,16 @@ def _limit_again(state: LoopState, before: LastAnswer, observation: Observation,
     """Returns how often a write may be made again.
 
     One without arguments, or whose result says how far it has come, may take the next of a row each time. One that comes
-    after a wait may be due again.
+    after a wait may be due again. One without a text is pressed like a button.
     """
     says_how_far = (observation.loose_fingerprint or "").startswith(PROGRESS)
     takes_next = says_how_far or observation.asked_question.endswith(_NO_ARGUMENTS)
     if takes_next and before.fingerprint != observation.fingerprint:
         return max(options.alike, options.again)
-    return max(options.unfinished, options.again) if before.waits != state.waits else options.again
+    if before.waits != state.waits:
+        return max(options.unfinished, options.again)
+    has_text = not observation.wording or bool(decode_wording(observation.wording).words)
+    return options.again if has_text else options.again * PRESSED
 
 
 def _count_stale_call(scope: Scope, streak: Streak, *, is_recent: bool) -> Scope:
@@ -430,9 +431,18 @@ def _count_stale_call(scope: Scope, streak: Streak, *, is_recent: bool) -> Scope
     return replace(scope, stale_calls=before + 1 if is_recent else 0, stale_streak=streak)
 
 
-def _count_known_error(scope: Scope, observation: Observation, streak: Streak) -> Scope:
-    count = scope.known_errors + 1 if scope.errors_streak == streak else 1
-    return replace(scope, failed_tool=observation.name, known_errors=count, errors_streak=streak)
+def _count_known_error(state: LoopState, scope: Scope, observation: Observation, streak: Streak) -> Scope:
+    count, waits = 1, state.waits
+    if scope.errors_streak == streak:
+        count, waits = scope.known_errors + 1, scope.errors_waits
+    return replace(
+        scope, failed_tool=observation.name, known_errors=count, errors_streak=streak, errors_waits=waits
+    )
+
+
+def _limit_errors(state: LoopState, scope: Scope, options: LoopOptions) -> int:
+    waits = state.waits - scope.errors_waits
+    return limit_among_waits(options.errors, scope.known_errors, waits, options)
 
 
 def check_repeats(
@@ -490,11 +500,12 @@ def check_stretch(
 
 def check_errors(state: LoopState, scope: Scope, step: Step, options: LoopOptions) -> Violation | None:
     """Forbids a call of a tool that failed in known ways too often in a row."""
-    if scope.known_errors < options.errors or scope.failed_tool != step.name or step.poll:
+    limit = _limit_errors(state, scope, options)
+    if scope.known_errors < limit or scope.failed_tool != step.name or step.poll:
         return None
     if scope.errors_streak != (scope.discoveries, state.world_changes):
         return None
-    return Violation("errors", scope.known_errors, options.errors)
+    return Violation("errors", scope.known_errors, limit)
 
 
 def compute_poll_wait_s(state: LoopState, scope: Scope, answer: LastAnswer, options: LoopOptions) -> float:

@@ -19,8 +19,14 @@ from seawall.guards.loops.state import LastAnswer, LoopState, Observation, SameA
 from seawall.run.step import Step
 from seawall.run.wording import Wording, decode_wording
 
+MOVED = 2
+"""How many times as many equal answers a tool may bring to questions for other parts of the same: pages of a scan may be
+empty, and ranges of a file."""
 AMONG_OTHERS = 1.5
 """How many times as many equal answers a tool may bring among other calls, as with errors of one kind."""
+FEW = 4
+"""The newest answers of a tool, of which one has to come again to be no other answer: a server that has three pages may
+begin anew at the fourth."""
 MAX_WORDS = 256
 """Words of the questions in a row that are kept; after that, each further one is taken for a new one."""
 
@@ -44,27 +50,65 @@ def find_sameness(
     options: LoopOptions,
     notices: list[Notice],
     *,
-    is_asked: bool,
+    is_known: bool,
+    was_asked: bool,
 ) -> Sameness:
-    """Returns what a result says of the tool's answers. `is_asked`: the same was asked before, so `no_news` counts it."""
+    """Returns what a result says of the tool's answers. `is_known`: its question brought it before, so `no_news` counts
+    it; `was_asked`: its question was asked before, whatever it brought.
+    """
     if observation.kind != "tool" or observation.effect or observation.poll or not observation.ok:
         return _NOTHING
     answer = observation.loose_fingerprint
     if answer is None or observation.failure_kind:
         return _NOTHING
     before = scope.same_answers.get(observation.name)
-    if before is None or before.answer != answer or before.world_changes != state.world_changes:
-        return Sameness(SameAnswers(answer, observation.step, state.world_changes, first=observation.wording))
-    if is_asked:
+    if before is not None and before.world_changes != state.world_changes:
+        before = None
+    if before is None or not (
+        answer == before.answer or _is_among_few(before, answer, observation.wording, was_asked)
+    ):
+        return Sameness(_begin(state, observation, answer, before))
+    if is_known:
         return _NOTHING
     wording = decode_wording(observation.wording)
-    if not before.names:
-        first = decode_wording(before.first)
-        before = replace(before, names=frozenset((first.names,)), words=first.words)
+    before = _decode_first(before)
     is_other = bool(state.recent) and state.recent[-1].name != observation.name
     found = _add_question(before, wording, among_others=before.among_others or is_other)
+    count = found.count if answer == before.answer else 0
+    found = replace(found, answer=answer, others=_list_others(before), count=count)
     _note(found, options, notices)
     return Sameness(found, is_same=wording.names in before.names)
+
+
+def _begin(
+    state: LoopState, observation: Observation, answer: str, before: SameAnswers | None
+) -> SameAnswers:
+    """Returns a row of answers that begins with one that differs from the last one."""
+    others = () if before is None else _list_others(before)
+    return SameAnswers(
+        answer, observation.step, state.world_changes, others=others, first=observation.wording
+    )
+
+
+def _list_others(before: SameAnswers) -> tuple[str, ...]:
+    """Returns the answers before the one that came now."""
+    return (before.answer, *before.others)[: FEW - 1]
+
+
+def _is_among_few(before: SameAnswers, answer: str, asked: str, was_asked: bool) -> bool:
+    """Returns whether an answer that differs from the last one came before, and now to a question in other words only."""
+    if was_asked or answer not in before.others:
+        return False
+    before, wording = _decode_first(before), decode_wording(asked)
+    return wording.names in before.names and wording.words <= before.words
+
+
+def _decode_first(before: SameAnswers) -> SameAnswers:
+    """Returns a row with the words of its first question; most rows end before they are needed."""
+    if before.names:
+        return before
+    first = decode_wording(before.first)
+    return replace(before, names=frozenset((first.names,)), words=first.words | first.positions)
 
 
 def _add_question(before: SameAnswers, wording: Wording, *, among_others: bool) -> SameAnswers:
@@ -73,10 +117,12 @@ def _add_question(before: SameAnswers, wording: Wording, *, among_others: bool) 
     if not wording.names:  # of a journal of an earlier version, or of arguments that are redacted
         return found
     if wording.names in before.names and wording.words <= before.words:
-        return replace(found, reworded=before.reworded + 1)
+        has_moved = not wording.positions <= before.words
+        found = replace(found, reworded=before.reworded + 1, moved=before.moved + has_moved)
     if len(before.words) + len(before.names) >= MAX_WORDS:
         return found
-    return replace(found, names=before.names | {wording.names}, words=before.words | wording.words)
+    words = before.words | wording.words | wording.positions
+    return replace(found, names=before.names | {wording.names}, words=words)
 
 
 def _note(found: SameAnswers, options: LoopOptions, notices: list[Notice]) -> None:
@@ -90,6 +136,8 @@ def _note(found: SameAnswers, options: LoopOptions, notices: list[Notice]) -> No
 def _limit(rule: str, found: SameAnswers, options: LoopOptions) -> int:
     limit = options.reworded if rule == "reworded" else options.same_answer
     limit = max(limit, options.no_news)
+    if rule == "reworded" and found.moved * 2 >= found.reworded:
+        return limit * MOVED
     return int(limit * AMONG_OTHERS) if found.among_others else limit
 
 

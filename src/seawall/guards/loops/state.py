@@ -222,13 +222,15 @@ class Failures(msgspec.Struct, frozen=True):
     """The `LoopState.world_changes` at which they were counted."""
     among_others: bool = False
     """Whether other calls were made between them."""
+    waits: int = 0
+    """The `LoopState.waits` at the first of them."""
 
 
 class SameAnswers(msgspec.Struct, frozen=True):
-    """Equal answers in a row of one tool, whatever it was asked."""
+    """Answers in a row of one tool that it had brought before, whatever it was asked: equal ones, or few in turn."""
 
     answer: str
-    """The loose fingerprint of all of them."""
+    """The loose fingerprint of the newest."""
     step: int
     """The first of them."""
     world_changes: int
@@ -237,13 +239,17 @@ class SameAnswers(msgspec.Struct, frozen=True):
     """Questions after the first that had not been asked before."""
     reworded: int = 0
     """Those of them that had no word which the questions before them did not have."""
+    moved: int = 0
+    """Those of these that asked for another part, as the next page is."""
     among_others: bool = False
     """Whether other calls were made between them."""
+    others: tuple[str, ...] = ()
+    """Loose fingerprints of the answers before it, the newest first; see `sameness.FEW`."""
     first: str = ""
     """`StepIntended.wording` of the first question."""
     names: frozenset[str] = frozenset()
     words: frozenset[str] = frozenset()
-    """What the questions were made of, from the second on; see `seawall.run.wording`."""
+    """What the questions were made of, from the second on; see `seawall.run.wording`. Positions are among the words."""
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -274,6 +280,8 @@ class Scope(msgspec.Struct, frozen=True):
     known_errors: int = 0
     """Known errors in a row."""
     errors_streak: Streak = NO_STREAK
+    errors_waits: int = 0
+    """The `LoopState.waits` at the first of them."""
 
 
 class BarrenTurns(msgspec.Struct, frozen=True):
@@ -370,7 +378,7 @@ class LoopState(msgspec.Struct, frozen=True):
     polls: int = 0
     """Polls made: signs that the run let time pass."""
     waits: int = 0
-    """How often `rules.WAIT_S` passed without a call that ended."""
+    """How often the run let time pass without a call that ended; see `waits.WAIT_S`."""
     ended_at: float = 0.0
     """When the newest call ended, by the wall clock."""
     segment: int = 0

@@ -69,6 +69,7 @@ class ToolAsk(NamedTuple):
     call_id: str = ""
     frame: int = 0
     halts: bool = False
+    untrusted: bool = False
 
 
 class HandoffAsk(NamedTuple):

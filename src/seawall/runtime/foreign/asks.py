@@ -138,6 +138,7 @@ class Ask:
         within: int = 0,
         transfers: bool = False,
         halts: bool = False,
+        untrusted: bool = False,
     ) -> None:
         """`transfers`, `halts`: see `HandoffAsk`. `within`: the step in which it is asked for, if that is a tool's. `text`: the arguments as canonical JSON, or the task of a hand-off. `waits`: a step that is held is waited for, and does not raise `Held`. `doubt`: see `EffectFacts.doubt`."""
         self.kind: AskKind = kind
@@ -145,6 +146,7 @@ class Ask:
         self.text, self.tool, self.request = text, tool, request
         self.waits, self.doubt, self.within = waits, doubt, within
         self.transfers, self.halts = transfers, halts
+        self.untrusted = untrusted
         self.reply: CallerReply[Any] | None = None
         """Who waits for the turn, or for the end of a step that is performed."""
         self.again: tuple[Any, int] | None = None

@@ -216,7 +216,7 @@ class ForeignLogic(LoopElsewhere):
         if ask.doubt and step.effect:
             step = replace(step, facts=replace(step.facts or EffectFacts(), doubt=ask.doubt))
         advice = advise_on_undeclared(tool.name) if self._asks.must_advise(tool) else ""
-        return replace(step, may_write=tool.undeclared, advice=advice)
+        return replace(step, may_write=tool.undeclared, advice=advice, untrusted=ask.untrusted)
 
 
 def _read_request(ask: Ask) -> AskedRequest | None:

@@ -514,7 +514,9 @@ class LoopSide:
             return self._give_again(known, bodies), None
         doubt = self._recorded.explain_doubt(asked.name, asked.frame, key)
         tool = self._tools.find_tool(asked.name)
-        return None, self._make_ask("tool", asked, key, text=text, tool=tool, doubt=doubt)
+        return None, self._make_ask(
+            "tool", asked, key, text=text, tool=tool, doubt=doubt, untrusted=asked.untrusted
+        )
 
     def _find_handoff(
         self, asked: HandoffAsk, key: str | None, bodies: Bodies

@@ -128,13 +128,15 @@ class Session:
         call_id: str = "",
         frame: int = 0,
         halts: bool = False,
+        untrusted: bool = False,
     ) -> ToolAsk:
         """Returns the ask for a tool's call. `arguments` are JSON values; `call_id` is that of the model's reply.
 
-        `halts`: a limit halts the run over it, because the loop can't be told in its place what is not done. Raises `Misused` for a name that can't be recorded.
+        `halts`: a limit halts the run over it, because the loop can't be told in its place what is not done.
+        `untrusted`: see `Tool`. Raises `Misused` for a name that can't be recorded.
         """
         check_recordable(agent=agent, name=name, call_id=call_id)
-        return ToolAsk(agent, name, arguments, call_id, frame, halts)
+        return ToolAsk(agent, name, arguments, call_id, frame, halts, untrusted)
 
     @staticmethod
     def handoff(
