@@ -514,9 +514,8 @@ class LoopSide:
             return self._give_again(known, bodies), None
         doubt = self._recorded.explain_doubt(asked.name, asked.frame, key)
         tool = self._tools.find_tool(asked.name)
-        return None, self._make_ask(
-            "tool", asked, key, text=text, tool=tool, doubt=doubt, untrusted=asked.untrusted
-        )
+        more = {"text": text, "tool": tool, "doubt": doubt, "untrusted": asked.untrusted}
+        return None, self._make_ask("tool", asked, key, **more)
 
     def _find_handoff(
         self, asked: HandoffAsk, key: str | None, bodies: Bodies
@@ -532,8 +531,8 @@ class LoopSide:
         return None, self._make_ask("handoff", asked, key, text=asked.task, transfers=asked.transfers)
 
     def _make_ask(self, kind: Any, asked: Asked, key: str, **more: Any) -> Ask:
-        options: dict[str, Any] = {"waits": self._options.waits, "halts": asked.halts, **more}
-        return Ask(kind, asked.name, asked.agent, asked.frame, key, **options)
+        more = {"waits": self._options.waits, "halts": asked.halts, **more}
+        return Ask(kind, asked.name, asked.agent, asked.frame, key, **more)
 
     def _give_again(self, known: RecordedStep, bodies: Bodies) -> Settled:
         found = self._asks.bodies
