@@ -10,23 +10,30 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import ModelRetryMiddleware, ToolErrorMiddleware, ToolRetryMiddleware
+from langchain.agents.structured_output import ToolStrategy
 from langchain_openai import ChatOpenAI
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
-from adapters.langchain_desk import ASK, REFUND, Bank, make_engine, make_model
+from adapters.langchain_desk import ASK, REFUND, Bank, build_graph, list_runs, make_engine, make_model
+from adapters.last_requests import LAST, Insatiable, check_last, may_call, read_results
 from runtime.foreign.failing_journal import FailingJournal
+from seawall import Limits
 from seawall.adapters.langchain import SeawallHalted, SeawallMiddleware
-from seawall.adapters.langgraph import gate_graph
+from seawall.adapters.langchain_core.messages import leave_out_tools
+from seawall.adapters.langgraph import gate_graph, gate_model
 from seawall.core.clock import SystemClock
 from seawall.core.errors import Broken, Fenced, JournalFull
+from seawall.history.recorded import read_outcome
 from seawall.journal.sqlite import SqliteJournal
 from seawall.models.scripted import call, calls, say
+from seawall.runtime.foreign.engine import Engine
 from seawall.testing import ModelServer
 from seawall.testing.wire import ChatRequest
 
@@ -62,8 +69,7 @@ def test_a_journal_that_fails_lets_no_effect_through(
 
 @pytest.fixture
 def server() -> Iterator[ModelServer]:
-    """A server on a loop of its own, for sync and async callers."""
-    ready: Future[tuple[ModelServer, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+    """A server that has an order found and refunded."""
 
     def answer(request: ChatRequest) -> Any:
         replies = sum(message["role"] == "assistant" for message in request.messages)
@@ -73,13 +79,22 @@ def server() -> Iterator[ModelServer]:
         ]
         return script[replies] if replies < 2 else say("Order 1042 was refunded.")
 
-    async def serve() -> None:
+    with serve(answer) as server:
+        yield server
+
+
+@contextmanager
+def serve(answer: Callable[[ChatRequest], Any]) -> Iterator[ModelServer]:
+    """Serves on a loop of its own, for sync and async callers."""
+    ready: Future[tuple[ModelServer, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def run() -> None:
         stop = asyncio.Event()
         async with ModelServer(answer) as server:
             ready.set_result((server, asyncio.get_running_loop(), stop))
             await stop.wait()
 
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread = threading.Thread(target=lambda: asyncio.run(run()))
     thread.start()
     server, loop, stop = ready.result()
     yield server
@@ -134,3 +149,111 @@ def test_not_one_byte_of_what_is_sent_changes_and_each_request_is_counted(
         assert engine.coverage().models == {"openai:m": 6}
         assert engine.coverage().effects == {"refund": 2}
         assert engine.coverage().reads == {"find_order": 4}
+
+
+class Verdict(BaseModel):
+    """What was found."""
+
+    found: int
+
+
+LIMITS = {"tool_calls": Limits(tool_calls=2), "model_calls": Limits(model_calls=3)}
+
+
+def make_client(server: ModelServer, **options: Any) -> ChatOpenAI:
+    return ChatOpenAI(
+        model="m", base_url=server.base_url, api_key=SecretStr("none"), max_retries=0, **options
+    )
+
+
+def make_asked(kind: str, engine: Engine, model: Any, bank: Bank, mode: str, limits: Limits) -> Any:
+    """An agent behind the middleware, or a graph with a gated model."""
+    if kind == "agent":
+        gate = SeawallMiddleware(engine, limits=limits)
+        return create_agent(model, bank.tools, middleware=[gate])
+    gated = gate_model(model).bind_tools(bank.tools, parallel_tool_calls=False)
+    return gate_graph(engine, build_graph(gated, bank.tools, mode=mode), limits=limits)
+
+
+def find_outcome(engine: Engine) -> Any:
+    (row,) = list_runs(engine)
+    return engine.call(lambda sea: read_outcome(sea.journal, row.run))
+
+
+@BOTH
+@pytest.mark.parametrize("kind", ["agent", "graph"])
+@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_limit_ends_with_an_answer_without_tools(limit: str, kind: str, mode: str, streaming: bool) -> None:
+    script, bank = Insatiable(), Bank()
+    with serve(script) as server, make_engine() as engine:
+        model = make_client(server, streaming=streaming)
+        asked = make_asked(kind, engine, model, bank, mode, LIMITS[limit])
+        result = asked.invoke(ASK) if mode == "sync" else asyncio.run(asked.ainvoke(ASK))
+        outcome = find_outcome(engine)
+
+    assert result["messages"][-1].text == LAST
+    assert (outcome.status, outcome.answer, outcome.pruned) == ("completed", LAST, ("limits",))
+    assert len(bank.finds) == outcome.tool_calls == 2
+    check_last(script.requests, f"{limit}={2 if limit == 'tool_calls' else 3}")
+    if limit == "tool_calls":
+        assert "Not done: tool 'find_order'" in read_results(script.requests[-1])[-1]
+
+
+@BOTH
+def test_a_graph_whose_model_passes_by_callbacks_is_halted(mode: str) -> None:
+    script, bank = Insatiable(), Bank()
+    with serve(script) as server, make_engine() as engine:
+        model = make_client(server).bind_tools(bank.tools)
+        asked = gate_graph(engine, build_graph(model, bank.tools, mode=mode), limits=Limits(tool_calls=2))
+        with pytest.raises(SeawallHalted) as halted:
+            asked.invoke(ASK) if mode == "sync" else asyncio.run(asked.ainvoke(ASK))
+
+    assert halted.value.outcome is not None
+    assert (halted.value.outcome.status, len(bank.finds)) == ("halted", 2)
+    assert all(may_call(each) for each in script.requests)
+    assert len(script.requests) == 3
+
+
+def test_a_structured_answer_is_still_asked_for_in_its_form() -> None:
+    def answer(request: ChatRequest) -> Any:
+        names = [each["function"]["name"] for each in request.body["tools"]]
+        return call("find_order", order=request.number) if "find_order" in names else call("Verdict", found=1)
+
+    bank = Bank()
+    with serve(answer) as server, make_engine() as engine:
+        gate = SeawallMiddleware(engine, limits=Limits(tool_calls=1))
+        agent = create_agent(
+            make_client(server), bank.tools, middleware=[gate], response_format=ToolStrategy(Verdict)
+        )
+        result = agent.invoke(ASK)
+
+    assert result["structured_response"] == Verdict(found=1)
+    assert len(bank.finds) == 1
+
+
+class _Named:
+    """Stands for a model of another provider."""
+
+    model_name = "m"
+
+    def __init__(self, provider: str) -> None:
+        self._provider = provider
+
+    def _get_ls_params(self) -> dict[str, str]:
+        return {"ls_provider": self._provider}
+
+
+@pytest.mark.parametrize(
+    ("provider", "left"),
+    [
+        ("openai", {"stop": ["x"]}),
+        ("anthropic", {"stop": ["x"], "tools": ["t"], "tool_choice": {"type": "none"}}),
+        ("amazon_bedrock", {"stop": ["x"], "tools": ["t"], "tool_choice": "auto"}),
+    ],
+)
+def test_servers_that_want_the_tools_of_the_conversation_keep_them(
+    provider: str, left: dict[str, Any]
+) -> None:
+    options = {"stop": ["x"], "tools": ["t"], "tool_choice": "auto"}
+    assert leave_out_tools(_Named(provider), options) == left

@@ -147,16 +147,69 @@ def test_a_handoff_is_a_frame_and_the_last_agent_is_the_users(engine: Engine, wr
     assert (len(top.requests), len(model.requests), bank.refunds) == (1, 2, [(1, 5)])
 
 
-def test_agents_that_hand_each_other_everything_end_at_the_depth(engine: Engine) -> None:
-    left = Agent(name="left", model=PlayedModel(lambda items: [("transfer_to_right", {})], "left"))
-    right = Agent(
-        name="right", model=PlayedModel(lambda items: [("transfer_to_left", {})], "right"), handoffs=[left]
-    )
+def hand_over_to(other: str) -> Any:
+    """Returns the script of an agent that hands all over as long as it may."""
+    return lambda items: "Enough." if "Not done" in str(items[-1]) else [(f"transfer_to_{other}", {})]
+
+
+def make_pair() -> tuple[Agent[Any], Agent[Any]]:
+    left = Agent(name="left", model=PlayedModel(hand_over_to("right"), "left"))
+    right = Agent(name="right", model=PlayedModel(hand_over_to("left"), "right"), handoffs=[left])
     left.handoffs = [right]
+    return left, right
+
+
+@pytest.mark.parametrize("limits", [Limits(depth=4), Limits(handoffs=3, depth=9)], ids=["depth", "handoffs"])
+def test_agents_that_hand_each_other_everything_are_told_at_the_limit(engine: Engine, limits: Limits) -> None:
+    left, right = make_pair()
+    result = ask(SeawallRunner(engine, limits=limits), left, max_turns=50)
+
+    assert result.final_output == "Enough."
+    assert result.last_agent == right
+    assert len(list_requests(left)) + len(list_requests(right)) == 5
+    told = list_requests(right)[-1][-1]
+    assert "Not done: handoff 'left'" in told["output"] or "would work at depth 5" in told["output"]
+
+
+def test_at_a_limit_that_halts_a_handoff_too_many_ends_the_run(engine: Engine) -> None:
+    left, right = make_pair()
     with pytest.raises(AgentsHalted):
-        ask(SeawallRunner(engine, limits=Limits(depth=4)), left, max_turns=50)
-    asked = len(list_requests(left)) + len(list_requests(right))
-    assert asked == 4
+        ask(SeawallRunner(engine, limits=Limits(handoffs=3, depth=9, at_limit="halt")), left, max_turns=50)
+    assert len(list_requests(left)) + len(list_requests(right)) == 4
+
+
+def test_an_agent_that_was_handed_all_has_the_last_reply(engine: Engine) -> None:
+    left, right = make_pair()
+    result = ask(SeawallRunner(engine, limits=Limits(model_calls=3)), left)
+
+    outcome = find_outcome(result)
+    assert outcome is not None
+    assert (outcome.status, outcome.model_calls, outcome.pruned) == ("completed", 3, ("limits",))
+    assert "your last reply" in str(list_requests(left)[-1][-1])
+    assert list_requests(right)
+
+
+@pytest.mark.parametrize("error_function", ["default", "none"])
+def test_at_a_limit_an_agent_as_a_tool_does_not_begin(engine: Engine, error_function: str) -> None:
+    weigher = make_weigher()
+    options: Any = {} if error_function == "default" else {"failure_error_function": None}
+    script = [
+        [("find_order", {"order": 1})],
+        [("find_order", {"order": 2}), ("weigh", {"input": "2"})],
+        "Some.",
+    ]
+    agent, model = make_desk(Bank(), script)
+    agent.tools = [*agent.tools, weigher.as_tool("weigh", "Weighs.", **options)]
+    result = ask(SeawallRunner(engine, limits=Limits(tool_calls=1)), agent)
+
+    assert result.final_output == "Some."
+    assert list_requests(weigher) == []
+    told = [item["output"] for item in model.requests[-1] if item.get("type") == "function_call_output"]
+    assert [each.startswith("Not done: tool 'find_order': tool_calls would be 2") for each in told] == [
+        False,
+        True,
+        True,
+    ]
 
 
 def test_an_agent_as_a_tool_is_no_effect(engine: Engine) -> None:

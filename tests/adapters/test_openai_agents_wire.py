@@ -20,8 +20,9 @@ from agents import (
 )
 from openai import AsyncOpenAI
 
+from adapters.last_requests import LAST, Insatiable, check_last, read_results
 from seawall import Limits
-from seawall.adapters.openai_agents import AgentsHalted, SeawallRunner
+from seawall.adapters.openai_agents import AgentsHalted, SeawallRunner, find_outcome
 from seawall.runtime.foreign.engine import Engine
 from seawall.testing import ModelServer, call, say
 from seawall.testing.faults import Answer, overloaded
@@ -108,7 +109,8 @@ def test_the_server_counts_as_many_calls_as_the_gate_lets_pass() -> None:
             agent = make_agent(client)
             agent.model = OpenAIChatCompletionsModel("own-model", client)
             config = RunConfig(tracing_disabled=True)
-            with Engine(reads=["find_order"], limits=Limits(model_calls=5)) as engine:
+            limits = Limits(model_calls=5, at_limit="halt")
+            with Engine(reads=["find_order"], limits=limits) as engine:
                 with pytest.raises(AgentsHalted) as halted:
                     await SeawallRunner(engine).run(agent, "Look.", run_config=config)
                 return server.request_count, halted.value.outcome, engine.coverage().models
@@ -130,3 +132,35 @@ def test_a_model_that_fails_is_a_failed_step_and_the_sdks_error() -> None:
             return server.request_count
 
     assert asyncio.run(main()) == 1
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("limit", ["tool_calls", "model_calls"])
+def test_a_limit_ends_with_an_answer_without_tools(limit: str, streamed: bool) -> None:
+    script, limits = Insatiable(), {"tool_calls": Limits(tool_calls=2), "model_calls": Limits(model_calls=3)}
+
+    async def main() -> Any:
+        async with (
+            ModelServer(script) as server,
+            AsyncOpenAI(base_url=server.base_url, api_key="k", max_retries=0) as client,
+        ):
+            agent, config = make_agent(client), RunConfig(tracing_disabled=True)
+            agent.model = OpenAIChatCompletionsModel("own-model", client)
+            agent.model_settings = ModelSettings(parallel_tool_calls=False)
+            with Engine(reads=["find_order"], limits=limits[limit]) as engine:
+                runner = SeawallRunner(engine)
+                if not streamed:
+                    return await runner.run(agent, "Look.", run_config=config)
+                result = runner.run_streamed(agent, "Look.", run_config=config)
+                async for _ in result.stream_events():
+                    pass
+                return result
+
+    result = asyncio.run(main())
+    outcome = find_outcome(result)
+    assert outcome is not None
+    assert (result.final_output, outcome.answer) == (LAST, LAST)
+    assert (outcome.status, outcome.pruned, outcome.tool_calls) == ("completed", ("limits",), 2)
+    check_last(script.requests, f"{limit}={2 if limit == 'tool_calls' else 3}")
+    if limit == "tool_calls":
+        assert "Not done: tool 'find_order'" in read_results(script.requests[-1])[-1]

@@ -203,7 +203,7 @@ def test_a_journal_that_is_full_lets_no_effect_pass(journal: Path, room: int) ->
 
 def test_a_limit_ends_the_agents_run_with_the_outcome(engine: Engine) -> None:
     desk = Desk(lambda messages: [("find_order", {"order": len(messages)})])
-    agent = desk.make_agent(engine, limits=Limits(tool_calls=3))
+    agent = desk.make_agent(engine, limits=Limits(tool_calls=3, at_limit="halt"))
     with pytest.raises(AgentHalted) as halted:
         run_sync(agent, "Look", usage_limits=UsageLimits(request_limit=None))
 
@@ -216,9 +216,8 @@ def test_a_limit_ends_the_agents_run_with_the_outcome(engine: Engine) -> None:
 def test_parallel_calls_are_counted_exactly(engine: Engine) -> None:
     desk = Desk([[("find_order", {"order": order}) for order in range(30)], "done"])
     agent = desk.make_agent(engine, limits=Limits(tool_calls=12))
-    with pytest.raises(AgentHalted):
-        run_sync(agent, "Look at all")
 
+    assert run_sync(agent, "Look at all").output == "done"
     assert len(desk.reads) == 12
 
 
@@ -238,7 +237,7 @@ def test_no_error_handler_of_the_framework_performs_what_the_gate_refuses(engine
     async def forgive_run(ctx: RunContext[Any], *, error: Any) -> Any:
         raise error
 
-    gate = SeawallCapability(engine, limits=Limits(tool_calls=2))
+    gate = SeawallCapability(engine, limits=Limits(tool_calls=2, at_limit="halt"))
     agent = Agent(desk.make_model(), tools=[desk.find_order], capabilities=[gate, hooks])
     with pytest.raises(AgentHalted):
         run_sync(agent, "Look")
@@ -510,12 +509,30 @@ def test_an_agent_inside_a_tool_works_in_a_frame_of_the_same_run(engine: Engine)
 
 def test_the_limits_of_a_request_hold_over_its_agents(engine: Engine) -> None:
     desk = Desk()
-    team = make_team(engine, desk, limits=Limits(tool_calls=3))
+    team = make_team(engine, desk, limits=Limits(tool_calls=3, at_limit="halt"))
     with pytest.raises(AgentHalted) as halted:
         run_sync(team, "Refund both")
 
     assert halted.value.outcome is not None
     assert len(desk.refunds) + len(desk.reads) == 1
+
+
+@pytest.mark.parametrize("limits", [Limits(handoffs=1), Limits(depth=1)])
+def test_at_a_limit_an_agent_inside_a_tool_does_not_begin(engine: Engine, limits: Limits) -> None:
+    desk = Desk()
+    team = make_team(engine, desk, limits=limits)
+    result = run_sync(team, "Refund both")
+
+    assert result.output == "Both are done."
+    told = [
+        str(part.content)
+        for message in result.all_messages()
+        for part in message.parts
+        if part.part_kind == "tool-return"
+    ]
+    refused = ["Not done" in each or "would work at depth" in each for each in told]
+    assert refused[-1]
+    assert len(desk.refunds) == refused.count(False)
 
 
 # ---- what can't be gated

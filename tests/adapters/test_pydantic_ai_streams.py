@@ -164,7 +164,7 @@ def test_a_streamed_reply_that_cannot_be_read_ends_the_run(
 
 def test_a_stream_after_the_end_is_not_opened(engine: Engine) -> None:
     desk = Desk([[("find_order", {"order": 1})], "It is paid."])
-    agent = desk.make_agent(engine, limits=Limits(model_calls=1))
+    agent = desk.make_agent(engine, limits=Limits(model_calls=1, at_limit="halt"))
     with pytest.raises(AgentHalted):
         asyncio.run(read_stream(agent))
 

@@ -14,6 +14,8 @@ from pydantic_ai import Agent, ModelRetry, NativeOutput, RunContext, UsageLimits
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
+from adapters.last_requests import LAST, Insatiable, check_last, may_call, read_results
+from adapters.pydantic_desk import read_outcome
 from seawall import Limits, Loops
 from seawall.adapters.pydantic_ai import AgentHalted, SeawallCapability
 from seawall.runtime.foreign.engine import Engine
@@ -116,7 +118,7 @@ def test_a_loop_ends_and_the_server_has_counted_as_many_calls(tmp_path: Path) ->
             ModelServer(lambda request: call("find_customer", name=f"{len(request.messages)}")) as server,
             AsyncOpenAI(base_url=server.base_url, api_key="k", max_retries=0) as client,
         ):
-            gate = SeawallCapability(engine, limits=Limits(model_calls=5))
+            gate = SeawallCapability(engine, limits=Limits(model_calls=5, at_limit="halt"))
             agent = make_agent(server, client, [gate], str)
             with pytest.raises(AgentHalted) as halted:
                 await agent.run("Find all", usage_limits=UsageLimits(request_limit=None))
@@ -165,3 +167,56 @@ def test_a_conversation_is_recorded_in_proportion_to_its_length(tmp_path: Path) 
             asyncio.run(talk(engine, turns))
         sizes[turns] = (tmp_path / f"{turns}.db").stat().st_size
     assert sizes[20] < 2.4 * sizes[10]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("limit", ["tool_calls", "model_calls"])
+def test_a_limit_ends_with_an_answer_without_tools(limit: str, streamed: bool) -> None:
+    script, limits = Insatiable(), {"tool_calls": Limits(tool_calls=2), "model_calls": Limits(model_calls=3)}
+
+    async def main(engine: Engine) -> str:
+        async with (
+            ModelServer(script) as server,
+            AsyncOpenAI(base_url=server.base_url, api_key="k", max_retries=0) as client,
+        ):
+            gate = SeawallCapability(engine, limits=limits[limit], request_id="r-1")
+            agent = make_agent(server, client, [gate], str)
+            if not streamed:
+                return (await agent.run("Find all")).output
+            async with agent.run_stream("Find all") as result:
+                return await result.get_output()
+
+    with Engine(":memory:") as engine:
+        assert asyncio.run(main(engine)) == LAST
+        outcome = read_outcome(engine, "r-1")
+    assert (outcome.status, outcome.answer, outcome.pruned) == ("completed", LAST, ("limits",))
+    assert outcome.tool_calls == 2
+    check_last(script.requests, f"{limit}={2 if limit == 'tool_calls' else 3}")
+    if limit == "tool_calls":
+        assert "Not done: tool 'find_order'" in read_results(script.requests[-1])[-1]
+
+
+def test_at_a_limit_a_structured_answer_is_still_asked_for_in_its_form() -> None:
+    def answer(request: Any) -> Any:
+        choice = request.body.get("tool_choice")
+        return (
+            call("final_result", **ANSWER)
+            if isinstance(choice, dict)
+            else call("find_order", order=request.number)
+        )
+
+    async def main(engine: Engine) -> tuple[Any, list[Any]]:
+        async with (
+            ModelServer(answer) as server,
+            AsyncOpenAI(base_url=server.base_url, api_key="k", max_retries=0) as client,
+        ):
+            gate = SeawallCapability(engine, limits=Limits(tool_calls=1))
+            result = await make_agent(server, client, [gate], Found).run("Find all")
+            return result.output, list(server.requests)
+
+    with Engine(":memory:") as engine:
+        found, requests = asyncio.run(main(engine))
+    assert found == Found(order=7, state="paid")
+    assert may_call(requests[0])
+    assert "final_result" in json.dumps(requests[-1].body["tool_choice"])
+    assert "find_order" not in json.dumps(requests[-1].body["tool_choice"])

@@ -198,6 +198,28 @@ class ClaimContract:
 
         asyncio.run(scenario())
 
+    def test_a_question_that_was_never_asked_keeps_no_plain_effect_from_being_made(
+        self, open_journal: Open
+    ) -> None:
+        """The process dies between the claim and the question, and the next one has no reason to ask."""
+
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                lease = await begin(journal, "r-1")
+                answer = await journal.claim(claim_of("r-1", identity="", asks=True))
+                left = answer.effect
+                assert left.state == "proposed"
+                with pytest.raises(Fenced, match="is proposed"):  # one that must be claimed is asked about
+                    await append_records(journal, lease, 1, attempt(left))
+                lease = await begin(journal, "r-2")
+                answer = await journal.claim(claim_of("r-2", identity="", asks=True))
+                plain = replace(answer.effect, state="attempting")
+                await append_records(journal, lease, 1, replace(attempt(plain), record=plain))
+                await append_records(journal, lease, 2, committed(plain))
+                assert (await journal.effect(plain.id)).state == "committed"
+
+        asyncio.run(scenario())
+
     def test_an_effect_is_found_by_a_part_of_its_id(self, open_journal: Open) -> None:
         async def scenario() -> None:
             async with opened(open_journal) as journal:

@@ -5,6 +5,10 @@ tools, which was kept for it from the start. Where not even that fits, an agent'
 far, and a run answers with its recorded results. What a limit is for (the run, one agent, a nested team) ends so, and
 nothing else.
 
+Where a framework's loop asks for the steps, it is told of the limit by what its calls come to, and is asked for the last reply
+with the request that it makes next. What is cut there is answered in the model's place, so that the agent's loop ends as
+always. A run without room for its last reply is halted: only that loop knows the form of an answer.
+
 Each decision is a `Planned` event, as the planner's are, and `team.decide` decides what follows.
 """
 
@@ -25,7 +29,7 @@ from seawall.run.plan import Closed, Finding
 from seawall.run.state import RunState
 from seawall.run.step import End, Logic, Step
 from seawall.run.verdict import GuardVerdict
-from seawall.team.partial import MAX_FINDINGS, write_cut, write_partial_answer
+from seawall.team.partial import MAX_FINDINGS, write_cut, write_last_note, write_partial_answer
 
 
 class Closing:
@@ -56,11 +60,13 @@ class Closing:
         self, step: Step, state: RunState, left_s: float
     ) -> Fits | Defer | Planned | list[GuardVerdict]:
         """Returns what the limits of the run, of nested teams and of agents say of a step, or what takes its place."""
-        closed = state.find_closed(step.frame) if step.last else None
-        if closed is not None and state.frames[step.frame].has_replied_last:
+        halts = step.halts and step.kind != "handoff"  # an agent that begins has a last reply of its own
+        closed = state.find_closed(step.frame) if step.last or halts else None
+        if closed is not None and (step.halts or state.frames[step.frame].has_replied_last):
             return self._end(step, closed, state)
         limits = self._limits
-        rest = self._logic.compute_rest(0, step, state) if self._answers(limits, state) else NO_REST
+        answers = self._answers(limits, state) and not step.halts
+        rest = self._logic.compute_rest(0, step, state) if answers else NO_REST
         limited = check_limits(step, state, limits, rest)
         if self._teams and isinstance(limited, Fits):
             limited = check_teams(self._teams, limited, state, left_s, self._compute_rest)
@@ -68,17 +74,22 @@ class Closing:
             return limited
         if limited.part:
             limits = next(each.limits for each in self._teams if each.part == limited.part)
-        planned = self._plan(step, limited, state, rest) if self._answers(limits, state) else None
+        answers = self._answers(limits, state) and not step.halts
+        planned = self._plan(step, limited, state, rest) if answers else None
         if planned is not None:
             return planned
         return [GuardVerdict(LIMITS, stop_short(limited), state.modes.get(LIMITS, "enforce"))]
 
     def _end(self, step: Step, closed: Closed, state: RunState) -> Planned | list[GuardVerdict]:
-        """Returns what takes the place of a reply of an agent whose last one was no answer."""
+        """Returns what takes the place of a reply of an agent whose last one was no answer, or that can't have a last one."""
         name = closed.limit.partition("=")[0]
-        reason = f"{closed.reason}, and the last reply of {step.agent!r} was no answer"
+        reason = closed.reason
+        if not step.halts:
+            reason = f"{reason}, and the last reply of {step.agent!r} was no answer"
         short = Short(name, closed.limit, closed.value, reason, part=closed.part, label=closed.label)
-        planned = self._plan(step, short, state, self._logic.compute_rest(0, step, state))
+        planned = (
+            None if step.halts else self._plan(step, short, state, self._logic.compute_rest(0, step, state))
+        )
         return planned or [GuardVerdict(LIMITS, stop_short(short), "enforce")]
 
     def _answers(self, limits: Limits, state: RunState) -> bool:
@@ -110,7 +121,7 @@ class Closing:
                 return self._skip_review(state.frames[frame.parent], short, state, rest)
             if not step.last and short.closes:
                 return self._close(short)
-            if frame.kind == "handoff" and state.plan.course == "team":
+            if frame.kind == "handoff" and state.plan.course == "team" and frame.id not in state.plan.cut:
                 return self._cut(frame, short, state)
             return self._answer(state, short, rest)
         if short.name in ("depth", "handoffs") or state.is_closing(step.frame):
@@ -118,11 +129,7 @@ class Closing:
         return self._close(short) if step.kind in CALLED and short.closes else None
 
     def _close(self, short: Short) -> Planned:
-        whose = f"limit of {short.part}" if short.part else "limit of this run"
-        note = (
-            f"[Not from the user: the {whose} on {short.name} is used up ({short.limit}), so this is your last reply, and "
-            "you can call no tools. Answer with what you have, and say what is missing.]"
-        )
+        note = write_last_note(short.limit, short.part)
         told = f"Not done: {short.reason}."
         return self._make_event(
             short, action="close", frame=short.frame, note=self._bodies.put(note), told=self._bodies.put(told)
@@ -148,6 +155,8 @@ class Closing:
         return self._make_event(short, action="review", frame=frame.id, more=(name,))
 
     def _answer(self, state: RunState, short: Short | None, rest: Rest) -> Planned | None:
+        if state.started.loop:  # a loop elsewhere has the answer, and may want it in a form of its own
+            return None
         found: list[Finding] = state.plan.verified(words=not rest.must_review)
         earlier = None if state.plan.earlier is None else self._bodies.text(state.plan.earlier)
         if not (found or earlier) or state.approvals or any(step.effect for step in state.in_flight):

@@ -219,8 +219,11 @@ class Gate:
             return Admitted([self._intend(step, state, perform=False)], None)
         if step.invalid is not None:
             return self._admit_invalid(step, step.invalid, state)
-        if proposal.skip is not None:  # the planner pruned it
-            return self._turn_away(step, state, "refused", self._bodies.text(proposal.skip), [])
+        if (
+            proposal.skip is not None
+        ):  # it was pruned; a model's reply is one that this text takes the place of
+            status = "replaced" if step.kind == "model" else "refused"
+            return self._turn_away(step, state, status, self._bodies.text(proposal.skip), [])
         if step.lost:
             return self._admit_lost(step, state)
         call = step.call and step.call.id

@@ -21,6 +21,8 @@ from seawall.run.fingerprint import make_gist
 from seawall.run.frame import find_call
 from seawall.run.state import RunState
 from seawall.run.step import Action, End, LoopElsewhere, Propose, Step, restore_step
+from seawall.team.assembly import CLOSING_TOKENS
+from seawall.team.decide import find_asked_skip
 
 _ZERO = Decimal(0)
 
@@ -67,8 +69,9 @@ class RecordedLogic(LoopElsewhere):
             return []
         frame = state.frames.get(event.frame)
         pending = None if frame is None else find_call(frame, event.call or "")
+        kind = self._find_kind(event)
         proposal = Propose(
-            kind=self._find_kind(event),
+            kind=kind,
             name=event.name,
             agent=event.agent,
             frame=event.frame,
@@ -77,6 +80,8 @@ class RecordedLogic(LoopElsewhere):
             if event.call is None
             else Call(event.call, event.name, event.input or Ref(""), event.seal),
             grant=None if pending is None else pending.grant,
+            skip=None if frame is None else find_asked_skip(state, kind, frame, event.call or "", pending),
+            last=event.last,
             reconciles=event.reconciles,
         )
         return [proposal]
@@ -121,6 +126,7 @@ class RecordedLogic(LoopElsewhere):
         price = self._find_price(step.name)
         notes = self._notes.get(intent.step, ())
         advice = sum(len(self._bodies.text(note).encode()) + ADVICE_FRAMING_TOKENS for note in notes)
+        advice += CLOSING_TOKENS if intent.last else 0
         tokens = max(0, intent.tokens - advice)
         reply = max(0, tokens - intent.context_bytes)
         usd = compute_bound_usd(price, intent.context_bytes, reply)

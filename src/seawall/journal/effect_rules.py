@@ -301,7 +301,9 @@ def begin_attempt(record: EffectRecord | None, change: Settle, run: str) -> Effe
         raise Fenced(
             f"effect {known.id} is claimed by call {known.call} of run {known.run}, not by run {run}"
         )
-    allowed = ("approved", "attempting", "unknown", *(("failed",) if described is not None else ()))
+    # One that nothing speaks against any more may have been claimed by a process that died before it could ask a person.
+    unclaimed = ("failed", "proposed") if described is not None else ()
+    allowed = ("approved", "attempting", "unknown", *unclaimed)
     if record is not None and record.state not in allowed:
         raise Fenced(f"effect {known.id} is {known.state}: run {run} may not begin it; resume the run")
     return replace(

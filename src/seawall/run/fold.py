@@ -161,6 +161,8 @@ def _apply_raised(state: RunState, event: LimitsRaised, guards: Sequence[Guard])
             went_on = _ask_to_go_on(went_on, event.note, merged=merged)
         else:
             went_on = _lift_closing(went_on, event.note)
+        if state.started.loop:  # its loop asks again for what was not done
+            went_on = replace(went_on, plan=replace(went_on.plan, skipped=EMPTY, cut=EMPTY))
     limits, before = event.limits, state.started.limits
     return replace(
         went_on,
@@ -206,7 +208,8 @@ def _ask_to_go_on(state: RunState, note: Ref, *, merged: bool) -> RunState:
         closing=EMPTY,
         lacks=(),
     )
-    return replace(state, frames=MappingProxyType({0: root}), plan=plan)
+    below = state.frames if state.started.loop else {}
+    return replace(state, frames=MappingProxyType({**below, 0: root}), plan=plan)
 
 
 def _lift_closing(state: RunState, note: Ref) -> RunState:

@@ -163,7 +163,7 @@ class Frame(msgspec.Struct, frozen=True):
     seen: frozenset[int] = frozenset()
     """The steps of this run whose writes to memory it was shown."""
     has_replied_last: bool = False
-    """Its last model call (`StepIntended.last`) has brought a reply."""
+    """Its last model call (`StepIntended.last`) has brought a reply; of a foreign frame: was answered in the model's place."""
     advised: frozenset[tuple[str, str | None]] = frozenset()
     """What guards have advised it of before its model calls: their names and limits."""
     told: tuple[Ref, ...] = ()
@@ -408,7 +408,8 @@ def apply_foreign_reply(frame: Frame, step: StepIntended, done: StepDone) -> Fra
     answered = apply_call_done(frame, step, done)
     if done.status not in ("ok", "replaced"):
         return answered
-    return replace(answered, last_reply=done.step, fresh=(done.step,))
+    replied_last = step.last and done.status == "replaced"  # there is room for a real one as often as it fits
+    return replace(answered, last_reply=done.step, fresh=(done.step,), has_replied_last=replied_last)
 
 
 def tell_frame(frame: Frame, texts: tuple[Ref, ...]) -> Frame:

@@ -156,6 +156,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """Hand-offs: the task, for comparing."""
     last: bool = False
     """See `StepIntended.last`."""
+    halts: bool = False
+    """At a limit it halts the run: whoever asks for it can be told nothing in its place, and can't ask for a last reply."""
     tokens: int = 0
     """Upper bound, with the longest reply."""
     reply_tokens: int = 0

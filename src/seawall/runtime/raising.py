@@ -72,9 +72,8 @@ async def raise_limits(supervisor: Supervisor, run: str, team: Team, raised: Lim
     state = await fold_in_slices(events)
     if state.started.loop:
         team = ForeignTeam.stand_in(state.started)
-        raised = replace(
-            raised, limits=replace(raised.limits, at_limit="halt")
-        )  # the loop decides when it answers
+        if state.started.limits.at_limit == "halt":  # a loop that can't answer at its limit never can
+            raised = replace(raised, limits=replace(raised.limits, at_limit="halt"))
     if state.ended is None and state.raised and state.started.limits == raised.limits:
         return bool(state.started.loop)
     check_halted(state)
@@ -131,7 +130,8 @@ def check_room(state: RunState, limits: Limits) -> None:
     if stopped is not None and stopped.guard == "limits":
         _check_next(state.started.run, stopped, limits)
     closed = None if state.before_halt is None else state.before_halt.plan.closing.get(0)
-    if closed is not None and not closed.part and closed.limit.startswith("tool_calls="):
+    counted = ("tool_calls=", "model_calls=") if state.started.loop else ("tool_calls=",)
+    if closed is not None and not closed.part and closed.limit.startswith(counted):
         _check_next(
             state.started.run, StoppedBy("limits", closed.reason, None, closed.limit, closed.value), limits
         )

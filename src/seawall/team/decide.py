@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from seawall.core.canonical import Ref
-from seawall.core.events import StepIntended, StoppedBy
+from seawall.core.events import StepIntended, StepKind, StoppedBy
 from seawall.run.frame import Frame, PendingCall
 from seawall.run.state import RunState
 from seawall.run.step import Action, Close, End, Propose
@@ -251,7 +251,7 @@ def _decide_calls(state: RunState, frame: Frame, member: Member) -> Iterator[Act
         if pending.step is None and (is_effect or not behind_effect):
             ahead = is_effect and (waits or (blocked and pending.grant is None))
             if not (ahead and (pending.grant is not None or pending.unknown is not None)):
-                skip = _find_skip(state, frame, pending)
+                skip = find_skip(state, frame.id, pending.call.id, pending)
                 yield _propose_call(frame, member, pending, skip, ahead=ahead)
         behind_effect = behind_effect or is_effect
         asked = _find_question(state, pending) if is_effect else None
@@ -259,15 +259,26 @@ def _decide_calls(state: RunState, frame: Frame, member: Member) -> Iterator[Act
         blocked = blocked or (asked is not None and bool(asked.waits_for))
 
 
-def _find_skip(state: RunState, frame: Frame, pending: PendingCall) -> Ref | None:
+def find_skip(state: RunState, frame: int, call: str, pending: PendingCall | None) -> Ref | None:
     """Returns what is said in place of a call that is not made; None if it is made.
 
     What a person has approved, and what may have happened, is not left out because its agent is to come to an end.
     """
-    skip = state.plan.skipped.get(state.call_key(frame.id, pending.call.id))
-    settles = pending.grant is not None or pending.unknown is not None or pending.doubtful is not None
-    closed = None if skip is not None or settles else state.find_closed(frame.id)
+    skip = state.plan.skipped.get(state.call_key(frame, call))
+    settles = pending is not None and (
+        pending.grant is not None or pending.unknown is not None or pending.doubtful is not None
+    )
+    closed = None if skip is not None or settles else state.find_closed(frame)
     return skip if closed is None else closed.told
+
+
+def find_asked_skip(
+    state: RunState, kind: StepKind, frame: Frame, call: str, pending: PendingCall | None
+) -> Ref | None:
+    """As `find_skip`, of what a framework's loop asks for. The reply of a model is cut once: what comes after it is judged."""
+    if kind == "model":
+        return None if frame.has_replied_last else state.plan.cut.get(frame.id)
+    return find_skip(state, frame.id, call, pending)
 
 
 def _find_question(state: RunState, pending: PendingCall) -> StepIntended | None:

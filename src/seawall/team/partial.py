@@ -38,6 +38,15 @@ def write_cut(agent: str, findings: Sequence[Finding], bodies: Bodies, why: str)
     return "\n".join([head, *found])
 
 
+def write_last_note(limit: str, part: str) -> str:
+    """Returns what an agent is told with its last model call. `limit`: what is used up, `tool_calls=40`; `part`: whose it is."""
+    whose = f"limit of {part}" if part else "limit of this run"
+    return (
+        f"[Not from the user: the {whose} on {limit.partition('=')[0]} is used up ({limit}), so this is your last reply, and "
+        "you can call no tools. Answer with what you have, and say what is missing.]"
+    )
+
+
 def write_fallback_task(intent: str, findings: Sequence[Finding], bodies: Bodies) -> str:
     """Returns the fallback agent's task."""
     parts = [f"Request:\n{intent}"]

@@ -111,7 +111,7 @@ def test_no_request_settles_a_conversation_after_a_halt(engine: Engine) -> None:
     script: list[Reply] = [[("find_order", {"order": 1}), ("find_order", {"order": 2})], "done"]
     desk = Desk()
     client = desk.client = KeepingClient(script)
-    agent = desk.make_agent(engine, limits=Limits(tool_calls=1))
+    agent = desk.make_agent(engine, limits=Limits(tool_calls=1, at_limit="halt"))
     with pytest.raises(MiddlewareHalted):
         ask(agent, session=AgentSession())
 

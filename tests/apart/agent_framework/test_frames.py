@@ -106,10 +106,27 @@ def test_a_team_is_answered_from_the_record(journal: Path) -> None:
 def test_the_limits_of_a_request_hold_over_its_agents(engine: Engine) -> None:
     desk, lead = Desk(), Desk(BOTH)
     with pytest.raises(MiddlewareHalted) as halted:
-        ask(make_team(engine, desk, lead, limits=Limits(tool_calls=3)), "Refund both")
+        ask(make_team(engine, desk, lead, limits=Limits(tool_calls=3, at_limit="halt")), "Refund both")
 
     assert halted.value.outcome is not None
     assert len(desk.refunds) + len(desk.reads) == 1
+
+
+@pytest.mark.parametrize("limits", [Limits(handoffs=1), Limits(depth=1)], ids=["handoffs", "depth"])
+def test_at_a_limit_an_agent_inside_a_tool_does_not_begin(engine: Engine, limits: Limits) -> None:
+    desk, lead = Desk(), Desk(BOTH)
+    response = ask(make_team(engine, desk, lead, limits=limits), "Refund both")
+
+    allowed = 1 if limits.handoffs == 1 else 0
+    assert response.text == BOTH[-1]
+    assert len(desk.refunds) == allowed
+    told = [
+        str(each.result)
+        for message in response.messages
+        for each in message.contents
+        if each.type == "function_result"
+    ]
+    assert sum("Not done: handoff" in each or "would work at depth" in each for each in told) == 2 - allowed
 
 
 def test_a_team_that_was_cut_off_goes_on_in_the_same_frame(engine: Engine) -> None:
@@ -224,7 +241,7 @@ def test_the_limits_of_a_request_hold_over_a_workflow(engine: Engine) -> None:
     desk, checker = Desk(), Desk(["Checked."])
     workflow = make_sequence(desk.make_agent(engine), checker.make_agent(engine, name="checker"))
     with pytest.raises(MiddlewareHalted) as halted:
-        asyncio.run(run_workflow(engine, workflow, limits=Limits(model_calls=3)))
+        asyncio.run(run_workflow(engine, workflow, limits=Limits(model_calls=3, at_limit="halt")))
 
     assert halted.value.outcome is not None
     assert halted.value.outcome.stopped_by is not None
@@ -236,7 +253,7 @@ def test_a_workflow_whose_failure_is_swallowed_does_not_end_with_an_answer(engin
     agent = desk.make_agent(engine)
 
     async def swallow() -> None:
-        async with gated_request(engine, ASKED, limits=Limits(model_calls=1)) as request:
+        async with gated_request(engine, ASKED, limits=Limits(model_calls=1, at_limit="halt")) as request:
             with pytest.raises(MiddlewareHalted):
                 await agent.run(ASKED)
             request.answer = "all is well"

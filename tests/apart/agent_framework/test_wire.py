@@ -13,6 +13,8 @@ from agent_framework_openai import OpenAIChatCompletionClient
 from openai import AsyncOpenAI
 from pydantic import BaseModel
 
+from adapters.last_requests import LAST, Insatiable, check_last, read_results
+from apart.agent_framework.agents_desk import read_outcome
 from seawall import Limits, Loops
 from seawall.adapters.agent_framework import MiddlewareHalted, gate
 from seawall.runtime.foreign.engine import Engine
@@ -149,7 +151,7 @@ def test_a_loop_ends_and_the_server_has_counted_as_many_calls(tmp_path: Path) ->
             ModelServer(lambda request: call("find_customer", name=f"{len(request.messages)}")) as server,
             AsyncOpenAI(base_url=server.base_url, api_key="k", max_retries=0) as client,
         ):
-            agent = make_agent(client, [gate(engine, limits=Limits(model_calls=5))])
+            agent = make_agent(client, [gate(engine, limits=Limits(model_calls=5, at_limit="halt"))])
             with pytest.raises(MiddlewareHalted) as halted:
                 await agent.run("Find all")
             assert halted.value.outcome is not None
@@ -192,3 +194,29 @@ def test_a_conversation_is_recorded_in_proportion_to_its_length(tmp_path: Path) 
             asyncio.run(talk(engine, turns))
         sizes[turns] = (tmp_path / f"{turns}.db").stat().st_size
     assert sizes[20] < 2.4 * sizes[10]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("limit", ["tool_calls", "model_calls"])
+def test_a_limit_ends_with_an_answer_without_tools(tmp_path: Path, limit: str, stream: bool) -> None:
+    script, limits = Insatiable(), {"tool_calls": Limits(tool_calls=2), "model_calls": Limits(model_calls=3)}
+
+    async def run(engine: Engine) -> str:
+        async with (
+            ModelServer(script) as server,
+            AsyncOpenAI(base_url=server.base_url, api_key="k", max_retries=0) as client,
+        ):
+            gated = gate(engine, limits=limits[limit], request_id="r-1")
+            agent = make_agent(client, [gated])
+            if stream:
+                return (await agent.run("Find all", stream=True).get_final_response()).text
+            return (await agent.run("Find all")).text
+
+    with Engine(tmp_path / "desk.db") as engine:
+        assert asyncio.run(run(engine)) == LAST
+        outcome = read_outcome(engine, "r-1")
+    assert (outcome.status, outcome.answer, outcome.pruned) == ("completed", LAST, ("limits",))
+    assert outcome.tool_calls == 2
+    check_last(script.requests, f"{limit}={2 if limit == 'tool_calls' else 3}")
+    if limit == "tool_calls":
+        assert "Not done: tool 'find_order'" in read_results(script.requests[-1])[-1]

@@ -87,7 +87,7 @@ def test_a_halt_inside_of_delegated_work_ends_the_crew(engine: Engine, way: str)
     desk = Desk(lambda messages: [("find_order", {"order": len(messages)})])
     lead = Desk([[delegate("Look")], [delegate("Look again")], "It is done."])
     agents = make_delegating(desk, lead, max_retry_limit=3)
-    with pytest.raises(Halted), crewai.gate(engine, limits=Limits(tool_calls=4)):
+    with pytest.raises(Halted), crewai.gate(engine, limits=Limits(tool_calls=4, at_limit="halt")):
         kick_off(make_crew(agents, [make_task(agents[0])]), way)
 
     assert (len(desk.reads), lead.model_calls) == (3, 1)
@@ -190,7 +190,7 @@ def test_a_halt_of_a_crew_inside_of_a_tool_is_no_failure_of_the_tool(engine: Eng
             return "it did not work"
 
     lead = Desk([[("ask_the_desk", {"task": "Look"})], "It is done."])
-    with pytest.raises(Halted), crewai.gate(engine, limits=Limits(tool_calls=3)):
+    with pytest.raises(Halted), crewai.gate(engine, limits=Limits(tool_calls=3, at_limit="halt")):
         lead.make_crew(tools=[ask_desk]).kickoff()
 
     assert (told, lead.model_calls, len(desk.reads)) == ([], 1, 2)
@@ -245,7 +245,7 @@ def test_a_halt_ends_a_flow(engine: Engine) -> None:
         def look_again(self, found: str) -> str:
             return desk.make_crew(asked="Look again").kickoff().raw
 
-    with pytest.raises(Halted), crewai.gate(engine, limits=Limits(tool_calls=2)):
+    with pytest.raises(Halted), crewai.gate(engine, limits=Limits(tool_calls=2, at_limit="halt")):
         Look(suppress_flow_events=True).kickoff()
 
     assert len(desk.reads) == 2
@@ -308,7 +308,7 @@ def test_a_halt_reaches_who_reads_a_stream(engine: Engine, way: str) -> None:
         except Halted as error:
             caught.append(error)
 
-    with pytest.raises(Halted) as halted, crewai.gate(engine, limits=Limits(tool_calls=2)):
+    with pytest.raises(Halted) as halted, crewai.gate(engine, limits=Limits(tool_calls=2, at_limit="halt")):
         read()
 
     assert caught == [halted.value]

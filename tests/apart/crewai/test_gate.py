@@ -173,7 +173,7 @@ def test_a_journal_that_is_full_lets_no_effect_pass(journal: Path, room: int, wr
 def test_a_limit_ends_the_crew_with_the_outcome(engine: Engine, way: str, written: bool) -> None:
     desk = Desk(lambda messages: [("find_order", {"order": len(messages)})], written=written)
     crew = desk.make_crew(max_retry_limit=3)
-    with pytest.raises(Halted) as halted, crewai.gate(engine, limits=Limits(tool_calls=3)):
+    with pytest.raises(Halted) as halted, crewai.gate(engine, limits=Limits(tool_calls=3, at_limit="halt")):
         kick_off(crew, way)
 
     assert halted.value.outcome.stopped_by is not None
@@ -193,7 +193,7 @@ def test_a_halt_is_raised_where_the_crew_was_kicked_off_and_again_at_the_end(eng
             except Exception as error:  # noqa: BLE001 -- that is what it does
                 caught.append(error)
 
-    with pytest.raises(Halted) as halted, crewai.gate(engine, limits=Limits(tool_calls=2)):
+    with pytest.raises(Halted) as halted, crewai.gate(engine, limits=Limits(tool_calls=2, at_limit="halt")):
         go_on()
 
     assert [type(each) for each in caught] == [Halted, Halted]
@@ -205,7 +205,7 @@ def test_any_number_of_crews_may_be_halted_in_one_process(engine: Engine) -> Non
     """CrewAI refuses to go on once a hundred of its events have begun and not ended."""
     desk = Desk([[("find_order", {"order": 7})], "found"])
     for _ in range(40):
-        with pytest.raises(Halted), crewai.gate(engine, limits=Limits(model_calls=1)):
+        with pytest.raises(Halted), crewai.gate(engine, limits=Limits(model_calls=1, at_limit="halt")):
             desk.make_crew().kickoff()
 
     with crewai.gate(engine):
@@ -214,10 +214,11 @@ def test_any_number_of_crews_may_be_halted_in_one_process(engine: Engine) -> Non
 
 def test_parallel_calls_are_counted_exactly(engine: Engine) -> None:
     desk = Desk([[("find_order", {"order": order}) for order in range(30)], "done"])
-    with pytest.raises(Halted), crewai.gate(engine, limits=Limits(tool_calls=12)):
-        desk.make_crew().kickoff()
+    with crewai.gate(engine, limits=Limits(tool_calls=12), request_id="r-1"):
+        assert desk.make_crew().kickoff().raw == "done"
 
     assert len(desk.reads) == 12
+    assert read_outcome(engine, "r-1").pruned == ("limits",)
 
 
 def test_an_agent_that_has_lost_the_gate_asks_no_model(engine: Engine) -> None:
@@ -265,7 +266,7 @@ class OwnWay(BaseTool):
 def test_a_tool_that_goes_its_own_way_is_gated(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(OwnWay, "made", [])
     desk = Desk(lambda messages: [("own_way", {"order": len(messages)})])
-    with pytest.raises(Halted), crewai.gate(engine, limits=Limits(tool_calls=2)):
+    with pytest.raises(Halted), crewai.gate(engine, limits=Limits(tool_calls=2, at_limit="halt")):
         desk.make_crew(tools=[OwnWay()]).kickoff()
 
     assert len(OwnWay.made) == 2
@@ -323,7 +324,7 @@ def test_hooks_of_crewai_go_on_and_decide_nothing_of_the_gate(engine: Engine, ho
     register_before_tool_call_hook(fail)
     register_after_tool_call_hook(say)
     desk = Desk(lambda messages: [("find_order", {"order": len(messages)})])
-    with pytest.raises(Halted), crewai.gate(engine, limits=Limits(tool_calls=2)):
+    with pytest.raises(Halted), crewai.gate(engine, limits=Limits(tool_calls=2, at_limit="halt")):
         desk.make_crew().kickoff()
 
     assert seen == ["find_order"] * 3

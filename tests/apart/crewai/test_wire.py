@@ -20,6 +20,7 @@ from crewai.tools import BaseTool
 from crewai.tools import tool as make_tool
 from pydantic import BaseModel
 
+from adapters.last_requests import LAST, Insatiable, check_last, may_call, read_results
 from apart.crewai.crew_desk import kick_off, make_crew, make_task, read_events, read_outcome
 from seawall import Effect, Halted, Held, Limits, Loops, Principal, Seawall, always
 from seawall.adapters import crewai
@@ -140,7 +141,10 @@ def test_a_limit_ends_the_crew_and_the_server_has_counted_as_many_calls(tmp_path
     ):
         agent = make_agent(server)
         crew = make_crew([agent], [make_task(agent)])
-        with pytest.raises(Halted) as halted, crewai.gate(engine, limits=Limits(model_calls=5)):
+        with (
+            pytest.raises(Halted) as halted,
+            crewai.gate(engine, limits=Limits(model_calls=5, at_limit="halt")),
+        ):
             crew.kickoff()
 
         assert halted.value.outcome.model_calls == server.request_count == 5
@@ -312,3 +316,32 @@ def test_a_crew_goes_on_from_a_checkpoint_of_its_own(tmp_path: Path, monkeypatch
 async def approve_all(sea: Seawall) -> None:
     for each in await sea.approvals():
         await sea.approve(each.id, hash=each.hash, credential="boss")
+
+
+@pytest.mark.parametrize("limit", ["tool_calls", "model_calls"])
+def test_a_limit_ends_with_an_answer_without_tools(tmp_path: Path, limit: str) -> None:
+    script, limits = Insatiable(), {"tool_calls": Limits(tool_calls=2), "model_calls": Limits(model_calls=3)}
+    with Engine(tmp_path / "desk.db", reads=["find_*"]) as engine, serving(script) as server:
+        agent = make_agent(server)
+        with crewai.gate(engine, limits=limits[limit], request_id="r-1"):
+            answer = make_crew([agent], [make_task(agent)]).kickoff().raw
+        outcome = read_outcome(engine, "r-1")
+
+    assert (answer, outcome.answer) == (LAST, LAST)
+    assert (outcome.status, outcome.pruned, outcome.tool_calls) == ("completed", ("limits",), 2)
+    check_last(script.requests, f"{limit}={2 if limit == 'tool_calls' else 3}")
+    if limit == "tool_calls":
+        assert "Not done: tool 'find_order'" in read_results(script.requests[-1])[-1]
+
+
+def test_the_next_task_of_a_crew_has_a_last_reply_of_its_own(tmp_path: Path) -> None:
+    script = Insatiable()
+    with Engine(tmp_path / "desk.db", reads=["find_*"]) as engine, serving(script) as server:
+        agent = make_agent(server)
+        with crewai.gate(engine, limits=Limits(tool_calls=1), request_id="r-1"):
+            crew = make_crew([agent], [make_task(agent), make_task(agent)])
+            assert crew.kickoff().raw == LAST
+        outcome = read_outcome(engine, "r-1")
+
+    assert (outcome.status, outcome.tool_calls, outcome.model_calls) == ("completed", 1, 4)
+    assert [may_call(each) for each in script.requests] == [True, True, False, False]

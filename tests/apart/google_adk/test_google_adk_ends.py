@@ -208,7 +208,7 @@ def test_a_handler_that_answers_every_error_with_a_call_does_not_go_on_for_ever(
             return {"error": "try again"}
 
     desk, stubborn = Desk(), Stubborn(name="stubborn")
-    runner = desk.make_runner(engine, before=[stubborn], limits=Limits(model_calls=1))
+    runner = desk.make_runner(engine, before=[stubborn], limits=Limits(model_calls=1, at_limit="halt"))
     with pytest.raises(RuntimeError) as raised:
         asyncio.run(ask(runner))
 
@@ -220,7 +220,7 @@ def test_a_handler_that_answers_every_error_with_a_call_does_not_go_on_for_ever(
 def test_what_has_ended_agents_that_fail_together_is_found(engine: Engine) -> None:
     desk = Desk()
     with pytest.raises(AdkHalted) as halted:
-        asyncio.run(ask(desk.make_runner(engine, limits=Limits(model_calls=1))))
+        asyncio.run(ask(desk.make_runner(engine, limits=Limits(model_calls=1, at_limit="halt"))))
 
     together = BaseExceptionGroup("together", [ValueError("no"), halted.value])
     assert find_outcome(together) is halted.value.outcome

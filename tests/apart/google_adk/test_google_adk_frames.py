@@ -167,7 +167,7 @@ def test_agents_in_tools_at_once_have_frames_of_their_own_under_one_limit(engine
     agent = desk.make_agent(name="boss", model=boss, tools=[AgentTool(desk.make_agent())])
 
     with pytest.raises(RuntimeError) as raised:
-        asyncio.run(ask(desk.make_runner(engine, agent=agent, limits=Limits(model_calls=7))))
+        asyncio.run(ask(desk.make_runner(engine, agent=agent, limits=Limits(model_calls=7, at_limit="halt"))))
     outcome = find_outcome(raised.value)
     assert outcome is not None
     assert outcome.model_calls == desk.model_calls + len(boss.requests) == 7
@@ -290,11 +290,24 @@ def test_agents_in_parallel_stay_within_one_limit(engine: Engine) -> None:
     runner = desk.make_runner(
         engine, agent=make_workflow(ParallelAgent, "fan", *agents), limits=Limits(tool_calls=12)
     )
-    with pytest.raises(RuntimeError) as raised:
-        asyncio.run(ask(runner))
+    asyncio.run(ask(runner))
 
-    assert find_outcome(raised.value) is not None
     assert len(desk.reads) == 12
+    outcome = read_outcome(engine)
+    assert (outcome.status, outcome.pruned) == ("completed", ("limits",))
+
+
+def test_the_next_agent_of_a_workflow_has_a_last_reply_of_its_own(engine: Engine) -> None:
+    desk = Desk()
+    first = desk.make_agent(name="first", model=make_llm("m1", [("find_order", {"order": 1})], "One."))
+    second = desk.make_agent(name="second", model=make_llm("m2", [("find_order", {"order": 2})], "Two."))
+    third = desk.make_agent(name="third", model=make_llm("m3", "Three."))
+    workflow = make_workflow(SequentialAgent, "line", first, second, third)
+    events = asyncio.run(ask(desk.make_runner(engine, agent=workflow, limits=Limits(tool_calls=1))))
+
+    assert read_answer(events) == "Three."
+    assert desk.reads == [1]
+    assert read_outcome(engine).pruned == ("limits",)
 
 
 def test_an_agent_of_a_loop_keeps_its_frame(engine: Engine) -> None:

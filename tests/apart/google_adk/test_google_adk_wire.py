@@ -11,12 +11,17 @@ from typing import Any
 
 import pytest
 from google.adk.models.google_llm import Gemini
+from google.adk.models.llm_request import LlmRequest
+from google.adk.tools.set_model_response_tool import SetModelResponseTool
 from google.genai import Client, types
 from google.genai.errors import ClientError
+from pydantic import BaseModel
 
 from apart.google_adk.adk_desk import ANSWER, REFUND, Desk, Reply, ask, read_answer, read_outcome
 from seawall import Limits
 from seawall.adapters.google_adk import AdkHalted
+from seawall.adapters.google_adk.messages import fit_request
+from seawall.runtime.foreign.asks import Turn
 from seawall.runtime.foreign.engine import Engine
 from seawall.testing.model_server import ModelServer
 from seawall.testing.wire import ChatRequest, Raw, answer_json
@@ -109,7 +114,9 @@ def test_a_loop_ends_and_the_server_has_counted_as_many_calls(tmp_path: Path) ->
         async with ModelServer(reply, any_path=True) as server, connect(server) as model:
             agent = desk.make_agent(model=model)
             with pytest.raises(AdkHalted) as halted:
-                await ask(desk.make_runner(engine, agent=agent, limits=Limits(model_calls=5)))
+                await ask(
+                    desk.make_runner(engine, agent=agent, limits=Limits(model_calls=5, at_limit="halt"))
+                )
             assert halted.value.outcome is not None
             assert halted.value.outcome.model_calls == server.request_count
             return server.request_count
@@ -128,3 +135,51 @@ def test_a_server_that_fails_ends_the_run_with_its_error(tmp_path: Path) -> None
     with Engine(tmp_path / "desk.db") as engine:
         asyncio.run(run(engine))
         assert read_outcome(engine).status == "failed"
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("limit", ["tool_calls", "model_calls"])
+def test_a_limit_ends_with_an_answer_without_tools(tmp_path: Path, limit: str, stream: bool) -> None:
+    script: list[Reply] = [*([("find_order", {"order": each})] for each in range(9)), "never"]
+    told = {"tool_calls": Limits(tool_calls=2), "model_calls": Limits(model_calls=3)}
+
+    def reply(request: ChatRequest) -> Raw:
+        return make_handler([ANSWER] if _is_without_tools(request.body) else script)(request)
+
+    async def run(engine: Engine) -> tuple[str, list[Any]]:
+        desk = Desk()
+        async with ModelServer(reply, any_path=True) as server, connect(server) as model:
+            runner = desk.make_runner(engine, agent=desk.make_agent(model=model), limits=told[limit])
+            events = await ask(runner, stream=stream)
+            assert len(desk.reads) == 2
+            return read_answer(events), [each.body for each in server.requests]
+
+    with Engine(tmp_path / "desk.db") as engine:
+        answer, bodies = asyncio.run(run(engine))
+        outcome = read_outcome(engine)
+
+    assert answer.split() == ANSWER.split()
+    assert (outcome.status, outcome.pruned, outcome.tool_calls) == ("completed", ("limits",), 2)
+    assert [_is_without_tools(body) for body in bodies] == [False] * (len(bodies) - 1) + [True]
+    assert "so this is your last reply" in json.dumps(bodies[-1]["contents"][-1])
+    if limit == "tool_calls":
+        assert "Not done: tool 'find_order'" in json.dumps(bodies[-1]["contents"][-2])
+
+
+def _is_without_tools(body: dict[str, Any]) -> bool:
+    return body.get("toolConfig", {}).get("functionCallingConfig", {}).get("mode") == "NONE"
+
+
+class Form(BaseModel):
+    state: str
+
+
+def test_an_answer_in_a_form_is_still_given_by_its_tool() -> None:
+    config = types.GenerateContentConfig(tools=[types.Tool(function_declarations=[])])
+    request = LlmRequest(config=config, tools_dict={"set_model_response": SetModelResponseTool(Form)})
+    fitted = fit_request(request, Turn(step=1, last=True), 300)
+    told: Any = fitted.config.tool_config
+    chosen = told.function_calling_config
+
+    assert (chosen.mode, chosen.allowed_function_names) == ("ANY", ["set_model_response"])
+    assert request.config.tool_config is None

@@ -28,9 +28,12 @@ class ScriptedLoop:
         *,
         agent: str = "clerk",
         model: str = "test:m",
+        last: Reply | None = None,
     ) -> None:
+        """`last`: what the model replies without tools; then requests have the tools in them, as it is asked with them."""
         self.agent, self.model, self.tools = agent, model, tools
-        self._replies = replies
+        self._replies, self._last = replies, last
+        self.turns: list[Turn] = []
         self.messages: list[dict[str, Any]] = []
         self.model_calls = 0
         self.tool_calls: list[tuple[str, dict[str, Any]]] = []
@@ -45,7 +48,8 @@ class ScriptedLoop:
     def call_model(self, turn: Turn) -> tuple[ModelResult, None]:
         """Performs a model step."""
         self.model_calls += 1
-        reply = self._reply()
+        self.turns.append(turn)
+        reply = self._last if turn.last and self._last is not None else self._reply()
         if isinstance(reply, str):
             return ModelResult(reply, usage=USAGE), None
         calls = [(number, name, json.dumps(arguments)) for number, name, arguments in reply]
@@ -64,8 +68,9 @@ class ScriptedLoop:
         """Runs the loop in this thread, and returns the answer."""
         if not self.messages:
             self.messages = [{"role": "user", "content": request}]
+        tools = [] if self._last is None else sorted(self.tools)
         while True:
-            asked = session.model(self.agent, self.model, self.messages, frame=frame)
+            asked = session.model(self.agent, self.model, self.messages, tools=tools, frame=frame)
             settled = self._note(session.step_sync(asked, self.call_model).settled)
             self.messages.append(self._make_message(settled))
             if not settled.calls:

@@ -10,7 +10,7 @@ import json
 import random
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -101,9 +101,10 @@ class Desk:
         """Begins the request, or goes on with it."""
         return engine.begin(self.request, loop="own", request_id=self.request)
 
-    def run_sync(self, engine: Engine) -> str:
-        """Runs the loop in this thread."""
+    def run_sync(self, engine: Engine, begun: Callable[[Session], None] = lambda session: None) -> str:
+        """Runs the loop in this thread. `begun` is given its session."""
         with self.begin(engine) as session:
+            begun(session)
             messages: list[Any] = [{"role": "user", "content": self.request}]
             for number in range(len(self.script) + 1):
                 asked = session.model("clerk", "test:m", messages)
@@ -124,9 +125,10 @@ class Desk:
             if done.settled.status != "error":
                 return done.settled.text
 
-    async def run(self, engine: Engine) -> str:
+    async def run(self, engine: Engine, begun: Callable[[Session], None] = lambda session: None) -> str:
         """Runs the loop on this event loop."""
         async with self.begin(engine) as session:
+            begun(session)
             messages: list[Any] = [{"role": "user", "content": self.request}]
             for number in range(len(self.script) + 1):
                 asked = session.model("clerk", "test:m", messages)
@@ -171,6 +173,31 @@ async def cancel_soon(work: Any, turns: int) -> str:
     return await task
 
 
+class Leaver:
+    """Lets go of a session from a thread of its own, at some moment: the loop may be anywhere, and goes on."""
+
+    def __init__(self, turns: int) -> None:
+        self._turns = turns
+        self._threads: list[threading.Thread] = []
+
+    def begin(self, session: Session) -> None:
+        """A loop has this session."""
+        self._threads.append(threading.Thread(target=self._leave, args=(session,)))
+        self._threads[-1].start()
+
+    def _leave(self, session: Session) -> None:
+        for _ in range(self._turns):
+            _ = session.is_busy  # takes a while
+        with suppress(Refused, Broken, Misused):
+            session.detach_sync()
+
+    def join(self) -> None:
+        """Waits until it has let go."""
+        for thread in self._threads:
+            thread.join(60)
+            assert not thread.is_alive()
+
+
 async def run_beside(desk: Desk, journal: Path, turns: int) -> str:
     """Runs a loop on an engine that has no thread, and is closed with the loop."""
     async with make_engine(journal, thread=False) as engine:
@@ -184,6 +211,15 @@ def storm(desk: Desk, engine: Engine, journal: Path, kind: str, turns: int) -> N
             desk.run_sync(engine)
         elif kind == "task":
             asyncio.run(desk.run(engine))
+        elif kind.startswith("leave"):
+            leaver = Leaver(turns * 100)
+            try:
+                if kind == "leave thread":
+                    desk.run_sync(engine, leaver.begin)
+                else:
+                    asyncio.run(desk.run(engine, leaver.begin))
+            finally:
+                leaver.join()
         elif kind == "beside":
             asyncio.run(run_beside(desk, journal, turns))
         else:
@@ -238,7 +274,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [*range(6), 128])
 def test_each_effect_is_made_once_whatever_is_interrupted(
     tmp_path: Path, pool: ThreadPoolExecutor, seed: int
 ) -> None:
@@ -257,7 +293,7 @@ def test_each_effect_is_made_once_whatever_is_interrupted(
                     desk,
                     rng.choice([engine, engine, other]),
                     journal,
-                    rng.choice(["thread", "task", "cancel", "beside"]),
+                    rng.choice(["thread", "task", "cancel", "leave thread", "leave task", "beside"]),
                     rng.randint(0, 400),
                 )
                 for desk in [*desks, rng.choice(desks)]

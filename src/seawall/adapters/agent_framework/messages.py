@@ -91,10 +91,16 @@ def find_limit(options: Mapping[str, Any]) -> int | None:
 
 
 def fit_options(options: Mapping[str, Any] | None, turn: Turn, asked: int) -> Mapping[str, Any] | None:
-    """Returns the options, with a shorter reply if a limit has less room than the `asked` tokens."""
-    if not 0 < turn.max_output_tokens < asked:
-        return options
-    return {**(options or {}), "max_tokens": turn.max_output_tokens}
+    """Returns the options: at a limit without tools, and with a shorter reply if there is less room than for the `asked` tokens.
+
+    The tools stay in the request: some servers want those whose calls are in the conversation.
+    """
+    changed: dict[str, Any] = {}
+    if turn.last and (options or {}).get("tools"):
+        changed["tool_choice"] = "none"
+    if 0 < turn.max_output_tokens < asked:
+        changed["max_tokens"] = turn.max_output_tokens
+    return {**(options or {}), **changed} if changed else options
 
 
 def add_notes(messages: Sequence[Message], notes: tuple[str, ...]) -> Sequence[Message]:

@@ -43,6 +43,7 @@ from seawall.adapters.agent_framework.run import (
     NOT_DONE,
     PASSES,
     AgentFrame,
+    InnerAgentRefused,
     MiddlewareHalted,
     MiddlewareHeld,
     current_place,
@@ -110,6 +111,7 @@ def gate(
             effects=effects,
             reads=reads,
             waits=waits,
+            answers=True,
             not_done=(*NOT_DONE, *not_done),
             passes=PASSES,
         )
@@ -313,6 +315,8 @@ class FunctionGate(FunctionMiddleware):
                     value = await _invoke(context, call_next, asked, turn)
             except (*PASSES, MiddlewareHalted):
                 raise
+            except InnerAgentRefused as refused:
+                value = str(refused)
             except Exception as error:  # noqa: BLE001 -- recorded, and raised again if it stands
                 return keep_error(make_failure(error, f"tool {asked.name!r}", self._not_done), error), error
             return read_value(value), value

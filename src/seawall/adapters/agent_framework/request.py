@@ -78,6 +78,7 @@ async def gated_request(
             effects=effects,
             reads=reads,
             waits=waits,
+            answers=True,
             not_done=(*NOT_DONE, *not_done),
             passes=PASSES,
         )

@@ -68,6 +68,10 @@ class MiddlewareHeld(MiddlewareFailure):
         self.held = held
 
 
+class InnerAgentRefused(MiddlewareFailure):
+    """An agent may not begin to work inside a tool: the tool says why, and the run goes on."""
+
+
 class ReadCutOff(asyncio.CancelledError):
     """A read was cancelled: the caller is, or another call of the same reply has ended the agent's run. It is made again."""
 
@@ -178,8 +182,8 @@ class AgentFrame:
         said = self._messages if messages is None else messages
         with self.translated():
             if self.above is not None:
-                self._session = self.above.session
                 self.frame = await self._open_frame(self.above, said)
+                self._session = self.above.session
                 return
             request_id = self.identity.request_id or find_open_request(self._conversation, self._messages)
             if request_id is None:
@@ -198,9 +202,19 @@ class AgentFrame:
         above.opened[asked] += 1
         key = f"{above.call}/{asked}/{above.opened[asked]}"
         handoff = above.session.handoff(
-            above.agent, self.agent, self.identity.request, call_id=key, frame=above.frame
+            above.agent,
+            self.agent,
+            self.identity.request,
+            call_id=key,
+            frame=above.frame,
+            halts=not above.in_tool,
         )
-        return await above.session.open_frame(handoff)
+        try:
+            return await above.session.open_frame(handoff)
+        except Refused as refused:
+            if isinstance(refused, Halted | Held) or refused.guard != "handoff" or not above.in_tool:
+                raise
+            raise InnerAgentRefused(str(refused)) from refused
 
     # ---- steps
 

@@ -129,7 +129,12 @@ def _ask_frame(place: CrewPlace, work: _Work) -> HandoffAsk:
     number = place.run.count(place.frame, f"{place.call}/{asked}")
     key = f"{place.call or 'task'}/{asked}/{number}"
     return place.run.session.handoff(
-        place.agent, work.role, work.task or "(nothing)", call_id=key, frame=place.frame
+        place.agent,
+        work.role,
+        work.task or "(nothing)",
+        call_id=key,
+        frame=place.frame,
+        halts=not place.call,  # a crew has nobody to tell that a task is not done
     )
 
 

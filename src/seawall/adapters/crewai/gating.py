@@ -62,6 +62,7 @@ def gate(
             effects=effects,
             reads=reads,
             waits=waits,
+            answers=True,
             not_done=not_done,
             passes=(CrewWaits,),
         )

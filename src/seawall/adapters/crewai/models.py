@@ -101,6 +101,10 @@ def find_limit(llm: Any) -> int | None:
     return None
 
 
+_WANT_TOOLS = ("anthropic", "claude", "bedrock", "aws")
+"""Providers, as CrewAI names them."""
+
+
 def fit_limit(llm: Any, turn: Turn) -> Any:
     """Returns the model with a shorter reply if a limit has less room than is asked for. Otherwise it is the same object."""
     if not 0 < turn.max_output_tokens < (find_limit(llm) or MAX_OUTPUT_TOKENS):
@@ -128,6 +132,14 @@ class _ModelCall:
         """Returns the model and the messages: as they were given, or with what guards advise, and within what limits leave."""
         notes = (*self._place.run.take_advice(self._place.frame), *turn.notes)
         return fit_limit(self._llm, turn), add_notes(self._messages, notes)
+
+    def leave_out_tools(self, turn: Turn, rest: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Returns the other arguments of the call; at a limit without tools.
+
+        Servers of Anthropic and Amazon want those whose calls are in the conversation: what they call is refused.
+        """
+        wants = name_model(self._llm).partition(":")[0] in _WANT_TOOLS
+        return {**rest, "tools": None} if turn.last and self._tools and not wants else rest
 
     def is_streamed(self) -> bool:
         """Returns whether the pieces of the reply are passed on as they come."""
@@ -204,7 +216,7 @@ def gate_call(method: Callable[..., Any]) -> Callable[..., Any]:
 
         def perform(turn: Turn) -> tuple[Any, _Brought]:
             with _calling(call.meter):
-                return _bring(call, method(*call.fit(turn), **rest))
+                return _bring(call, method(*call.fit(turn), **call.leave_out_tools(turn, rest)))
 
         return call.finish(place.run.step_sync(call.ask(), perform))
 
@@ -226,7 +238,7 @@ def gate_acall(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable
 
         async def perform(turn: Turn) -> tuple[Any, _Brought]:
             with _calling(call.meter):
-                return _bring(call, await method(*call.fit(turn), **rest))
+                return _bring(call, await method(*call.fit(turn), **call.leave_out_tools(turn, rest)))
 
         return call.finish(await place.run.step(call.ask(), perform))
 

@@ -23,6 +23,7 @@ from google.adk.workflow._errors import NodeInterruptedError
 
 from seawall.adapters.google_adk.identity import DECISIONS, LOOP, AdkIdentity
 from seawall.adapters.google_adk.messages import (
+    FINISH,
     add_advice,
     describe_request,
     describe_tools,
@@ -63,8 +64,6 @@ CallModel = Callable[[LlmRequest, bool], AsyncGenerator[LlmResponse, None]]
 """Calls a model."""
 CallTool = Callable[..., Awaitable[Any]]
 """Calls a tool, with `args` and `tool_context`."""
-_FINISH = "finish_task"
-"""ADK's tool by which an agent says that its task is done."""
 
 
 class ToolDeferred(Exception):
@@ -179,7 +178,8 @@ class GatedInvocation:
         place = self.frames.find(context.get_invocation_context())
         call_id = context.function_call_id or ""
         if (to := _find_target(tool, args)) is not None:
-            refused = await self.frames.hand_over(place, to, write_text(args), call_id)
+            transfers = tool.name == TRANSFER
+            refused = await self.frames.hand_over(place, to, write_text(args), call_id, transfers=transfers)
             return {"error": refused} if refused else await call(args=args, tool_context=context)
         if _is_control(tool):
             return await call(args=args, tool_context=context)
@@ -432,7 +432,7 @@ def _is_control(tool: BaseTool) -> bool:
     """Returns whether a tool only tells ADK how to go on."""
     if isinstance(tool, SetModelResponseTool) or getattr(tool, "func", None) is exit_loop:
         return True
-    return tool.name == _FINISH and type(tool).__module__.startswith("google.adk.")
+    return tool.name == FINISH and type(tool).__module__.startswith("google.adk.")
 
 
 def _is_deferred(context: ToolContext) -> bool:

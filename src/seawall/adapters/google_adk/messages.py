@@ -31,6 +31,10 @@ from seawall.runtime.foreign.results import (
     word_note,
 )
 
+FINISH = "finish_task"
+"""ADK's tool by which an agent says that its task is done."""
+ANSWER_TOOLS = ("set_model_response", FINISH)
+"""ADK's tools by which an agent answers."""
 _NOT_CALLED = "Invoking `"
 """How ADK begins what it tells a model of arguments that a function does not take."""
 _KEPT_ACTIONS = ("state_delta", "skip_summarization", "escalate", "transfer_to_agent", "artifact_delta")
@@ -115,16 +119,30 @@ def find_limit(request: LlmRequest) -> int | None:
 
 
 def fit_request(request: LlmRequest, turn: Turn, asked: int) -> LlmRequest:
-    """Returns a request with what guards advise at its end, and with a shorter reply if a limit has less room than the `asked`
-    tokens. Where no guard spoke it is the same request.
+    """Returns a request with what guards advise at its end, at a limit without tools, and with a shorter reply if there is less
+    room than for the `asked` tokens. Where no guard spoke it is the same request.
     """
     changes: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    if turn.last and _read_config(request).tools:
+        settings["tool_config"] = types.ToolConfig(function_calling_config=_leave_out_tools(request))
     if turn.notes:
         told = [types.Part(text=word_note(note)) for note in turn.notes]
         changes["contents"] = [*request.contents, types.Content(role="user", parts=told)]
     if 0 < turn.max_output_tokens < asked:
-        changes["config"] = request.config.model_copy(update={"max_output_tokens": turn.max_output_tokens})
+        settings["max_output_tokens"] = turn.max_output_tokens
+    if settings:
+        changes["config"] = request.config.model_copy(update=settings)
     return request.model_copy(update=changes) if changes else request
+
+
+def _leave_out_tools(request: LlmRequest) -> types.FunctionCallingConfig:
+    """Returns that no function is to be called, or only that by which an agent answers."""
+    answers = [name for name in ANSWER_TOOLS if name in request.tools_dict]
+    if answers:
+        mode = types.FunctionCallingConfigMode.ANY
+        return types.FunctionCallingConfig(mode=mode, allowed_function_names=answers)
+    return types.FunctionCallingConfig(mode=types.FunctionCallingConfigMode.NONE)
 
 
 def name_calls(response: LlmResponse) -> None:

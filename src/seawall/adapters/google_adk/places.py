@@ -215,12 +215,17 @@ class Frames:
         """Notes what an agent has written."""
         self._texts[frame] = text
 
-    async def hand_over(self, place: AdkPlace, to: str, task: str, call: str) -> str:
-        """Opens a frame for an agent that another one hands over to, by a call of its model.
+    async def hand_over(
+        self, place: AdkPlace, to: str, task: str, call: str, *, transfers: bool = True
+    ) -> str:
+        """Opens a frame for an agent that another one hands over to, by a call of its model. `transfers`: that other one does
+        not speak again in this invocation.
 
         Returns why that may not be; "": the frame is open.
         """
-        asked = self._gated.session.handoff(place.agent, to, task, call_id=call, frame=place.frame)
+        asked = self._gated.session.handoff(
+            place.agent, to, task, call_id=call, frame=place.frame, transfers=transfers
+        )
         frame, refused = await self._gated.open_frame(asked)
         if not refused:
             self._handed[to] = self._note_opened(frame)
@@ -252,7 +257,9 @@ class Frames:
                 return self._root.frame
             above = self._find_above(agent, context)
             call = f"agent/{context.branch or ''}/{agent.name}"
-            asked = self._gated.session.handoff(above.agent, agent.name, "", call_id=call, frame=above.frame)
+            asked = self._gated.session.handoff(
+                above.agent, agent.name, "", call_id=call, frame=above.frame, halts=True
+            )
             return self._note_opened(await self._gated.session.open_frame(asked))
 
     def _find_above(self, agent: BaseAgent, context: InvocationContext) -> AdkPlace:

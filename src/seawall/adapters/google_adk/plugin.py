@@ -118,6 +118,7 @@ class SeawallPlugin(BasePlugin):
             effects=self._effects,
             reads=self._reads,
             waits=self._waits,
+            answers=True,
             not_done=self._not_done,
             passes=PASSES,
         )

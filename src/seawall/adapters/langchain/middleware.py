@@ -28,6 +28,7 @@ from seawall.adapters.langchain_core.messages import (
     ToolDescriptions,
     find_limit,
     find_model_name,
+    leave_out_tools,
     list_said,
     make_reply,
     name_model,
@@ -271,6 +272,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
             effects=self._effects,
             reads=self._reads,
             resume=not request_id,
+            answers=True,
             not_done=self._not_done,
             passes=(GraphBubbleUp,),
         )
@@ -290,7 +292,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
 
         def perform(turn: Turn) -> tuple[Any, Any]:
             with inside_model():
-                response = handler(_advise(request, turn.notes))
+                response = handler(_advise(request, turn))
             return read_reply(_find_reply(response), delivered=_is_streamed()), response
 
         done = pass_gate(place, _ask_model(place, request, self._described), perform)
@@ -309,7 +311,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
 
         async def perform(turn: Turn) -> tuple[Any, Any]:
             with inside_model():
-                response = await handler(_advise(request, turn.notes))
+                response = await handler(_advise(request, turn))
             return read_reply(_find_reply(response), delivered=_is_streamed()), response
 
         done = await pass_gate_async(place, _ask_model(place, request, self._described), perform)
@@ -361,10 +363,16 @@ def _ask_model(place: GraphPlace, request: ModelRequest[Any], described: ToolDes
     )
 
 
-def _advise(request: ModelRequest[Any], notes: tuple[str, ...]) -> ModelRequest[Any]:
-    return (
-        request.override(messages=[*request.messages, *cast("Any", tell_notes(notes))]) if notes else request
-    )
+def _advise(request: ModelRequest[Any], turn: Turn) -> ModelRequest[Any]:
+    """Returns a request with what guards advise; at a limit without tools, but for those in which an answer is written."""
+    if turn.last:
+        tools = {"tools": request.tools, "tool_choice": request.tool_choice, **request.model_settings}
+        left = leave_out_tools(request.model, tools, in_form=request.response_format is not None)
+        changed: Any = {"tools": left.pop("tools", []), "tool_choice": left.pop("tool_choice", None)}
+        request = request.override(**changed, model_settings=left)
+    if not turn.notes:
+        return request
+    return request.override(messages=[*request.messages, *cast("Any", tell_notes(turn.notes))])
 
 
 def _is_streamed() -> bool:

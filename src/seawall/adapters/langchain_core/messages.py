@@ -122,6 +122,24 @@ class ToolDescriptions:
         return described
 
 
+_OF_TOOLS = ("tools", "tool_choice", "parallel_tool_calls", "tool_config", "strict")
+"""Options of a request that no server takes without tools, or that say which to call."""
+
+
+def leave_out_tools(model: Any, options: Mapping[str, Any], *, in_form: bool = False) -> dict[str, Any]:
+    """Returns the options of a request that is to call no tools. `in_form`: the answer is asked for in a form of its own.
+
+    Servers of Anthropic and Amazon want the tools whose calls are in the conversation. Amazon's can't be told to call none:
+    what the model calls is refused.
+    """
+    provider = "" if in_form else name_model(model).partition(":")[0]
+    if options.get("tools") and provider == "anthropic":
+        return {**options, "tool_choice": {"type": "none"}}
+    if provider.startswith("amazon"):
+        return dict(options)
+    return {name: value for name, value in options.items() if name not in _OF_TOOLS}
+
+
 class _WrittenMessage(NamedTuple):
     """A message, its fields when it was written, and its text."""
 

@@ -255,7 +255,12 @@ async def open_frame_async(above: GraphPlace, agent: str, request: str, key: str
 
 def _ask_frame(above: GraphPlace, agent: str, request: str, key: str) -> HandoffAsk:
     return above.session.handoff(
-        above.agent, agent, request or "(no request)", call_id=key, frame=above.frame
+        above.agent,
+        agent,
+        request or "(no request)",
+        call_id=key,
+        frame=above.frame,
+        halts=not above.call,  # a node has nobody to tell
     )
 
 

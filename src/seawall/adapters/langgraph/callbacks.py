@@ -75,15 +75,16 @@ class PendingCalls:
         settings: Mapping[str, Any] = more.get("invocation_params") or {}
         said = _write(place, messages)
         name = f"{metadata.get('ls_provider') or settings.get('_type') or 'model'}:{metadata.get('ls_model_name') or 'unnamed'}"
-        limit = metadata.get("ls_max_tokens")
+        limit, tools = metadata.get("ls_max_tokens"), list(settings.get("tools") or ())
         asked = place.session.model(
             _name_agent(place, metadata),
             name,
             said,
-            tools=list(settings.get("tools") or ()),
+            tools=tools,
             max_output_tokens=limit if isinstance(limit, int) else None,
             frame=place.frame,
             anew=True,
+            halts=bool(tools),  # one without tools is that of a summary, or is about to answer
         )
         return place, asked
 
@@ -94,7 +95,7 @@ class PendingCalls:
         plain = json.loads(json.dumps(given if isinstance(given, dict) else {"input": given}, default=str))
         agent = _name_agent(place, more.get("metadata") or {})
         call = str(more.get("tool_call_id") or "")
-        return place, place.session.tool(agent, name, plain, call_id=call, frame=place.frame)
+        return place, place.session.tool(agent, name, plain, call_id=call, frame=place.frame, halts=True)
 
     def note(self, run_id: UUID, place: GraphPlace, asked: Asked, found: tuple[Ask, Turn] | Settled) -> None:
         """Keeps a call that may be made. Raises `Refused` for one that may not."""

@@ -127,6 +127,7 @@ class Invocation:
             effects=options.effects,
             reads=options.reads,
             resume=self._resumes,
+            answers=True,
             not_done=options.not_done,
             passes=(GraphBubbleUp,),
         )

@@ -13,6 +13,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 
 from seawall.adapters.langchain_core.messages import (
     find_limit,
+    leave_out_tools,
     make_reply,
     name_model,
     read_reply,
@@ -83,6 +84,13 @@ def _ask(
     )
 
 
+def _fit(model: BaseChatModel, options: dict[str, Any], turn: Turn) -> dict[str, Any]:
+    """Returns the options of a request; at a limit without tools. A tool that must be called stays: the answer has its form."""
+    choice: Any = options.get("tool_choice")
+    choice = cast("dict[str, Any]", choice).get("type") if isinstance(choice, dict) else choice
+    return leave_out_tools(model, options) if turn.last and choice in (None, "auto", "none") else options
+
+
 def _read_message(result: ChatResult) -> AIMessage | None:
     message = result.generations[0].message if result.generations else None
     return message if isinstance(message, AIMessage) else None
@@ -117,7 +125,9 @@ class _GatedModel(BaseChatModel):
 
         def perform(turn: Turn) -> tuple[Any, Any]:
             with inside_model():
-                result = call([*messages, *tell_notes(turn.notes)], stop, run_manager, **options)
+                result = call(
+                    [*messages, *tell_notes(turn.notes)], stop, run_manager, **_fit(self, options, turn)
+                )
             note_answer(place, _read_message(result))
             return read_reply(_read_message(result)), result
 
@@ -138,7 +148,9 @@ class _GatedModel(BaseChatModel):
 
         async def perform(turn: Turn) -> tuple[Any, Any]:
             with inside_model():
-                result = await call([*messages, *tell_notes(turn.notes)], stop, run_manager, **options)
+                result = await call(
+                    [*messages, *tell_notes(turn.notes)], stop, run_manager, **_fit(self, options, turn)
+                )
             note_answer(place, _read_message(result))
             return read_reply(_read_message(result)), result
 
@@ -188,7 +200,9 @@ class _GatedStream(BaseChatModel):
         ask, turn = found
         pieces = _Pieces()
         try:
-            stream = call([*messages, *tell_notes(turn.notes)], stop, run_manager, **options)
+            stream = call(
+                [*messages, *tell_notes(turn.notes)], stop, run_manager, **_fit(self, options, turn)
+            )
             with closing(cast("Any", stream)):
                 while True:
                     with inside_model():
@@ -230,7 +244,9 @@ class _GatedStreamAsync(BaseChatModel):
         ask, turn = found
         pieces = _Pieces()
         try:
-            stream = call([*messages, *tell_notes(turn.notes)], stop, run_manager, **options)
+            stream = call(
+                [*messages, *tell_notes(turn.notes)], stop, run_manager, **_fit(self, options, turn)
+            )
             async with aclosing(cast("Any", stream)):
                 while True:
                     with inside_model():

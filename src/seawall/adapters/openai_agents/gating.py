@@ -37,7 +37,13 @@ from agents.tool import (
 from agents.tool_context import ToolContext
 
 from seawall.adapters.openai_agents.models import gate_model
-from seawall.adapters.openai_agents.place import CallPlace, find_invocation, inside
+from seawall.adapters.openai_agents.place import (
+    AgentsRefused,
+    CallPlace,
+    find_invocation,
+    inside,
+    told_of_refusal,
+)
 from seawall.adapters.openai_agents.replies import (
     add_result_notes,
     read_arguments,
@@ -71,7 +77,9 @@ class _GatedAgent:
     async def get_all_tools(self, run_context: Any) -> list[Tool]:
         """Returns the agent's tools, gated: those of MCP servers and what a hook has added, too."""
         found = cast("list[Tool]", await super().get_all_tools(run_context))  # type: ignore[misc] # pyright: ignore -- of the agent's own class
-        gate = find_invocation().run.gate
+        invocation = find_invocation()
+        invocation.working = self
+        gate = invocation.run.gate
         return [gate.gate_tool(tool) for tool in found]
 
     async def get_system_prompt(self, run_context: Any) -> str | None:
@@ -160,6 +168,8 @@ class AgentGate:
         if id(each) not in self._handoffs:
             made: Handoff[Any, Any] = handoff(target) if is_agent else each
             gated = dataclasses.replace(made, on_invoke_handoff=self._make_handoff(made))
+            tell = _make_transfer_message(made)
+            setattr(gated, "get_transfer_message", tell)  # noqa: B010 -- of this hand-off alone
             gated._agent_ref = None if target is None else weakref.ref(target)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- `replace` leaves it out
             self._handoffs[id(each)] = each, gated
         return self._handoffs[id(each)][1]
@@ -172,11 +182,21 @@ class AgentGate:
             agent = await made.on_invoke_handoff(context, arguments)
             gated = self.gate_agent(agent)
             call = next((call[0] for call in invocation.calls if call[1] == made.tool_name), "")
-            with run.translated():
-                asked = run.session.handoff(
-                    invocation.agent, agent.name, arguments or "{}", call_id=call, frame=invocation.frame
-                )
-                invocation.frame = await run.session.open_frame(asked)
+            invocation.refusal = ""
+            try:
+                with run.translated(), told_of_refusal():
+                    asked = run.session.handoff(
+                        invocation.agent,
+                        agent.name,
+                        arguments or "{}",
+                        call_id=call,
+                        frame=invocation.frame,
+                        transfers=True,
+                    )
+                    invocation.frame = await run.session.open_frame(asked)
+            except AgentsRefused as refused:
+                invocation.refusal = str(refused)
+                return invocation.working
             invocation.frames.append(invocation.frame)
             invocation.agent = agent.name
             return gated
@@ -216,6 +236,15 @@ class AgentGate:
         if is_effect:
             gated.needs_approval = _make_approval(tool)
         return gated
+
+
+def _make_transfer_message(made: Handoff[Any, Any]) -> Callable[[Any], str]:
+    """Returns what writes the result of a hand-off's call: the SDK's own, or why it was refused."""
+
+    def write(agent: Any) -> str:
+        return find_invocation().refusal or made.get_transfer_message(agent)
+
+    return write
 
 
 def _find_class(kind: type[Any]) -> type[Any]:
@@ -288,13 +317,17 @@ class _GatedInvoker:
         invocation = find_invocation()
         run = invocation.run
         call_id = ctx.tool_call_id
-        place = CallPlace(invocation, invocation.agent, invocation.frame, call_id, self._is_agent)
+        told: list[str] | None = [] if self._is_agent else None
+        place = CallPlace(invocation, invocation.agent, invocation.frame, call_id, self._is_agent, told)
         if self._is_agent:  # its frame is opened by the run of the agent
             run.check()
             with inside(place):
-                value = await self._invoke(ctx, input)
+                try:
+                    value = await self._invoke(ctx, input)
+                except AgentsRefused as refused:
+                    value = str(refused)
             run.check()
-            return value
+            return told[-1] if told else value
         arguments = read_arguments(input)
         with run.translated():
             asked = run.session.tool(

@@ -28,7 +28,7 @@ from seawall.core.errors import Refused
 from seawall.runtime.foreign.asked import ModelAsk
 from seawall.runtime.foreign.asks import Settled, Turn
 from seawall.runtime.foreign.results import ModelResult
-from seawall.runtime.foreign.session import Performed
+from seawall.runtime.foreign.session import MAX_OUTPUT_TOKENS, Performed
 
 MAX_WAITING_EVENTS = 1
 """Events of a stream that wait for the SDK: one, so that the provider's stream is read no faster than the SDK takes it."""
@@ -82,7 +82,7 @@ class GatedModel(Model):
             response = await self._inner.get_response(
                 system_instructions,
                 add_notes(input, turn.notes),
-                model_settings,
+                _fit_settings(model_settings, turn, tools or handoffs),
                 tools,
                 output_schema,
                 handoffs,
@@ -121,7 +121,7 @@ class GatedModel(Model):
             stream = self._inner.stream_response(
                 system_instructions,
                 add_notes(input, turn.notes),
-                model_settings,
+                _fit_settings(model_settings, turn, tools or handoffs),
                 tools,
                 output_schema,
                 handoffs,
@@ -183,6 +183,19 @@ class GatedModel(Model):
             max_output_tokens=settings.max_tokens,
             frame=invocation.frame,
         )
+
+
+def _fit_settings(settings: Any, turn: Turn, tools: Any) -> Any:
+    """Returns a request's settings; at a limit without `tools`, and with no longer a reply than there is room for.
+
+    The tools stay in the request: some servers want those whose calls are in the conversation.
+    """
+    changed: dict[str, Any] = {}
+    if turn.last and tools:
+        changed["tool_choice"] = "none"
+    if 0 < turn.max_output_tokens < (settings.max_tokens or MAX_OUTPUT_TOKENS):
+        changed["max_tokens"] = turn.max_output_tokens
+    return dataclasses.replace(settings, **changed) if changed else settings
 
 
 def _finish(invocation: RunnerInvocation, done: Performed, read: Any = None) -> ModelResponse:

@@ -19,7 +19,14 @@ from agents.run_state import RunState
 from seawall.adapters.openai_agents.gating import get_original, is_gated
 from seawall.adapters.openai_agents.going_on import find_place, restore_state, wait_for_thread
 from seawall.adapters.openai_agents.models import gate_config
-from seawall.adapters.openai_agents.place import CallPlace, RunnerInvocation, current, find_invocation, inside
+from seawall.adapters.openai_agents.place import (
+    CallPlace,
+    RunnerInvocation,
+    current,
+    find_invocation,
+    inside,
+    told_of_refusal,
+)
 from seawall.adapters.openai_agents.replies import make_plain, write_answer
 from seawall.core.canonical import digest_of
 from seawall.runtime.foreign.asked import HandoffAsk
@@ -75,7 +82,7 @@ class NestedRunner(AgentRunner):
         if current.get() is None:
             return await self.inner.run(starting_agent, input, **options)
         run = find_invocation().run
-        with run.translated():
+        with run.translated(), told_of_refusal():
             frame = await run.session.open_frame(_ask_frame(starting_agent, input))
         nested = _begin(starting_agent, frame, options)
         with inside(nested.invocation):
@@ -101,7 +108,7 @@ class NestedRunner(AgentRunner):
         if current.get() is None:
             return self.inner.run_streamed(starting_agent, input, **options)
         run = find_invocation().run
-        with run.translated():
+        with run.translated(), told_of_refusal():
             frame = run.session.open_frame_sync(_ask_frame(starting_agent, input))
         nested = _begin(starting_agent, frame, options)
         with inside(nested.invocation):

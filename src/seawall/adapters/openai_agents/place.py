@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from agents.exceptions import AgentsException
 
-from seawall.core.errors import Misused, SeawallError
+from seawall.core.errors import Misused, Refused, SeawallError
 from seawall.run.outcome import Outcome
 from seawall.runtime.foreign.asks import Ask, Halted, Held, Settled, Turn
 from seawall.runtime.foreign.session import Session
@@ -36,6 +36,10 @@ class AgentsHeld(AgentsException):
     def __init__(self, held: Held) -> None:
         super().__init__(str(held))
         self.held = held
+
+
+class AgentsRefused(AgentsException):
+    """An agent may not begin to work: whoever wanted it is told why, and goes on."""
 
 
 class AgentGating(Protocol):
@@ -124,6 +128,10 @@ class RunnerInvocation:
         """What hand-offs have opened, the newest last."""
         self.calls: tuple[tuple[str, str, str], ...] = ()
         """(id, name, arguments) of the newest reply."""
+        self.working: Any = None
+        """The gated agent that was asked last, which a refused hand-off leaves at work."""
+        self.refusal = ""
+        """Why the newest hand-off was refused; "": it was not."""
 
     def __repr__(self) -> str:
         return f"<RunnerInvocation of {self.agent!r}, frame {self.frame}>"
@@ -139,6 +147,8 @@ class CallPlace(NamedTuple):
     """The call of the tool that is performed there."""
     is_agent: bool = False
     """That tool is an agent."""
+    refused: list[str] | None = None
+    """Of an agent: is told why it may not begin to work. The SDK would make a text of its own of an error."""
 
 
 current: ContextVar[CallPlace | RunnerInvocation | None] = ContextVar(
@@ -170,3 +180,17 @@ def inside(place: CallPlace | RunnerInvocation) -> Generator[None]:
         yield
     finally:
         current.reset(token)
+
+
+@contextlib.contextmanager
+def told_of_refusal() -> Generator[None]:
+    """Raises `AgentsRefused` if a guard or a limit refuses a hand-off."""
+    try:
+        yield
+    except Refused as refused:
+        if isinstance(refused, Halted | Held) or refused.guard != "handoff":
+            raise
+        place = current.get()
+        if isinstance(place, CallPlace) and place.refused is not None:
+            place.refused.append(str(refused))
+        raise AgentsRefused(str(refused)) from refused

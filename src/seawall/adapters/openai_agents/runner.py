@@ -208,6 +208,7 @@ class SeawallRunner:
             effects=self._effects,
             reads=self._reads,
             resume=goes_on,
+            answers=True,
             not_done=self._not_done,
         )
         run = GatedRun(session, self._gate)

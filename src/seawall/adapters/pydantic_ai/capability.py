@@ -109,6 +109,7 @@ class SeawallCapability(AbstractCapability[Any]):
             effects=self._effects,
             reads=self._reads,
             waits=self._waits,
+            answers=True,
             not_done=self._not_done,
             passes=PASSES,
         )

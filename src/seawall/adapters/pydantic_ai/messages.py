@@ -143,10 +143,15 @@ def find_limit(settings: ModelSettings | None) -> int | None:
 
 
 def fit_settings(settings: ModelSettings | None, turn: Turn, asked: int) -> ModelSettings | None:
-    """Returns the settings, with a shorter reply if a limit has less room than the `asked` tokens."""
-    if not 0 < turn.max_output_tokens < asked:
-        return settings
-    return {**(settings or {}), "max_tokens": turn.max_output_tokens}
+    """Returns the settings: at a limit without tools but those of the answer, and with a shorter reply if there is less room
+    than for the `asked` tokens.
+    """
+    changed: ModelSettings = {}
+    if turn.last:
+        changed["tool_choice"] = "none"
+    if 0 < turn.max_output_tokens < asked:
+        changed["max_tokens"] = turn.max_output_tokens
+    return {**(settings or {}), **changed} if changed else settings
 
 
 def add_notes(messages: list[ModelMessage], notes: tuple[str, ...]) -> list[ModelMessage]:

@@ -331,7 +331,16 @@ class GatedAgentRun:
         """Opens the frame of an agent inside a tool. Nothing is recorded for a request before its first step."""
         if self._handoff is not None:
             with self.translated():
-                self.frame = await self.session.open_frame(self._handoff)
+                self.frame = await self._open_frame(self._handoff)
+
+    async def _open_frame(self, handoff: HandoffAsk) -> int:
+        """Opens a frame. If it is refused, the tool that the agent would work in fails with the reason."""
+        try:
+            return await self.session.open_frame(handoff)
+        except Refused as refused:
+            if isinstance(refused, Halted | Held) or refused.guard != "handoff":
+                raise
+            raise ToolFailed(str(refused)) from refused
 
     def raise_if_over(self, error: BaseException | None = None) -> None:
         """Raises what the gate has said, if the framework has made something else of it."""

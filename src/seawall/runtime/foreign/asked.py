@@ -56,27 +56,34 @@ class ModelAsk(NamedTuple):
     frame: int = 0
     anew: bool = False
     """The model is called in any case: the framework has no way to be given a recorded reply."""
+    halts: bool = False
+    """As of a `ToolAsk`: its request can't be changed."""
 
 
 class ToolAsk(NamedTuple):
-    """A call of a tool that the loop wants made."""
+    """A call of a tool that the loop wants made. With `halts` a limit halts the run over it, because the loop can't be told."""
 
     agent: str
     name: str
     arguments: Mapping[str, Any]
     call_id: str = ""
     frame: int = 0
+    halts: bool = False
     untrusted: bool = False
 
 
 class HandoffAsk(NamedTuple):
-    """A hand-off to another agent, which works in a frame of its own."""
+    """A hand-off to another agent, which works in a frame of its own. With `transfers` its answer is that of the frame above;
+    `halts` is as of a `ToolAsk`.
+    """
 
     agent: str
     name: str
     task: str
     call_id: str = ""
     frame: int = 0
+    transfers: bool = False
+    halts: bool = False
 
 
 Asked = ModelAsk | ToolAsk | HandoffAsk

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -80,6 +80,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """Active seconds that the run has left."""
     max_output_tokens: int = 0
     """Models: the longest reply that there is room for; 0: as the asker said."""
+    last: bool = False
+    """Models: a limit is used up, so the model is asked without tools, and told so by the last of the notes."""
     owned_until: float | None = None
     """Effects: until when no other process takes the run, in seconds since the Unix epoch."""
 
@@ -108,6 +110,15 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
         return "\n\n".join((self.text, *self.notes))
 
 
+class AskedRequest(NamedTuple):
+    """What is known of a request to a model that was made."""
+
+    model: str
+    context_bytes: int
+    reply_tokens: int
+    """The longest reply that it could have."""
+
+
 class Ask:
     """One thing that was asked for. Lives on the engine's event loop."""
 
@@ -125,13 +136,16 @@ class Ask:
         waits: bool = False,
         doubt: str = "",
         within: int = 0,
+        transfers: bool = False,
+        halts: bool = False,
         untrusted: bool = False,
     ) -> None:
-        """`within`: the step in which it is asked for, if that is a tool's. `text`: the arguments as canonical JSON, or the task of a hand-off. `waits`: a step that is held is waited for, and does not raise `Held`. `doubt`: see `EffectFacts.doubt`. `untrusted`: see `Tool`."""
+        """`transfers`, `halts`: see `HandoffAsk`. `within`: the step in which it is asked for, if that is a tool's. `text`: the arguments as canonical JSON, or the task of a hand-off. `waits`: a step that is held is waited for, and does not raise `Held`. `doubt`: see `EffectFacts.doubt`."""
         self.kind: AskKind = kind
         self.name, self.agent, self.frame, self.key = name, agent, frame, key
         self.text, self.tool, self.request = text, tool, request
         self.waits, self.doubt, self.within = waits, doubt, within
+        self.transfers, self.halts = transfers, halts
         self.untrusted = untrusted
         self.reply: CallerReply[Any] | None = None
         """Who waits for the turn, or for the end of a step that is performed."""
@@ -232,6 +246,10 @@ class Asks:
         """Is called when a step waits for a person, and its asker does not."""
         self.on_failed: Callable[[Ask], None] = lambda ask: None
         """Is called when the run has ended or broke before an ask was settled."""
+        self.find_request: Callable[[int], AskedRequest | None] = lambda frame: None
+        """Returns the newest request to a model in a frame."""
+        self.transfers: set[int] = set()
+        """Frames whose answer is that of the frame above: nobody speaks after them there."""
         self._unsent: list[tuple[Callable[[], None], bool]] = []
         """What to tell, and whether that can be told before it is durable."""
         self._closing: dict[int, asyncio.Future[None]] = {}
@@ -271,6 +289,11 @@ class Asks:
         """Returns the steps that wait for others: tools in which something is asked for, or an agent works."""
         asked = {ask.within for ask in self.open.values() if ask.within}
         return frozenset(asked.union(step for frame, step in self.within.items() if frame in state.open))
+
+    def note_frame(self, frame: int, *, transfers: bool) -> None:
+        """Notes of a hand-off that is open whether its answer is that of the frame above."""
+        if transfers:
+            self.transfers.add(frame)
 
     def withdraw(self, ask: Ask) -> None:
         """Forgets an ask whose asker is gone before it began the step, which will be asked for again."""
@@ -370,6 +393,7 @@ class Asks:
             self._unsent.append((hold, False))
         elif intent.kind == "handoff" and intent.perform:
             self._take(ask)
+            self.note_frame(intent.step, transfers=ask.transfers)
             if ask.within:
                 self.within[intent.step] = ask.within
             settled = Settled(step=intent.step, status="ok")

@@ -56,8 +56,8 @@ class Engine:
         with sea.begin("Refund order 1042", loop="my-loop") as session: ...
 
     `effects` are the tools that change the world, by name or pattern, or what is declared of each (`Effect(…)`); `reads` those
-    that do not. Other tools count as reads, and `coverage` names them. `limits` are those of each run; they halt it, because
-    the framework decides when it answers. The other options are those of `Seawall`, of which the engine has one, in a thread
+    that do not. Other tools count as reads, and `coverage` names them. `limits` are those of each run; at one that is used up
+    the loop is asked for a last answer, if it can be, and otherwise halted. The other options are those of `Seawall`, of which the engine has one, in a thread
     with an event loop of its own: it opens at the first step. `close` it, or use it as a context manager; at the exit of the
     program it closes by itself.
 
@@ -133,6 +133,7 @@ class Engine:
         reads: Sequence[str] = (),
         resume: bool = False,
         waits: bool = False,
+        answers: bool = False,
         not_done: tuple[type[BaseException], ...] = (),
         passes: tuple[type[BaseException], ...] = (),
     ) -> Session:
@@ -143,7 +144,8 @@ class Engine:
         one a new run is a new run, also after a crash. `session` is the conversation: with `resume` the run goes on that has
         not ended there; without, such a run is cancelled, as a new request has come.
         `waits`: a step that needs a person is waited for; otherwise it raises `Held`, and the same request, asked again, goes
-        on after the decision. `not_done`: errors of tools which say that nothing has happened; any other error of an effect
+        on after the decision. `answers`: once a limit is used up, the loop makes its next request to a model without tools, as
+        `Turn.last` asks for, and takes the reply for its answer (`Limits.at_limit`); otherwise a limit halts the run. `not_done`: errors of tools which say that nothing has happened; any other error of an effect
         leaves open whether it has. `passes`: what a framework raises to steer, which is no failure.
         `effects` and `reads` are for this run, in place of the engine's.
         Raises `Misused` for an argument that can't be recorded; its first step does if the request id is of another principal.
@@ -159,7 +161,8 @@ class Engine:
         )
         if not loop:
             raise Misused("begin: loop is empty; name the framework whose loop asks for the steps")
-        bounds = replace(self._limits if limits is None else validate_limits(limits), at_limit="halt")
+        bounds = self._limits if limits is None else validate_limits(limits)
+        bounds = bounds if answers else replace(bounds, at_limit="halt")
         options = BeginOptions(
             request=request.strip() or "(no request)",
             session=session,

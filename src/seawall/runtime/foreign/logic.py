@@ -14,6 +14,7 @@ from seawall.models.usage import compute_bound_usd
 from seawall.run.bodies import Bodies
 from seawall.run.fingerprint import make_gist
 from seawall.run.frame import Frame, PendingCall, find_call
+from seawall.run.ledger import LEAST_REPLY_TOKENS, NO_REST, Rest
 from seawall.run.requests import RequestRecord
 from seawall.run.state import RunState
 from seawall.run.step import (
@@ -26,9 +27,11 @@ from seawall.run.step import (
     Result,
     Step,
 )
-from seawall.runtime.foreign.asks import Ask, Asks, Turn
+from seawall.runtime.foreign.asks import Ask, AskedRequest, Asks, Turn
 from seawall.runtime.foreign.tools import advise_on_undeclared
-from seawall.team.decide import decide_stop
+from seawall.team.assembly import CLOSING_TOKENS
+from seawall.team.decide import decide_stop, find_asked_skip
+from seawall.team.partial import write_last_note
 from seawall.team.prepare import TeamLogic
 
 _ZERO = Decimal(0)
@@ -71,7 +74,7 @@ class ForeignLogic(LoopElsewhere):
                 continue  # the session tells the asker
             pending = find_call(frame, ask.key)
             if pending is None or pending.step is None:
-                yield self._propose(ask, frame, pending, state.started.run)
+                yield self._propose(ask, frame, pending, state)
 
     def _write_call(self, ask: Ask, run: str) -> Call:
         """Returns what is asked for, as it is recorded. What is kept once costs nothing the second time."""
@@ -79,7 +82,7 @@ class ForeignLogic(LoopElsewhere):
             return Call(ask.key, ask.name, *self._bodies.put_arguments(run, ask.text))
         return Call(ask.key, ask.name, self._bodies.put(ask.text))
 
-    def _propose(self, ask: Ask, frame: Frame, pending: PendingCall | None, run: str) -> Propose:
+    def _propose(self, ask: Ask, frame: Frame, pending: PendingCall | None, state: RunState) -> Propose:
         reconciles = None if pending is None else pending.unknown
         may_ask = ask.tool is not None and ask.tool.options.reconcile is not None
         if (
@@ -101,8 +104,10 @@ class ForeignLogic(LoopElsewhere):
             agent=ask.agent,
             frame=frame.id,
             depth=frame.depth + (ask.kind == "handoff"),
-            call=self._write_call(ask, run),
+            call=self._write_call(ask, state.started.run),
             grant=None if pending is None else pending.grant,
+            skip=None if ask.halts else find_asked_skip(state, ask.kind, frame, ask.key, pending),
+            last=ask.kind == "model" and not ask.halts and state.is_closing(frame.id),
             reconciles=reconciles,
         )
 
@@ -119,6 +124,7 @@ class ForeignLogic(LoopElsewhere):
             call=call,
             grant=proposal.grant,
             delay_s=proposal.delay_s,
+            last=proposal.last,
             input=None if call is None else call.arguments,
             seal="" if call is None else call.seal or "",
             enclosing=self._asks.list_enclosing(state),
@@ -126,6 +132,8 @@ class ForeignLogic(LoopElsewhere):
         ask = self._asks.find(proposal.frame, None if call is None else call.id)
         if ask is None or proposal.kind == "approval":
             return step
+        if ask.halts:
+            step = replace(step, halts=True)
         if proposal.reconciles is not None and ask.tool is not None:
             return replace(
                 step,
@@ -151,18 +159,53 @@ class ForeignLogic(LoopElsewhere):
         if record is None:
             record = self._requests[ask.frame] = RequestRecord()
         price, most = self._find_price(ask.name), request.max_output_tokens
+        told = CLOSING_TOKENS if step.last else 0
         return replace(
             step,
             input=record.put(request, self._bodies),
             asked=request.digest,
-            tokens=request.size_bytes + most,
+            tokens=request.size_bytes + told + most,
             reply_tokens=most,
             reply_token_usd=compute_bound_usd(price, 0, 1) or _ZERO,
             input_token_usd=compute_bound_usd(price, 1, 0) or _ZERO,
-            usd=compute_bound_usd(price, request.size_bytes, most),
+            usd=compute_bound_usd(price, request.size_bytes + told, most),
             context=len(request.messages),
             context_bytes=request.size_bytes,
             endpoint=f"model:{step.name}",
+        )
+
+    def compute_rest(self, frame: int, step: Step | None, state: RunState) -> Rest:
+        """Returns what is kept for the last reply of each agent that waits for this step, as far as their requests are known.
+
+        A request without tools can only be answered. An agent that has handed all over does not speak again, and one that
+        has asked no model is none.
+        """
+        if step is None or step.kind != "model":
+            return NO_REST
+        ask = self._asks.find(step.frame, None if step.call is None else step.call.id)
+        rest, inner = NO_REST, None
+        for number in state.walk_up(step.frame):
+            if inner is None:
+                found = None if ask is None or step.last else _read_request(ask)
+            elif inner in self._asks.transfers:
+                found = None
+            else:
+                found = self._asks.find_request(number)
+            if found is not None:
+                rest = self._keep_reply(rest, found, is_told=inner is not None)
+            inner = number
+        return rest
+
+    def _keep_reply(self, rest: Rest, request: AskedRequest, *, is_told: bool) -> Rest:
+        """Returns what is kept, with one more last reply: the shortest, to a request as it was. `is_told`: of a hand-off's end."""
+        price, least = self._find_price(request.model), min(LEAST_REPLY_TOKENS, request.reply_tokens)
+        bound = request.context_bytes + CLOSING_TOKENS + (LEAST_REPLY_TOKENS if is_told else 0)
+        return Rest(
+            model_calls=rest.model_calls + 1,
+            tokens=rest.tokens + bound + least,
+            usd=rest.usd + (compute_bound_usd(price, bound, least) or _ZERO),
+            grows=True,
+            input_token_usd=max(rest.input_token_usd, compute_bound_usd(price, 1, 0) or _ZERO),
         )
 
     def _prepare_tool(self, step: Step, ask: Ask, state: RunState) -> Step:
@@ -174,6 +217,14 @@ class ForeignLogic(LoopElsewhere):
             step = replace(step, facts=replace(step.facts or EffectFacts(), doubt=ask.doubt))
         advice = advise_on_undeclared(tool.name) if self._asks.must_advise(tool) else ""
         return replace(step, may_write=tool.undeclared, advice=advice, untrusted=ask.untrusted)
+
+
+def _read_request(ask: Ask) -> AskedRequest | None:
+    """Returns what an ask says of its request; None if it can only be answered."""
+    request = ask.request
+    if request is None or not request.tools:
+        return None
+    return AskedRequest(ask.name, request.size_bytes, request.max_output_tokens)
 
 
 class ForeignExecutor:
@@ -207,15 +258,18 @@ class ForeignExecutor:
         frame = state.frames.get(step.frame)
         pending = None if frame is None else find_call(frame, call or "")
         notes = () if pending is None or step.kind != "model" else pending.notes
+        closed = state.find_closed(step.frame) if step.last else None
+        last = () if closed is None else (write_last_note(closed.limit, closed.part),)
         turn = Turn(
             step=step.number,
             arguments=thaw(step.arguments or {}),
-            notes=tuple([self._asks.read(note) for note in notes]),
+            notes=(*[self._asks.read(note) for note in notes], *last),
             key=(step.key or f"{state.started.run}:{state.call_key(step.frame, call)}")
             if step.effect
             else "",
             remaining_s=left_s,
             max_output_tokens=step.reply_tokens,
+            last=step.last,
         )
         return await self._asks.begin(ask, turn, ownership)
 

@@ -59,6 +59,7 @@ class LoopSide:
         self._asks.must_advise = coverage.must_advise
         self._asks.on_parked = self._on_parked
         self._recorded = Recorded()
+        self._asks.find_request = self._recorded.find_request
         self._lock = asyncio.Lock()
         self._run: str | None = None
         self._starting: asyncio.Task[None] | None = None
@@ -491,10 +492,8 @@ class LoopSide:
                 request = self._redactor.redact(asked.name, asked.request, bodies)
                 known = recorded.take_reply(asked.frame, request, bodies)
                 settled = None if known is None else self._give_again(known, bodies)
-                if known is not None and settled is not None and (settled.raw is None or asked.anew):
-                    recorded.give_up_replies(
-                        asked.frame, known
-                    )  # its redacted text is not what the model wrote
+                if known is not None and settled is not None and (asked.anew or _is_redacted(settled)):
+                    recorded.give_up_replies(asked.frame, known)
                     settled = None
                 if settled is not None:
                     return settled, None
@@ -521,9 +520,8 @@ class LoopSide:
             return self._give_again(known, bodies), None
         doubt = self._recorded.explain_doubt(asked.name, asked.frame, key)
         tool = self._tools.find_tool(asked.name)
-        return None, self._make_ask(
-            "tool", asked, key, text=text, tool=tool, doubt=doubt, untrusted=asked.untrusted
-        )
+        more = {"text": text, "tool": tool, "doubt": doubt, "untrusted": asked.untrusted}
+        return None, self._make_ask("tool", asked, key, **more)
 
     def _find_handoff(
         self, asked: HandoffAsk, key: str | None, bodies: Bodies
@@ -534,12 +532,13 @@ class LoopSide:
         )
         frame = self._recorded.find_frame(asked.frame, key)
         if frame is not None:
+            self._asks.note_frame(frame, transfers=asked.transfers)
             return Settled(step=frame, status="ok", replayed=True), None
-        return None, self._make_ask("handoff", asked, key, text=asked.task)
+        return None, self._make_ask("handoff", asked, key, text=asked.task, transfers=asked.transfers)
 
     def _make_ask(self, kind: Any, asked: Asked, key: str, **more: Any) -> Ask:
-        waits = self._options.waits
-        return Ask(kind, asked.name, asked.agent, asked.frame, key, waits=waits, **more)
+        more = {"waits": self._options.waits, "halts": asked.halts, **more}
+        return Ask(kind, asked.name, asked.agent, asked.frame, key, **more)
 
     def _give_again(self, known: RecordedStep, bodies: Bodies) -> Settled:
         found = self._asks.bodies
@@ -640,3 +639,8 @@ class LoopSide:
         finally:
             with contextlib.suppress(Refused):
                 await self._supervisor.release(driver.lease)
+
+
+def _is_redacted(reply: Settled) -> bool:
+    """Returns whether a recorded reply is not what the model wrote. What took its place was written by nobody else."""
+    return reply.raw is None and reply.status != "replaced"

@@ -7,6 +7,8 @@ ids, and asks again for steps that are recorded. What makes a step the same:
   same key are another call, and refused. A call without an id: its frame, name and arguments, and how many such calls there
   were before it; one of which the asker was told no result is the same again.
 - a hand-off: as a tool.
+- What was not done because a limit was used up, and the last replies that came of it, count no more once the limits are raised:
+  the loop asks for them again. A hand-off that has ended keeps its answer.
 - a model: its frame and what the request means (`requests.py`), only until the loop has asked for something that is not
   recorded. The recorded reply is given again, so the ids of its calls are the same.
 
@@ -23,10 +25,11 @@ from typing import NamedTuple
 import msgspec
 
 from seawall.core.canonical import Ref, ref_of, to_canonical_bytes
-from seawall.core.events import Event, StepDone, StepIntended
+from seawall.core.events import Event, LimitsRaised, Planned, StepDone, StepIntended
 from seawall.run.bodies import Bodies
 from seawall.run.frame import effect_state
 from seawall.run.requests import PreparedRequest
+from seawall.runtime.foreign.asks import AskedRequest
 
 ROOT = 0
 _FAILED = ("error", "timeout")
@@ -70,6 +73,12 @@ class Recorded:
         """By frame, name and arguments: calls without an id that this loop has asked for."""
         self._unsettled: dict[tuple[int, str], list[str]] = {}
         """By frame, name and arguments: keys of calls without an id that were asked for, and of which the asker was told no result."""
+        self._requests: dict[int, StepIntended] = {}
+        """By frame: the newest request to a model that was made."""
+        self._left_out: set[Ref] = set()
+        """What was said in the place of calls that were not made because a limit was used up."""
+        self._last: dict[int, int] = {}
+        """Replies that were asked for as last ones, with their frames."""
         self._model_asks = 0
         self._lost: dict[tuple[int, str], str] = {}
         """By frame and meaning: the key of a request that was made, and of which no result is recorded."""
@@ -101,6 +110,9 @@ class Recorded:
             self._asked_by,
             self._replies,
             self._in_doubt,
+            self._requests,
+            self._left_out,
+            self._last,
         ):
             learned.clear()
         for number, event in enumerate(events):
@@ -118,6 +130,8 @@ class Recorded:
         """Takes in an event of the run."""
         if isinstance(event, StepIntended):
             self._intents[event.step] = event
+            if event.kind == "model" and event.perform:
+                self._requests[event.frame] = event
             if event.kind == "handoff" and event.perform and event.call is not None:
                 self._frames[event.frame, event.call] = event.step
             if event.kind == "model" and self.replays and event.call is not None:
@@ -126,6 +140,25 @@ class Recorded:
                 self.attempted.add(event.name)
         elif isinstance(event, StepDone) and (intent := self._intents.pop(event.step, None)) is not None:
             self._learn_done(intent, event)
+        elif isinstance(event, Planned) and event.limit:
+            self._left_out.update(ref for ref in (event.told, event.note) if ref is not None)
+        elif isinstance(event, LimitsRaised):
+            self._forget_last()
+
+    def _forget_last(self) -> None:
+        """The limits were raised: what was left out may be done now, in frames that are open still."""
+        ended = {frame for place, frame in self._frames.items() if place in self._by_key}
+        for place, known in list(self._by_key.items()):
+            if known.done.output in self._left_out and place[0] not in ended:
+                del self._by_key[place]
+        gone = {step for step, frame in self._last.items() if frame not in ended}
+        for replies in self._replies.values():
+            replies[:] = [done for done in replies if done.step not in gone]
+        for calls in self._asked_by.values():
+            calls[:] = [call for call in calls if call.reply not in gone]
+        for by_digest in self._models.values():
+            for digest, steps in list(by_digest.items()):
+                by_digest[digest] = deque(step for step in steps if step.done.step not in gone)
 
     def _learn_done(self, intent: StepIntended, done: StepDone) -> None:
         if intent.call is None:
@@ -141,12 +174,14 @@ class Recorded:
     def _learn_reply(self, intent: StepIntended, done: StepDone, key: str, *, cut_off: bool) -> None:
         if cut_off:
             self._lost[intent.frame, intent.asked] = key
-        if done.status != "ok" or cut_off:
+        if done.status not in ("ok", "replaced") or cut_off:
             return
         for call in done.calls:
             asked = ReplyCall(done.step, call.name, call.arguments)
             self._asked_by.setdefault((intent.frame, call.id), []).append(asked)
         self._replies.setdefault(intent.frame, []).append(done)
+        if intent.last:
+            self._last[done.step] = intent.frame
         if not self.replays:
             self._told.add(done.step)
         else:
@@ -243,6 +278,13 @@ class Recorded:
             self._attempts[place[0], base] = max(self._attempts.get((place[0], base), 0), int(number or 1))
 
     # ---- finding
+
+    def find_request(self, frame: int) -> AskedRequest | None:
+        """Returns the newest request to a model in a frame; None if there was none."""
+        made = self._requests.get(frame)
+        if made is None:
+            return None
+        return AskedRequest(made.name, made.context_bytes, max(1, made.tokens - made.context_bytes))
 
     def explain_doubt(self, name: str, frame: int, key: str) -> str:
         """Returns why a new call of an effect may be one that was made already; "" if nothing speaks for that."""

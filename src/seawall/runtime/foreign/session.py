@@ -114,15 +114,16 @@ class Session:
         max_output_tokens: int | None = None,
         frame: int = 0,
         anew: bool = False,
+        halts: bool = False,
     ) -> ModelAsk:
         """Returns the ask for a model's reply. `messages` and `tools` are JSON values, as they would be sent.
 
-        `anew`: a recorded reply can't be given to the framework, so the model is called in any case.
+        `anew`: a recorded reply can't be given to the framework, so the model is called in any case. `halts`: as in `tool`.
         Raises `Misused` for a name that can't be recorded.
         """
         check_recordable(agent=agent, name=name)
         request = prepare_request(name, messages, tools, max_output_tokens or MAX_OUTPUT_TOKENS)
-        return ModelAsk(agent, name, request, frame, anew)
+        return ModelAsk(agent, name, request, frame, anew, halts)
 
     @staticmethod
     def tool(
@@ -132,20 +133,33 @@ class Session:
         *,
         call_id: str = "",
         frame: int = 0,
+        halts: bool = False,
         untrusted: bool = False,
     ) -> ToolAsk:
         """Returns the ask for a tool's call. `arguments` are JSON values; `call_id` is that of the model's reply.
 
+        `halts`: a limit halts the run over it, because the loop can't be told in its place what is not done.
         `untrusted`: see `Tool`. Raises `Misused` for a name that can't be recorded.
         """
         check_recordable(agent=agent, name=name, call_id=call_id)
-        return ToolAsk(agent, name, arguments, call_id, frame, untrusted)
+        return ToolAsk(agent, name, arguments, call_id, frame, halts, untrusted)
 
     @staticmethod
-    def handoff(agent: str, to: str, task: str, *, call_id: str = "", frame: int = 0) -> HandoffAsk:
-        """Returns the ask for a frame in which another agent works. Raises `Misused` for a name that can't be recorded."""
+    def handoff(
+        agent: str,
+        to: str,
+        task: str,
+        *,
+        call_id: str = "",
+        frame: int = 0,
+        transfers: bool = False,
+        halts: bool = False,
+    ) -> HandoffAsk:
+        """Returns the ask for a frame in which another agent works. `transfers`: what that answers is the answer of this frame,
+        in which no model is asked any more. `halts`: as in `tool`. Raises `Misused` for a name that can't be recorded.
+        """
         check_recordable(agent=agent, to=to, call_id=call_id)
-        return HandoffAsk(agent, to, task, call_id, frame)
+        return HandoffAsk(agent, to, task, call_id, frame, transfers, halts)
 
     # ---- a whole step
 
