@@ -154,5 +154,5 @@ def test_a_list_without_line_breaks_that_is_longer_than_a_line_may_be_is_read_in
 
 
 def test_every_format_has_a_name_of_its_own_and_says_what_it_reads() -> None:
-    assert len({each.name for each in FORMATS}) == len(FORMATS) == 7
+    assert len({each.name for each in FORMATS}) == len(FORMATS) == 8
     assert all(each.reads for each in FORMATS)

@@ -208,15 +208,19 @@ class ClaimContract:
                 lease = await begin(journal, "r-1")
                 answer = await journal.claim(claim_of("r-1", identity="", asks=True))
                 left = answer.effect
+                assert left is not None
                 assert left.state == "proposed"
                 with pytest.raises(Fenced, match="is proposed"):  # one that must be claimed is asked about
                     await append_records(journal, lease, 1, attempt(left))
                 lease = await begin(journal, "r-2")
                 answer = await journal.claim(claim_of("r-2", identity="", asks=True))
+                assert answer.effect is not None
                 plain = replace(answer.effect, state="attempting")
                 await append_records(journal, lease, 1, replace(attempt(plain), record=plain))
                 await append_records(journal, lease, 2, committed(plain))
-                assert (await journal.effect(plain.id)).state == "committed"
+                found = await journal.effect(plain.id)
+                assert found is not None
+                assert found.state == "committed"
 
         asyncio.run(scenario())
 

@@ -176,7 +176,7 @@ async def make_journal(path: str) -> None:
         first = FirstLook(True, "alice")
         store = PinStore(sea.journal, SystemClock())
         await store.note_first_use("bank", "alice")
-        await store.look("bank", [definition], first=first, find_odd=lambda each: (), known={})
+        await store.look("bank", [definition], first=first, known={})
         paying = desk(call("pay", order="1"), say("paid"))
         await (await sea.start(paying, "pay", tenant="acme")).rest()
 

@@ -208,8 +208,8 @@ def _ask_to_go_on(state: RunState, note: Ref, *, merged: bool) -> RunState:
         closing=EMPTY,
         lacks=(),
     )
-    below = state.frames if state.started.loop else {}
-    return replace(state, frames=MappingProxyType({**below, 0: root}), plan=plan)
+    frames = {**state.frames, 0: root} if state.started.loop else {0: root}
+    return replace(state, frames=MappingProxyType(frames), plan=plan)
 
 
 def _lift_closing(state: RunState, note: Ref) -> RunState:

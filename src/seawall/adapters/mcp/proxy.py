@@ -20,6 +20,7 @@ from seawall.adapters.mcp.pins import Pin
 from seawall.adapters.mcp.servers import Servers, read_servers
 from seawall.core.errors import Misused, SeawallError, describe_error
 from seawall.core.odd_text import show_plainly
+from seawall.core.threads import start_in_thread
 from seawall.effects.verbs import seems_to_write
 from seawall.runtime.foreign.asks import Halted, Held
 from seawall.runtime.foreign.engine import Engine
@@ -236,7 +237,8 @@ class McpProxy:
         process = ""
         if not connection and not run and request.client is not None and request.scope.get("server"):
             ports = request.client.port, int(request.scope["server"][1])
-            process = await asyncio.to_thread(find_process, *ports, self._clients.list_processes())
+            known = self._clients.list_processes()
+            process = await start_in_thread(lambda: find_process(*ports, known), "seawall-peer")
         return Peer(connection, client, run or None, process)
 
     def _find_problem(self, place: _OfferedTool, arguments: dict[str, Any]) -> str | None:

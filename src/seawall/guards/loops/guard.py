@@ -24,6 +24,7 @@ from seawall.guards.loops.state import (
     pack_handover,
     unpack_handover,
 )
+from seawall.guards.loops.waits import note_reply
 from seawall.run.frame import effect_state
 from seawall.run.guard import Guard
 from seawall.run.state import RunState
@@ -82,6 +83,8 @@ class Loops(Guard):
         if event.step in state.scopes:  # a hand-off or review has ended, and with it what its frame knew
             state = replace(state, scopes={f: scope for f, scope in state.scopes.items() if f != event.step})
         step = run.open.get(event.step)
+        if step is not None and step.kind == "model":
+            return note_reply(state, step.at, event.at)
         if step is not None and step.effect and step.perform:
             if _was_not_done(event):
                 state = rules.count_write(state, step.name, -1)

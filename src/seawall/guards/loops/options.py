@@ -19,8 +19,9 @@ class LoopOptions:
     not made again. Of 965 good recorded runs, 3 stops 3 and 2 stops 7; 4 lets one more runaway go on."""
     unfinished: int = 16
     """The same where something speaks for another answer: it says so itself ("running", "not yet"; an error is not meant),
-    the run has let time pass since the last call (10 seconds), or the question has brought other answers twice before. As many as `alike`. Who waits for something with a tool that
-    is no declared `poll` asks a dozen times and more, and the run's limits bound what that costs. A write that is made
+    the run has let time pass since the last call (10 seconds, or 30 with the time of the models), or the
+    question has brought other answers twice before. As many as `alike`. Who waits for something with a tool that is no
+    declared `poll` asks a dozen times and more, and the run's limits bound what that costs. A write that is made
     again after such a wait may be made as often, and so may errors of one tool come."""
     stretch: int = 6
     """Calls in a row that each brought what they had brought before, whatever they asked; after that no call is made
@@ -36,8 +37,8 @@ class LoopOptions:
     """How often a write may be made again with the same arguments if it brings the same but for numbers (each order has
     a new one), with nothing else new in between. `no_news` does not count writes, as the world may have changed
     whatever the receipt says. One more than `no_news`, for buttons that are meant to be pressed repeatedly. One whose
-    arguments have no text of several words may be made twice as often: a key is pressed, an article put into a cart and a
-    change undone as often as somebody asked for, and a mail with its text is not. One whose receipt says how far it has
+    arguments have no text of several words, with the same receipt to the letter, may be made twice as often: a key is
+    pressed and a change undone as often as somebody asked for, and a mail with its text is not. One whose receipt says how far it has
     come ("page 3 of 20", "11 left") may be made as often as `alike` says. In the recordings, 2 would stop one more good
     run, 3 catches no more runaways than 4, and 6 catches one less."""
     errors: int = 8

@@ -414,7 +414,8 @@ def _limit_again(state: LoopState, before: LastAnswer, observation: Observation,
     """Returns how often a write may be made again.
 
     One without arguments, or whose result says how far it has come, may take the next of a row each time. One that comes
-    after a wait may be due again. One without a text is pressed like a button.
+    after a wait may be due again. One without a text, with the same receipt to the letter, is pressed like a button; a new
+    number in it is a second order.
     """
     says_how_far = (observation.loose_fingerprint or "").startswith(PROGRESS)
     takes_next = says_how_far or observation.asked_question.endswith(_NO_ARGUMENTS)
@@ -423,7 +424,8 @@ def _limit_again(state: LoopState, before: LastAnswer, observation: Observation,
     if before.waits != state.waits:
         return max(options.unfinished, options.again)
     has_text = not observation.wording or bool(decode_wording(observation.wording).words)
-    return options.again if has_text else options.again * PRESSED
+    is_pressed = not has_text and before.fingerprint == observation.fingerprint
+    return options.again * PRESSED if is_pressed else options.again
 
 
 def _count_stale_call(scope: Scope, streak: Streak, *, is_recent: bool) -> Scope:

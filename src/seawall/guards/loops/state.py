@@ -380,6 +380,8 @@ class LoopState(msgspec.Struct, frozen=True):
     """How often the run let time pass without a call that ended; see `waits.WAIT_S`."""
     ended_at: float = 0.0
     """When the newest call ended, by the wall clock."""
+    replied_s: float = 0.0
+    """Seconds that models took for their replies since then."""
     segment: int = 0
     """How often a process took the run over, or a write ended whose fate is not known. An answer of an earlier segment
     is not fresh."""

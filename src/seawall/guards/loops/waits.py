@@ -8,28 +8,33 @@ from seawall.guards.loops.options import LoopOptions
 from seawall.guards.loops.state import LoopState, Observation
 
 WAIT_S = 10.0
-"""Seconds without a call that ended, after which the run has let time pass. Agents that wait sleep for so long before
-they look again. A slow model takes as long for a reply, but a run with such a model reaches its limit of time
-after few calls."""
+"""Seconds in which no call ended and no model was at work, or that one call took, after which the run has let time pass.
+Agents that wait sleep for so long before they look again."""
+SLOW_S = 30.0
+"""The same with the time of the models: more than most take for a reply, as whoever calls a model may wait in it."""
 
 
 def note_pause(state: LoopState, observation: Observation) -> LoopState:
     """Returns the state that knows whether the run let time pass before a call."""
-    waits = state.waits + _is_wait(state.ended_at, observation.began_at)
-    return replace(state, waits=waits) if waits != state.waits else state
+    if not state.ended_at:
+        return state
+    gap_s = observation.began_at - state.ended_at
+    if gap_s < SLOW_S and gap_s - state.replied_s < WAIT_S:
+        return state
+    return replace(state, waits=state.waits + 1)
+
+
+def note_reply(state: LoopState, began_at: float, ended_at: float) -> LoopState:
+    """Returns the state that knows how long models were at work: an agent in a loop with a slow model does not wait."""
+    return replace(state, replied_s=state.replied_s + ended_at - began_at) if state.ended_at else state
 
 
 def note_end(state: LoopState, observation: Observation) -> LoopState:
     """Returns the state that knows when a call ended, and whether time passed while it was made."""
-    waits = state.waits
+    waits, began_at, ended_at = state.waits, observation.began_at, observation.ended_at
     if observation.kind != "handoff":  # that it takes long is no sign: its agent was at work
-        waits += _is_wait(observation.began_at, observation.ended_at)
-    return replace(state, waits=waits, ended_at=max(state.ended_at, observation.ended_at))
-
-
-def _is_wait(since: float, until: float) -> bool:
-    """Returns whether time passed between two times, if both are known."""
-    return bool(since) and until - since >= WAIT_S
+        waits += bool(began_at) and ended_at - began_at >= WAIT_S
+    return replace(state, waits=waits, ended_at=max(state.ended_at, ended_at), replied_s=0.0)
 
 
 def limit_among_waits(limit: int, count: int, waits: int, options: LoopOptions) -> int:

@@ -109,6 +109,11 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
         """The text with what guards advise beside it."""
         return "\n\n".join((self.text, *self.notes))
 
+    @property
+    def is_redacted(self) -> bool:
+        """Whether a recorded reply is not what the model wrote. What took its place was written by nobody else."""
+        return self.raw is None and self.status != "replaced"
+
 
 class AskedRequest(NamedTuple):
     """What is known of a request to a model that was made."""

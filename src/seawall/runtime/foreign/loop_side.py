@@ -492,7 +492,7 @@ class LoopSide:
                 request = self._redactor.redact(asked.name, asked.request, bodies)
                 known = recorded.take_reply(asked.frame, request, bodies)
                 settled = None if known is None else self._give_again(known, bodies)
-                if known is not None and settled is not None and (asked.anew or _is_redacted(settled)):
+                if known is not None and settled is not None and (asked.anew or settled.is_redacted):
                     recorded.give_up_replies(asked.frame, known)
                     settled = None
                 if settled is not None:
@@ -639,8 +639,3 @@ class LoopSide:
         finally:
             with contextlib.suppress(Refused):
                 await self._supervisor.release(driver.lease)
-
-
-def _is_redacted(reply: Settled) -> bool:
-    """Returns whether a recorded reply is not what the model wrote. What took its place was written by nobody else."""
-    return reply.raw is None and reply.status != "replaced"
