@@ -606,9 +606,8 @@ class LoopSide:
         await self._drive()
         assert self._run is not None
         handle = await self._sea.attach(self._run)
-        outcome = await handle.outcome()
-        self._outcome = outcome
-        return outcome
+        self._outcome = await handle.outcome()
+        return self._outcome
 
     async def detach(self) -> None:
         """Lets go of a run that has not ended: its loop was interrupted, or waits. The same request goes on with it."""
