@@ -241,6 +241,23 @@ def test_retries_of_the_sdk_are_attempts_of_their_own(engine: Engine) -> None:
     assert retry_policies is not None
 
 
+def test_the_retries_of_the_sdk_are_not_asked_about_what_ends_a_run(engine: Engine) -> None:
+    asked: list[Exception] = []
+
+    def note(context: Any) -> bool:
+        asked.append(context.error)
+        return False
+
+    settings = ModelSettings(retry=ModelRetrySettings(max_retries=5, policy=note))
+    agent, model = make_desk(Bank())
+    agent.model_settings = settings
+    with pytest.raises(AgentsHalted):
+        ask(SeawallRunner(engine, limits=Limits(model_calls=1, at_limit="halt")), agent)
+
+    assert asked == []
+    assert len(model.requests) == 1
+
+
 @pytest.mark.parametrize("how", ["closed", "full"])
 def test_no_tool_runs_when_the_gate_is_broken(how: str) -> None:
     bank = Bank()

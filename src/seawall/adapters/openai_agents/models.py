@@ -9,10 +9,11 @@ from typing import Any, cast
 
 from agents.items import ModelResponse
 from agents.models.interface import Model, ModelProvider
+from agents.retry import ModelRetryAdvice, ModelRetryNormalizedError
 from agents.run import RunConfig
 from openai.types.responses import ResponseCompletedEvent
 
-from seawall.adapters.openai_agents.place import RunnerInvocation, find_invocation
+from seawall.adapters.openai_agents.place import AgentsHalted, AgentsHeld, RunnerInvocation, find_invocation
 from seawall.adapters.openai_agents.replies import (
     add_notes,
     list_calls,
@@ -60,7 +61,12 @@ class GatedModel(Model):
         await self._inner._cleanup_on_run_end(owner)  # noqa: SLF001 -- the SDK calls it
 
     def get_retry_advice(self, request: Any) -> Any:
-        """Returns the model's own advice to the SDK's retries; each of them is a step of its own."""
+        """Returns the model's own advice to the SDK's retries; each of them is a step of its own.
+
+        What ends the run is not tried again: the SDK would only wait, and end with the same.
+        """
+        if isinstance(request.error, AgentsHalted | AgentsHeld):
+            return ModelRetryAdvice(suggested=False, normalized=ModelRetryNormalizedError(is_abort=True))
         return self._inner.get_retry_advice(request)
 
     async def get_response(
