@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def dump() -> bytes:
     agent = pydantic_ai.Agent(
         FunctionModel(reply, model_name="scripted"), tools=[find_order], instructions="You are a clerk."
     )
-    return agent.run_sync("Where is order 1?").all_messages_json()
+    return asyncio.run(agent.run("Where is order 1?")).all_messages_json()
 
 
 def check(found: RecordedRun) -> None:

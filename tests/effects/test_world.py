@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import subprocess
 import sys
@@ -137,4 +138,7 @@ def test_the_bank_ends_when_whoever_started_it_is_killed(tmp_path: Path) -> None
         starter.kill()
         starter.communicate()
 
-        assert waiting.recv(1) == b""  # the connection ends with the process that has it
+        with contextlib.suppress(
+            ConnectionResetError
+        ):  # which says the same: it ends with the process that has it
+            assert waiting.recv(1) == b""
