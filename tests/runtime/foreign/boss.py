@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from typing import Any
 
 from seawall import Principal
+from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.seawall import Seawall
 from seawall.team.team import Team
 
@@ -32,3 +34,10 @@ async def change(sea: Seawall, team: Team) -> None:
 async def reject(sea: Seawall, reason: str = FRAUD) -> None:
     for each in await sea.approvals():
         await sea.reject(each.id, hash=each.hash, credential=BOSS, reason=reason)
+
+
+def wait_for_question(other: Engine, waiting: Future[Any] | None = None) -> str:
+    """Returns the id of what another process sees to be decided. `waiting`: who must not have gone on before."""
+    while not (found := other.call(lambda sea: sea.approvals())):
+        assert waiting is None or not waiting.done(), waiting
+    return found[0].id

@@ -91,3 +91,14 @@ class ScriptedLoop:
             "content": message.get("content") or "",
             "calls": [{"id": each[0], "name": each[1]} for each in settled.calls],
         }
+
+
+class Bank:
+    """The outside world: counts refunds."""
+
+    def __init__(self) -> None:
+        self.refunds: list[tuple[int, int]] = []
+
+    def refund(self, order: int, amount: int) -> str:
+        self.refunds.append((order, amount))
+        return f"refund {len(self.refunds)}"

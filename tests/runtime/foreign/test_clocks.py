@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runtime.foreign.boss import approve, identify
+from runtime.foreign.boss import approve, identify, wait_for_question
 from runtime.foreign.scripted_loop import USAGE, ScriptedLoop
 from seawall import Broken, Effect, Limits, Misused, Refused, always
 from seawall.core.clock import SystemClock
@@ -61,13 +61,6 @@ def journal(tmp_path: Path) -> Path:
 def pool() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(4) as pool:
         yield pool
-
-
-def wait_for_question(other: Engine, waiting: Future[Any]) -> str:
-    """Returns the id of what another process sees to be decided."""
-    while not (found := other.call(lambda sea: sea.approvals())):
-        assert not waiting.done(), waiting.result(1)
-    return found[0].id
 
 
 def make_engine(journal: Path, clock: JumpingClock) -> Engine:

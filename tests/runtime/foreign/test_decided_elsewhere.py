@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from runtime.foreign.boss import FRAUD, approve, identify, reject
-from runtime.foreign.scripted_loop import ScriptedLoop
+from runtime.foreign.boss import FRAUD, approve, identify, reject, wait_for_question
+from runtime.foreign.scripted_loop import Bank, ScriptedLoop
 from seawall import Broken, Effect, Misused, Refused, Seawall, always
 from seawall.runtime.foreign.asks import Halted, Held
 from seawall.runtime.foreign.engine import Engine
@@ -25,17 +25,6 @@ EFFECTS = {"refund": Effect(approve=always())}
 ASKED = "Refund order 1042"
 REPLIES = [[("c1", "refund", {"order": 1042, "amount": 5})], "That was order 1042."]
 DONE = "That was order 1042."
-
-
-class Bank:
-    """The outside world: counts refunds."""
-
-    def __init__(self) -> None:
-        self.refunds: list[tuple[int, int]] = []
-
-    def refund(self, order: int, amount: int) -> str:
-        self.refunds.append((order, amount))
-        return f"refund {len(self.refunds)}"
 
 
 def make_engine(journal: Path, **options: Any) -> Engine:
@@ -61,13 +50,6 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def wait_for_question(other: Engine) -> str:
-    """Returns the id of what another process sees to be decided."""
-    while not (found := other.call(lambda sea: sea.approvals())):
-        pass
-    return found[0].id
-
-
 @pytest.mark.parametrize("approves", [True, False], ids=["approve", "reject"])
 def test_a_loop_that_waits_goes_on_once_another_process_has_decided(
     journal: Path, pool: ThreadPoolExecutor, approves: bool
@@ -75,7 +57,7 @@ def test_a_loop_that_waits_goes_on_once_another_process_has_decided(
     bank = Bank()
     with make_engine(journal) as engine, make_engine(journal) as other:
         waiting = pool.submit(ask, engine, bank, waits=True)
-        wait_for_question(other)
+        wait_for_question(other, waiting)
         other.call(approve if approves else reject)
         outcome, loop = waiting.result(60)
 
@@ -142,7 +124,7 @@ def test_two_processes_that_decide_at_once_are_one_decision(journal: Path, pool:
 
     with make_engine(journal) as engine, make_engine(journal) as one, make_engine(journal) as two:
         waiting = pool.submit(ask, engine, bank, waits=True)
-        wait_for_question(one)
+        wait_for_question(one, waiting)
         approved: Future[bool] = pool.submit(decide, one, approve)
         rejected: Future[bool] = pool.submit(decide, two, reject)
         outcome, loop = waiting.result(60)
@@ -180,7 +162,7 @@ def test_a_rejection_that_ends_the_run_ends_the_loop_that_waits(
     bank = Bank()
     with make_engine(journal) as engine, make_engine(journal) as other:
         waiting = pool.submit(ask, engine, bank, waits=True)
-        wait_for_question(other)
+        wait_for_question(other, waiting)
         other.call(end)
         with pytest.raises(Halted) as halted:
             waiting.result(60)
@@ -213,7 +195,7 @@ def test_an_engine_that_closes_while_its_loop_waits_leaves_the_decision_to_the_n
     with make_engine(journal) as other:
         engine = make_engine(journal)
         waiting = pool.submit(ask, engine, bank, waits=True)
-        wait_for_question(other)
+        wait_for_question(other, waiting)
         closing = pool.submit(engine.close)
         other.call(approve)
         closing.result(60)

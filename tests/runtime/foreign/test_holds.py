@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from runtime.foreign.boss import approve, identify, reject
-from runtime.foreign.scripted_loop import ScriptedLoop
+from runtime.foreign.scripted_loop import Bank, ScriptedLoop
 from seawall import Effect, Seawall, always
 from seawall.runtime.foreign.asks import Held
 from seawall.runtime.foreign.engine import Engine
@@ -34,17 +34,6 @@ def journal(tmp_path: Path) -> Path:
 def engine(journal: Path) -> Iterator[Engine]:
     with make_engine(journal) as engine:
         yield engine
-
-
-class Bank:
-    """The outside world: counts refunds."""
-
-    def __init__(self) -> None:
-        self.refunds: list[tuple[int, int]] = []
-
-    def refund(self, order: int, amount: int) -> str:
-        self.refunds.append((order, amount))
-        return f"refund {len(self.refunds)}"
 
 
 def make_desk(bank: Bank) -> ScriptedLoop:

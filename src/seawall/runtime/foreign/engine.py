@@ -57,9 +57,9 @@ class Engine:
 
     `effects` are the tools that change the world, by name or pattern, or what is declared of each (`Effect(…)`); `reads` those
     that do not. Other tools count as reads, and `coverage` names them. `limits` are those of each run; at one that is used up
-    the loop is asked for a last answer, if it can be, and otherwise halted. The other options are those of `Seawall`, of which the engine has one, in a thread
-    with an event loop of its own: it opens at the first step. `close` it, or use it as a context manager; at the exit of the
-    program it closes by itself.
+    the loop is asked for a last answer, if it can be, and otherwise halted. The other options are those of `Seawall`, of which
+    the engine has one, in a thread with an event loop of its own: it opens at the first step. `close` it, or use it as a
+    context manager; at the exit of the program it closes by itself.
 
     With `thread=False` it has no such thread, and works on the event loop where `async with engine:` opens it, which spares
     each step four changes of thread. Steps from other threads and loops come there, too. It is for programs that live on one
@@ -145,8 +145,9 @@ class Engine:
         not ended there; without, such a run is cancelled, as a new request has come.
         `waits`: a step that needs a person is waited for; otherwise it raises `Held`, and the same request, asked again, goes
         on after the decision. `answers`: once a limit is used up, the loop makes its next request to a model without tools, as
-        `Turn.last` asks for, and takes the reply for its answer (`Limits.at_limit`); otherwise a limit halts the run. `not_done`: errors of tools which say that nothing has happened; any other error of an effect
-        leaves open whether it has. `passes`: what a framework raises to steer, which is no failure.
+        `Turn.last` asks for, and takes the reply for its answer (`Limits.at_limit`); otherwise a limit halts the run.
+        `not_done`: errors of tools which say that nothing has happened; any other error of an effect leaves open whether it
+        has. `passes`: what a framework raises to steer, which is no failure.
         `effects` and `reads` are for this run, in place of the engine's.
         Raises `Misused` for an argument that can't be recorded; its first step does if the request id is of another principal.
         """
@@ -302,6 +303,7 @@ class Engine:
             self._loop = loop
 
     def _is_closed(self) -> bool:
+        """Returns whether a signal handler has closed the engine while this thread waited for it to open."""
         return self._closed
 
     async def _open_here(self) -> None:
