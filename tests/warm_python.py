@@ -229,9 +229,8 @@ def catch_up(noted: bytes) -> None:
     """Imports and compiles what `Late.note` has noted in a process that was forked from this one."""
     modules, patterns = json.loads(noted)
     for name in modules:
-        with contextlib.suppress(
-            ImportError
-        ):  # some are there under another name, or after a part of the work alone
+        # Some are there under another name, or after a part of the work alone.
+        with contextlib.suppress(ImportError):
             importlib.import_module(name)
     for pattern, flags in patterns:
         re.compile(pattern, flags)

@@ -138,7 +138,6 @@ def test_the_bank_ends_when_whoever_started_it_is_killed(tmp_path: Path) -> None
         starter.kill()
         starter.communicate()
 
-        with contextlib.suppress(
-            ConnectionResetError
-        ):  # which says the same: it ends with the process that has it
+        # The connection ends with the process that has it; a reset says so, too.
+        with contextlib.suppress(ConnectionResetError):
             assert waiting.recv(1) == b""

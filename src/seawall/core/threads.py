@@ -91,9 +91,8 @@ def start_in_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:
 
     try:
         threading.Thread(target=run, name=name, daemon=True).start()
-    except (
-        RuntimeError
-    ):  # at the interpreter's exit no thread begins, and nothing else is to be done on the loop
+    except RuntimeError:
+        # At the interpreter's exit no thread begins, and nothing else is to be done on the loop.
         run()
     return future
 

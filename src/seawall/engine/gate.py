@@ -219,9 +219,7 @@ class Gate:
             return Admitted([self._intend(step, state, perform=False)], None)
         if step.invalid is not None:
             return self._admit_invalid(step, step.invalid, state)
-        if (
-            proposal.skip is not None
-        ):  # it was pruned; a model's reply is one that this text takes the place of
+        if proposal.skip is not None:  # it was pruned; for a model, the text stands in the place of its reply
             status = "replaced" if step.kind == "model" else "refused"
             return self._turn_away(step, state, status, self._bodies.text(proposal.skip), [])
         if step.lost:

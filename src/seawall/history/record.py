@@ -145,9 +145,8 @@ class RunRecord:
         self.steps[step.number] = self._open[step.number] = step
         self._by_frame.setdefault(intent.frame, []).append(step)
         call = intent.call
-        if (
-            self.started.loop and call is not None
-        ):  # a key with the reply and the id: `3/c1~2`, `handoff/3/c1`
+        # A key with the reply and the id: `3/c1~2`, `handoff/3/c1`.
+        if self.started.loop and call is not None:
             call = call.removeprefix("handoff/").partition("/")[2].partition("~")[0]
         self._calls.add((intent.frame, call))
         self._newest_step = max(self._newest_step, step.number)

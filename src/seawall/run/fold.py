@@ -128,11 +128,9 @@ def fold(events: Iterable[Event], guards: Sequence[Guard] = ()) -> RunState:
 
 def apply(state: RunState, event: Event, guards: Sequence[Guard] = ()) -> RunState:
     """Returns the state after `event`. Pure; an event that is late or unknown to this fold changes only `seq`."""
-    match event:
-        case LimitsRaised():
-            return _apply_raised(state, event, guards)
-        case _:
-            changes = _changes_of(state, event)
+    if isinstance(event, LimitsRaised):
+        return _apply_raised(state, event, guards)
+    changes = _changes_of(state, event)
     if state.before_halt is not None:
         changes["before_halt"] = _apply_behind(state.before_halt, event, guards)
     memories = _fold_guards(state, event, guards)
@@ -404,11 +402,8 @@ def _tell_facts(state: RunState, event: RunTaken) -> Changes:
 
 def _fold_guards(state: RunState, event: Event, guards: Sequence[Guard]) -> MappingProxyType[str, Any]:
     """Returns what the guards remember after `event`; the same mapping if nothing changed."""
-    match event:
-        case RunTaken(handover=handover) | RunEnded(handover=handover) if handover:
-            event = replace(event, handover=FrozenDict(handover))
-        case _:
-            pass
+    if isinstance(event, (RunTaken, RunEnded)) and event.handover:
+        event = replace(event, handover=FrozenDict(event.handover))
     changed: dict[str, Any] | None = None
     for guard in guards:
         key = guard.memory_key

@@ -136,9 +136,8 @@ class McpConnection:
                 raise McpDeclined(f"{_shorten(error.error.message)} (code {error.error.code})") from error
             raise await self._break(client, error) from error
         except Exception as error:
-            if (
-                isinstance(error, RuntimeError | ValueError) and client.is_connected()
-            ):  # it answered, but with no result
+            # It answered, but with no result.
+            if isinstance(error, RuntimeError | ValueError) and client.is_connected():
                 raise McpDeclined(_describe(error)) from error
             raise await self._break(client, error) from error
 
@@ -156,9 +155,8 @@ class McpConnection:
                 return self._client
             if self._client is not None:
                 await self._drop(self._client)
-            if (
-                "fastmcp.client" not in sys.modules
-            ):  # that takes two seconds of a processor: not on the event loop
+            # That takes two seconds of a processor: not on the event loop.
+            if "fastmcp.client" not in sys.modules:
                 await start_in_thread(_import_fastmcp, "seawall-import")
             client = self._make_client()
             try:

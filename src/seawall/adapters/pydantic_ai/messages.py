@@ -91,9 +91,8 @@ class WrittenModelMessages:
                 continue
             text = _write_message(message)
             written.append(text)
-            with contextlib.suppress(
-                TypeError, ValueError, RecursionError
-            ):  # it holds a file, or an object of the application's own
+            # It holds a file, or an object of the application's own.
+            with contextlib.suppress(TypeError, ValueError, RecursionError):
                 parts = [(part, _copy_fields(part)) for part in message.parts]
                 now[id(message)] = _WrittenModelMessage(message, parts, text)
         self._known = now
