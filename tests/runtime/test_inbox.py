@@ -221,7 +221,8 @@ def test_many_decisions_on_one_run_at_once_read_it_a_few_times(
             assert (await run.outcome()).status == "completed"
         return reads.count
 
-    assert asyncio.run(decide_at_once(64)) < 10 * asyncio.run(decide_at_once(4))
+    # sixteen times as many decisions: readings overlap by chance, and if each read all others it would be 256 times
+    assert asyncio.run(decide_at_once(64)) < 32 * asyncio.run(decide_at_once(4))
 
 
 def test_a_decision_does_not_wait_for_a_reading_that_began_before_it(
