@@ -61,7 +61,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], str]] =
         {},
         {"hash": NEW_HASH},
         {},
-        f"is not what the decision is on, which has the hash {NEW_HASH}",
+        f"has changed since the decision was made on hash {NEW_HASH}",
     ),
     "no hash": ({}, {"hash": ""}, {}, "the decision is on, which has the hash none"),
     "after its time": ({}, {}, {"now": NOW + 100}, "expired at 2026-01-01 00:01:40 UTC; it is 2026-01-01"),
@@ -101,7 +101,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], str]] =
         {"asks": "confirm", "requester": "", "roles": ()},
         {},
         {},
-        "it names nobody: start runs with principal",
+        "the run names no user: start runs with principal",
     ),
     "an agent that confirms": (
         {"asks": "confirm", "roles": ()},

@@ -93,11 +93,11 @@ EDITS = {
     "an entry's type": ("UPDATE entries SET data = CAST(data AS TEXT) WHERE box = 0", "can't be read"),
     "what an entry of memory is searched by": (
         "UPDATE memory_search SET words = 'other' WHERE rowid = (SELECT max(rowid) FROM memory_search)",
-        "is in the index of words with others than its own",
+        "is in the index of words with wrong words",
     ),
     "what is found of memory that died": (
         "INSERT INTO memory_search(rowid, words) SELECT number, 'x' FROM memories WHERE died IS NOT NULL LIMIT 1",
-        "is no entry of memory that holds",
+        "is not a live entry of memory",
     ),
     "the keys of memory": ("DELETE FROM memory_keys", "is not in the index of keys"),
     "a key's text": (
@@ -146,7 +146,10 @@ def test_what_a_run_has_read_and_written_is_held_against_its_row(path: str, sql:
     [
         ("DROP INDEX entries_by_run", "the index entries_by_run is missing"),
         ("DROP INDEX runs_by_request; CREATE INDEX runs_by_request ON runs(tenant)", "is not defined as"),
-        ("CREATE TRIGGER t AFTER INSERT ON entries BEGIN SELECT 1; END", "trigger t is not one of a journal"),
+        (
+            "CREATE TRIGGER t AFTER INSERT ON entries BEGIN SELECT 1; END",
+            "trigger t does not belong to a journal",
+        ),
     ],
 )
 def test_verify_names_what_is_wrong_with_the_schema(path: str, sql: str, words: str) -> None:

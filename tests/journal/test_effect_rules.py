@@ -374,7 +374,7 @@ def test_another_effect_is_allowed_after_the_newest_one_only() -> None:
     assert allow_another(done, done, "alice").again == "alice"
     later = record_of("failed", id="e-2")
     for record, newest, words in (
-        (done, later, "effect e-2 came after it, and is failed"),
+        (done, later, "effect e-2 of the same identity came after it, and is failed"),
         (record_of("unknown"), None, "it is unknown, not committed"),
         (record_of("committed", identity=""), None, "each may go again"),
     ):

@@ -54,7 +54,7 @@ class LinkSigner:
     def __init__(self, key: bytes) -> None:
         if not isinstance(cast("object", key), bytes) or len(key) < MIN_KEY_BYTES:
             raise Misused(
-                f"a link key is at least {MIN_KEY_BYTES} bytes that nobody can guess; `openssl rand -hex 32` makes one"
+                f"a link key must have at least {MIN_KEY_BYTES} random bytes; `openssl rand -hex 32` makes one"
             )
         self._mac = hmac.new(key, b"seawall link", "sha256")
 

@@ -1,4 +1,4 @@
-"""What all processes on a journal agree on: settings that people make live, and small shared records."""
+"""Values that all processes on a journal share: settings that people change live, and small shared records."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VALUES: Mapping[SettingKind, tuple[str, ...]] = {
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What somebody set live, for all processes on this journal. The newest of a kind and name counts.
+    """A setting that a person made live, for all processes on this journal. The newest one of a kind and name counts.
 
     Raises `Misused` for a value that its kind does not have.
     """
@@ -35,7 +35,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     why: str = ""
     at: float
     until: float | None = None
-    """Wall seconds; after that the setting has no effect any more. None: it stays."""
+    """Wall seconds until which the setting has an effect. None: it has no end."""
 
     def __post_init__(self) -> None:
         """Checks the value."""
@@ -50,8 +50,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class SettingStore(Protocol):
     """Live settings and shared records.
 
-    A shared record is a small value that all processes agree on. It survives them. It is advice and not
-    history, so it is not part of the chain, unless it is `held`.
+    A shared record is a small value that all processes see, and that outlives them. It is advice and not history, so it
+    is not part of the chain, unless it is `held`.
     """
 
     async def set(self, setting: Setting) -> None:
@@ -67,11 +67,11 @@ class SettingStore(Protocol):
     ) -> bytes | None:
         """Reads, changes and writes a shared record in one step across all processes; returns its new value.
 
-        `change` gets the value (None: there is no record) and returns the new one (None deletes the record).
-        It runs in the thread that writes, perhaps more than once, so it must be quick and pure. What it raises
-        is raised to the caller, and the record stays as it was. `held`: the record decides something, so the
-        chain holds it, and `verify` finds an edit of it from outside; each change is then a batch. Raises `Misused` for a key of more than
-        512 bytes and a value of more than 64 KiB, `JournalFull`, `JournalFailed`.
+        `change` gets the value (None: there is no record) and returns the new one (None deletes the record). It runs in
+        the thread that writes, perhaps more than once, so it must be quick and pure. If it raises, the caller gets the
+        error, and the record stays as it was. With `held`, the chain covers the record, and `verify` finds an edit of
+        it from outside. Use it for records on which decisions rest; each change is then a batch. Raises `Misused` for a
+        key of more than 512 bytes and a value of more than 64 KiB, `JournalFull`, `JournalFailed`.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Shared records: small values that all processes agree on. The chain holds those that decide something.
+"""Shared records: small values that all processes share. The chain holds those on which decisions rest.
 
 A commit reads the records that it changes inside its transaction. Nothing is kept from commit to commit, because
 another process may change a record in between.
@@ -13,9 +13,9 @@ from seawall.journal.sqlite.database import Database, Row
 from seawall.journal.sqlite.row_sum import LEAF_BYTES, RowSum, check_row, digest_row
 
 KEY_BYTES = 512
-"""Room for a kind and the name of a tool, a model or a tenant."""
+"""Most bytes of a key: enough for a kind and the name of a tool, a model or a tenant."""
 VALUE_BYTES = 64 * 1024
-"""Each change writes the whole value, so a value has to be small."""
+"""Most bytes of a value. Each change writes the whole value, so a value must be small."""
 
 ChangeFunction = Callable[[bytes | None], bytes | None]
 
@@ -54,7 +54,7 @@ class SharedRecords:
         self._changed: dict[bytes, bytes | None] = {}
         self._held: set[bytes] = set()
         self._digests: dict[bytes, bytes] = {}
-        """The digests of the held rows that are in the file, of those that this commit changes."""
+        """The digests, as they are in the file, of the held rows that this commit changes."""
 
     def clear(self) -> None:
         """Forgets all records."""
@@ -86,7 +86,7 @@ class SharedRecords:
             return None
         if row[0] is not None:
             self._digests[key] = check_row("shared", row[1:], row[0])
-        return row[2] if isinstance(row[2], bytes) else None  # advice that was damaged is as good as none
+        return row[2] if isinstance(row[2], bytes) else None  # damaged advice counts as none
 
     def write(self) -> bool:
         """Writes the records that have changed; returns True if the chain holds, or held, one of them."""

@@ -11,19 +11,21 @@ from seawall.journal.sqlite.migrations import MIGRATIONS
 from seawall.journal.sqlite.schema import MEMORY
 
 FINDINGS = 3
-"""How many of its findings SQLite reports: one broken page makes thousands."""
+"""Most findings that SQLite reports: one broken page can cause thousands."""
 
 _SHADOWS = "table memory_search_"
-"""The tables in which SQLite itself keeps the index of words; another version of it may define them otherwise."""
+"""The prefix of the tables in which SQLite itself keeps the index of words; another version of SQLite may define them
+in another way."""
 _SEEN = "SELECT rowid FROM memory_search LIMIT 1"
-"""Lets a connection see what others have done to the index of words: SQLite's check goes by what it saw last."""
+"""A statement that makes a connection read the newest state of the index of words. Otherwise SQLite's check uses the
+state that the connection read last."""
 _OBJECTS = "SELECT type || ' ' || name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
 
 
 def find_damage(database: Database) -> str | None:
-    """Returns what is wrong with the file's structure; None if nothing is.
+    """Returns a text about the damage in the file's structure; None if there is none.
 
-    SQLite's `integrity_check` reads every page, and holds each index against its table: a flipped bit in an index can
+    SQLite's `integrity_check` reads every page, and compares each index with its table: a flipped bit in an index can
     hide a row from every query that goes through it.
     """
     try:
@@ -59,7 +61,7 @@ def _compare_schema(found: dict[str, str], expected: dict[str, str]) -> str | No
         if name not in found:
             return f"the {name} is missing"
         if name not in expected:
-            return f"the {name} is not one of a journal"
+            return f"the {name} does not belong to a journal"
         if found[name] != expected[name] and not name.startswith(_SHADOWS):
             return f"the {name} is not defined as in a journal"
     return None
