@@ -106,7 +106,7 @@ EDITS = {
     ),
     "a key that nobody wrote": (
         "INSERT INTO memory_keys SELECT tenant, 'shared', text, key FROM memory_keys LIMIT 1",
-        "is of no entry of memory",
+        "belongs to no entry of memory",
     ),
     "a batch's time to a text": ("UPDATE batches SET at = 'x' WHERE id = 30", "can't be read"),
 }

@@ -110,7 +110,7 @@ def _check_proposal(proposal: Proposal, ballot: Ballot, facts: BallotFacts) -> N
     if ballot.hash != proposal.hash:
         raise _refuse(
             # The right hash is not shown: a person who copies it would approve what they have not seen.
-            f"{name} has changed since the decision was made on hash {ballot.hash or 'none'}: look at it again, with "
+            f"{name}: the decision has the hash {ballot.hash or 'none'}, and the proposal has another one: look at it again, with "
             f"seawall approvals {proposal.id}",
             "the hash of what is asked",
             ballot.hash,
