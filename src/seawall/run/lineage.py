@@ -107,9 +107,7 @@ def find_seeds(events: Iterable[Event], step: int) -> tuple[Lineage, ...]:
             case _:
                 pass
     if started is None:
-        raise Misused(
-            "the run's events were pruned, and what descends from its steps is not known any more"
-        )
+        raise Misused("the run's events were pruned, and what descends from its steps is not known any more")
     if step and step not in shown:
         raise Misused(f"run {started.run} has no step {step}; it has {len(shown)} steps")
     run = started.run

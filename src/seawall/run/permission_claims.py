@@ -323,5 +323,5 @@ def read_content(reply: str) -> str:
         msgspec.DecodeError,
         RecursionError,
         UnicodeEncodeError,
-    ):  # in a recording of another system it may not be JSON
+    ):  # other systems' recordings may not have JSON
         return reply

@@ -1,9 +1,10 @@
 """A request to a model that a framework's loop makes: its meaning, and its record.
 
-*Meaning*: two requests mean the same if they differ only in identifiers, times, empty fields and the order of keys. A framework that goes on from its own checkpoint makes new ids and leaves out empty fields.
+*Meaning*: two requests mean the same if they differ only in identifiers, times, empty fields and the order of keys. A
+framework that goes on from its own checkpoint makes new ids and leaves out empty fields.
 
-*Record*: each message is a body of its own, and a request is a list of messages that begins where the request before it in
-its frame ended. So the space for a conversation of n turns is proportional to n.
+*Record*: each message is a body of its own, and a request is a list of messages that begins where the request before it
+in its frame ended. So the space for a conversation of n turns is proportional to n.
 """
 
 from __future__ import annotations

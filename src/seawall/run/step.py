@@ -327,18 +327,22 @@ class Ownership(Protocol):
     """Tells whether the run still belongs to this process, just before a call that changes the world."""
 
     async def confirm(self) -> float | None:
-        """Returns until when nobody else takes the run, in seconds since the Unix epoch; None if that can't be known.
-
-        Raises `Fenced` if another process has taken it, and what the journal raises if it can't be asked.
+        """Returns the time, in seconds since the Unix epoch, until which no other process takes the run; None if that
+        can't be known. Raises `Fenced` if another process has taken the run, and the journal's error if the journal
+        can't be asked.
         """
         ...
 
     def confirm_in_thread(self) -> float | None:
-        """As `confirm`, for a thread beside the event loop. Waits for the loop if the journal must be asked."""
+        """Returns and raises as `confirm`, in a thread other than the event loop's. It waits for the loop if the
+        journal must be asked.
+        """
         ...
 
     def find_deadline(self) -> float | None:
-        """As `confirm`, from what is known, for any thread; None if the journal must be asked."""
+        """Returns the same time as `confirm` in any thread, without asking the journal; None if the journal must be
+        asked.
+        """
         ...
 
 
@@ -346,7 +350,7 @@ class Executor(Protocol):
     """Performs the steps of one run: calls its models and tools."""
 
     delivered: bool
-    """Whether text of the answer was passed on to whoever streams the run."""
+    """Whether text of the answer was passed on to a caller that streams the run."""
     on_sign: Callable[[int], None]
     """Called with a step's number at each sign of life of its call: a piece of a stream."""
 
@@ -355,8 +359,8 @@ class Executor(Protocol):
     ) -> Awaitable[Result]:
         """Performs a prepared model or tool step. A step with `ownership`, an effect, confirms it at the last moment.
 
-        Raises `CancelledError`, what `ownership` raises, and `Broken` if a person interrupted it (Ctrl-C). Whatever
-        else a tool or a model raises is a result.
+        Raises `CancelledError`, the errors of `ownership`, and `Broken` if a person interrupted it (Ctrl-C). Any other
+        error of a tool or a model becomes a result.
         """
         ...
 
@@ -365,44 +369,46 @@ class Executor(Protocol):
         ...
 
     def withdraw(self, step: Step) -> Result | None:
-        """Gives up a step that has not begun, and returns what it comes to; None: it has begun."""
+        """Gives up a step that has not begun, and returns its result; None if it has begun."""
         ...
 
 
 class LoopElsewhere:
-    """The half of a `Logic` whose decisions were, or are, taken by a loop that is not Seawall's."""
+    """The part of a `Logic` for runs whose decisions are made by a loop outside of Seawall."""
 
     def compute_rest(self, frame: int, step: Step | None, state: RunState) -> Rest:
-        """Returns nothing: that loop decides when it answers."""
+        """Returns an empty reserve, because the outside loop decides when it answers."""
         return NO_REST
 
     def retries(self, step: Step, state: RunState) -> RetryPolicy:
-        """Returns `never`: that loop tries again by a step of its own."""
+        """Returns `never`, because the outside loop tries again with a new step."""
         return "never"
 
     def transcript(self, state: RunState, status: Status) -> Ref | None:
-        """Returns None: that loop has the conversation."""
+        """Returns None, because the outside loop holds the conversation."""
         return None
 
 
 class RunWatcher(Protocol):
-    """Is told what a run records, as it is folded: a loop outside waits for its steps."""
+    """Observes the events of a run as they are folded, for an outside loop that waits for the run's steps."""
 
     def note(self, event: Event, before: RunState, after: RunState) -> None:
-        """Takes in an event, right after it was folded and before anything else is decided."""
+        """Receives an event, right after it was folded and before anything else is decided."""
         ...
 
     def may_wait(self) -> bool:
-        """Returns whether there is something to tell since the last call of `sent`, and all of it may be told before it is durable."""
+        """Returns whether there are events since the last call of `sent` that the loop waits for, and all of them may
+        be told before they are durable.
+        """
         ...
 
     def sent(self, durable: asyncio.Future[None] | None) -> None:
-        """All events noted since the last call are durable with `durable`; None: they may be told now."""
+        """Reports that all events since the last call become durable with `durable`; None: they may be told now."""
         ...
 
 
 class _Unwatched:
-    """Of a run for whose steps no loop outside waits."""
+    """The watcher of a run for whose steps no outside loop waits."""
 
     def note(self, event: Event, before: RunState, after: RunState) -> None:
         pass
@@ -418,7 +424,7 @@ UNWATCHED: RunWatcher = _Unwatched()
 
 
 def restore_step(intent: StepIntended) -> Step:
-    """Returns a step made again from its record: enough to settle it, not to perform it."""
+    """Returns a step that is rebuilt from its record: enough to settle it, but not to perform it."""
     return Step(
         number=intent.step,
         kind=intent.kind,
