@@ -69,7 +69,7 @@ def tell_clashes(step: Step, result: Result, state: RunState, bodies: Bodies) ->
         f"{_quote(each.theirs, bodies)} (step {each.theirs.step}) is not"
         for each in clashes
     ]
-    head = "[Memory: two agents wrote these keys at the same time, without knowing of each other:]"
+    head = "[Memory: these keys were written at the same time by two agents that did not know of each other:]"
     return replace(result, output="\n".join([result.output, "", head, *lines]))
 
 
