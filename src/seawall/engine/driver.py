@@ -30,7 +30,6 @@ from seawall.engine.parking import build_pauses
 from seawall.engine.settling import build_timeout, record_cut
 from seawall.engine.timers import PlanTimer, StepTimers, TeamTimer
 from seawall.guards.deadline import DEADLINE, Deadline
-from seawall.guards.limits import LIMITS
 from seawall.guards.nested import list_overdue
 from seawall.guards.shared import Defer
 from seawall.journal.protocol import InboxItem, Journal, Lease
@@ -41,7 +40,6 @@ from seawall.run.fold import apply
 from seawall.run.outcome import summarise
 from seawall.run.state import RunState
 from seawall.run.step import UNWATCHED, Close, End, Logic, Propose, Result, RunWatcher, Step, restore_step
-from seawall.run.verdict import GuardVerdict
 
 MAX_ROUNDS = 10_000
 """Decisions taken without waiting for anything; more means that `decide` does not come to rest."""
@@ -142,13 +140,14 @@ class Driver:
 
     def _on_team_overdue(self) -> None:
         """Gives up what a nested team has in flight, whose time is up. What it would do next is refused."""
-        for intent, verdict in list_overdue(self._gate.teams, self.state, self.left_s()):
+        for intent, short in list_overdue(self._gate.teams, self.state, self.left_s()):
             step = self._acquired.get(intent.step)
             if step is not None:
-                _, judged = self._gate.judge.conclude(
-                    [GuardVerdict(LIMITS, verdict, "enforce")], step.number, "after"
-                )
-                self._give_up_step(step, f"Error: {verdict.reason}", "cut", judged)
+                events, step_only = self._gate.end_overdue(step, short, self.state)
+                if step_only:
+                    self._give_up_step(step, f"Error: {short.reason}", "cut", events)
+                else:
+                    self._proceed(events)
         self.decide_again()
 
     def _watch_team_time(self) -> None:
