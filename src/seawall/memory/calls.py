@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from seawall.core.big_values import decode_in_pieces
-from seawall.core.canonical import to_canonical_bytes
+from seawall.core.canonical import escape_unsendable, to_canonical_bytes
 from seawall.core.events import RunStarted
 from seawall.memory.access import (
     FORGET,
@@ -180,7 +180,7 @@ def _read_key(given: dict[str, Any], name: str) -> str:
         raise ValueError(f"{name} is {key!r}; it must be text")
     if len(key) > MAX_KEY_CHARS:
         raise ValueError(f"{name} has {len(key):,} characters (limit {MAX_KEY_CHARS})")
-    return key.strip()
+    return escape_unsendable(key.strip())  # as it is stored
 
 
 def _read_labels(given: object) -> tuple[str, ...]:

@@ -458,18 +458,17 @@ class SetOp(QueuedOp):
 class ChangeOp(QueuedOp):
     """Changes a shared record."""
 
-    __slots__ = ("change", "held", "key")
+    __slots__ = ("change", "key")
 
-    def __init__(self, key: bytes, change: ChangeFunction, held: bool) -> None:
+    def __init__(self, key: bytes, change: ChangeFunction) -> None:
         super().__init__()
-        self.held = held
         self.key = key
         self.change = change
 
     def plan(self, tx: Transaction) -> None:
         """See `Op.plan`. What the caller's function raises fails this operation only."""
         try:
-            self.result = tx.shared.change(self.key, self._apply_change, self.held)
+            self.result = tx.shared.change(self.key, self._apply_change)
         except _CallerError as raised:
             error = raised.error
             self.error: Why | None = lambda: error
