@@ -230,7 +230,7 @@ class AppendOp(QueuedOp):
         state = tx.find(self.lease.run)
         if not isinstance(error, Fenced) or (state is not None and state.epoch == self.lease.epoch):
             # A lease with an old epoch is rejected anyway.
-            tx.blocked.setdefault(self.lease.run, (self.lease.epoch, why))
+            tx.block(self.lease, why)
 
 
 class CreateOp(QueuedOp):
@@ -357,7 +357,6 @@ class TakeOp(QueuedOp):
         tx.take(state)
         if former is not None:
             tx.give_back_lost(self.name)
-        tx.blocked.pop(self.name, None)
         self.result = Lease(self.name, tx.find_tenant_name(state.tenant), tx.owner, state.epoch)
 
     def _refuse_if_alive(self, tx: Transaction, state: StoredRun, owner: str) -> None:
@@ -414,6 +413,10 @@ class ReleaseOp(QueuedOp):
         if state is not None and state.epoch == self.lease.epoch and state.owner == self.lease.owner:
             state.owner = None
             tx.touch(state)
+
+    def block_followers(self, why: Why, tx: Transaction) -> None:
+        """Lets this process take the run again: it is still the owner, and nothing drives the run."""
+        tx.block(self.lease, why)
 
 
 class SendOp(QueuedOp):
