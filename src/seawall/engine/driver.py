@@ -25,7 +25,7 @@ from seawall.engine.gate import Gate
 from seawall.engine.held import HOLD_BYTES, HeldEvents
 from seawall.engine.in_doubt import LateResult, has_succeeded
 from seawall.engine.merging import Ending, Merging, Resolve, change_end
-from seawall.engine.ownership import LeaseCheck
+from seawall.engine.ownership import RECENT_S, LeaseCheck
 from seawall.engine.parking import build_pauses
 from seawall.engine.settling import build_timeout, record_cut
 from seawall.engine.timers import PlanTimer, StepTimers, TeamTimer
@@ -99,7 +99,7 @@ class Driver:
         self._deferred: list[Defer] = []
         """What proposals of the newest round wait for."""
         self._intended_s: dict[int, float] = {}
-        """Effects by step: when their intents were sent to the journal, in boot time."""
+        """By step: when its intent was sent to the journal, in boot time."""
         self._recorded_waiting = state.waits
         self._broken: Exception | None = None
         self._closing = False
@@ -177,6 +177,7 @@ class Driver:
         batch, ready = self._fold_and_decide(first)
         ended, self._recorded_waiting = self.state.ended, self.parked
         summary = None if ended is None else summarise(self.state)
+        self._note_intents(ready)
         try:
             self.lease = await create(
                 batch,
@@ -318,14 +319,16 @@ class Driver:
             self._held.hold(batch)
             self._watcher.sent(None)
             return ready, None
-        for step in ready:
-            if step.effect:
-                self._intended_s[step.number] = self._clock.boottime_s()
+        self._note_intents(ready)
         sent = self._send(batch, parked=parked)
         durable = sent if isinstance(sent, asyncio.Future) else asyncio.ensure_future(sent)
         self._final = durable if ended is not None or parked else None
         self._watcher.sent(durable)
         return ready, durable
+
+    def _note_intents(self, ready: Sequence[Step]) -> None:
+        sent_s = self._clock.boottime_s()
+        self._intended_s.update({step.number: sent_s for step in ready})
 
     def _send(self, batch: Sequence[Event], *, parked: bool = False) -> Awaitable[None]:
         """Enqueues what is held and then `batch` for the journal; returns what is done once that is durable."""
@@ -541,14 +544,13 @@ class Driver:
         if number not in self.state.open:  # given up before it was begun
             return None
         self._start_timer(step, task)
-        ownership = None
+        ownership, intended_s = None, self._intended_s.pop(number, None)
         if step.effect:
-            ownership = LeaseCheck(
-                self._clock,
-                self._look_at_lease,
-                self._journal.assured_s,
-                self._intended_s.pop(number, None),
-            )
+            ownership = LeaseCheck(self._clock, self._look_at_lease, self._journal.assured_s, intended_s)
+        elif intended_s is None or self._clock.boottime_s() - intended_s >= RECENT_S:
+            await (
+                self._look_at_lease()
+            )  # it costs money, or time, which whoever has the run now spends itself
         result = await self._gate.perform(step, self.state, self.left_s(), ownership)
         duration_s = self._timers.took_s(number)
         self._timers.forget(number)
