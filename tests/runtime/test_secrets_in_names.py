@@ -72,10 +72,10 @@ def test_ids_of_the_usual_kinds_are_names() -> None:
 
 
 def test_the_names_of_a_frameworks_run_are_looked_at_too(tmp_path: Path) -> None:
-    with Engine(tmp_path / "desk.db", environment={}) as engine:
-        with (
-            pytest.raises(Misused, match="session holds what looks like a secret"),
-            engine.begin("Look", loop="own", session=SHAPED) as session,
-        ):
-            session.step_sync(session.tool("clerk", "look", {}), lambda turn: ("x", None))
+    with (
+        Engine(tmp_path / "desk.db", environment={}) as engine,
+        pytest.raises(Misused, match="session holds what looks like a secret"),
+        engine.begin("Look", loop="own", session=SHAPED) as session,
+    ):
+        session.step_sync(session.tool("clerk", "look", {}), lambda turn: ("x", None))
     assert all(SHAPED.encode() not in file.read_bytes() for file in tmp_path.iterdir())
