@@ -352,7 +352,7 @@ def test_an_authority_guard_that_would_not_be_asked_is_misuse(where: str) -> Non
         (OwnAuthority(), "can't be named 'authority'"),
         (AuthorityGuard(permits=permit), "permits"),
     ):
-        given = {"guards": [guard]}
+        given: dict[str, Any] = {"guards": [guard]}
         with pytest.raises(Misused, match=told):
             play(
                 outer(
