@@ -448,7 +448,9 @@ class VerificationPass:
             for leaf, *values in database.iterate(f"SELECT leaf, {columns} FROM {table}"):
                 try:
                     digest = (
-                        check_record(*values, leaf) if table == "shared" else check_row(table, values, leaf)
+                        check_record(values[0], values[1], leaf)
+                        if table == "shared"
+                        else check_row(table, values, leaf)
                     )
                     if digest is not None:
                         total.add(digest)
