@@ -548,9 +548,7 @@ class Driver:
         if step.effect:
             ownership = LeaseCheck(self._clock, self._look_at_lease, self._journal.assured_s, intended_s)
         elif intended_s is None or self._clock.boottime_s() - intended_s >= RECENT_S:
-            await (
-                self._look_at_lease()
-            )  # it costs money, or time, which whoever has the run now spends itself
+            await self._look_at_lease()  # the call would cost the run's new owner money or time
         result = await self._gate.perform(step, self.state, self.left_s(), ownership)
         duration_s = self._timers.took_s(number)
         self._timers.forget(number)
