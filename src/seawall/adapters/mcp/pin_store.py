@@ -87,7 +87,7 @@ class PinStore:
         def note(old: bytes | None) -> bytes:
             return record if old is None or not _first_use_decoder.decode(old).by else old
 
-        await self._journal.change(f"{_PREFIX}{server}", note, held=True)
+        await self._journal.change(f"{_PREFIX}{server}", note)
 
     async def _read_first_use(self, server: str) -> _FirstUse | None:
         key = f"{_PREFIX}{server}"
@@ -116,7 +116,7 @@ class PinStore:
             before = known.get(definition.name)
             if look(before, server, definition, first=first, now=now) != before:
                 # Another process may have looked meanwhile: what is recorded by then decides.
-                await self._journal.change(_make_key(server, definition.name), change, held=True)
+                await self._journal.change(_make_key(server, definition.name), change)
 
     async def decide(self, server: str, tool: str, change: Callable[[Pin], Pin]) -> Pin:
         """Changes a pin, and returns it. Raises `Misused` if there is none, and what `change` raises."""
@@ -126,6 +126,6 @@ class PinStore:
                 raise Misused(f"there is no tool {server}.{tool} in this journal: seawall mcp lists them")
             return msgspec.json.encode(change(_decoder.decode(old)))
 
-        value = await self._journal.change(_make_key(server, tool), write, held=True)
+        value = await self._journal.change(_make_key(server, tool), write)
         assert value is not None
         return _decoder.decode(value)

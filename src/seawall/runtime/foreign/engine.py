@@ -78,6 +78,7 @@ class Engine:
     ) -> None:
         """Raises `Misused` for what is declared twice or wrongly, and for options of `Seawall` that can't be."""
         self.tools = ToolDeclarations(effects, reads)
+        self._effects = effects
         self._limits = validate_limits(Limits() if limits is None else limits)
         self._sea = Seawall(journal, **options)
         self._ids = Ids(SystemClock(), random.Random(os.urandom(16)))
@@ -148,7 +149,7 @@ class Engine:
         `Turn.last` asks for, and takes the reply for its answer (`Limits.at_limit`); otherwise a limit halts the run.
         `not_done`: errors of tools which say that nothing has happened; any other error of an effect leaves open whether it
         has. `passes`: what a framework raises to steer, which is no failure.
-        `effects` and `reads` are for this run, in place of the engine's.
+        `effects` are for this run, in place of the engine's, and so are `reads`; with `reads` alone the engine's effects hold.
         Raises `Misused` for an argument that can't be recorded; its first step does if the request id is of another principal.
         """
         check_recordable(
@@ -175,7 +176,9 @@ class Engine:
             resume=resume,
             waits=waits,
         )
-        tools = self.tools if effects is None else ToolDeclarations(effects, reads)
+        tools = self.tools
+        if effects is not None or reads:
+            tools = ToolDeclarations(self._effects if effects is None else effects, reads)
 
         def make_side() -> LoopSide:
             team = ForeignTeam(name or loop, agent, loop, bounds, Asks(), tools)
