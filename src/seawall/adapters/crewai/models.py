@@ -133,7 +133,7 @@ class _ModelCall:
         self.meter = _Meter()
 
     def fit(self, turn: Turn) -> tuple[Any, Any]:
-        """Returns the model, with a shorter reply if a limit demands it, and the messages with the guards' advice at their end."""
+        """Returns the model, with a shorter reply if a limit demands it, and the messages with the guards' advice at the end."""
         notes = (*self._place.run.take_advice(self._place.frame), *turn.notes)
         return fit_limit(self._llm, turn), add_notes(self._messages, notes)
 
