@@ -303,7 +303,7 @@ def test_a_decision_binds_to_what_was_shown(tmp_path: Path) -> None:
             place.offer(make_tool("balance", description="Something worse."))
             await ask(sea, tools)
             for hash_ in (shown.waiting, "", shown.waiting[:3]):
-                with pytest.raises(Misused, match="what waits has the hash"):
+                with pytest.raises(Misused, match="the definition that waits has the hash"):
                     await accept_tool(sea, "bank.balance", hash=hash_, by="ann")
             with pytest.raises(Misused, match=r"there is no tool 'bank\.nothing' .*there: bank\.balance"):
                 await accept_tool(sea, "bank.nothing", hash=shown.waiting, by="ann")
