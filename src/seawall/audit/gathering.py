@@ -14,11 +14,11 @@ from msgspec.structs import replace
 from seawall.audit.recording import RecordedCall, RecordedMessage, RecordedRun
 
 MAX_RUN_BYTES = 64 * 1024 * 1024
-"""Bytes of one run's texts while it is gathered. Later messages are counted, not read. The longest recording with which we tuned
-the guards has 1.1 MB."""
+"""Bytes of one run's texts while it is gathered. Later messages are counted, not read. The longest recording with which we
+tuned the guards has 1.1 MB."""
 MAX_OPEN_BYTES = 64 * 1024 * 1024
-"""Bytes of the texts of all runs of a file that are gathered at one time. Past that, the run that was not added to for the longest
-time is closed: the spans of a trace and the requests of a conversation are near each other in a file."""
+"""Bytes of the texts of all runs of a file that are gathered at one time. Past that, the run that was not added to for the
+longest time is closed: the spans of a trace and the requests of a conversation are near each other in a file."""
 MAX_OPEN_RUNS = 10_000
 """Runs that are gathered at one time. Each takes some kilobytes of memory beside its texts."""
 MAX_CLOSED_KEYS = 100_000
@@ -73,8 +73,8 @@ class GatheredRun:
             self._keep(replace(message, agent=agent) if agent else message)
 
     def extend_reply(self, message: RecordedMessage) -> bool:
-        """Adds the calls and the text of `message` to the newest message of its agent, if that is an assistant's. Returns whether
-        it was.
+        """Adds the calls and the text of `message` to the newest message of its agent, if that is an assistant's. Returns
+        whether it was.
         """
         for at in range(len(self._entries) - 1, -1, -1):
             entry = self._entries[at]

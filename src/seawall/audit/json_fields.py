@@ -44,8 +44,8 @@ def get_fields(value: Any, *names: str) -> Fields:
 
 
 def get_list(value: Any, *names: str) -> list[Any]:
-    """Returns the list under the first of `names` that holds one; without names, `value` itself. If there is no list, it returns
-    an empty one.
+    """Returns the list under the first of `names` that holds one; without names, `value` itself. If there is no list, it
+    returns an empty one.
     """
     if not names:
         return cast("list[Any]", value) if isinstance(value, list) else []

@@ -256,8 +256,8 @@ def _read_call_item(fields: Fields, kind: str, line: int) -> Iterator[RecordedMe
 
 
 def _join_items(messages: list[RecordedMessage]) -> list[RecordedMessage]:
-    """Returns messages in which consecutive items of an assistant are joined to one, because the Responses API lists the parts of
-    a reply one by one.
+    """Returns messages in which consecutive items of an assistant are joined to one, because the Responses API lists the
+    parts of a reply one by one.
     """
     joined: list[RecordedMessage] = []
     for message in messages:

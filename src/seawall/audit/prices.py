@@ -41,8 +41,8 @@ class RecordedPrices:
     """Today's prices of the models of a recording. If the list has several prices for a model, the highest counts."""
 
     def __init__(self, at: float, find: Callable[[str, float], Price | None] | None = None) -> None:
-        """`at` is the present time in wall seconds. `find` returns the price of `provider:name` at a time; by default it is read
-        from the list.
+        """`at` is the present time in wall seconds. `find` returns the price of `provider:name` at a time; by default it is
+        read from the list.
         """
         self._at, self._find = at, find or _find_listed
         self._known: dict[str, Price | None] = {}

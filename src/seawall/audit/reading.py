@@ -1,4 +1,6 @@
-"""Reads recordings from files and folders. Finds the format of each value by its shape, and reports values that it can't read."""
+"""Reads recordings from files and folders. Finds the format of each value by its shape, and reports values that it can't
+read.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,8 @@ class RecordingFile:
         self._bad: list[BadLine] = []
         """The newest bad lines in a row."""
         self._yielded = 0
-        """How many of `_bad` were yielded. They are held back until a value was read, because the file may not be JSON at all."""
+        """How many of `_bad` were yielded. They are held back until a value was read, because the file may not be JSON at
+        all."""
         self._has_read = False
 
     def read(self) -> Iterator[RecordedRun | BadLine]:

@@ -72,7 +72,9 @@ class Trace:
         )
 
     def _hold_once(self, messages: Sequence[RecordedMessage]) -> tuple[RecordedMessage, ...]:
-        """Returns the messages. For a message that is held already, it returns the held object, unless its calls have other ids."""
+        """Returns the messages. For a message that is held already, it returns the held object, unless its calls have other
+        ids.
+        """
         held: list[RecordedMessage] = []
         for message in messages:
             known = self._messages.setdefault(key_message(message), message)
@@ -105,8 +107,8 @@ class Trace:
 
 
 def _join_spans(spans: Sequence[RecordedSpan]) -> list[RecordedSpan]:
-    """Returns spans in which those with the same id are joined: a log record has the id of the model call's span in which it was
-    written.
+    """Returns spans in which those with the same id are joined: a log record has the id of the model call's span in which it
+    was written.
     """
     joined: dict[str, RecordedSpan] = {}
     for number, span in enumerate(spans):

@@ -20,8 +20,8 @@ from seawall.audit.recording import BadLine
 from seawall.core.redact import Redactor
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
-"""Bytes of one line, or of one value that has several lines, because it is held in memory as a whole. A longer one is left out and
-reported. The longest line of the recordings with which we tuned the guard has 1.1 MB."""
+"""Bytes of one line, or of one value that has several lines, because it is held in memory as a whole. A longer one is left
+out and reported. The longest line of the recordings with which we tuned the guard has 1.1 MB."""
 GZIP_MAGIC = b"\x1f\x8b"
 _LOOKED_AT_BYTES = 4096
 """Bytes at the beginning of a bad line that are searched for secrets before they are shown. A key is shorter."""
@@ -52,7 +52,9 @@ class Lines:
         self._told = 0
 
     def read_values(self) -> Iterator[Value | BadLine]:
-        """Yields the values, and a `BadLine` for each part that could not be read. Never raises because of the file's content."""
+        """Yields the values, and a `BadLine` for each part that could not be read. Never raises because of the file's
+        content.
+        """
         try:
             with self._path.open("rb") as plain:
                 zipped = plain.peek(2)[:2] == GZIP_MAGIC  # `peek`, because a pipe can't be read twice

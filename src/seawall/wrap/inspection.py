@@ -86,7 +86,9 @@ class Inspection:
 
     @property
     def parts(self) -> list[FoundPart]:
-        """All parts that were found, in the order of the files' lines: agents and the like first, then their tools and models."""
+        """All parts that were found, in the order of the files' lines: agents and the like first, then their tools and
+        models.
+        """
         order = ("agent", "graph", "crew", "runner", "client", "server", "tool", "tools", "model")
         return sorted(
             self._parts.values(), key=lambda part: (order.index(part.kind), part.file, part.line, part.name)
@@ -124,7 +126,9 @@ class Inspection:
         return next((name for name in names if name not in source.names), names[-1])
 
     def finish(self) -> tuple[list[FileEdits], str | None]:
-        """Adds the engine to the lines. Returns all edits, and the text of a new module for the engine, or None if there is none."""
+        """Adds the engine to the lines. Returns all edits, and the text of a new module for the engine, or None if there is
+        none.
+        """
         effects = self._list_names([part for part in self.parts if part.must_declare])
         if self._engine is not None:
             self._declare_in(self._engine, effects)
@@ -223,8 +227,8 @@ def _is_package(folder: Path) -> bool:
 
 
 def name_value(call: ast.Call, source: SourceFile, default: str, argument: str = "name") -> str:
-    """Returns a name for the object that a call makes: its `name` argument, the variable that it is assigned to, or the function
-    that returns it.
+    """Returns a name for the object that a call makes: its `name` argument, the variable that it is assigned to, or the
+    function that returns it.
     """
     if text := read_text(get_argument(call, argument)):
         return text

@@ -171,7 +171,9 @@ class Application:
         return found if isinstance(found, SourceFile) else None
 
     def imports_root(self, source: SourceFile, roots: Sequence[str]) -> bool:
-        """Returns whether a file imports one of these packages. A module of the application with the same name does not count."""
+        """Returns whether a file imports one of these packages. A module of the application with the same name does not
+        count.
+        """
         for imported in source.imports.values():
             if imported.level:
                 continue
@@ -433,7 +435,8 @@ class Application:
         return found
 
     def find_makers(self, node: ast.AST, source: SourceFile, depth: int = 0) -> list[tuple[str, SourceValue]]:
-        """Returns the calls that have made the value of an expression, each as the full dotted name that was called and the call.
+        """Returns the calls that have made the value of an expression, each as the full dotted name that was called and the
+        call.
 
         For a value that a function of the application returns, these are the calls in that function.
         """

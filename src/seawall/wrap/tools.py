@@ -1,4 +1,6 @@
-"""Reads the tools of an agent from the source: functions, calls that turn functions into tools, classes, and providers' tools."""
+"""Reads the tools of an agent from the source: functions, calls that turn functions into tools, classes, and providers'
+tools.
+"""
 
 from __future__ import annotations
 

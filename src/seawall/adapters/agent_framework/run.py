@@ -326,7 +326,7 @@ class AgentFrame:
             raise self.failure
 
     async def finish(self, text: str, *, rests: bool) -> None:
-        """Ends the run with the agent's answer. `rests`: the framework asks a person, so the run only pauses and is not ended."""
+        """Ends the run with the agent's answer. `rests`: the framework asks a person, so the run stays open."""
         await self._cut_streams()
         if self.replaced or self._session is None:
             return

@@ -77,8 +77,8 @@ class CrewRun:
             self._request = self._request or request
 
     def note_result(self, result: Any) -> None:
-        """Notes the result of a crew or an agent that was kicked off, once: a crew that is restored from a checkpoint reports the
-        same result twice.
+        """Notes the result of a crew or an agent that was kicked off, once: a crew that is restored from a checkpoint reports
+        the same result twice.
         """
         with self._lock:
             if not any(each is result for each in self._results):
@@ -146,8 +146,8 @@ class CrewRun:
     # ---- advice of guards
 
     def note_advice(self, frame: int, notes: tuple[str, ...]) -> None:
-        """Notes the guards' advice on a tool's result, for the agent's next request. The result itself stays without it, because
-        CrewAI keeps results in a cache.
+        """Notes the guards' advice on a tool's result, for the agent's next request. The result itself stays without it,
+        because CrewAI keeps results in a cache.
         """
         if notes:
             with self._lock:
@@ -266,8 +266,8 @@ class CrewPlace:
 
 
 class AgentsAtWork:
-    """The agents that work inside of gates, by their `id`. If one of them asks a model outside of a gate, its thread has lost the
-    gate's context.
+    """The agents that work inside of gates, by their `id`. If one of them asks a model outside of a gate, its thread has lost
+    the gate's context.
     """
 
     def __init__(self) -> None:

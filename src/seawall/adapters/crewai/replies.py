@@ -172,7 +172,7 @@ class RecordedFailure(Exception):
 
 
 def read_value(tool: Any, value: Any) -> Result:
-    """Returns a tool's value as a step's result: the text that the agent is told, and all that is needed to restore the value."""
+    """Returns a tool's value as a step's result: the text for the agent, and all that is needed to restore the value."""
     failure = _find_failure_class()
     if failure is not None and isinstance(value, failure):
         told: Any = value

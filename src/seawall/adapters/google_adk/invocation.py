@@ -302,7 +302,8 @@ class GatedInvocation:
             self._is_final = event.is_final_response()
 
     async def finish(self, context: InvocationContext) -> None:
-        """Ends the run with the invocation. If the invocation waits for a person, or its caller has left it, the run stays open.
+        """Ends the run with the invocation. If the invocation waits for a person, or its caller has left it, the run stays
+        open.
 
         Raises the error that has ended the run, if there is one: the application may have swallowed it.
         """

@@ -190,7 +190,7 @@ def inside(place: AdkToolPlace) -> Generator[None]:
 
 
 class Frames:
-    """The frames of one invocation: that of its root agent, and those of the agents that have taken over or that it consists of.
+    """The frames of one invocation: those of its root agent, of agents that have taken over, and of its sub-agents.
 
     A frame stays open until the invocation ends: an agent in a loop continues its conversation, and an agent that has handed
     over may get the conversation back.

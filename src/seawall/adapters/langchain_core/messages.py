@@ -101,8 +101,8 @@ def describe_tool(tool: Any) -> Any:
 
 
 class ToolDescriptions:
-    """The description of each tool that a model is sent. LangChain computes it for each request anew, which takes as long as the
-    whole gate; here it is kept.
+    """The description of each tool that a model is sent. LangChain computes it for each request anew, which takes as long as
+    the whole gate; here it is kept.
     """
 
     def __init__(self) -> None:

@@ -174,7 +174,7 @@ _EVENTS = frozenset(
 
 
 class CallsHandler(GraphCallbackHandler):
-    """Handles callbacks of sync code and interrupts of the graph. A coroutine gets the methods of `CallsHandlerAsync` instead."""
+    """Handles callbacks of sync code and interrupts of the graph. A coroutine gets the methods of `CallsHandlerAsync`."""
 
     raise_error = True
     run_inline = True

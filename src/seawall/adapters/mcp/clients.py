@@ -195,8 +195,8 @@ class ProxyClients:
         self._timer = self._clock.call_later(self._idle_s, self._sweep_soon)
 
     async def sweep(self) -> None:
-        """Ends the runs of clients that have made no call for `idle_s` seconds. A run with an open effect is kept for as long as
-        a proposal is valid, if that is longer.
+        """Ends the runs of clients that have made no call for `idle_s` seconds. A run with an open effect is kept for as long
+        as a proposal is valid, if that is longer.
         """
         now_s = self._clock.monotonic_s()
         for key, run in list(self._runs.items()):

@@ -17,8 +17,8 @@ from seawall.team.schema_patterns import drop_unreadable
 _log = logging.getLogger("seawall.mcp")
 
 MAX_DEFINITION_BYTES = 28_000
-"""Bytes of one tool's definition, some 7,000 tokens. The pinned definition and the waiting one fit into one record of the journal
-(64 KiB)."""
+"""Bytes of one tool's definition, some 7,000 tokens. The pinned definition and the waiting one fit into one record of the
+journal (64 KiB)."""
 
 MAX_NAME_CHARS = 200
 """Characters of a tool's name. Providers accept names of up to 64."""

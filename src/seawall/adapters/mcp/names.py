@@ -96,7 +96,7 @@ def find_odd_parts(tool: str, texts: object) -> list[str]:
 
 
 def find_look_alikes(names: Mapping[str, Sequence[str]]) -> list[str]:
-    """Returns advice on tools of several servers that have equal names, or names that look alike. `names` are given by server."""
+    """Returns advice on tools of several servers with equal names or look-alike names. `names` are given by server."""
     by_skeleton: dict[str, list[tuple[str, str]]] = {}
     for server, tools in names.items():
         for tool in tools:

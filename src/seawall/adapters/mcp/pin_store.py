@@ -14,7 +14,8 @@ from seawall.core.errors import Misused
 from seawall.journal.protocol import Journal
 
 MAX_PINS = 1_000
-"""Pins of one server: more than a real server has tools. The bound keeps a server that invents names from filling the journal."""
+"""Pins of one server: more than a real server has tools. The bound keeps a server that invents names from filling the
+journal."""
 _PREFIX = "mcp/"
 _MAX_KEY_CHARS = 200
 _decoder = msgspec.json.Decoder(Pin)

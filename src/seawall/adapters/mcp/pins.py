@@ -96,8 +96,8 @@ def _quarantine(pin: Pin, digest: str, document: dict[str, Any], reasons: Sequen
 
 
 def accept(pin: Pin, hash_: str, *, by: str, why: str, now: float) -> Pin:
-    """Returns the pin after a person has accepted the definition with this hash. Raises `Misused` if no definition with this hash
-    waits.
+    """Returns the pin after a person has accepted the definition with this hash. Raises `Misused` if no definition with this
+    hash waits.
     """
     _check_hash(pin, hash_)
     if not pin.offered:

@@ -53,8 +53,8 @@ class ProxyOptions:
     tenant: str = ""
     """The tenant whose account all calls are on. Default: none."""
     run: str | None = None
-    """The request id for clients that name no run. With it, the client on stdin continues its run after a restart. Default: each
-    start is a new run."""
+    """The request id for clients that name no run. With it, the client on stdin continues its run after a restart. Default:
+    each start is a new run."""
     idle_s: float = IDLE_S
     """Seconds without a call after which a client's run ends. Default 600: after ten minutes a client most likely has a new
     conversation."""
@@ -406,8 +406,8 @@ _FORM: dict[str, Any] = {
 
 
 def _read_id(meta: Mapping[str, Any], field: str) -> str:
-    """Returns the name that a client gives to its run or its call; "" if it gives none. Raises `Misused` for a value that is not
-    a text, or is too long.
+    """Returns the name that a client gives to its run or its call; "" if it gives none. Raises `Misused` for a value that is
+    not a text, or is too long.
     """
     given = meta.get(field)
     if given is None or given == "":

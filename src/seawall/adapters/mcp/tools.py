@@ -111,8 +111,9 @@ async def mcp_tools(
             run = await sea.start(desk, "Refund order 1042.")
 
     `servers` is a file with `mcpServers`, or maps names to URLs, to commands as lists, to entries of `mcpServers`, or to
-    server objects. The definition of each tool is pinned in the journal of `sea`. A tool whose definition changes is quarantined
-    in every process on this journal, until a person accepts the change. `effects` is short for `McpOptions(effects=…)`.
+    server objects. The definition of each tool is pinned in the journal of `sea`. A tool whose definition changes is
+    quarantined in every process on this journal, until a person accepts the change. `effects` is short for
+    `McpOptions(effects=…)`.
 
     The connections are closed at the end; a server that dies before is reconnected. Raises `Misused` for servers and options
     that can't be read and without the extra `mcp`, and `McpBroken` if a server that was never used can't be reached.

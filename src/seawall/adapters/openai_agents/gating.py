@@ -59,8 +59,8 @@ from seawall.runtime.foreign.session import Performed
 from seawall.runtime.foreign.tools import ToolDeclarations
 
 MAX_AGENTS = 1000
-"""Agents whose gated copies a runner keeps. An application has some dozen agents; the bound is for one that makes new agents for
-each request."""
+"""Agents whose gated copies a runner keeps. An application has some dozen agents; the bound is for one that makes new agents
+for each request."""
 
 _failure: ContextVar[list[BaseException] | None] = ContextVar("seawall_openai_agents_failure", default=None)
 """Set while a tool is performed: the errors that the tool has raised, before the SDK turns them into text."""

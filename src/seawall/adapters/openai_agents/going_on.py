@@ -147,7 +147,7 @@ async def _is_own(state: Any, item: Any, arguments: dict[str, Any], call_id: str
 
 
 def wait_for_thread(work: Coroutine[Any, Any, T]) -> T:
-    """Runs a coroutine in another thread to its end, for a caller that can't await. The caller's thread may run an event loop."""
+    """Runs a coroutine to its end in another thread, for a caller that can't await, with or without a running event loop."""
     context = contextvars.copy_context()
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(context.run, asyncio.run, work).result()

@@ -258,8 +258,8 @@ class _Following:
 
 @lru_cache(maxsize=256)  # a program has one class of streams for each provider
 def _make_followed(kind: type[StreamedResponse]) -> type[StreamedResponse]:
-    """Returns a subclass of a stream's class whose events pass through `_Following.pass_on`. It is a subclass, not a wrapper, so
-    that the framework's deadlines and peeks work on it.
+    """Returns a subclass of a stream's class whose events pass through `_Following.pass_on`. It is a subclass, not a wrapper,
+    so that the framework's deadlines and peeks work on it.
     """
 
     def iterate(stream: StreamedResponse) -> AsyncIterator[ModelResponseStreamEvent]:

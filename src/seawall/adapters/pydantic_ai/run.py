@@ -210,8 +210,8 @@ class GatedAgentRun:
                 self.engine.note_not_gated(f"external tool {tool.name!r}: it is performed outside of the run")
 
     async def _note_denied(self, denied: Mapping[str, str]) -> None:
-        """Rejects the calls that a person has denied in the framework. A proposal that this person may not reject stays open; the
-        framework does not make the call in either case.
+        """Rejects the calls that a person has denied in the framework. A proposal that this person may not reject stays open;
+        the framework does not make the call in either case.
         """
         for call_id in denied:
             self.held.pop(call_id, None)

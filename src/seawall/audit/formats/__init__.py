@@ -19,7 +19,7 @@ FORMATS: tuple[Format, ...] = (
     openai.RESPONSES,
     openai.CHAT,
 )
-"""All formats. A value is read in the format of the value before it, if that format recognises it; otherwise in the first format
-that does."""
+"""All formats. A value is read in the format of the value before it, if that format recognises it; otherwise in the first
+format that does."""
 
 __all__ = ["FORMATS", "Format", "Reader"]

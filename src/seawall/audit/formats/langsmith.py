@@ -1,4 +1,4 @@
-"""LangSmith: exported runs, one in each value: a model call, a tool or a chain. The exported runs of one trace are one run here."""
+"""LangSmith: exported runs, each a model call, a tool or a chain, one in each value. Those of one trace are one run here."""
 
 from __future__ import annotations
 

@@ -56,7 +56,9 @@ def _find(inspection: Inspection) -> None:
 
 
 def _is_ours(inspection: Inspection, call: ast.Call, source: SourceFile) -> bool:
-    """Returns whether a call kicks off a crew. In an application with crews, only crews and flows have methods of these names."""
+    """Returns whether a call kicks off a crew. In an application with crews, only crews and flows have methods of these
+    names.
+    """
     app = inspection.app
     own = any(app.imports_root(each, _PACKAGES) for each in app.sources)
     return own and not app.find_callees(call, source)
