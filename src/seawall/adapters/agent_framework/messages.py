@@ -145,7 +145,7 @@ def _read_usage(response: ChatResponse[Any]) -> Usage:
 
 
 def recall_response(settled: Settled, options: Mapping[str, Any]) -> ChatResponse[Any]:
-    """Returns the recorded reply, or what a guard has put in its place.
+    """Returns the recorded reply, or a guard's replacement.
 
     Raises `ChatClientException` for a call that was not made, as for a provider that does not answer.
     """
@@ -194,8 +194,8 @@ def keep_error(failure: Result, error: BaseException) -> Result:
 
 
 def recall_value(settled: Settled) -> list[Content]:
-    """Returns the recorded value of a tool, or the text that a guard has put in its place. Raises `ToolExecutionException` if
-    the tool had raised.
+    """Returns the recorded value of a tool, or the gate's answer in its place. Raises `ToolExecutionException` if the tool had
+    raised.
     """
     kept = {} if settled.raw is None else cast("dict[str, Any]", json.loads(settled.raw))
     if "raised" in kept and settled.status not in DONE:

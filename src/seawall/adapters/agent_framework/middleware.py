@@ -282,7 +282,7 @@ class FunctionGate(FunctionMiddleware):
         return f"<FunctionGate of {self._frame!r}>"
 
     async def process(self, context: FunctionInvocationContext, call_next: Next) -> None:
-        """Calls the tool if the gate allows it. The result is its value, the recorded value, or a guard's replacement.
+        """Calls the tool if the gate allows it. The result is its value, the recorded value, or the gate's answer in its place.
 
         Raises `MiddlewareTermination` for a call that waits for a person: the run returns, and the result is the question.
         """

@@ -35,7 +35,7 @@ def _name_hosted(tool: object) -> str:
 
 
 def _find_agent(tool: FunctionTool) -> BaseAgent | None:
-    """Returns the agent that a tool of `as_tool` runs. The framework says so nowhere but in the function's closure."""
+    """Returns the agent that a tool of `as_tool` runs. The framework keeps it only in the closure of the tool's function."""
     function = tool.func
     if not inspect.isfunction(function) or function.__closure__ is None:
         return None

@@ -194,7 +194,9 @@ def keep_error(failure: Result, error: Exception) -> Result:
 
 
 def recall_value(tool: Any, settled: Settled) -> Any:
-    """Returns the recorded value of a tool, or a guard's replacement. Raises `RecordedFailure` if the tool has raised."""
+    """Returns the recorded value of a tool, or the gate's answer in its place. Raises `RecordedFailure` if the tool has
+    raised.
+    """
     kept = cast("Mapping[str, Any]", json.loads("{}" if settled.raw is None else settled.raw))
     if "raised" in kept:
         raise RecordedFailure(kept["raised"])

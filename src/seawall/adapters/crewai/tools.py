@@ -100,7 +100,9 @@ class _ToolCall:
         return read_value(self._tool, value), value
 
     def finish(self, done: Performed) -> Any:
-        """Returns the tool's value, the recorded value, or a guard's replacement. Advice goes with the agent's next request."""
+        """Returns the tool's value, the recorded value, or the gate's answer in its place. Advice goes with the agent's next
+        request.
+        """
         run, frame = self._place.run, self._place.frame
         run.note_advice(frame, done.settled.notes)
         try:

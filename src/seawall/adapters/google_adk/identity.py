@@ -38,7 +38,7 @@ class AdkIdentitySource(NamedTuple):
     principal: Reads = None
 
     def read(self, context: InvocationContext) -> AdkIdentity:
-        """Returns the identity of an invocation: what is given nowhere comes from ADK's session."""
+        """Returns the identity of an invocation. Values that are not given come from ADK's session."""
         return AdkIdentity(
             request=read_content(context.user_content),
             request_id=_read(self.request_id, context, "seawall_request_id") or make_request_id(context),

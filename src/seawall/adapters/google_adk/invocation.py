@@ -170,7 +170,7 @@ class GatedInvocation:
     async def call_tool(
         self, tool: BaseTool, args: dict[str, Any], context: ToolContext, call: CallTool
     ) -> Any:
-        """Calls a tool if the gate allows it, and returns its value, the recorded value, or a guard's replacement.
+        """Calls a tool if the gate allows it, and returns its value, the recorded value, or the gate's answer in its place.
 
         For a call that a person must decide on, ADK asks for a confirmation.
         """

@@ -221,7 +221,9 @@ def _keep(value: Any, actions: EventActions) -> str:
 
 
 def recall_value(settled: Settled, actions: EventActions, state: Any) -> Any:
-    """Returns the recorded value of a tool, or a guard's replacement. The tool's changes to the invocation are made again."""
+    """Returns the recorded value of a tool, or the gate's answer in its place. The tool's changes to the invocation are made
+    again.
+    """
     if settled.raw is not None:
         kept = from_json(settled.raw)
         done: dict[str, Any] = kept["actions"]

@@ -341,7 +341,7 @@ def _read(value: Any) -> Any:
 
 
 def make_tool_message(call: Mapping[str, Any], done: Performed) -> Brought:
-    """Returns the tool's value with the guards' advice, or the recorded value, or a guard's replacement."""
+    """Returns the tool's value with the guards' advice, or the recorded value, or the gate's answer in its place."""
     settled = done.settled
     brought = done.value
     if brought is None and settled.raw is not None and settled.raw != _UNWRITTEN:

@@ -315,7 +315,7 @@ class _GatedInvoker:
         return f"<_GatedInvoker of {self.tool.name}>"
 
     async def __call__(self, ctx: ToolContext[Any], input: str) -> Any:  # noqa: A002 -- the SDK's name
-        """Calls the tool if the gate allows it. Returns its value, the recorded value, or a guard's replacement."""
+        """Calls the tool if the gate allows it. Returns its value, the recorded value, or the gate's answer in its place."""
         invocation = find_invocation()
         run = invocation.run
         call_id = ctx.tool_call_id

@@ -272,8 +272,8 @@ def _keep(result: Result, raw: str) -> Result:
 
 
 def recall_value(settled: Settled) -> Any:
-    """Returns the recorded value of a tool, or a guard's replacement. Raises `ModelRetry` or `ToolFailed`, which tell the
-    model, if the tool had raised it or the call was not made.
+    """Returns the recorded value of a tool, or a guard's replacement. Raises `ModelRetry` or `ToolFailed`, whose text the model
+    is told, if the tool had raised it or the call was not made.
     """
     if settled.raw is not None:
         kept = json.loads(settled.raw)

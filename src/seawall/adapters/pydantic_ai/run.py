@@ -228,7 +228,7 @@ class GatedAgentRun:
         tool: ToolsetTool[Any],
         call: Callable[[dict[str, Any]], Awaitable[Any]],
     ) -> Any:
-        """Calls a tool if the gate allows it, and returns its value, the recorded value, or a guard's replacement.
+        """Calls a tool if the gate allows it, and returns its value, the recorded value, or the gate's answer in its place.
 
         Raises `ApprovalRequired` for a call that waits for a person. Its metadata describes what to decide on.
         """
