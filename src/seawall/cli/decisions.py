@@ -90,7 +90,7 @@ async def _decide(
     row = await sea.journal.row(run)
     if not _HASH.fullmatch(hash_):
         shows = format_command(f"approvals {proposal}")
-        raise Misused(f"--hash {hash_} is no whole hash: copy its {HASH_CHARS} characters from: {shows}")
+        raise Misused(f"--hash {hash_} is not a whole hash: copy its {HASH_CHARS} characters from: {shows}")
     if decision.approve:
         edit, team = None, None
         if decision.edit is not None:
@@ -132,7 +132,7 @@ def _read_edit(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise Misused(f"--edit {file} can't be read: {why}") from None
 
 
@@ -159,7 +159,7 @@ async def _decide_in_run(screen: Screen, sea: Seawall, decision: Decision) -> No
     asked = state.open[step]
     if asked.waits_for:
         raise Misused(
-            f"step {step} waits for effect {asked.waits_for} of another call, and goes on with it; nobody is asked"
+            f"step {step} waits for effect {asked.waits_for} of another call and goes on once that effect is settled; nobody is asked"
         )
     if asked.proposal:
         hash_ = decision.hash or (await sea.journal.proposal(asked.proposal)).hash

@@ -157,7 +157,7 @@ def read_credential(key_file: Path | None, by: str) -> str | None:
         try:
             key = key_file.read_text(encoding="utf-8").strip()
         except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is no text"
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise Misused(f"--key-file {key_file} can't be read: {why}") from None
         if not key:
             raise Misused(f"--key-file {key_file}: there is no key in it")
