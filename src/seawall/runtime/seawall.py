@@ -70,18 +70,18 @@ class Seawall:
             outcome = await run.outcome()
 
     `journal` is a path, `:memory:`, or a `Journal`. `guards` are added to the default ones (`Loops()`,
-    `ContextGuard()`, `AuthorityGuard()`, `WasteGuard()`), and the guards of a team to both; a guard replaces an earlier one
-    of the same name. `modes` sets guards to `off`, `observe` or `enforce`; `off` leaves one out. `models` makes a `Model` from a name such as `openai:gpt-5.2`; `prices` are by model name.
-    `admission` bounds how many runs this process takes. `budget` caps what tenants and days may spend, in every
-    process on the journal; without it, the caps that were recorded there last stay in force. `endpoints` are options
-    by name, such as `tool:bank`. Values in `secrets`, and those of variables in `environment` (by default that of the
-    process) whose names look like keys, never reach the journal. `signing_key` signs every batch of the journal: at
-    least 16 bytes, or the `Path` of a file that holds them. `head_export` hands the newest hash of the journal's chain
-    to a place that keeps it. `teams` are teams whose waiting runs this process takes up as soon as a person has decided,
-    whichever process has started them and whichever receives the decision. `authenticate` returns the owner of a
-    credential; without it, credentials are keys of `seawall principals`. `notify` is called at least once for each
-    proposal that is new, still waits, is escalated or has expired. `link_key` signs links to decide. `clock` and `rng`
-    are for tests.
+    `ContextGuard()`, `AuthorityGuard()`, `WasteGuard()`), and the guards of a team to both; a guard replaces an
+    earlier one of the same name. `modes` sets guards to `off`, `observe` or `enforce`; `off` leaves one out. `models`
+    makes a `Model` from a name such as `openai:gpt-5.2`; `prices` are by model name. `admission` bounds how many runs
+    this process takes. `budget` caps what tenants and days may spend, in every process on the journal; without it,
+    the caps that were recorded there last stay in force. `endpoints` are options by name, such as `tool:bank`. Values
+    in `secrets`, and those of variables in `environment` (by default that of the process) whose names look like keys,
+    never reach the journal. `signing_key` signs every batch of the journal: at least 16 bytes, or the `Path` of a
+    file that holds them. `head_export` hands the newest hash of the journal's chain to a place that keeps it. `teams`
+    are teams whose waiting runs this process takes up as soon as a person has decided, whichever process has started
+    them and whichever receives the decision. `authenticate` returns the owner of a credential; without it,
+    credentials are keys of `seawall principals`. `notify` is called at least once for each proposal that is new,
+    still waits, is escalated or has expired. `link_key` signs links to decide. `clock` and `rng` are for tests.
     """
 
     def __init__(
@@ -244,7 +244,8 @@ class Seawall:
         `request_id`: the same id again returns the same run; it is `Misused` with another request, team, session or
         principal. `limits` replace those of the team. If a limit has halted the run of the `request_id`, its limits are
         replaced, and it goes on.
-        `stream`: `run.events()` also yields pieces of the coordinator's text; the outcome says that they were not checked. `app`: the team's import path, for `seawall resume`.
+        `stream`: `run.events()` also yields pieces of the coordinator's text; the outcome says that they were not
+        checked. `app`: the team's import path, for `seawall resume`.
         A caller that is cancelled meanwhile does not cancel the run; the same `request_id` returns it later. If
         `admission` has no free slot, the run is recorded and waits in line, which is not active time.
         Raises `Misused` for an empty request or an argument of a wrong type; `Refused` if the line is full or the
@@ -537,7 +538,7 @@ class Seawall:
     ) -> Run[Output_co]:
         """Goes on live from the result of step `at`, as a new run. `result` replaces the result of that step.
 
-        Without `at` it is the last step that has one. Effects are simulated unless `live_effects`. `app` is the team's
+        Without `at`, it is the last step with a result. Effects are simulated unless `live_effects`. `app` is the team's
         import path, if it is not the recorded one. `limits`, with who gives them, are as in `resume`, and the fork's own.
         Raises `Misused` for a step after which no fork is possible, and if the run's events were pruned.
         """

@@ -246,7 +246,7 @@ class Supervisor:
             self.inbox.wake()
 
     async def _let_go(self, driver: Driver, team: Team | None) -> None:
-        """Releases the lease of a run that was given up. If another run of its session goes first, this process goes on later."""
+        """Releases the lease of a run that was given up, and takes the run up later if another run of its session goes first."""
         await self.release(driver.lease)
         error = driver.broken
         if team is not None and isinstance(error, Refused) and error.guard == "session":
