@@ -34,7 +34,7 @@ def probe_reviewer(
     last: Annotated[
         int,
         typer.Option(
-            "--last", min=1, max=1000, metavar="N", help="Without RUN: how many of the newest runs are used."
+            "--last", min=1, max=1000, metavar="N", help="Without RUN: how many of the newest runs."
         ),
     ] = 5,
     kind: Annotated[

@@ -6,5 +6,5 @@
 - `runner.py` plays a scene: it opens a `context.py` for each mode, and one of the `workloads.py` starts the runs.
   `child.py` is the process that is killed, `signers.py` has the people who approve, and `places.py` says where files
   lie.
-  - `results.py` has the results of a scene in one mode, `claims.py` checks them, `report.py` sums up, `table.py` draws.
+- `results.py` has the results of a scene in one mode, `claims.py` checks them, `report.py` sums up, `table.py` draws.
 """
