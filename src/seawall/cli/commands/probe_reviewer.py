@@ -33,9 +33,7 @@ def probe_reviewer(
     ] = None,
     last: Annotated[
         int,
-        typer.Option(
-            "--last", min=1, max=1000, metavar="N", help="Without RUN: how many of the newest runs."
-        ),
+        typer.Option("--last", min=1, max=1000, metavar="N", help="Without RUN: how many newest runs."),
     ] = 5,
     kind: Annotated[
         list[str] | None,
