@@ -80,6 +80,7 @@ class Engine:
     ) -> None:
         """Raises `Misused` for a tool that is declared twice or wrongly, and for wrong options of `Seawall`."""
         self.tools = ToolDeclarations(effects, reads)
+        self._effects = effects
         self._limits = validate_limits(Limits() if limits is None else limits)
         self._sea = Seawall(journal, **options)
         self._ids = Ids(SystemClock(), random.Random(os.urandom(16)))
@@ -150,7 +151,7 @@ class Engine:
         `Turn.last` says, and takes the reply as its answer (`Limits.at_limit`); otherwise a limit halts the run.
         `not_done`: errors of tools which say that nothing has happened; after any other error of an effect it is not known
         whether it happened. `passes`: exceptions with which a framework controls its flow, and which are not failures.
-        `effects` and `reads` replace the engine's for this run.
+        `effects` and `reads` replace the engine's for this run; with `reads` alone, the engine's effects still apply.
         Raises `Misused` for an argument that can't be recorded. The first step raises `Misused` if the request id belongs to
         another principal.
         """
@@ -178,7 +179,9 @@ class Engine:
             resume=resume,
             waits=waits,
         )
-        tools = self.tools if effects is None else ToolDeclarations(effects, reads)
+        tools = self.tools
+        if effects is not None or reads:
+            tools = ToolDeclarations(self._effects if effects is None else effects, reads)
 
         def make_side() -> LoopSide:
             team = ForeignTeam(name or loop, agent, loop, bounds, Asks(), tools)
