@@ -96,7 +96,7 @@ def test_a_file_in_another_shape_is_told_what_was_seen_and_what_is_read(tmp_path
     assert done.exit_code == Exit.BROKEN
     seen = "it is an object with the keys 'steps', 'score', not a recording of a known format"
     assert f"seawall: {tmp_path}/a.jsonl:1: {seen}" in done.stderr
-    assert done.stderr.count("read is OpenAI chat: messages with `role`") == 1
+    assert done.stderr.count("known format OpenAI chat: messages with `role`") == 1
 
 
 def test_the_user_says_which_tools_write_and_which_are_polls(tmp_path: Path) -> None:

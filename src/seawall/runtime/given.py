@@ -12,9 +12,9 @@ from seawall.core.redact import MARK
 from seawall.core.secret_values import has_digit_and_letter
 
 MAX_REQUEST_CHARS = 1_000_000
-"""Longest request: some 250,000 tokens, more than most models take. Longer texts belong into a tool's result."""
+"""The longest request: about 250,000 tokens, more than most models take. Put longer texts into a tool's result."""
 _NUMBER = re.compile(r"[0-9](?:[ -]?[0-9]){11,18}")
-"""As long as the number of a card, which one in ten of such numbers could be: in a name it is the number of something."""
+"""A number as long as a card number. In a name it identifies something, so it is not taken for a card number."""
 
 
 def check_names(redact: Callable[[str], str], **names: str | None) -> None:
@@ -36,7 +36,7 @@ def check_names(redact: Callable[[str], str], **names: str | None) -> None:
 
 
 def check_journal(journal: object, *, signed: bool) -> None:
-    """Raises `Misused` for what is no journal, and for one that is open already and is to be signed."""
+    """Raises `Misused` if `journal` is not a journal, or is an open journal that is to be signed."""
     is_path = isinstance(journal, str | Path)
     if not is_path and not callable(getattr(journal, "append", None)):
         raise Misused(f"Seawall: journal is {journal!r}; it must be a path, ':memory:' or a Journal")
@@ -45,14 +45,14 @@ def check_journal(journal: object, *, signed: bool) -> None:
 
 
 def check_options(**given: tuple[object, type]) -> None:
-    """Raises `Misused` for options of another class."""
+    """Raises `Misused` for options of a wrong class."""
     for what, (options, kind) in given.items():
         if options is not None and not isinstance(options, kind):
             raise Misused(f"Seawall: {what} is {options!r}; it must be {kind.__name__}(…)")
 
 
 def check_request(request: str, *, stream: object = False, modes: object = None) -> None:
-    """Raises `Misused` for a request that is not a text, is empty, or is too long, and for options of another type."""
+    """Raises `Misused` for a request that is not a text, is empty, or is too long, and for options of a wrong type."""
     check_recordable(request=request)
     if not isinstance(stream, bool):
         raise Misused(f"stream is {stream!r}; it must be True or False")
