@@ -120,9 +120,8 @@ async def play(options: Options, progress: Console, logs: Path) -> tuple[list[Pl
                 asked = asked_of(cell.case, cell.config, base_url, options.calls)
                 cap_s = options.cap_s * (_RECORDED_TIMES if cell.case.sources else 1)
                 report = await children[cell.system].play(asked, cap_s)
-                if (
-                    not stage.counts.model
-                ):  # no limit stops the first call: what is broken must not look strict
+                # no limit stops the first call: what is broken must not look strict
+                if not stage.counts.model:
                     raise CellFailed(f"nothing reached the world: {report.ended[0].how}")
             except TookTooLong:
                 pass

@@ -62,9 +62,8 @@ def test_a_journal_that_fails_lets_no_effect_through(
         )
         with pytest.raises(SeawallHalted):
             agent.invoke(ASK) if mode == "sync" else asyncio.run(agent.ainvoke(ASK))
-    assert len(bank.refunds) <= (
-        1 if writes else 0
-    )  # the first append has the reply and the intent of the refund
+    # the first append has the reply and the intent of the refund
+    assert len(bank.refunds) <= (1 if writes else 0)
 
 
 @pytest.fixture

@@ -105,9 +105,8 @@ def test_the_same_request_is_the_same_run_and_nothing_is_performed_again(engine:
 def test_a_sync_caller_is_served(engine: Engine) -> None:
     bank = Bank()
     agent, _ = make_desk(bank)
-    asyncio.set_event_loop(
-        loop := asyncio.new_event_loop()
-    )  # the SDK uses the thread's own, and leaves it open
+    # the SDK uses the thread's own, and leaves it open
+    asyncio.set_event_loop(loop := asyncio.new_event_loop())
     try:
         result = SeawallRunner(engine).run_sync(agent, ASK, request_id="r-1", run_config=QUIET, max_turns=4)
     finally:

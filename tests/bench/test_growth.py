@@ -30,7 +30,6 @@ def test_a_run_of_many_steps_comes_to_its_end_with_every_guard(tmp_path: Path) -
     )
 
     assert "Traceback" not in done.stderr, done.stderr
-    measured = json.loads(
-        out.read_text()
-    )  # whether a bar holds depends on the machine, and is not asked here
+    # whether a bar holds depends on the machine, and is not asked here
+    measured = json.loads(out.read_text())
     assert measured["steps"], done.stdout

@@ -120,9 +120,8 @@ def run_agent(job: LangChainJob, agent: Any, engine: Engine | None) -> ForeignRe
     asked = 0
     while True:
         state = agent.get_state(config)
-        if (
-            state.values and not state.tasks
-        ):  # `next` leaves out a task that was done and is not yet part of a checkpoint
+        # `next` leaves out a task that was done and is not yet part of a checkpoint
+        if state.values and not state.tasks:
             return ForeignReport(
                 answer=str(state.values["messages"][-1].content), status="completed", asked=asked
             )

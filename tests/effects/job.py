@@ -210,9 +210,8 @@ class Worker:
                 return rest
 
         rests = await asyncio.gather(*(start(*each) for each in enumerate(self.job.requests)))
-        while drivers := list(
-            sea.supervisor.registry.drivers.values()
-        ):  # of errands, which nobody else waits for
+        # of errands, which nobody else waits for
+        while drivers := list(sea.supervisor.registry.drivers.values()):
             await asyncio.wait([driver.finished for driver in drivers])
         return Report(rests=tuple(rest for rest in rests if rest is not None), refused=tuple(refused))
 

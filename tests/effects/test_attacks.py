@@ -142,9 +142,8 @@ def test_a03_nobody_approves_what_has_expired(case: Case) -> None:
 def test_a03_a_clock_that_is_moved_back_approves_nothing_that_has_expired(case: Case) -> None:
     shown = propose(case)
     other = f"{case.order}-later"
-    case.do(
-        "start", name="later", replies=((refund(other, "150.00"),),), clock_ahead_s=TWO_DAYS_S + 1
-    )  # the journal has seen that time now
+    # the journal has seen that time now
+    case.do("start", name="later", replies=((refund(other, "150.00"),),), clock_ahead_s=TWO_DAYS_S + 1)
 
     refused(case.decide("alice", proposal=shown.id))
     refused(case.decide("alice", proposal=shown.id, clock_ahead_s=-TWO_DAYS_S))

@@ -167,9 +167,8 @@ def test_a_late_receipt_settles_an_effect_whose_run_has_ended(case: Case) -> Non
     case.end(begun)
 
     report = case.do("look")
-    if [effect.state for effect in report.effects] == [
-        "unknown"
-    ]:  # its process gave up before the answer came
+    # its process gave up before the answer came
+    if [effect.state for effect in report.effects] == ["unknown"]:
         case.do("reconcile", decisions=case.people("alice"))
         report = case.do("look")
     check_paid_once(report, case.bank, [case.order])

@@ -330,9 +330,10 @@ def test_nothing_is_fresh_while_something_is_written_nor_after_a_write_whose_fat
 
     asyncio.run(main())
 
+    # it was being paid from 3.0 to 7.5; at 10.0 what was read at 8.0 is fresh
     assert asked == [
         2.0,
         4.0,
         6.0,
         8.0,
-    ]  # it was being paid from 3.0 to 7.5; at 10.0 what was read at 8.0 is fresh
+    ]

@@ -98,10 +98,11 @@ def test_a_call_that_cant_be_made_is_judged_like_one_that_fails(what: str) -> No
     assert (stop.guard, stop.limit, stop.value) == ("loops", "no_news=3", "3")
     calls_made = sorted({each.step for each in run.steps("tool") + run.steps("handoff")})
     replies = [step for step in calls_made if run.done(step).status == "invalid"]
+    # of two calls in a reply that are wrong in two ways, each is advised on
     assert len(advice(run)) in (
         3,
         6,
-    )  # of two calls in a reply that are wrong in two ways, each is advised on
+    )
     assert {each.step for each in advice(run)} <= set(replies[1:])
 
 

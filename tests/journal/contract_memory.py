@@ -366,9 +366,8 @@ class MemoryHistoryContract:
                 assert [each.state for each in rest] == ["open", "open"]
                 own = await journal.plan_revert("r-4", 3, [Lineage(tie="value", run="r-4", step=3)])
                 assert own.conflicts == (3,)
-                await journal.resolve_conflict(
-                    2, ours=True, by="alice"
-                )  # it was exposed to what was reverted
+                # it was exposed to what was reverted
+                await journal.resolve_conflict(2, ours=True, by="alice")
                 entry = await find_entry(journal, "rule")
                 assert (entry.run, entry.flagged) == ("r-3", entry.born)
                 assert (await journal.verify()).bad is None

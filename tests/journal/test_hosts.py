@@ -107,9 +107,8 @@ def test_a_lease_of_another_container_is_read_from_the_one_clock_of_the_machine(
 
 def test_process_1_of_another_container_is_not_looked_up_in_this_one(left: Left) -> None:
     own = read_host()
-    left.by(
-        Owner(Host(own.name, own.kernel, "22222222"), os.getpid(), "1")
-    )  # it lives, and started at another time
+    # it lives, and started at another time
+    left.by(Owner(Host(own.name, own.kernel, "22222222"), os.getpid(), "1"))
     assert seen(left.look(None)) == ("running", "runs")
 
 

@@ -175,9 +175,8 @@ def test_no_run_ends_after_its_deadline_and_what_fits_is_not_skipped(
         check(run.events, run.outcome.pruned)
         if run.outcome.status == "halted":
             before = fold(run.events[: next(n for n, e in enumerate(run.events) if isinstance(e, Judged))])
-            words = not (
-                reviewer and before.plan.effects
-            )  # otherwise only a review lets an agent's words out
+            # otherwise only a review lets an agent's words out
+            words = not (reviewer and before.plan.effects)
             assert not before.plan.verified(words=words) or any(step.effect for step in before.in_flight)
         if "answer:partial" in run.outcome.pruned:
             assert run.outcome.reviewed is (False if reviewer else None)

@@ -161,9 +161,8 @@ def test_the_same_request_id_is_the_same_run_in_line_and_when_the_line_is_full()
         mill = Mill(clock)
         async with Seawall(clock=clock, admission=Admission(in_flight=1, waiting=1)) as sea:
             team = mill.team()
-            ids = {
-                key: (await sea.start(team, key, request_id=key)).id for key in "ab"
-            }  # one driven, one waits
+            # one driven, one waits
+            ids = {key: (await sea.start(team, key, request_id=key)).id for key in "ab"}
             for key in "ab":
                 assert (await sea.start(team, key, request_id=key)).id == ids[key]
             with pytest.raises(Refused, match="1 runs are in flight"):
@@ -236,9 +235,8 @@ def test_a_run_behind_another_of_its_session_holds_no_slot_and_counts_as_waiting
         async with Seawall(clock=clock, admission=Admission(in_flight=2, waiting=2)) as sea:
             team = mill.team()
             talk = await started(sea, team, "s-1", "s-2", "s-3", session="s")
-            with pytest.raises(
-                Refused, match="2 more wait"
-            ):  # although a slot is free, which it may not have
+            # although a slot is free, which it may not have
+            with pytest.raises(Refused, match="2 more wait"):
                 await sea.start(team, "s-4", session="s")
             alone = await sea.start(team, "alone")
             await clock.advance(0.5)

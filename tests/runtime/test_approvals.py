@@ -113,9 +113,8 @@ def test_a_decision_is_on_what_was_shown() -> None:
             with pytest.raises(Refused, match="look at it again") as refused:
                 await sea.approve(proposal.id, hash=wrong, credential="ann")
             assert (refused.value.guard, refused.value.value) == ("approval", wrong)
-            assert (
-                proposal.hash not in f"{refused.value} {refused.value.limit}"
-            )  # else it could be copied unseen
+            # else it could be copied unseen
+            assert proposal.hash not in f"{refused.value} {refused.value.limit}"
         assert await commands(sea) == []
 
     proposed(work)

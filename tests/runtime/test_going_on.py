@@ -159,11 +159,12 @@ def test_a_fork_of_a_run_that_answered_at_its_limit_goes_on_after_that_answer() 
         team = looks(world, Limits(tool_calls=3))
         async with Seawall() as sea:
             first = await end(sea, team)
+            # after its answer, a call, and the call that was not made
             for at, made in (
                 (None, 6),
                 (6, 9),
                 (8, 12),
-            ):  # after its answer, a call, and the call that was not made
+            ):
                 fork = await sea.fork(first.run, team, at=at, limits=Limits(tool_calls=6), by="ann")
                 outcome = await fork.outcome()
                 assert (outcome.tool_calls, len(world.calls)) == (6, made)

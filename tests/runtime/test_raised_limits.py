@@ -335,9 +335,8 @@ def test_a_process_that_dies_after_the_raise_leaves_a_run_to_resume(tmp_path: Pa
             (row,) = await sea.journal.runs(RunFilter(state="interrupted"))
             assert (row.run, row.ended_at, row.summary) == (halted.run, None, None)
             assert (await sea.journal.verify()).ok
-            again = await sea.resume(
-                halted.run, team, limits=raised.limits, by="bob"
-            )  # the command, once more
+            # the command, once more
+            again = await sea.resume(halted.run, team, limits=raised.limits, by="bob")
             assert (await again.outcome()).answer == "All were found."
             assert (len(world.table), world.asked) == (6, 7)
             assert [each.by for each in (await sea.state(halted.run)).raised] == ["ann"]

@@ -211,9 +211,8 @@ def test_a_survey_that_is_folded_and_unfolded_is_like_one_made_anew() -> None:
     folded, sent = made.weigh(), made.sent()
 
     assert made.anew().weigh(made.frame, SYSTEM, SCHEMAS, VERSION) == folded != whole
-    assert (
-        made.conversation.weigh(frame, SYSTEM, SCHEMAS, VERSION) == whole
-    )  # the step was not admitted after all
+    # the step was not admitted after all
+    assert made.conversation.weigh(frame, SYSTEM, SCHEMAS, VERSION) == whole
     assert made.conversation.assemble(frame, SYSTEM) == made.anew().assemble(frame, SYSTEM)
     assert (made.weigh(), made.sent()) == (folded, sent)
 

@@ -29,10 +29,11 @@ def main() -> int:
     logging.disable(logging.CRITICAL)
     seed = options.seed or os.urandom(4).hex()
     harness = Harness(seed, directory=options.keep, max_kills=options.kills)
+    # a shell has SIGINT ignored in what it starts in the background
     for number in (
         signal.SIGINT,
         signal.SIGTERM,
-    ):  # a shell has SIGINT ignored in what it starts in the background
+    ):
         signal.signal(number, lambda *_: harness.interrupt())
     clock = SystemClock()
     began_s = clock.monotonic_s()

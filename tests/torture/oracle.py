@@ -495,9 +495,8 @@ async def _check_order(findings: Findings, note: Ordered, story: RunStory | None
         return
     holds = lies and (taken is not None or story.ended is not None)
     if taken is not None:
-        named = (
-            taken.command == "settled" or taken.step == note.step
-        )  # what was found out names the effect's step
+        # what was found out names the effect's step
+        named = taken.command == "settled" or taken.step == note.step
         holds = holds and taken.approved == (note.value == "approve") and named
     text = f"{note}: taken {taken}, in the inbox {lies}"
     findings.check("An acknowledged decision is not lost", holds, story.id, text)

@@ -229,9 +229,8 @@ class _CallJoiner:
                 is_same = known is not None and (known.tool, known.arguments) == (asked.tool, asked.arguments)
                 if known is not None and is_same and known.is_asked and known.agent != message.agent:
                     continue  # this conversation begins with a part of another agent's
-                if (
-                    known is not None and is_same and not known.is_asked
-                ):  # the call's span came before the message
+                # the call's span came before the message
+                if known is not None and is_same and not known.is_asked:
                     known.agent, known.reply, known.is_asked = message.agent, number, True
                     continue
                 call = _JoinedCall(asked.id, asked.tool, asked.arguments, message.agent, message.line, number)

@@ -295,9 +295,8 @@ def read_usage(fields: Fields) -> Usage | None:
     if not (sent or replied or read or written):
         return None
     details = get_fields(given, "input_token_details", "prompt_tokens_details", "input_tokens_details")
-    total = (
-        sent + read + written
-    )  # Anthropic counts cached tokens separately; all others include them in the input
+    # Anthropic counts cached tokens separately; all others include them in the input
+    total = sent + read + written
     read = read or get_count(details, "cache_read", "cached_tokens")
     written = written or get_count(details, "cache_creation", "cache_write_tokens")
     return Usage(total, replied, cache_read_tokens=read, cache_write_tokens=written)

@@ -95,9 +95,8 @@ class Trace:
             above = _list_ancestors(span, by_id)
             agent = next((each.agent for each in [span, *above] if each.agent), "")
             if span.kind == "model":
-                if not any(
-                    each.kind == "model" for each in above
-                ):  # the span of a model client inside of its framework's span
+                # the span of a model client inside of its framework's span
+                if not any(each.kind == "model" for each in above):
                     _add_model(run, span, agent)
             elif span.kind == "tool" and span.call is not None:
                 run.add_call(replace(span.call, agent=agent))

@@ -188,9 +188,8 @@ def decode_in_pieces(text: str) -> Any:
             return value
     except (ValueError, IndexError, StopIteration, RecursionError):
         pass
-    return msgspec.json.decode(
-        data
-    )  # msgspec names the error, and reads a few texts that the code above does not
+    # msgspec names the error, and reads a few texts that the code above does not
+    return msgspec.json.decode(data)
 
 
 def _skip_space(text: str, at: int) -> int:

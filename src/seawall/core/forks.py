@@ -58,9 +58,8 @@ def _end_running_loops() -> None:
     for loop in list(_loops):
         if not loop.is_running():
             continue
-        with contextlib.suppress(
-            Exception
-        ):  # a loop in debug mode refuses the call from another thread: it does not run in this one
+        # a loop in debug mode refuses the call from another thread: it does not run in this one
+        with contextlib.suppress(Exception):
             loop.call_soon(os._exit, 0)
             ready: Any = getattr(loop, "_ready", None)
             if isinstance(ready, deque):

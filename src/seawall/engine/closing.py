@@ -63,9 +63,8 @@ class Closing:
         """Returns the verdict of the limits of the run, of nested teams and of agents on a step, or the event that
         replaces the step.
         """
-        halts = (
-            step.halts and step.kind != "handoff"
-        )  # the agent that a hand-off begins has its own last reply
+        # the agent that a hand-off begins has its own last reply
+        halts = step.halts and step.kind != "handoff"
         closed = state.find_closed(step.frame) if step.last or halts else None
         if closed is not None and (step.halts or state.frames[step.frame].has_replied_last):
             return self._end(step, closed, state)

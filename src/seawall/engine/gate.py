@@ -170,9 +170,8 @@ class Gate:
             return Admitted(
                 [*events, *tell_deferred(proposal, verdict, state, self._now(), left_s)], None, verdict
             )
-        if proposal.ahead and not isinstance(
-            verdict, Hold
-        ):  # other verdicts are given once it is the call's turn
+        # other verdicts are given once it is the call's turn
+        if proposal.ahead and not isinstance(verdict, Hold):
             return Admitted([], None)
         if isinstance(verdict, Planned):
             return Admitted([verdict], None)

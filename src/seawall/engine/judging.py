@@ -138,9 +138,8 @@ class Judge:
         closed.
         """
         found: list[GuardVerdict] = []
-        if (
-            step.target is not None and not self._all_built_in
-        ):  # guards must not change the arguments of the call
+        # guards must not change the arguments of the call
+        if step.target is not None and not self._all_built_in:
             step = replace(step, target=None)
         asked = (self._before if result is None else self._after).find(step.agent, state.modes)
         if state.cut and self._memory is not None:

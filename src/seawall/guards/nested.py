@@ -306,9 +306,8 @@ def _fold_result(part: Part, step: StepIntended, done: StepDone, run: RunState, 
     if step.agent in bounds.agents:
         if not step.perform:
             return part
-        free = (
-            done.status == "error" and done.uncharged
-        )  # what is recorded as uncounted is so by the run's limits
+        # what is recorded as uncounted is so by the run's limits
+        free = done.status == "error" and done.uncharged
         done = replace(done, uncounted=free and not bounds.limits.count_failed)
         return replace(part, ledger=settle(part.ledger, step, done))
     if step.step not in part.handoffs:

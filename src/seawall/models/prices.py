@@ -64,9 +64,8 @@ def find_price(
         _find_highest([rate.cache_read_usd_per_mtok for rate in known], most_input),
         _find_highest([rate.cache_write_usd_per_mtok for rate in known], most_input),
     )
-    return (
-        most if most.input_usd_per_mtok or most.output_usd_per_mtok else None
-    )  # a missing price does not mean that the model is free
+    # a missing price does not mean that the model is free
+    return most if most.input_usd_per_mtok or most.output_usd_per_mtok else None
 
 
 def find_window(model: str, base_url: str | None = None) -> int | None:

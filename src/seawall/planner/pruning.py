@@ -225,9 +225,8 @@ class RunPlanner:
         estimate = self._estimator.estimate_fallback(fallback, sole=sole)
         if sole and not estimate.upper_s:
             return active_s * UNKNOWN_FALLBACK_SHARE
-        return min(
-            estimate.upper_s, max(estimate.likely_s, active_s / 2)
-        )  # the team has half of the time if possible
+        # the team has half of the time if possible
+        return min(estimate.upper_s, max(estimate.likely_s, active_s / 2))
 
     def plan_end(self, state: RunState, left_s: float) -> Planned | None:
         """Returns what to prune once only the time for the mandatory end is left, whatever is in flight."""

@@ -275,9 +275,8 @@ def normalise(output: str | bytes, at: float = 0.0, volatile: Sequence[str | re.
         forms = masker.mask_value(value)
     except RecursionError:  # nested too deeply: it is compared as a text
         forms = masker.mask_value(value := text)
-    if (
-        value and not volatile and is_masked(forms.exact)
-    ):  # the masked part is the whole answer: a measurement
+    # the masked part is the whole answer: a measurement
+    if value and not volatile and is_masked(forms.exact):
         return Forms(value, forms.loose)
     return forms
 

@@ -325,9 +325,8 @@ def apply_approval_done(frame: Frame, step: StepIntended, done: StepDone, guards
         return replace_call(frame, step.call, step=None)
     if pending.unknown is None and done.status == "ok":
         notes = pending.notes
-        if (
-            done.edit is not None and done.output is not None
-        ):  # so that the agent does not propose the original arguments again
+        # so that the agent does not propose the original arguments again
+        if done.edit is not None and done.output is not None:
             notes = (*notes, done.output)
         grant = _make_grant(step, done, guards, pending.grant)
         return replace_call(frame, step.call, step=None, grant=grant, notes=notes)
@@ -413,9 +412,8 @@ def apply_foreign_reply(frame: Frame, step: StepIntended, done: StepDone) -> Fra
     answered = apply_call_done(frame, step, done)
     if done.status not in ("ok", "replaced"):
         return answered
-    replied_last = (
-        step.last and done.status == "replaced"
-    )  # a real last call stays possible as long as it fits
+    # a real last call stays possible as long as it fits
+    replied_last = step.last and done.status == "replaced"
     return replace(answered, last_reply=done.step, fresh=(done.step,), has_replied_last=replied_last)
 
 

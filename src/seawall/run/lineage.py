@@ -59,9 +59,8 @@ def trace_shown(state: RunState, bodies: Bodies, causes: Causes) -> tuple[StepLi
     texts = {each.step: each.ref for each in root.messages if each.role == "tool" and not each.run}
     for step, ref in texts.items():
         value, _ = causes.descent.list_sources(causes.descent.find_result(step))
-        if causes.is_handoff(
-            step
-        ):  # the values that its agent was shown are in its answer, and not in its task
+        # the values that its agent was shown are in its answer, and not in its task
+        if causes.is_handoff(step):
             value += causes.find_edges(bodies.text(ref)).sources
         if value:
             named = [_name("value", each) for each in dict.fromkeys(value)]

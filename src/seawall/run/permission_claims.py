@@ -317,11 +317,12 @@ def read_content(reply: str) -> str:
     """Returns the text of a recorded model's reply without its calls, which are judged by themselves."""
     if '"content"' not in reply:
         return ""
+    # other systems' recordings may not have JSON
     try:
         return _decoder.decode(reply).content or ""
     except (
         msgspec.DecodeError,
         RecursionError,
         UnicodeEncodeError,
-    ):  # other systems' recordings may not have JSON
+    ):
         return reply

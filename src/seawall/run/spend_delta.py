@@ -89,9 +89,8 @@ class SpendDelta:
             if not intended:
                 change.usd += after.usd - ledger.usd
                 change.tokens += after.tokens - ledger.tokens
-        if (
-            intended and step.prepaid
-        ):  # all of it is reserved already, the call included, which counts as spent now
+        # all of it is reserved already, the call included, which counts as spent now
+        if intended and step.prepaid:
             need = need_of(step.kind, step.tokens, step.usd)
             change.reserved_usd = EXACT.subtract(change.reserved_usd, need.usd)
             change.reserved_tokens -= need.tokens

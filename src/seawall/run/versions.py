@@ -129,9 +129,8 @@ def _estimate_share(one: _Sketch, other: _Sketch) -> float:
     Up to the smaller one of their largest hashes both samples are complete, and the smallest hashes of both texts
     together are a random sample of all (Broder: On the resemblance and containment of documents, 1997).
     """
-    both = len(
-        one.shingles & other.shingles
-    )  # both samples are complete up to here, so no common hash is missing
+    # both samples are complete up to here, so no common hash is missing
+    both = len(one.shingles & other.shingles)
     if not both:
         return 0.0
     lasts = [each.ordered[-1] for each in (one, other) if not each.whole]

@@ -122,9 +122,8 @@ class HeadExporter:
             head = await self._journal.head()
             if head.hash == self._exported:
                 return
-            async with asyncio.timeout(
-                self._options.timeout_s
-            ):  # `wait_for` of Python 3.11 can lose a cancellation
+            # `wait_for` of Python 3.11 can lose a cancellation
+            async with asyncio.timeout(self._options.timeout_s):
                 await self._send(head)
             self._exported = head.hash
         except Exception as error:  # noqa: BLE001 -- a failure of the other system must not stop runs

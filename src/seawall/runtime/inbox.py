@@ -144,9 +144,8 @@ class Inbox:
         the inbox tries it again.
         """
         found = await self._commands.get()
-        runs = (
-            found if run is None else [run]
-        )  # an earlier reading may have found its command, and be about to deliver it
+        # an earlier reading may have found its command, and be about to deliver it
+        runs = found if run is None else [run]
         deliveries = [self._deliveries[each] for each in runs if each in self._deliveries]
         if deliveries:
             await asyncio.wait(deliveries)
@@ -243,6 +242,5 @@ class Inbox:
 
 def _log_failure(reading: asyncio.Task[Any]) -> None:
     if not reading.cancelled() and (error := reading.exception()) is not None:
-        _log.warning(
-            "commands and settings could not be read: %s", error
-        )  # the next write starts the next reading
+        # the next write starts the next reading
+        _log.warning("commands and settings could not be read: %s", error)

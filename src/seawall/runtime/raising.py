@@ -163,10 +163,11 @@ def _check_next(run: str, stopped: StoppedBy, limits: Limits) -> None:
                 "limits on tokens and usd"
             )
         return
+    # the value is that of the longest reply: `check_next_step` knows the shortest
     if name in (
         "tokens",
         "usd",
-    ):  # the value is that of the longest reply: `check_next_step` knows the shortest
+    ):
         return
     allowed: object = getattr(limits, name, None)
     with contextlib.suppress(InvalidOperation):  # without a known price there is no value

@@ -60,9 +60,8 @@ class Run(Generic[Output_co]):
             if current.state != "waiting":
                 await self._wait_for_change(change, current)
             elif self.id in self._registry.teams and await self._has_command(current):
-                await self._wait_for_change(
-                    change, current
-                )  # a person has decided, and this process takes it up
+                # a person has decided, and this process takes it up
+                await self._wait_for_change(change, current)
             elif self.id in self._registry.waking or self._registry.holds(self.id):
                 await asyncio.shield(change)  # its pause was lifted, and this process takes it up
             elif waits := await read_waits(self._supervisor.journal, self.id):

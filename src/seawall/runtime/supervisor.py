@@ -230,9 +230,8 @@ class Supervisor:
             del self.registry.drivers[run]
             self.registry.streamed.pop(run, None)
         if driver.broken is not None:
-            rested = (
-                driver.finished.exception() is None
-            )  # only a late result could not be recorded, which needs no action
+            # only a late result could not be recorded, which needs no action
+            rested = driver.finished.exception() is None
             if not self.closing and not rested:
                 self.start_task(self._let_go(driver, self.registry.teams.get(run)))
         elif driver.state.started.session is not None:
@@ -315,9 +314,8 @@ class Supervisor:
             return None
         if row.state == "running":  # raises at once if the owner is alive
             lease = await self.journal.take(run, force=force)
-        elif (
-            row.session is not None and row.events == 1
-        ):  # a lease without a step would count as a crash of its worker
+        # a lease without a step would count as a crash of its worker
+        elif row.session is not None and row.events == 1:
             await self._check_turn(run)
         try:
             self.admission.reenter(run, row.tenant)
@@ -382,9 +380,8 @@ class Supervisor:
             in_doubt = close_in_doubt(state, self.clock.wall_s(), partial(honours_key, team))
             first = [*self._build_segment(state, lease, history), *snapshot.events, *in_doubt]
         driver = self.make_driver(team, state, lease, bodies, history.messages, causes)
-        driver.start(
-            first, commands
-        )  # nothing is awaited after this: `take_up` takes an error for a run without a driver
+        # nothing is awaited after this: `take_up` takes an error for a run without a driver
+        driver.start(first, commands)
         self.start_task(self.inbox.hand_over(lease.run, driver))
         if self.on_taken is not None:
             self.on_taken(lease.run, len(events))

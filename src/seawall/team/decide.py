@@ -45,9 +45,8 @@ def decide(team: Team, state: RunState) -> list[Action]:
         return list(_decide_fallback(team, state))
     actions: list[Action] = []
     for frame in state.frames.values():
-        if (
-            frame.own_step is None or frame.kind == "review"
-        ):  # only a review is given up in the middle of a step
+        # only a review is given up in the middle of a step
+        if frame.own_step is None or frame.kind == "review":
             actions.extend(_decide_frame(team, state, frame))
     return actions
 

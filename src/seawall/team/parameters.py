@@ -127,9 +127,8 @@ class Parameters:
         except ValueError as error:
             secret = self._write_down(arguments, concealed=True)[0] != text  # the message may quote it
             raise ValueError(_CHANGED if secret else f"{_CHANGED}: {error}") from None
-        if again != text or not (
-            read == values or repr(read) == repr(values)
-        ):  # some values are equal to no other value
+        # some values are equal to no other value
+        if again != text or not (read == values or repr(read) == repr(values)):
             raise ValueError(_CHANGED)
         return text
 

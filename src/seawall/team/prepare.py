@@ -113,9 +113,8 @@ class TeamLogic:
 
     def prepare(self, proposal: Propose, state: RunState, number: int) -> Step:
         """Resolves and validates a proposal; `Step.invalid` says what is wrong with it."""
-        member = self.team.members.get(
-            proposal.agent
-        )  # None: the agent has left the team, and only its effects are settled
+        # None: the agent has left the team, and only its effects are settled
+        member = self.team.members.get(proposal.agent)
         step = Step(
             number=number,
             kind=proposal.kind,
@@ -272,15 +271,13 @@ def _find_source(step: Step, state: RunState) -> _Source:
     call, grant = step.call, step.grant
     written = "" if call is None else call.seal
     if grant is not None and grant.input is not None:
-        final = (
-            not grant.proposal and grant.version == step.version
-        )  # an earlier version showed the arguments like that
+        # an earlier version showed the arguments like that
+        final = not grant.proposal and grant.version == step.version
         old = written is None and not grant.seal and not grant.proposal
         return _Source(grant.input, None if old else grant.seal, grant.step, final=final)
     attempt = None if call is None else state.find_attempt(step.frame, call.id)
-    if (
-        attempt is not None and attempt.input is not None
-    ):  # the other system may know the key with these arguments
+    # the other system may know the key with these arguments
+    if attempt is not None and attempt.input is not None:
         old = written is None and not attempt.seal
         return _Source(attempt.input, None if old else attempt.seal, final=True)
     return _Source(None if call is None else call.arguments, written)

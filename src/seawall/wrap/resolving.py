@@ -141,9 +141,8 @@ class Application:
             for _ in range(level - 1):
                 start = start.parent
             return self._find_in((start,), module)
-        own = (
-            module and module.partition(".")[0] != "seawall"
-        )  # Seawall's own modules are not the application's
+        # Seawall's own modules are not the application's
+        own = module and module.partition(".")[0] != "seawall"
         return self._find_in(source.roots, module) if own else None
 
     def _find_in(self, folders: tuple[Path, ...], module: str) -> SourceFile | None:

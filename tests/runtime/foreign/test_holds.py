@@ -239,10 +239,11 @@ def test_an_effect_of_unknown_fate_is_held_until_somebody_says_what_became_of_it
                 found.append(held.value)
     with Engine(journal, effects=["refund"]) as engine:
         engine.call(lambda sea: tell(sea, found[-1]))
+        # the second one of a run that has ended
         assert [run(engine), run(engine)] == [
             "refund 1",
             "refund 1",
-        ]  # the second one of a run that has ended
+        ]
     assert tries == [1042]
 
 

@@ -148,9 +148,8 @@ class _ModelCall:
 
     def is_streamed(self) -> bool:
         """Returns whether the pieces of the reply are passed on as they come."""
-        effective = getattr(
-            self._llm, "_effective_stream", None
-        )  # newer versions of CrewAI stream single calls
+        # newer versions of CrewAI stream single calls
+        effective = getattr(self._llm, "_effective_stream", None)
         return bool(getattr(self._llm, "stream", False) if effective is None else effective())
 
     def ask(self) -> ModelAsk:

@@ -251,9 +251,8 @@ class Frames:
 
     async def _find(self, agent: BaseAgent, context: InvocationContext) -> int:
         with self._gated.translated():
-            for call in _list_handoffs(
-                agent.name, context
-            ):  # ADK goes on with an invocation that was cut off
+            # ADK goes on with an invocation that was cut off
+            for call in _list_handoffs(agent.name, context):
                 if len(path := await self._gated.session.find_frames(call)) > 1:
                     return self._note_opened(path[-1])
             if agent.name == self._root.agent:

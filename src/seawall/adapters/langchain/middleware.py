@@ -182,9 +182,8 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         configurable = config.get("configurable", {})
         said = list_said(state["messages"])
         above = find_place()
-        if (
-            above is not None
-        ):  # an agent inside a tool or a graph: its request is a part of what happens there
+        # an agent inside a tool or a graph: its request is a part of what happens there
+        if above is not None:
             return above.make_inner(self._name_agent(config), said)
         given, thread = configurable.get(REQUEST_KEY), configurable.get("thread_id")
         if given is not None:

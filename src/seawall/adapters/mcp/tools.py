@@ -157,9 +157,8 @@ async def _collect(
     every = [pin for known in pins for pin in known.values()]
     for server, known in zip(servers, pins, strict=True):
         for pin in known.values():
-            await asyncio.sleep(
-                0
-            )  # preparing a schema may take a tenth of a second, so others get their turn
+            # preparing a schema may take a tenth of a second, so others get their turn
+            await asyncio.sleep(0)
             name = show_plainly(join_name(pin.server, pin.tool))
             if pin.waiting:
                 why = "; ".join(pin.reasons)

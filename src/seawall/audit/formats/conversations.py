@@ -112,9 +112,8 @@ class ConversationsReader:
         for message in said:
             digests.append(hash((digests[-1], key_message(message))))
         replied = next((at for at, each in enumerate(said) if each.role == "assistant"), len(said))
-        for known in range(
-            len(said) - 1, replied, -1
-        ):  # a beginning without a reply identifies no run, because other runs may begin with the same request
+        # a beginning without a reply identifies no run, because other runs may begin with the same request
+        for known in range(len(said) - 1, replied, -1):
             key = self._by_content.get(digests[known], "")
             if key and key in self._open:
                 self._by_content.pop(digests[known])

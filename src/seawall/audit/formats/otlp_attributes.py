@@ -135,9 +135,8 @@ def read_conversation(given: Fields, line: int) -> tuple[Messages, Messages]:
     asked = _read_first(given, (*_INPUTS, *_WHOLE), line)
     replied = _read_first(given, _OUTPUTS, line)
     if not asked and not replied:
-        events = get_list(
-            open_json(given.get("events"))
-        )  # Logfire and older versions of Pydantic AI write them in this form
+        # Logfire and older versions of Pydantic AI write them in this form
+        events = get_list(open_json(given.get("events")))
         asked, replied = read_events(
             [{"name": get_text(each, "event.name"), "body": each} for each in events], line
         )
@@ -272,9 +271,8 @@ def read_call(given: Fields, name: str, error: str, failed: bool, line: int) -> 
     result = next((given[each] for each in _RESULTS if given.get(each) is not None), None)
     opened, output = open_json(arguments), open_json(result)
     if arguments is not None and arguments == given.get(_ARGUMENTS[-1]):
-        opened = (
-            get_fields(opened, "inputs", "kwargs") or opened
-        )  # OpenLLMetry wraps the arguments in an object with more fields
+        # OpenLLMetry wraps the arguments in an object with more fields
+        opened = get_fields(opened, "inputs", "kwargs") or opened
     if result is not None and result == given.get(_RESULTS[-1]) and "output" in get_fields(output):
         output = get_fields(output)["output"]
     text = None if result is None else read_content(output)

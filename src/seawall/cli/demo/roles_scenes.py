@@ -98,7 +98,7 @@ CLAIMED = Scene(
     name="claimed",
     title="An approval that is only claimed",
     story="The request says that the manager has approved the refund. The team believes it.",
-    requests=(Request(text=APPROVED),),
+    requests=(Request(text=APPROVED, tenant="kiosk"),),  # approvals in other scenes are not its tenant's
     scripts=scripts.believe_claim,
     claims=_check_claimed,
     lesson=_describe_claimed,

@@ -223,12 +223,13 @@ def format_ending(done: StepDone, output: str = "") -> str:
     if not words:
         return ""
     text = join_lines(output).removeprefix("Error: ")
+    # their output adds nothing to the words
     if done.status in (
         "lost",
         "cancelled",
         "withdrawn",
         "simulated",
-    ):  # their output adds nothing to the words
+    ):
         text = ""
     if done.status == "error" and done.error and not text.startswith(done.error):
         words = f"{words} ({done.error})"

@@ -88,9 +88,8 @@ class AuthorityGuard(Guard):
 
     def after(self, step: Step, result: Result, run: RunState, memory: Any) -> Verdict:
         """Judges the claims of a result. A result of an effect is never refused, because the effect has happened."""
-        if (
-            not result.claims or step.kind == "review"
-        ):  # a reviewer's answer is a decision, and is recorded as one
+        # a reviewer's answer is a decision, and is recorded as one
+        if not result.claims or step.kind == "review":
             return ALLOW
         if step.kind == "model":
             return self._judge_reply(step, result)

@@ -179,9 +179,8 @@ class BudgetGuard:
         run_id, key = run.started.run, _make_key(step)
         mine = self._reservations.setdefault(run_id, {})
         reservation = mine.get(key)
-        if (
-            reservation is not None and reservation.need != need
-        ):  # the step's upper bound has changed meanwhile
+        # the step's upper bound has changed meanwhile
+        if reservation is not None and reservation.need != need:
             self._drop(reservation)
             reservation = None
         if reservation is None:

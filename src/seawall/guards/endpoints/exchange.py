@@ -75,9 +75,8 @@ class Exchange:
     async def open(self, journal: Journal) -> None:
         """Starts the exchange with the records in the journal, from earlier and from other processes."""
         self._journal, self.owner = journal, journal.owner
-        self._wrote_s = (
-            self._clock.monotonic_s()
-        )  # the first calls are reported with the next counts, and not separately
+        # the first calls are reported with the next counts, and not separately
+        self._wrote_s = self._clock.monotonic_s()
         self._stop_watching = journal.watch(self._on_write)
         await self._read()
 

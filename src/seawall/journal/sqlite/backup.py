@@ -139,9 +139,8 @@ def _copy(
     with translate_errors(partial):
         copy = Database(partial, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, vfs=None)
     with contextlib.closing(copy), translate_errors(partial, copy):
-        database.fetch_value(
-            "SELECT max(id) FROM batches"
-        )  # from here on the connection sees this one snapshot
+        # from here on the connection sees this one snapshot
+        database.fetch_value("SELECT max(id) FROM batches")
         database.copy_to(copy, PAGES, report)
 
 

@@ -155,10 +155,11 @@ class RecordDraft:
 
     def find_newest(self, identity: str) -> EffectRecord | None:
         """Returns the newest effect of an identity."""
+        # one of the two may have been freed by this operation
         rows = self._database.fetch_all(
             f"{SELECT_EFFECT} WHERE e.identity = ? AND e.identity != '' ORDER BY e.number DESC LIMIT 2",
             (identity,),
-        )  # one of the two may have been freed by this operation
+        )
         return next(iter(self._note_effects(rows)), None)
 
     def find_proposal(self, key: str) -> Proposal | None:

@@ -192,6 +192,7 @@ def _connect_alone(
             break
         with translate_errors(path):
             database = connect(path, options, access)
+            # another process has it open, or there can be no log
             try:
                 database.run_pragma("locking_mode", "exclusive")
                 if check_newest_schema(database, path):
@@ -199,7 +200,7 @@ def _connect_alone(
             except (
                 apsw.BusyError,
                 apsw.CantOpenError,
-            ):  # another process has it open, or there can be no log
+            ):
                 pass
             except BaseException:
                 database.close()

@@ -100,9 +100,8 @@ class Mark:
         self._ahead_since = None
 
     def _replace(self, data: bytes) -> None:
-        beside = self.path.with_name(
-            self.path.name + ".new"
-        )  # the lock is held: no other process writes the mark now
+        # the lock is held: no other process writes the mark now
+        beside = self.path.with_name(self.path.name + ".new")
         with beside.open("wb") as file:
             file.write(data)
             file.flush()

@@ -142,9 +142,8 @@ class RollbackOp(QueuedOp):
         for stored in sorted(gone, key=lambda stored: stored.entry.number):
             draft.remove(stored)
         for key in sorted(differ, key=lambda key: old[key].entry.number):
-            draft.put_copy(
-                old[key], draft.find_live(self.scope, key)
-            )  # the live entry may be a forgotten one
+            # the live entry may be a forgotten one
+            draft.put_copy(old[key], draft.find_live(self.scope, key))
         (made,) = draft.finish()
         self.result = replace(made, reverted=reverted)
 

@@ -380,9 +380,8 @@ def list_since(database: Database, tenant: str, scope: str, version: int) -> Mem
     anew = not known or any(origin == "forget" for _, origin in versions[1:])
     written: list[MemoryEntry] = []
     for stored in iterate_scope(database, key, scope, None):
-        if (
-            stored.entry.born <= version and not anew
-        ):  # the numbers of entries are in the order of their versions
+        # the numbers of entries are in the order of their versions
+        if stored.entry.born <= version and not anew:
             break
         written.append(stored.entry)
     removed = () if anew else tuple(number for (number,) in database.fetch_all(_GONE_SINCE, where))

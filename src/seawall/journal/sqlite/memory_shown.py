@@ -135,9 +135,8 @@ def _list_told(events: Sequence[Event], numbers: set[int]) -> list[Ref]:
             case StepDone():
                 told += [event.output] if event.output and event.step in steps else []
             case RunTaken():
-                told += (
-                    event.changed
-                )  # each text has the old and the new value of an entry that the run had read
+                # each text has the old and the new value of an entry that the run had read
+                told += event.changed
             case MemoryCut():
                 told += [
                     ref for number, ref in zip(event.entries, event.told, strict=False) if number in numbers

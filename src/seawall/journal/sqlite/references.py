@@ -106,9 +106,8 @@ class KeptBodies:
         self._without = without or {}
         self._found = References(links)
         self._scanned = 0  # the references of entries up to this id are found
-        self._scanned_records = dict.fromkeys(
-            (*_RECORDS, "memories"), 0
-        )  # and those of records up to these keys
+        # and those of records up to these keys
+        self._scanned_records = dict.fromkeys((*_RECORDS, "memories"), 0)
 
     def read(self, database: Database, going: Container[int]) -> None:
         """Reads all references of the tenant in one snapshot, except those of runs that are about to be removed."""

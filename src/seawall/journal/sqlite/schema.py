@@ -171,18 +171,16 @@ def prepare(database: Database, path: str, options: SqliteOptions, genesis: byte
     All steps are one transaction: wherever it ends, the file has the old schema or the new one. Raises `Misused`
     for a file that is not a Seawall journal, and for a newer schema.
     """
-    if (
-        _check_version(database, path) == 0
-    ):  # only a new file accepts this; in another file it would be a write
+    # only a new file accepts this; in another file it would be a write
+    if _check_version(database, path) == 0:
         database.run_pragma("auto_vacuum", 2)  # incremental
     mode = database.run_pragma("journal_mode", "wal")
     wanted = "memory" if path == MEMORY else "wal"
     if mode != wanted:
         raise Misused(f"journal {path}: its file system gives journal_mode={mode}, not {wanted}")
     database.run_pragma("synchronous", 2)  # FULL: each commit is on the disk when COMMIT returns
-    database.run_pragma(
-        "wal_autocheckpoint", 0
-    )  # the writer makes checkpoints, after it has reported to the waiting callers
+    # the writer makes checkpoints, after it has reported to the waiting callers
+    database.run_pragma("wal_autocheckpoint", 0)
     database.run_pragma("cache_size", -(options.cache_bytes // 1024))
     database.run_pragma("secure_delete", 1)  # erased data is overwritten, not only unlinked
     if database.run_pragma("synchronous") != 2:

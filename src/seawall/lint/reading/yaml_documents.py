@@ -27,9 +27,8 @@ def read_yaml(file: Path, text: str) -> tuple[object, dict[Way, int]]:
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         depth = 0
-        for event in yaml.parse(
-            text, Loader=loader
-        ):  # the depth is checked first, because the tree is made by recursion
+        # the depth is checked first, because the tree is made by recursion
+        for event in yaml.parse(text, Loader=loader):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MAX_DEPTH:
                 line = event.start_mark.line + 1

@@ -145,9 +145,8 @@ def restore_parts(
     if sum(row.kind == "call" for row in rows) != len(calls):
         rows = []
     texts = [row for row in rows if row.kind == "text"]
-    if sum(row.value for row in texts) != len(
-        text
-    ):  # what is recorded of the text has no secrets, and is shorter
+    # what is recorded of the text has no secrets, and is shorter
+    if sum(row.value for row in texts) != len(text):
         first = texts[0] if texts else None
         rows = [
             row._replace(value=len(text)) if row is first else row for row in rows if row not in texts[1:]

@@ -198,9 +198,8 @@ class Recorded:
     def _learn_call(self, intent: StepIntended, done: StepDone, key: str, *, cut_off: bool) -> None:
         place = intent.frame, key
         if intent.kind == "tool" and intent.effect and intent.perform:
-            if (
-                effect_state(done) == "unknown"
-            ):  # a person or the other system decides what became of it, not this step
+            # a person or the other system decides what became of it, not this step
+            if effect_state(done) == "unknown":
                 self._in_doubt[place] = intent
                 return
             self._in_doubt.pop(place, None)

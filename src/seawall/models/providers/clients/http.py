@@ -14,9 +14,8 @@ from pydantic_ai.models import Model
 from seawall.models.providers.watch import watch_response
 
 _CONNECT_S = 10.0  # to reach a provider; `Watch` bounds everything after that
-_LIMITS = httpx2.Limits(
-    max_connections=1000, max_keepalive_connections=100
-)  # as in the providers' own clients
+# as in the providers' own clients
+_LIMITS = httpx2.Limits(max_connections=1000, max_keepalive_connections=100)
 TIMEOUT = httpx2.Timeout(None, connect=_CONNECT_S)
 """The client itself limits only the time to connect; `Watch` enforces every other time limit."""
 
