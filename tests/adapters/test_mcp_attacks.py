@@ -352,7 +352,7 @@ def test_what_comes_after_a_cancellation_is_dropped(tmp_path: Path) -> None:
         states = [each.state for each in await sea.effects()]
         assert states == ["unknown"]
 
-    attack(place, scenario, options=McpOptions(effects=["bank.refund"], timeout_s=0.05))
+    attack(place, scenario, options=McpOptions(effects=["bank.refund"], timeout_s=1.0))
     assert place.calls == ["refund", "balance"]
 
 
