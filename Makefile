@@ -56,11 +56,12 @@ is_one = $(shell cmp -s tests/apart/constraints-$1.txt tests/apart/constraints-$
 # Which of them to run: make test-adapters ADAPTERS="langchain-lowest mcp-lowest". Those that take longest come first.
 ADAPTERS ?= $(foreach each,$(ADAPTERS_APART),$(if $(call is_one,$(each)),,$(each)-lowest) $(each)-newest) $(ADAPTERS_IN_VENV:%=%-lowest)
 
-# Processes that run tests: one more than there are processors, because a test often waits for a process or for the time.
+# How many processes work at once: one more than there are processors, because a test often waits for a process, for the
+# time, or for what is installed.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
-# Makes several things beside each other, as many as there are processors. What each of them prints comes in one piece.
-AT_ONCE = $(MAKE) --no-print-directory --jobs=$(shell getconf _NPROCESSORS_ONLN) $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+# Makes several things beside each other. What each of them prints comes in one piece.
+AT_ONCE = $(MAKE) --no-print-directory --jobs=$(WORKERS) $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 # Programs in bench/, in the order in which `make bench` runs them.
 BENCHES ?= limit growth peers adapters limits_peers conversations conversations_adapters redaction loops loops_hard deadline storm effects context drift memory lint authority
