@@ -9,12 +9,13 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
-from crash.forking import serve
+from crash.forking import Work, serve
 from crash.job import Death, DyingJournal, open_world
 from crash.world import World
 from seawall import Seawall
@@ -177,11 +178,19 @@ def make_bank(job: ForeignJob, world: World) -> Callable[[int, int], str]:
     return refund
 
 
-def count_refunds(job: ForeignJob) -> int:
+class WithBank(Work, Protocol):
+    """A job whose refunds are rows of a table."""
+
+    @property
+    def bank(self) -> Path:
+        """The bank's table."""
+
+
+def count_refunds(job: WithBank) -> int:
     """Returns how many refunds the bank has made."""
     if not job.bank.exists():
         return 0
-    with sqlite3.connect(job.bank) as bank:
+    with closing(sqlite3.connect(job.bank)) as bank:
         there = bank.execute("SELECT count(*) FROM sqlite_master WHERE name = 'refunds'").fetchone()[0]
         return int(bank.execute("SELECT count(*) FROM refunds").fetchone()[0]) if there else 0
 

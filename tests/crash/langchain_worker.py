@@ -19,7 +19,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import tool
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from crash.foreign_worker import ForeignReport, open_journal, report_work, tell_fate
+from crash.foreign_worker import ANSWER, ForeignReport, count_refunds, open_journal, report_work, tell_fate
 from crash.forking import serve
 from crash.job import Death, open_world
 from crash.world import World
@@ -28,7 +28,6 @@ from seawall.runtime.foreign.asks import Held
 from seawall.runtime.foreign.engine import Engine
 
 REQUEST = {"messages": [("user", "Refund order 1042")]}
-ANSWER = "Order 1042 was refunded."
 Durability = Literal["sync", "async", "exit"]
 
 
@@ -50,6 +49,11 @@ class LangChainJob(msgspec.Struct, frozen=True, kw_only=True):
     def report(self) -> Path:
         """The file of the worker's report."""
         return self.at("report")
+
+    @property
+    def bank(self) -> Path:
+        """The bank's table."""
+        return self.at("bank.db")
 
 
 class Clerk(BaseChatModel):
@@ -91,7 +95,7 @@ def make_tools(job: LangChainJob, world: World) -> list[Any]:
     def refund(order: int) -> str:
         """Refund an order."""
         world.happen("effect", "refund", json.dumps({"order": order}))
-        with sqlite3.connect(job.at("bank.db")) as bank:
+        with sqlite3.connect(job.bank) as bank:
             bank.execute("CREATE TABLE IF NOT EXISTS refunds(id)")
             bank.execute("INSERT INTO refunds VALUES (?)", (order,))
         bank.close()
@@ -99,17 +103,6 @@ def make_tools(job: LangChainJob, world: World) -> list[Any]:
         return "refunded"
 
     return [find_order, refund]
-
-
-def count_refunds(job: LangChainJob) -> int:
-    """Returns how many refunds the bank has made."""
-    if not job.at("bank.db").exists():
-        return 0
-    with sqlite3.connect(job.at("bank.db")) as bank:
-        there = bank.execute("SELECT count(*) FROM sqlite_master WHERE name = 'refunds'").fetchone()[0]
-        found = int(bank.execute("SELECT count(*) FROM refunds").fetchone()[0]) if there else 0
-    bank.close()
-    return found
 
 
 def run_agent(job: LangChainJob, agent: Any, engine: Engine | None) -> ForeignReport:
