@@ -11,13 +11,20 @@ import sqlite3
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 from agents import Agent, SQLiteSession, function_tool
 
 from adapters.agents_model import QUIET, PlayedModel
-from crash.foreign_worker import ANSWER, ForeignReport, count_refunds, open_journal, report_work, tell_fate
+from crash.foreign_worker import (
+    ANSWER,
+    BankJob,
+    ForeignReport,
+    count_refunds,
+    open_journal,
+    report_work,
+    tell_fate,
+)
 from crash.forking import serve
-from crash.job import Death, open_world
+from crash.job import open_world
 from crash.world import World
 from seawall.adapters.openai_agents import AgentsHeld, SeawallRunner, find_outcome
 from seawall.runtime.foreign.asks import Held
@@ -27,22 +34,10 @@ REQUEST = "Refund order 1042"
 History = Literal["none", "session"]
 
 
-class AgentsJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker has to do, and where its files are."""
+class AgentsJob(BankJob, frozen=True, kw_only=True):
+    """What a worker has to do."""
 
-    directory: str
-    death: Death | None = None
     history: History = "none"
-
-    @property
-    def report(self) -> Path:
-        """The file of the worker's report."""
-        return Path(self.directory) / "report"
-
-    @property
-    def bank(self) -> Path:
-        """The bank's table."""
-        return Path(self.directory) / "bank.db"
 
 
 def make_desk(job: AgentsJob, world: World) -> Agent[Any]:

@@ -5,30 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from typing import Literal, TypeVar, cast
+from typing import Literal, TypeVar
 
 import msgspec
 
-from crash.foreign_worker import ANSWER, ForeignReport, WithBank, count_refunds
+from crash.foreign_worker import ANSWER, BankJob, ForeignReport, count_refunds
 from crash.forking import Forks
 from crash.job import Death
 
-J = TypeVar("J", bound=WithBank)
+J = TypeVar("J", bound=BankJob)
 Where = Literal["journal", "world"]
 
 
-def check_finished(job: WithBank, report: ForeignReport | None, asked: int = 2) -> None:
+def check_finished(job: BankJob, report: ForeignReport | None, asked: int = 2) -> None:
     """Checks that there is an answer and one refund, and that a person was asked `asked` times at most."""
     assert report is not None, job
     assert report.error == "", job
     assert (report.status, report.answer) == ("completed", ANSWER), job
     assert count_refunds(job) == 1, job
     assert report.asked <= asked, job
-
-
-def replaced(job: J, **changes: object) -> J:
-    """Returns a job with some fields replaced."""
-    return cast("J", msgspec.structs.replace(cast("msgspec.Struct", job), **changes))
 
 
 def die_at_each(
@@ -41,9 +36,9 @@ def die_at_each(
     for death in deaths:
         place = Path(job.directory) / str(death.at)
         place.mkdir()
-        dies = replaced(job, directory=str(place), death=death)
+        dies: J = msgspec.structs.replace(job, directory=str(place), death=death)
         survived = workers.run(dies)
-        check_finished(dies, survived or workers.run(replaced(dies, death=None)), asked)
+        check_finished(dies, survived or workers.run(msgspec.structs.replace(dies, death=None)), asked)
         if survived is not None:  # the run has fewer than that
             assert death.at > fewest
             return

@@ -11,11 +11,11 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import msgspec
 
-from crash.forking import Work, serve
+from crash.forking import serve
 from crash.job import Death, DyingJournal, open_world
 from crash.world import World
 from seawall import Seawall
@@ -40,37 +40,43 @@ Checkpoint = Literal["none", "each", "late", "inputs"]
 reply. With `late` a death loses the newest message, as a checkpoint in the background does."""
 
 
-class ForeignJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker has to do, and where its files are."""
+class BankJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker has to do that runs a framework, and where its files are."""
 
     directory: str
     death: Death | None = None
-    checkpoint: Checkpoint = "none"
-    gated: bool = True
-    """Without the gate the loop calls its model and tools itself, for comparison."""
 
-    def _at(self, name: str) -> Path:
+    def at(self, name: str) -> Path:
+        """Returns the file of that name."""
         return Path(self.directory) / name
 
     @property
     def report(self) -> Path:
         """The file of the worker's report."""
-        return self._at("report")
+        return self.at("report")
 
     @property
     def world(self) -> Path:
         """The file of what reached the world."""
-        return self._at("world")
-
-    @property
-    def saved(self) -> Path:
-        """The framework's checkpoint."""
-        return self._at("checkpoint.json")
+        return self.at("world")
 
     @property
     def bank(self) -> Path:
         """The bank's table."""
-        return self._at("bank.db")
+        return self.at("bank.db")
+
+
+class ForeignJob(BankJob, frozen=True, kw_only=True):
+    """What a worker has to do whose framework saves its messages in a file."""
+
+    checkpoint: Checkpoint = "none"
+    gated: bool = True
+    """Without the gate the loop calls its model and tools itself, for comparison."""
+
+    @property
+    def saved(self) -> Path:
+        """The framework's checkpoint."""
+        return self.at("checkpoint.json")
 
 
 class ForeignReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,15 +184,7 @@ def make_bank(job: ForeignJob, world: World) -> Callable[[int, int], str]:
     return refund
 
 
-class WithBank(Work, Protocol):
-    """A job whose refunds are rows of a table."""
-
-    @property
-    def bank(self) -> Path:
-        """The bank's table."""
-
-
-def count_refunds(job: WithBank) -> int:
+def count_refunds(job: BankJob) -> int:
     """Returns how many refunds the bank has made."""
     if not job.bank.exists():
         return 0

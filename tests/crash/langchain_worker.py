@@ -11,7 +11,6 @@ import sqlite3
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
@@ -19,9 +18,17 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import tool
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from crash.foreign_worker import ANSWER, ForeignReport, count_refunds, open_journal, report_work, tell_fate
+from crash.foreign_worker import (
+    ANSWER,
+    BankJob,
+    ForeignReport,
+    count_refunds,
+    open_journal,
+    report_work,
+    tell_fate,
+)
 from crash.forking import serve
-from crash.job import Death, open_world
+from crash.job import open_world
 from crash.world import World
 from seawall.adapters.langchain import SeawallMiddleware
 from seawall.runtime.foreign.asks import Held
@@ -31,29 +38,13 @@ REQUEST = {"messages": [("user", "Refund order 1042")]}
 Durability = Literal["sync", "async", "exit"]
 
 
-class LangChainJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker has to do, and where its files are."""
+class LangChainJob(BankJob, frozen=True, kw_only=True):
+    """What a worker has to do."""
 
-    directory: str
-    death: Death | None = None
     durability: Durability = "sync"
     request_id: str | None = None
     gated: bool = True
     """Without the gate the agent runs as LangChain made it, for comparison."""
-
-    def at(self, name: str) -> Path:
-        """The file of that name."""
-        return Path(self.directory) / name
-
-    @property
-    def report(self) -> Path:
-        """The file of the worker's report."""
-        return self.at("report")
-
-    @property
-    def bank(self) -> Path:
-        """The bank's table."""
-        return self.at("bank.db")
 
 
 class Clerk(BaseChatModel):
@@ -131,7 +122,7 @@ def run_agent(job: LangChainJob, agent: Any, engine: Engine | None) -> ForeignRe
 
 def work(job: LangChainJob) -> ForeignReport:
     """Runs the agent to its end."""
-    world = open_world(job.at("world"), job.death)
+    world = open_world(job.world, job.death)
     tools = make_tools(job, world)
     connection = sqlite3.connect(job.at("checkpoints.db"), check_same_thread=False)
     saver = SqliteSaver(connection)
