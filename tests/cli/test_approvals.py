@@ -203,7 +203,7 @@ def test_a_name_alone_decides_nothing_that_a_tool_declares_and_nothing_once_ther
 
 def test_a_name_alone_decides_nothing_either_when_the_last_key_was_taken_away(desks: Desks) -> None:
     proposal = proposed(**UNDECLARED)
-    assert "whoever can open it decides with --by NAME" in desks("principals").err
+    assert "anybody who can open it decides with --by NAME" in desks("principals").err
     give_key(desks, "ann")
 
     removed = desks("principals", "remove", "ann")
@@ -316,7 +316,7 @@ def test_a22_a_flood_of_one_kind_is_one_line_and_hides_nothing(desks: Desks) -> 
         (("approve", "r-1", "--key-file", "key", "--by", "ann"), "leave one of both out"),
         (("approve", "r-1", "--by", "ann", "--edit", "none"), "--edit none can't be read"),
         (("approve", "r-1", "--by", "ann", "--edit", "empty"), "no app is recorded with it"),
-        (("approve", "r-1", "--by", "ann", "--hash", "--stop"), "--hash --stop is no whole hash"),
+        (("approve", "r-1", "--by", "ann", "--hash", "--stop"), "--hash --stop is not a whole hash"),
         (("approve", "r-1", "--key-file", "other"), "--key-file other: there is no key in it"),
         (("approvals", "p-none"), "no proposal's id"),
         (("effects", "--status", "paid"), "--status paid: it is one of proposed"),

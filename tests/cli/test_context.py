@@ -77,5 +77,5 @@ def test_a_step_that_called_no_model_and_one_that_is_not_there_are_named(desks: 
     desks.write(LONG)
     desks("run", desks.app("reader"), "Read all pages.")
 
-    assert "is no call of a model; these are: 1, 3, 5" in desks("context", "last", "2").err
+    assert "is not a call of a model; these are: 1, 3, 5" in desks("context", "last", "2").err
     assert "has no step 99; it has 17" in desks("context", "last", "99").err

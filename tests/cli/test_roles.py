@@ -60,7 +60,7 @@ def test_roles_shows_agents_reviewers_and_who_may_review_nothing(reviewed: Desks
     ]
     assert "look 3" in called.out
     assert "auditor may review nothing: it approved all 3 answers" in called.out
-    assert "A signal, no verdict" in called.out
+    assert "A signal, not a verdict" in called.out
 
 
 def test_roles_says_nothing_of_a_reviewer_after_three_reviews(reviewed: Desks) -> None:

@@ -119,7 +119,7 @@ def test_a_file_that_cannot_be_parsed_is_named_with_its_line_and_the_others_are_
         (["nothing.py"], "nothing.py: there is no such file or folder"),
         (
             ["langchian", "."],
-            "'langchian' is no file, no folder, and none of the frameworks: langchain, langgraph",
+            "'langchian' is not a file, a folder or one of the frameworks: langchain, langgraph",
         ),
         (["langchain"], "give the files or folders of the application, such as  seawall wrap langchain ."),
         (

@@ -91,7 +91,7 @@ def test_nothing_of_the_key_is_in_a_token_or_in_the_signer() -> None:
 
 @pytest.mark.parametrize("key", [b"", b"short", "a text of more than 16", None])
 def test_a_key_that_can_be_guessed_is_refused(key: bytes) -> None:
-    with pytest.raises(Misused, match="at least 16 bytes"):
+    with pytest.raises(Misused, match="at least 16 random bytes"):
         LinkSigner(key)
 
 

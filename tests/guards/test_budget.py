@@ -607,4 +607,4 @@ def test_a_journal_that_takes_no_caps_down_is_read_all_the_same(
             assert await sea.journal.runs() == []
 
     asyncio.run(main())
-    assert "could not be written down for other processes: the disk is full" in caplog.text
+    assert "could not be recorded for other processes: the disk is full" in caplog.text

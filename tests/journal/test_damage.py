@@ -93,11 +93,11 @@ EDITS = {
     "an entry's type": ("UPDATE entries SET data = CAST(data AS TEXT) WHERE box = 0", "can't be read"),
     "what an entry of memory is searched by": (
         "UPDATE memory_search SET words = 'other' WHERE rowid = (SELECT max(rowid) FROM memory_search)",
-        "is in the index of words with others than its own",
+        "is in the index of words with wrong words",
     ),
     "what is found of memory that died": (
         "INSERT INTO memory_search(rowid, words) SELECT number, 'x' FROM memories WHERE died IS NOT NULL LIMIT 1",
-        "is no entry of memory that holds",
+        "is not a live entry of memory",
     ),
     "the keys of memory": ("DELETE FROM memory_keys", "is not in the index of keys"),
     "a key's text": (
@@ -106,7 +106,7 @@ EDITS = {
     ),
     "a key that nobody wrote": (
         "INSERT INTO memory_keys SELECT tenant, 'shared', text, key FROM memory_keys LIMIT 1",
-        "is of no entry of memory",
+        "belongs to no entry of memory",
     ),
     "a batch's time to a text": ("UPDATE batches SET at = 'x' WHERE id = 30", "can't be read"),
 }
@@ -146,7 +146,10 @@ def test_what_a_run_has_read_and_written_is_held_against_its_row(path: str, sql:
     [
         ("DROP INDEX entries_by_run", "the index entries_by_run is missing"),
         ("DROP INDEX runs_by_request; CREATE INDEX runs_by_request ON runs(tenant)", "is not defined as"),
-        ("CREATE TRIGGER t AFTER INSERT ON entries BEGIN SELECT 1; END", "trigger t is not one of a journal"),
+        (
+            "CREATE TRIGGER t AFTER INSERT ON entries BEGIN SELECT 1; END",
+            "trigger t does not belong to a journal",
+        ),
     ],
 )
 def test_verify_names_what_is_wrong_with_the_schema(path: str, sql: str, words: str) -> None:
@@ -427,15 +430,15 @@ def test_advice_that_was_damaged_is_as_good_as_none(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with opened(lambda: open_at(path)) as journal:
             await journal.change("k", lambda _: b"v")
-            await journal.change("held", lambda _: b"v", held=True)
+            await journal.change("caps:held", lambda _: b"v")
         edit(path, "UPDATE shared SET value = 7 WHERE key = CAST('k' AS BLOB)")
         async with opened(lambda: open_at(path)) as journal:
             assert await journal.shared("k") == {}
             assert await journal.change("k", lambda old: b"new" if old is None else old) == b"new"
-        edit(path, "UPDATE shared SET value = 7 WHERE key = CAST('held' AS BLOB)")
+        edit(path, "UPDATE shared SET value = 7 WHERE key = CAST('caps:held' AS BLOB)")
         async with opened(lambda: open_at(path)) as journal:
             with pytest.raises(JournalDamaged, match="table shared is not what was written"):
-                await journal.shared("held")
+                await journal.shared("caps:held")
 
     asyncio.run(scenario())
 

@@ -329,7 +329,7 @@ def test_an_effect_that_the_journal_did_not_know_is_settled_as_described() -> No
     described = record_of("attempting", identity="")
     change = Settle(effect="e-1", state="committed", at=NOW, receipt=RECEIPT, record=described)
     assert settle_in_run(None, change, "r-1").state == "committed"
-    with pytest.raises(SeawallBug, match="not its own"):
+    with pytest.raises(SeawallBug, match="belongs to another run"):
         settle_in_run(None, replace(change, record=None), "r-1")
 
 
@@ -374,13 +374,13 @@ def test_another_effect_is_allowed_after_the_newest_one_only() -> None:
     assert allow_another(done, done, "alice").again == "alice"
     later = record_of("failed", id="e-2")
     for record, newest, words in (
-        (done, later, "effect e-2 came after it, and is failed"),
+        (done, later, "effect e-2 of the same identity came after it, and is failed"),
         (record_of("unknown"), None, "it is unknown, not committed"),
         (record_of("committed", identity=""), None, "each may go again"),
     ):
         with pytest.raises(Refused, match=words):
             allow_another(record, newest, "alice")
-    with pytest.raises(Misused, match="name them"):
+    with pytest.raises(Misused, match="name that person"):
         allow_another(done, done, "")
 
 

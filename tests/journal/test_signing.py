@@ -142,7 +142,7 @@ def test_what_an_attacker_appended_is_not_signed_by_the_next_process(path: str) 
 
     async def scenario() -> None:
         async with opened(lambda: open_at(path)) as journal:
-            with pytest.raises(JournalDamaged, match="somebody else wrote it"):
+            with pytest.raises(JournalDamaged, match="written without the key"):
                 await begin(journal, "r-3")
 
     asyncio.run(scenario())
@@ -181,7 +181,7 @@ def test_the_newest_head_stays_in_the_chain_when_runs_are_pruned(path: str) -> N
 
 @pytest.mark.parametrize("key", [b"", b"short", "a text of more than sixteen characters"])
 def test_a_key_that_is_too_short_or_a_text_is_refused(key: object) -> None:
-    with pytest.raises(Misused, match="at least 16 bytes"):
+    with pytest.raises(Misused, match="at least 16 random bytes"):
         Signer(key)  # pyright: ignore[reportArgumentType] -- that is what is tested
 
 

@@ -97,7 +97,7 @@ def test_no_link_is_made_for_an_agent_for_nobody_or_without_a_key() -> None:
     [
         (Principal("user:7", ("finance",)), {}, "has requested it"),
         (ANN, {"asks": "confirm"}, "is confirmed by user:7, not by ann"),
-        (Principal("user:7"), {"asks": "confirm", "requester": ""}, "it names nobody"),
+        (Principal("user:7"), {"asks": "confirm", "requester": ""}, "the run names no user"),
         (Principal("dan", ("sales",)), {"roles": ("legal",)}, "is decided by legal; dan has sales"),
     ],
 )

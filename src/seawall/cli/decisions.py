@@ -1,4 +1,4 @@
-"""Decisions of a person: checked and recorded, sent to the run wherever it is, and awaited until its process takes them up."""
+"""Checks and records a person's decision, sends it to the run, and waits until the run's process takes it up."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TAKE_UP_S = 2.0
 HASH_CHARS = 64
 _HASH = re.compile(rf"[0-9a-f]{{{HASH_CHARS}}}")
 PROPOSAL = "p-"
-"""How the id of a proposal begins. That of a run has no such end."""
+"""How the id of a proposal begins. No run's id begins so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +47,9 @@ class Decision:
 
     approve: bool
     target: str
-    """A proposal's id, or what names a run."""
+    """A proposal's id, or a run's id or a part of it, or `last`."""
     step: int | None = None
-    """Of a run: the approval step; None if one thing only waits in it."""
+    """The approval step to decide on, if `target` is a run; None if only one step of the run waits."""
     hash: str = ""
     credential: str | None = None
     by: str = ""
@@ -65,7 +65,7 @@ class Decision:
 
 
 async def send_decision(screen: Screen, path: Path, decision: Decision) -> None:
-    """Sends a decision. Raises `Refused` for one that does not hold, and `Misused` if nothing waits for it."""
+    """Sends a decision. Raises `Refused` if the decision is not valid, and `Misused` if nothing waits for it."""
     async with open_seawall(path) as sea:
         if decision.target.startswith(PROPOSAL):
             await _decide_proposal(screen, sea, decision)
@@ -86,11 +86,11 @@ async def _decide_proposal(screen: Screen, sea: Seawall, decision: Decision) -> 
 async def _decide(
     screen: Screen, sea: Seawall, proposal: str, run: str, hash_: str, decision: Decision
 ) -> None:
-    """Decides on a proposal, and prints what it was about and how things stand."""
+    """Decides on a proposal, and prints its call and the state of its run."""
     row = await sea.journal.row(run)
     if not _HASH.fullmatch(hash_):
         shows = format_command(f"approvals {proposal}")
-        raise Misused(f"--hash {hash_} is no whole hash: copy its {HASH_CHARS} characters from: {shows}")
+        raise Misused(f"--hash {hash_} is not a whole hash: copy its {HASH_CHARS} characters from: {shows}")
     if decision.approve:
         edit, team = None, None
         if decision.edit is not None:
@@ -132,7 +132,7 @@ def _read_edit(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise Misused(f"--edit {file} can't be read: {why}") from None
 
 
@@ -145,7 +145,7 @@ async def _load_team(screen: Screen, sea: Seawall, run: str, app: str | None) ->
 
 
 async def _decide_in_run(screen: Screen, sea: Seawall, decision: Decision) -> None:
-    """Decides on the one thing that a run waits for, as it is now."""
+    """Decides on the approval step that a run waits for now."""
     row = await sea.journal.row(await sea.journal.find(decision.target))
     if row.state == "ended":
         raise _refuse(f"run {row.run} has ended already: {format_status(row)}", "a run that waits", row.state)
@@ -159,7 +159,7 @@ async def _decide_in_run(screen: Screen, sea: Seawall, decision: Decision) -> No
     asked = state.open[step]
     if asked.waits_for:
         raise Misused(
-            f"step {step} waits for effect {asked.waits_for} of another call, and goes on with it; nobody is asked"
+            f"step {step} waits for effect {asked.waits_for} of another call and goes on once that effect is settled; nobody is asked"
         )
     if asked.proposal:
         hash_ = decision.hash or (await sea.journal.proposal(asked.proposal)).hash
@@ -189,7 +189,7 @@ async def send_command(
     sending: Awaitable[None],
     done: str,
 ) -> None:
-    """Sends a command, waits `TAKE_UP_S` for a live owner to take it up, and prints how things stand."""
+    """Sends a command, waits `TAKE_UP_S` for a live owner to take it up, and prints the state of the run."""
     await sending
     await _report(screen, sea, row, command, done)
 
@@ -207,9 +207,9 @@ async def _report(
     *,
     stop: bool = False,
 ) -> None:
-    """Waits `TAKE_UP_S` until a live owner has taken the command up, and prints how things stand.
+    """Waits `TAKE_UP_S` until a live owner has taken the command up, and prints the state of the run.
 
-    `row` is the run's as it was before. `stop`: it ends the run.
+    `row` is the run's row from before the command. `stop`: the command ends the run.
     """
     if row.state == "ended":
         _print_state(screen, row, command, done, taken=False, decided=decided)
@@ -264,7 +264,7 @@ def _print_state(
 
 
 async def read_pending_decisions(journal: Journal, run: str, state: RunState) -> dict[int, Command]:
-    """Returns what was decided and found out, and no process has taken up, by the approval step that asks for it."""
+    """Returns the decisions and findings that no process has taken up yet, by the approval step that asks for them."""
     pending: dict[int, Command] = {}
     for item in await journal.inbox(run, after=state.inbox):
         step = item.command.step
@@ -284,9 +284,9 @@ async def read_pending_cancel(journal: Journal, run: str, state: RunState) -> Co
 def _choose_step(
     row: RunRow, state: RunState, step: int | None, pending: Mapping[int, Command]
 ) -> int | None:
-    """Returns the approval step that is decided on; None if `step` is none that waits.
+    """Returns the approval step that is decided on; None if `step` is not a step that waits.
 
-    Raises `Misused` if it is not clear which, and `Refused` if nothing waits (any more).
+    Raises `Misused` if several steps wait and `step` names none, and `Refused` if nothing waits (any more).
     """
     waiting = [each.step for each in state.approvals]
     if not waiting and state.paused:
@@ -317,7 +317,7 @@ def _choose_step(
 
 
 async def _refuse_step(sea: Seawall, row: RunRow, state: RunState, step: int | None) -> NoReturn:
-    """Raises `Refused` for a step that was decided already, as a proposal's id does, and `Misused` for any other."""
+    """Raises `Refused` for a step that was decided already, and `Misused` for any other step."""
     waiting = _join_steps([each.step for each in state.approvals]) or "none"
     decided = ""
     for event in await sea.journal.events(row.run):
@@ -347,7 +347,7 @@ _KINDS: Mapping[Word, tuple[str, ...]] = {
     "cancel": ("cancel",),
     "reconcile": ("decide", "settled"),
 }
-"""What the run records of each command."""
+"""The status with which the run records each command."""
 
 
 async def _await_taken_up(sea: Seawall, run: str, before: int, command: Word) -> bool:

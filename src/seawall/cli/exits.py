@@ -38,7 +38,7 @@ class Exit(IntEnum):
     INTERRUPTED = 130
     """Ctrl-C. (143 for a termination signal: 128 and the signal's number.)"""
     UNREAD = 141
-    """All went well, but the reader of the output (`| head`) had gone before it had all of it."""
+    """All went well, but the reader of the output (`| head`) closed the pipe before it had read everything."""
 
 
 HELP = (

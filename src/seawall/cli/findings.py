@@ -1,4 +1,4 @@
-"""What a person found out about an effect of unknown fate: recorded, and sent to the runs that wait for it."""
+"""Records what a person found out about an effect of unknown fate, and sends it to the runs that wait for it."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ EFFECT = "e-"
 """How the id of an effect begins."""
 STDIN = "-"
 MAX_RECEIPT_BYTES = 16 * 1024 * 1024
-"""As much as a tool may return."""
+"""The largest receipt in bytes: as much as a tool may return."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EffectFinding:
-    """What a person found out."""
+    """What a person found out about an effect."""
 
     target: str
-    """An effect's id, or what names a run."""
+    """An effect's id, or a run's id or a part of it, or `last`."""
     step: int | None
     committed: str | None
-    """The receipt."""
+    """The receipt, if the effect happened; else None."""
     failed: str | None
     credential: str | None
     by: str
@@ -71,7 +71,7 @@ def read_receipt(source: str | None) -> str | None:
 
 
 async def send_finding(screen: Screen, path: Path, finding: EffectFinding) -> None:
-    """Sends what somebody found out. Raises `Misused` if nobody wants to know it."""
+    """Records the finding and sends it to the run. Raises `Misused` if no step asks what became of the effect."""
     async with open_seawall(path) as sea:
         if finding.target.startswith(EFFECT):
             await _settle_effect(screen, sea, finding)

@@ -1,4 +1,4 @@
-"""How `--help` is laid out: a sentence a line, and every option that a command requires in its usage."""
+"""Lays out `--help`: each sentence on its own line, and every option that a command requires in its usage line."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _COMMAND = re.compile(
 
 
 def note_journal(journal: Path, default: Path, variable: str) -> Path:
-    """Records this command's journal, so that hints name it unless a command finds it without being told."""
+    """Records this command's journal, so that hints name it, unless a command without `--journal` finds it too."""
     found = os.environ.get(variable) or str(default)
     _journal_option.set("" if found == str(journal) else f" --journal {shlex.quote(str(journal))}")
     return journal

@@ -21,7 +21,7 @@ from seawall.journal.sqlite.signing import KEY_VARIABLE, Signer, read_key
 from seawall.runtime.seawall import Seawall
 
 READ_AT_ONCE = 500
-"""Bodies that one query reads from the journal."""
+"""The largest number of bodies that one query reads from the journal."""
 
 
 def require_file(path: Path) -> str:
@@ -38,7 +38,7 @@ def find_key() -> bytes | None:
 
 
 def _find_signer() -> Signer | None:
-    """Returns the signer of that key."""
+    """Returns the signer with the key that the environment names; None without a key."""
     key = find_key()
     return None if key is None else Signer(key)
 
@@ -47,7 +47,7 @@ def _find_signer() -> Signer | None:
 async def open_journal(path: Path, *, writes: bool = False) -> AsyncGenerator[Journal]:
     """Opens the journal at `path` without a runtime. Raises `Misused` if there is none.
 
-    With `writes` it raises at once what keeps the journal from being written.
+    With `writes`, a journal that can't be written raises the error at once.
     """
     journal = SqliteJournal.open(require_file(path), clock=SystemClock(), create=False, signer=_find_signer())
     try:
@@ -69,9 +69,9 @@ async def open_seawall(
 ) -> AsyncGenerator[Seawall]:
     """Opens a `Seawall` on the journal at `path`, and notes for `shutdown` each run that it starts.
 
-    With `create` the journal is made if there is none; without it that raises `Misused`. With `all_hosts` a lease
-    counts as run out if it can't be known whether it has. With `writes` it raises at once what keeps the journal from
-    being written.
+    With `create` the journal is made if there is none; without `create` a missing journal raises `Misused`. With
+    `all_hosts` a lease counts as run out if it can't be known whether it has. With `writes`, a journal that can't be
+    written raises the error at once.
     """
     file = str(path) if create else require_file(path)
     journal = InterruptibleJournal.open(
@@ -97,7 +97,7 @@ async def open_seawall(
 class InterruptibleJournal(SqliteJournal):
     """A journal that notes each run in `shutdown` before anything acts on it.
 
-    A tool may block the event loop in the very first step; then nothing else could report which run that was.
+    A tool may block the event loop in the very first step; then no other code could report the id of the run.
     """
 
     shutdown: Shutdown
@@ -134,7 +134,7 @@ class InterruptibleJournal(SqliteJournal):
                 if done.exception() is None:
                     self._note_end(lease, summary)
 
-            written.add_done_callback(note)  # before the driver's own: nothing acts on the end first
+            written.add_done_callback(note)  # added before the driver's callback, so that this one runs first
         return written
 
     def _note_end(self, lease: Lease, summary: Summary | None) -> None:
@@ -158,7 +158,7 @@ class BodyTexts:
         self._found = found
 
     def get(self, ref: Ref | None) -> str:
-        """Returns the text of a body; `[erased]` for one that was erased, and nothing for None."""
+        """Returns the text of a body; `[erased]` for an erased body, and an empty text for None."""
         if not ref:
             return ""
         data = self._found.get(ref)
@@ -171,7 +171,7 @@ async def read_texts(journal: Journal, tenant: str, events: Iterable[Event]) -> 
 
 
 async def read_bodies(journal: Journal, tenant: str, refs: Iterable[Ref | None]) -> dict[Ref, bytes]:
-    """Reads these bodies; an erased one is not among them."""
+    """Reads these bodies; erased bodies are left out of the result."""
     wanted = list(dict.fromkeys(ref for ref in refs if ref))
     found: dict[Ref, bytes] = {}
     for start in range(0, len(wanted), READ_AT_ONCE):

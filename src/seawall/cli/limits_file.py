@@ -42,7 +42,7 @@ def _read_file(file: Path) -> dict[str, Any]:
 
 
 def _convert_value(file: Path, key: str, value: Any) -> Any:
-    """Returns one limit in the type of its field. Raises `Misused` if it is not a limit or has no value of it."""
+    """Returns one limit in the type of its field. Raises `Misused` for an unknown limit or a value of a wrong type."""
     known = Limits.__struct_fields__
     if key not in known:
         near = get_close_matches(key, known, 1)

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def load_team(path: str) -> Team:
     """Returns the team at `module:attribute`, with the current directory importable.
 
-    An agent becomes a team of one. A function without required arguments is called, and its result is used: so a
-    module need not build its team while it is imported. Raises `Misused`, which names what is missing and what the
-    module offers.
+    An agent becomes a team of one. A function without required arguments is called, and its result is used, so that
+    a module need not build its team while it is imported. Raises `Misused`; its message says what is missing and
+    which teams the module has.
     """
     from seawall.team.agent import Agent
     from seawall.team.team import Team
@@ -53,9 +53,9 @@ def load_team(path: str) -> Team:
 
 
 def load_recorded_team(row: RunRow, started: RunStarted, app: str | None) -> Team:
-    """Returns what `load_team_of_row` does, if the agent that leads the run is in it.
+    """Returns the team that `load_team_of_row` returns, after a check that the agent that leads the run is in it.
 
-    Raises `Misused` if not, and for a run whose steps a framework's loop asks for.
+    Raises `Misused` if the agent is not in the team, and for a run whose steps a framework's loop asks for.
     """
     if started.loop:
         raise Misused(

@@ -12,8 +12,8 @@ from seawall.journal.protocol import Journal, RunFilter, RunRow
 from seawall.run.fold import fold
 
 SEARCHED_RUNS = 500
-"""The newest runs that are searched for a name. It takes some tenths of a second, and what somebody pauses in an
-incident is being used right then."""
+"""How many of the newest runs are searched for a name. The search takes some tenths of a second. A tool or agent
+that somebody pauses in an incident is in use at that time, so the newest runs are enough."""
 
 
 async def warn_of_unknown_names(journal: Journal, targets: Sequence[str]) -> list[str]:

@@ -53,7 +53,7 @@ RaisedLimitsOption = Annotated[
     typer.Option(
         "--limits",
         metavar="FILE",
-        help="A TOML file with other limits for the run: it goes on although one of its limits had halted it. Those that the file does not name stay.",
+        help="A TOML file with other limits for the run: it goes on although one of its limits had halted it. Limits that the file does not name stay.",
     ),
 ]
 RaiserOption = Annotated[
@@ -149,7 +149,7 @@ def resolve_author(by: str) -> str:
 
 
 def read_credential(key_file: Path | None, by: str) -> str | None:
-    """Returns the key of who decides; None if only a name is given. Raises `Misused` for neither, and for both."""
+    """Returns the key of the person who decides; None if only a name is given. Raises `Misused` for neither or both."""
     from seawall.effects.credentials import KEY_PREFIX
 
     key = os.environ.get(KEY_VARIABLE, "").strip()
@@ -157,7 +157,7 @@ def read_credential(key_file: Path | None, by: str) -> str | None:
         try:
             key = key_file.read_text(encoding="utf-8").strip()
         except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is no text"
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise Misused(f"--key-file {key_file} can't be read: {why}") from None
         if not key:
             raise Misused(f"--key-file {key_file}: there is no key in it")
@@ -178,7 +178,10 @@ def read_credential(key_file: Path | None, by: str) -> str | None:
 
 
 def name_raiser(key_file: Path | None, by: str) -> tuple[str | None, str]:
-    """Returns the key of who gives a run other limits, or else a name: that of `--by`, or the system's user."""
+    """Returns the key and the name of the person who gives a run other limits.
+
+    Without a key, the name is that of `--by` or else the system's user.
+    """
     has_key = key_file is not None or bool(os.environ.get(KEY_VARIABLE, "").strip())
     if not has_key:
         by = resolve_author(by)
@@ -193,7 +196,7 @@ def parse_for_s(text: str | None) -> float | None:
 
 
 def parse_option_s(option: str, text: str, examples: str) -> float:
-    """Returns the seconds of an option's duration. Raises `Misused` if it is none, or is not above zero."""
+    """Returns the seconds of an option's duration. Raises `Misused` if it is not a duration, or not above zero."""
     found = parse_duration_s(text)
     if not found:
         raise Misused(

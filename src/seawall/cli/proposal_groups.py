@@ -1,4 +1,7 @@
-"""Reads what people are asked, with many proposals of one kind from one source as one: a flood hides no other proposal."""
+"""Reads what people are asked, and puts many proposals of one kind from one source into one line.
+
+So a flood of such proposals hides no other proposal.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from seawall.runtime.approval_views import Approval, build_approvals, list_propo
 from seawall.runtime.older_approvals import list_older_approvals
 
 SHOWN_ALONE = 3
-"""So many of one kind are listed one by one: two or three refunds of one customer are no flood."""
+"""Up to this number, proposals of one kind are listed one by one: three refunds of one customer are not a flood."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,11 @@ class ApprovalPage:
 
     entries: list[ApprovalEntry]
     cut: bool
-    """There are more lines."""
+    """True if there are more lines than these."""
 
 
 async def read_page(journal: Journal, wanted: ProposalFilter, limit: int, now: float) -> ApprovalPage:
-    """Returns the oldest lines, each for one proposal; what older versions asked comes first."""
+    """Returns the oldest lines, one for each proposal; proposals that older versions recorded come first."""
     older = await list_older_approvals(journal, wanted, limit + 1)
     found = [] if len(older) > limit else await list_proposals(journal, wanted, limit + 1 - len(older), now)
     approvals = [*older, *await build_approvals(journal, found, now)]
@@ -39,7 +42,10 @@ async def read_page(journal: Journal, wanted: ProposalFilter, limit: int, now: f
 
 
 async def read_grouped_page(journal: Journal, wanted: ProposalFilter, limit: int, now: float) -> ApprovalPage:
-    """Returns the oldest lines: what older versions asked, then proposals, and one line for more than `SHOWN_ALONE` of a kind, by its oldest."""
+    """Returns the oldest lines: proposals that older versions recorded, then the others.
+
+    More than `SHOWN_ALONE` proposals of one kind share one line, which shows the oldest of them.
+    """
     groups = [(proposal, group or proposal) for proposal, group in await journal.proposal_groups(wanted)]
     counts = Counter(group for _, group in groups)
     lines: dict[str, int] = {}

@@ -13,15 +13,16 @@ from seawall.runtime.given import MAX_REQUEST_CHARS
 
 STDIN = "-"
 _MAX_BYTES = 4 * MAX_REQUEST_CHARS + 4
-"""More bytes hold more characters than the limit, whichever they are. So an endless source is not read to its end."""
+"""A UTF-8 character has at most four bytes, so a longer source is above the limit and is not read to its end."""
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def read_request(request: str | None, file: Path | None) -> str:
     """Returns the request: `request` itself, or for `-` what stdin holds, or what `file` holds.
 
-    A byte order mark and the newlines at the end are left out, and Windows' line ends become new lines. Raises `Misused` if
-    there is none or more than one, and for what can't be read, is empty, is not UTF-8 or is too long.
+    A byte order mark and the newlines at the end are left out, and Windows' line ends become new lines. Raises
+    `Misused` if no source or more than one is given, and if the request can't be read, is empty, is not UTF-8 or is
+    too long.
     """
     if request is not None and file is not None:
         what = "- (stdin)" if request == STDIN else "REQUEST"
@@ -55,7 +56,7 @@ def _read_stdin() -> bytes:
 
 def _read(source: IO[bytes]) -> bytes:
     """Returns what a source holds, but not much more than the limit."""
-    return source.read(_MAX_BYTES + 1) or b""  # one call: a terminal would be asked again for the end
+    return source.read(_MAX_BYTES + 1) or b""  # a second call would ask a terminal for Ctrl-D again
 
 
 def _explain(error: OSError) -> str:

@@ -38,7 +38,7 @@ AT_ONCE = 8
 
 
 async def find_runs_to_resume(journal: Journal) -> Recovery:
-    """Returns the interrupted runs, and with the resumable ones the waiting runs that need not wait any more."""
+    """Returns the interrupted runs; among the resumable ones also the waiting runs that need not wait any more."""
     found = await find_resumable(journal)
     found.resumable.extend(await _find_released(journal))
     return found
@@ -52,7 +52,7 @@ class LeftAlone(NamedTuple):
 
 
 def explain_left_alone(rows: Iterable[RunRow]) -> list[LeftAlone]:
-    """Returns the runs that are left alone by their owner, with whose they are and what to do."""
+    """Groups the runs that are left alone by their owner, and explains for each owner what to do."""
     owned: dict[str, list[RunRow]] = {}
     for row in rows:
         owned.setdefault(row.owner or "", []).append(row)
@@ -108,7 +108,10 @@ class Raise:
 
 
 def make_raise(file: Path | None, key_file: Path | None, by: str, reason: str) -> Raise | None:
-    """Returns what `--limits` and its fellows say; None without any. Raises `Misused` for the others without `--limits`."""
+    """Returns what `--limits`, `--by`, `--key-file` and `--reason` give; None without any of them.
+
+    Raises `Misused` if one of the others is given without `--limits`.
+    """
     if file is None:
         if key_file is not None or by or reason:
             raise Misused(
@@ -120,13 +123,13 @@ def make_raise(file: Path | None, key_file: Path | None, by: str, reason: str) -
 
 
 async def _read_raise(sea: Seawall, row: RunRow, raises: Raise) -> dict[str, Any]:
-    """Returns what `Seawall.resume` is given of other limits."""
+    """Returns the arguments with which `Seawall.resume` gives the run other limits."""
     limits = read_limits((await sea.state(row.run)).started.limits, raises.file)
     return {"limits": limits, "by": raises.by, "credential": raises.credential, "reason": raises.reason}
 
 
 async def raise_for_loop(sea: Seawall, row: RunRow, started: RunStarted, raises: Raise) -> str:
-    """Raises the limits of a run with which a framework's loop goes on, and returns how it does."""
+    """Raises the limits of a run that a framework's loop drives, and returns how that loop goes on with it."""
     given = await _read_raise(sea, row, raises)
     await sea.resume(row.run, ForeignTeam.stand_in(started), **given)
     return explain_own_loop(started)
@@ -152,7 +155,7 @@ class Resumer:
     async def resume(
         self, row: RunRow, *, force: bool = False, strict: bool = False, raises: Raise | None = None
     ) -> Outcome | Waiting:
-        """Resumes one run until it ends or waits. Raises what keeps it from going on.
+        """Resumes one run and returns once it ends or waits. Raises a `SeawallError` if it can't go on.
 
         `strict`: `--app` is used only for runs of the team that it names. `raises`: other limits for the run.
         """

@@ -53,11 +53,11 @@ class Shutdown:
         self._has_ended = False
 
     def note_starting(self, run_id: str) -> None:
-        """Reports, if stopped now, a run whose record is being written."""
+        """Sets the message for a stop while the run's first events are being written."""
         self.message = f"run {run_id} may not be recorded yet; look with:\n  {format_command('runs')}"
 
     def note_run(self, run_id: str) -> None:
-        """Reports, if stopped now, a run that is recorded and can be resumed."""
+        """Sets the message for a stop while the run is recorded and can be resumed."""
         if run_id == self._run and self._has_ended:
             return
         self._run, self._has_ended = run_id, False
@@ -66,12 +66,12 @@ class Shutdown:
         )
 
     def note_all(self) -> None:
-        """Reports, if stopped now, several runs, each of which can be resumed unless it has ended."""
+        """Sets the message for a stop with several runs, each of which can be resumed unless it has ended."""
         self._run = None
         self.message = f"what has not ended is recorded; go on with:\n  {format_command('resume')}"
 
     def note_end(self, run_id: str, status: str) -> None:
-        """Reports, if stopped now, that the run has ended. There is nothing left to go on with."""
+        """Sets the message for a stop after the run has ended, when nothing is left to resume."""
         if run_id == self._run:
             self._has_ended = True
             self.message = (
@@ -106,7 +106,7 @@ def run_async(work: Callable[[Shutdown], Coroutine[Any, Any, T]]) -> T:
 async def await_start(shutdown: Shutdown, start: Coroutine[Any, Any, Run]) -> Run:
     """Returns the handle that `start` gives, and notes its run for `shutdown`.
 
-    A signal in the middle of it does not hide the run: it may be recorded already, so its start is awaited first.
+    The run may be recorded already when a signal arrives in the middle of `start`, so `start` is awaited to its end.
     """
     starting = asyncio.ensure_future(start)
     try:
@@ -130,7 +130,7 @@ def _handle_signals(
     pid = os.getpid()
 
     def handle(number: int, _: FrameType | None) -> None:
-        if is_child_of(pid):  # a child that the user's code has forked says nothing in the parent's name
+        if is_child_of(pid):  # a child that the user's code has forked ends without a message
             os._exit(128 + number)
         if shutdown.number is not None:
             shutdown.exit_now(number, "left at once")

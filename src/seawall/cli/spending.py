@@ -16,7 +16,7 @@ from seawall.run.spend_delta import DAY_S, day_of
 What = Literal["usd", "tokens", "model_calls", "tool_calls"]
 WHATS: tuple[What, ...] = ("usd", "tokens", "model_calls", "tool_calls")
 RATE_AFTER_S = 60.0
-"""How old a day must be before a rate is computed from it."""
+"""Seconds since the beginning of a day before a rate is computed from it."""
 
 
 class Spending(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,8 +33,8 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
     per_hour: Decimal | None
     """The rate of today so far; None in the first minute of a day."""
     runs_out_s: float | None
-    """Seconds from now until the account is used up at that rate; None if it never is, or if it is a day's account
-    that lasts to the end of its day."""
+    """Seconds from now until the account is used up at that rate; None if that never happens, or if the account is a
+    day's account that lasts to the end of its day."""
     too_much: Decimal | int | None = None
     """The smallest bound of a call that did not fit into what is left; None if every call did."""
 
@@ -56,10 +56,10 @@ def list_spending(
     everybody: bool,
     short: Mapping[tuple[str, str, str], Decimal] | None = None,
 ) -> list[Spending]:
-    """Returns the money of every account, and of the other kinds those that have a cap.
+    """Returns the spending in money of every account, and the spending of the other kinds that have a cap.
 
-    `everybody` adds today's account of all tenants together. `short` holds the smallest bounds of calls that did not
-    fit, by scope, tenant and what was short.
+    `everybody` adds today's account of all tenants together. `short` holds the smallest upper bound of a call that did
+    not fit, by scope, tenant and kind of spending.
     """
     today = day_of(now)
     booked = {(each.tenant, each.day): each for each in accounts}

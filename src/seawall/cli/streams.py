@@ -1,9 +1,9 @@
-"""The standard streams of a command: what becomes of their other ends stops no command in the middle of its work.
+"""The standard streams of a command. A stream that fails does not stop a command in the middle of its work.
 
-Python raises an error in whatever happens to write when the reader of a pipe has gone (`seawall runs | head -1`), when
-the disk behind a file is full, or when a stream was closed before the command began (`>&-`). A run that is being driven
-must not end of that. So nothing that is written to these streams raises: the first failure is kept, what is written
-after it is dropped, and `main` turns it into an exit code.
+Python raises an error in the code that writes when the reader of a pipe has gone (`seawall runs | head -1`), when the
+disk behind a file is full, or when a stream was closed before the command began (`>&-`). Such an error must not end a
+run that is being driven. So a write to these streams never raises: the stream keeps the first failure and drops what
+is written after it, and `main` turns the failure into an exit code.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ if TYPE_CHECKING:
 READER_GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ESHUTDOWN})
 """The errors of a pipe, or a socket, that nobody reads any more."""
 LOOK_ALIKES = str.maketrans(
-    "✓✗⊘↺‖…■✂├└│╴─→←·–—“”„‘’×█▏▎▍▌▋▊▉\u00a0\ufffd",  # noqa: RUF001  # they are looked for because they look alike
+    "✓✗⊘↺‖…■✂├└│╴─→←·–—“”„‘’×█▏▎▍▌▋▊▉\u00a0\ufffd",  # noqa: RUF001  # the signs that are replaced, some of which look like ASCII
     '+x!@#.*%|`|--><---"""\'\'x######## _',
 )
-"""What stands for each sign of Seawall where the encoding lacks it: one character, and never the `?` of a lost step."""
+"""The ASCII character that replaces each sign of Seawall which an encoding lacks. It is never `?`, the sign of a
+lost step."""
 ERRORS = "seawall-look-alikes"
-"""The name of the error handler that writes them."""
+"""The name of the codec error handler that writes these characters."""
 
 
 class StandardStream(io.RawIOBase):
-    """The end of stdout or stderr. Once it can't be written, it keeps the reason and drops what comes after."""
+    """The raw stream below stdout or stderr. Once a write fails, it keeps the reason and drops what is written later."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
@@ -62,7 +63,7 @@ class StandardStream(io.RawIOBase):
         while left and self.failure is None:
             try:
                 left = left[os.write(self._descriptor, left) :]
-            except BlockingIOError:  # another process has set the pipe so: wait for its reader as usual
+            except BlockingIOError:  # another process has made the pipe non-blocking
                 select.select([], [self._descriptor], [])
             except OSError as error:
                 self.failure = error
@@ -70,7 +71,7 @@ class StandardStream(io.RawIOBase):
 
 
 def open_streams() -> tuple[StandardStream, StandardStream]:
-    """Replaces `sys.stdout` and `sys.stderr` by streams that never raise, and opens what was closed. Returns the ends."""
+    """Replaces `sys.stdout` and `sys.stderr` by streams that never raise, and opens closed ones. Returns the raw streams."""
     _open_descriptors()
     if sys.stdin is None:  # `<&-`
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115  # as long as the process
@@ -80,13 +81,13 @@ def open_streams() -> tuple[StandardStream, StandardStream]:
 
 
 def get_failure(file: IO[str]) -> OSError | None:
-    """Returns why a stream can't be written any more; None if it can, or if it is no stream of `open_streams`."""
+    """Returns why a stream can't be written any more; None if it can, or if `open_streams` has not made it."""
     raw = getattr(getattr(file, "buffer", None), "raw", None)
     return raw.failure if isinstance(raw, StandardStream) else None
 
 
 def replace_unencodable(error: UnicodeError) -> tuple[str, int]:
-    """Returns what is written for characters that an encoding lacks: a look-alike, or else an escape."""
+    """Returns the replacement of characters that an encoding lacks: a look-alike, or else an escape."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return replace_signs(error.object[error.start : error.end]), error.end
@@ -109,7 +110,7 @@ def fit_encoding(text: str, file: IO[str]) -> str:
 
 
 def write_directly(descriptor: int, text: str) -> None:
-    """Writes to a descriptor at once, past all buffers, or drops it: for a signal's handler, which must not raise."""
+    """Writes text to a descriptor at once, past all buffers, or drops it. A signal handler, which must not raise, uses it."""
     with contextlib.suppress(OSError):
         os.write(descriptor, text.encode("utf-8", "replace"))
 
@@ -117,13 +118,14 @@ def write_directly(descriptor: int, text: str) -> None:
 def _open_descriptors() -> None:
     """Opens the null device in place of the standard streams that are closed.
 
-    Otherwise the next file that anybody opens, such as the journal, would be where this process writes its messages.
+    Otherwise the next file that is opened, such as the journal, would get the number of a standard stream, and this
+    process would write its messages into it.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest that is free: this one
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number is this
 
 
 def _wrap(raw: StandardStream, before: TextIO | Any) -> TextIO:

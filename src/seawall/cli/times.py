@@ -11,14 +11,14 @@ from seawall.core.errors import Misused
 _AGO = " ago"
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _TIME = re.compile(rf"{_DATE.pattern}(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
-"""Python itself reads more, and some of it as what nobody means: `2026-11-29+01:00` as one o'clock."""
+"""Python itself reads more forms, some of them in a surprising way: `2026-11-29+01:00` as one o'clock."""
 
 
 def parse_time(option: str, text: str, now: float, *, whole_day: bool = False) -> float:
-    """Returns wall seconds: of a date or time in the form of ISO 8601, or of a duration before `now`.
+    """Returns the wall seconds of a date or time in ISO 8601, or of the moment that lies a duration before `now`.
 
-    A time without a zone is local time. A date alone is its first moment or, with `whole_day`, the first moment after
-    it. Raises `Misused` for anything else.
+    A time without a zone is local time. A date alone stands for its first moment or, with `whole_day`, for the first
+    moment of the next day. Raises `Misused` for anything else.
     """
     given = text.strip()
     ago_s = parse_duration_s(given.removesuffix(_AGO))

@@ -1,4 +1,4 @@
-"""Shows what a worker does: the progress of its runs on stderr, and a line on stdout for each run that rests."""
+"""Shows what a worker does: the progress of its runs on stderr, and a line on stdout for each run that ends or waits."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ class WorkerDisplay:
         return self._progress.show()
 
     async def finish(self) -> None:
-        """Waits until the rest of every run was shown."""
+        """Waits until the end of every run was shown."""
         if self._following:
             await asyncio.wait(self._following)
 
     def close(self) -> None:
-        """Stops following runs: those that are in flight are given up."""
+        """Stops following the runs that are still in flight."""
         for task in self._following:
             task.cancel()
 
-    # ---- what the worker tells: `runtime.worker.WorkerListener`
+    # ---- the methods of `runtime.worker.WorkerListener`, which the worker calls
 
     def note_taken(self, run: str, events: int) -> None:
         """Shows the run's progress from now on."""

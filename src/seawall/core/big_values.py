@@ -20,19 +20,22 @@ T = TypeVar("T")
 BIG_CHARS = 256 * 1024
 """Characters of JSON from which on a value is big: less takes a few milliseconds at most."""
 KEPT_CHARS = 256 * 1024 * 1024
-"""Characters of texts of which one run keeps what was computed, each counted once for each function; the oldest are
-dropped first. It is enough for all that a reply of 16 MB needs, and what is computed is mostly the text itself."""
+"""Bound of a run's `TextCache`: characters of the texts whose computed values are kept. A text counts once for each
+function; the oldest values are dropped first. This is enough for all that a reply of 16 MB needs, and the computed
+value is mostly the text itself."""
 LEAST_KEPT_CHARS = 16 * 1024
-"""What follows from a shorter text is computed anew: many short ones take no longer than the rest of their steps."""
+"""Characters of the shortest text whose computed values are kept. Values of shorter texts are computed again: they take
+no longer than the rest of their steps."""
 
 _SLICE = 256
-"""Items of a list or dictionary that are encoded at once, if they are not big."""
+"""Items of a list or dictionary that are encoded in one call, if they are not big."""
 _PEEK_CHARS = 1024
-"""What ends within so many characters is decoded at once."""
+"""A value that ends within this many characters is decoded in one call."""
 _MAX_DEPTH = 64
-"""How deep a value is written in pieces; one that holds itself has no end."""
+"""Levels of nesting down to which a value is written in pieces. A value that contains itself would have no end."""
 _ITEM_CHARS = 8
-"""What an item adds at least: so a value with more items than `BIG_CHARS` holds of them is big, and not looked into."""
+"""Least characters that an item counts. A value with more than `BIG_CHARS / _ITEM_CHARS` items is therefore big, and
+its items are not read."""
 
 _PLAIN = frozenset({int, float, bool, type(None)})
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -45,7 +48,7 @@ _HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 def is_big(value: object) -> bool:
     """Returns whether it may take more than some milliseconds to encode, redact and hash a value.
 
-    It looks at no more of the value than makes it big.
+    It stops reading the value as soon as the value is known to be big.
     """
     if isinstance(value, str | bytes | bytearray):
         return len(value) > BIG_CHARS
@@ -94,9 +97,9 @@ Encode = Callable[[object], str]
 
 
 def encode_in_pieces(value: object, encode: Encode, *, sort: bool = True) -> str:
-    """Returns the JSON of a value, of which `encode` never writes more than a small part at once.
+    """Returns the JSON of a value; each call of `encode` writes only a small part of it.
 
-    It is what `encode` alone would write; `sort` says whether that sorts keys.
+    The result is the same text that one call of `encode` would write; `sort` says whether `encode` sorts keys.
     """
     if not is_big(value):
         return encode(value)
@@ -166,7 +169,7 @@ def _read_float(text: str) -> float:
 
 
 def _read_int(text: str) -> int:
-    return int(text) if len(text) < 19 else _refuse(text)  # what is longer, decoders understand differently
+    return int(text) if len(text) < 19 else _refuse(text)  # decoders disagree about longer numbers
 
 
 _decoder = cast("Any", json.JSONDecoder(parse_float=_read_float, parse_int=_read_int, parse_constant=_refuse))
@@ -185,7 +188,9 @@ def decode_in_pieces(text: str) -> Any:
             return value
     except (ValueError, IndexError, StopIteration, RecursionError):
         pass
-    return msgspec.json.decode(data)  # it knows what is wrong, and reads a few texts that are not read above
+    return msgspec.json.decode(
+        data
+    )  # msgspec names the error, and reads a few texts that the code above does not
 
 
 def _skip_space(text: str, at: int) -> int:
@@ -201,7 +206,7 @@ def _read(text: str, at: int) -> tuple[Any, int]:
         if end < len(peeked) or at + end == len(text):  # else a number may go on
             return value, at + end
     except (ValueError, StopIteration):
-        pass  # it goes on behind what was looked at, or is wrong
+        pass  # the value goes on after the characters that were read, or it is not JSON
     match text[at]:
         case '"':
             return _scan_string(text, at + 1, True)
@@ -249,7 +254,7 @@ def _read_dict(text: str, at: int) -> tuple[dict[str, Any], int]:
 
 
 class TextCache:
-    """What was computed of long texts. A thread computes it first, and the event loop looks it up.
+    """Values that were computed from long texts. A thread computes a value first, and the event loop looks it up.
 
     The functions are pure and their values are not changed, so it does not matter who computes one.
     """

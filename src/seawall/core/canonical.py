@@ -65,7 +65,7 @@ _surrogate = re.compile("[\ud800-\udfff]")
 
 
 def measure_bytes(text: str | bytes) -> int:
-    """Returns the bytes of a text in UTF-8, with a lone surrogate as it is recorded."""
+    """Returns the bytes of a text in UTF-8, with each lone surrogate counted as its escape, as it is recorded."""
     if text.isascii() or isinstance(text, bytes):
         return len(text)
     return len(text.encode("utf-8", "backslashreplace"))
@@ -82,7 +82,7 @@ def digest_of(value: object) -> str:
 
 
 def check_recordable(**names: str | None) -> None:
-    """Raises `Misused` for a name that is not text or has no UTF-8. The keyword says what the name is of."""
+    """Raises `Misused` for a name that is not text or has no UTF-8. The keyword says what the name stands for."""
     for what, name in names.items():
         if name is not None and not isinstance(cast("object", name), str):
             raise Misused(f"{what} is {name!r}; it must be text")

@@ -78,14 +78,15 @@ class JournalReadOnly(Misused):
 
 
 MAX_TEXT_CHARS = 20_000
-"""Of an error's text, some 5,000 tokens: an agent is shown it, and an event may hold it."""
+"""Characters of an error's text that are kept, some 5,000 tokens: an agent is shown the text, and an event may hold
+it."""
 MAX_NAME_CHARS = 200
-"""Of the name of an error's class."""
+"""Characters of the name of an error's class that are kept."""
 _GROUP_ERRORS = 3
 """Errors of a group that its description names, and levels of groups within groups."""
 
-# An error of the user's own may have a `__class__`, a `__str__`, attributes and a metaclass that raise or lie. What is
-# below asks the interpreter and not the error, so it can be used where nothing may raise.
+# An error class of the user may have a `__class__`, a `__str__`, attributes and a metaclass that raise or lie. The
+# functions below ask the interpreter and not the error, so they can be used where nothing may raise.
 
 
 def is_error(error: BaseException, kind: type[E] | tuple[type[E], ...]) -> TypeIs[E]:
@@ -128,18 +129,19 @@ def describe_error(error: BaseException, *, _level: int = 0) -> str:
 
 
 MAX_TRACE_CHARS = 16_000
-"""Of a traceback that is recorded. Of a longer one the end is kept, which says what was raised and where."""
+"""Characters of a traceback that are recorded. Of a longer traceback the end is kept, which says what was raised and
+where."""
 
 
 def format_trace(error: BaseException, redact: Callable[[str], str]) -> str:
-    """Returns an error's traceback without secrets, with the errors that it came from. "" if it can't be made."""
+    """Returns an error's traceback without secrets, with the errors that caused it; "" if it can't be made."""
     try:
         text = "".join(traceback.format_exception(error))
     except KeyboardInterrupt:
         raise
     except BaseException:  # noqa: BLE001 -- a user's own exception class may do anything
         return ""
-    # Twice what is kept is searched: what is cut off within a secret is not kept.
+    # Twice the kept characters are searched: a secret that this cut splits lies in the half that is dropped.
     text = redact(text[-2 * MAX_TRACE_CHARS :]).strip()
     return text if len(text) <= MAX_TRACE_CHARS else f"[…]\n{text[-MAX_TRACE_CHARS:]}"
 

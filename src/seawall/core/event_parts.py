@@ -14,9 +14,9 @@ class Gist(msgspec.Struct, frozen=True, array_like=True):
     """A hand-off's task in a form to compare with others; `seawall.run.fingerprint` makes it."""
 
     names: str
-    """Digest of its literals: numbers, ids, addresses, paths and names."""
+    """Digest of the task's literals: numbers, ids, addresses, paths and names."""
     words: tuple[int, ...]
-    """Its words as short hashes, each once."""
+    """The task's words as short hashes, each once."""
 
 
 class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -25,7 +25,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
     id: str
     name: str
     arguments: Ref
-    """As they are stored: without secrets."""
+    """The arguments as they are stored: without secrets."""
     seal: str | None = None
     """"": the arguments are stored as the model wrote them. Otherwise they were redacted, and this finds the original
     in the memory of the process that took the reply (see `run.originals`). None: an earlier version recorded the call."""
@@ -43,7 +43,7 @@ class Fork(msgspec.Struct, frozen=True):
     """The conversation of the first run. The fork is in none."""
     probe: str = ""
     """What was planted into the answer of step `at_step` (`number`, `claim`, …; `unchanged`: nothing). Only the review of
-    that answer is made, and the fork ends without an answer. "": it is no probe."""
+    that answer is made, and the fork ends without an answer. "": the fork is not a probe."""
 
 
 class StoppedBy(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -61,7 +61,7 @@ class Permit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     agent: str
     team: str
-    """The team whose authority says it. Of several rows about one agent each one holds."""
+    """The team whose authority has this row. Several rows about one agent all hold."""
     call: tuple[str, ...] | None = None
     """The tools that it may call; None: all that it has."""
     hand_to: tuple[str, ...] | None = None

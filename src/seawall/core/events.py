@@ -21,9 +21,11 @@ from seawall.core.limits import Limits
 
 StepKind = Literal["model", "tool", "handoff", "review", "memory", "approval"]
 PERFORMED: tuple[StepKind, ...] = ("model", "tool", "memory")
-"""Steps that are performed as one; hand-offs and reviews are made of steps, and approvals of a person's decision."""
+"""Kinds of steps that are performed by one call. A hand-off or a review consists of steps, and an approval is a
+person's decision."""
 CALLED: tuple[StepKind, ...] = ("tool", "memory")
-"""Calls of what an agent is offered: its own tools, and those of its memory. They are tool calls in limits and guards."""
+"""Kinds of steps that count as tool calls in limits and guards: calls of an agent's own tools, and of its memory
+tools."""
 VerdictKind = Literal["allow", "advise", "replace", "hold", "refuse", "halt"]
 Mode = Literal["off", "observe", "enforce"]
 Stage = Literal["before", "after"]
@@ -78,38 +80,48 @@ class Cause(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Source(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Where a value came from that another run has left: an entry of memory, or a message of the session's conversation."""
+    """Where a value came from that an earlier run left behind: an entry of memory, or a message of the session's
+    conversation.
+    """
 
     entry: int = 0
-    """The number of an entry; 0: it is none."""
+    """The number of the memory entry; 0: the source is not an entry."""
     run: str = ""
     """The earlier run of the session."""
     step: int | None = None
-    """Of that run. 0: its request; None: its answer."""
+    """The step of that run. 0: the run's request; None: its answer."""
 
 
 REJECTED = "rejected"
-"""The error of a step that a person has rejected, or has not approved in time; and of one that was rejected before."""
+"""The error of a step that a person has rejected or has not approved in time, and of a step whose same proposal was
+rejected before."""
 LOST = "lost"
-"""Stands as the seal of an approval step that was asked for because an original is lost. It approves no call."""
+"""The seal of an approval step that was asked for because the original arguments are lost. Such an approval allows no
+call."""
 
 
 def join_seal(arguments: Ref | None, seal: str) -> str:
-    """Returns what is equal for equal arguments: two that differ in their secrets only are stored as one body."""
+    """Returns a key that is equal for equal arguments. The stored body alone is not enough: arguments that differ only
+    in their secrets are stored as one body.
+    """
     return f"{arguments or ''}~{seal}" if seal else arguments or ""
 
 
 class Base(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", gc=False):
-    """What all events have: `at`, the wall seconds when it was recorded. It is for people; no decision depends on it."""
+    """The base of all events: `at` is the time of recording in wall seconds. It is for people; no decision depends on
+    it.
+    """
 
     at: float
 
 
 class Errand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One call that a run is made for, without a model: an effect that is done apart from whoever asked for it."""
+    """One call that a run is started for, without a model: an effect that is performed in a run of its own, apart from
+    the run or the person that asked for it.
+    """
 
     agent: str
-    """The agent whose call it is."""
+    """The agent that makes the call."""
     tool: str
     arguments: Ref
     seal: str = ""
@@ -117,15 +129,15 @@ class Errand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     run: str = ""
     """The run that asked for it and does not wait for it; "" if a person asked."""
     session: str | None = None
-    """The conversation whose next run is told what came of it. The errand itself is in no session."""
+    """The conversation whose next run is told the result. The errand itself is in no session."""
     undoes: str = ""
-    """The id of the effect that it undoes."""
+    """The id of the effect that this call undoes."""
     reasons: tuple[str, ...] = ()
     """Why a person had to be asked in the run that asked for it."""
     origin: str = ""
-    """The run within which its effect is unique: that which asked for it or, if that is a fork, the first run."""
+    """The run within which the effect is unique: the run that asked for it or, if that run is a fork, the first run."""
     origin_session: str | None = None
-    """The conversation of that run."""
+    """The conversation of the run `origin`."""
 
 
 class RunStarted(Base, tag="run_started", frozen=True, kw_only=True):
@@ -150,11 +162,13 @@ class RunStarted(Base, tag="run_started", frozen=True, kw_only=True):
     errand: Errand | None = None
     """The run makes this one call, and ends with its result. None: its team answers the request."""
     authority: tuple[Permit, ...] = ()
-    """What the team and the teams in it said of who may do what; for an agent that is not named, the team's wiring holds."""
+    """The authority rows of the team and its nested teams: who may do what. For an agent without a row, the team's
+    wiring holds."""
     again: str = ""
-    """The run whose request it answers once more, as what that had read was reverted. Its effects wait for a person."""
+    """The earlier run whose request this run answers once more, because what that run had read was reverted. Effects of
+    this run wait for a person."""
     loop: str = ""
-    """The framework whose own loop asks for the steps, for example `langchain`; "": Seawall's own decides them."""
+    """The framework whose loop asks for the steps, for example `langchain`; "": Seawall's own loop decides them."""
 
 
 class RunTaken(Base, tag="run_taken", frozen=True, kw_only=True):
@@ -168,16 +182,18 @@ class RunTaken(Base, tag="run_taken", frozen=True, kw_only=True):
     handover: dict[str, str] = msgspec.field(default_factory=dict[str, str], name="carried")
     """First segment: the `handover` of the session's previous run (see `RunEnded.handover`)."""
     facts: tuple[Ref, ...] = ()
-    """First segment: what has happened since that conversation, in runs that were not over when the next one began, and
-    apart from runs. The coordinator is shown these texts before the request, and no later run is."""
+    """First segment: what has happened since that conversation, outside of runs or in runs that had not ended when the
+    next one began. The coordinator is shown these texts before the request. No later run is shown them."""
     behind: dict[str, int] = msgspec.field(default_factory=dict[str, int])
-    """First segment: the earlier runs of the session that were not over, and how many events of each are known here."""
+    """First segment: by id, the earlier runs of the session that had not ended, with the number of events of each that
+    this run knows."""
     memory: int = 0
-    """The version of memory that the run sees from here on; 0: it has no memory."""
+    """The version of memory that the run sees from here on; 0: the run has no memory."""
     changed: tuple[Ref, ...] = ()
     """Later segments: what has changed meanwhile in the memory that the run has read; its coordinator is shown these texts."""
     read: tuple[int, ...] = ()
-    """First segment: the entries of memory that earlier runs have read or written whose messages this one is shown."""
+    """First segment: the memory entries that were read or written by the earlier runs whose messages this run is
+    shown."""
 
 
 class StepIntended(Base, tag="step", frozen=True, kw_only=True):
@@ -197,72 +213,75 @@ class StepIntended(Base, tag="step", frozen=True, kw_only=True):
     grant: int | None = None
     """The approval step that lets this one pass."""
     identity: str = ""
-    """Effects: the keyed digest of what makes it the same effect in all runs; "": it is this call's own."""
+    """Effects: the keyed digest that is equal for the same effect in all runs; "": the effect is unique to this
+    call."""
     key: str = ""
     """Effects: the idempotency key that the tool gets; "": made from the run and the call (`RunState.call_key`)."""
     proposal: str = ""
     """Approval steps: what a person is asked. Only a decision on this proposal decides the step; "": an earlier version
     asked."""
     likeness: str = ""
-    """Approval steps: digest of what is asked, the same for all that look like it: a rejection of one is a rejection of
-    all. "": an earlier version asked, or it is asked what became of an effect."""
+    """Approval steps: digest of the proposal that is equal for proposals that look the same: to reject one is to reject
+    all. "": an earlier version asked, or the question is what became of an effect."""
     waits_for: str = ""
     """Approval steps: the effect of another call that this one waits for; nobody is asked."""
     reconciles: int | None = None
-    """The effect step of which this one asks the other side what became of it."""
+    """The effect step whose result this step asks the other side for."""
     input: Ref | None = None
     """The arguments; for a model step, its system prompt."""
     seal: str = ""
-    """See `Call.seal`: what is performed are the arguments as the model wrote them, and `input` is redacted."""
+    """See `Call.seal`: the step is performed with the arguments as the model wrote them, and `input` is redacted."""
     asked: str = ""
-    """Tools: what other spellings of the arguments have in common with them (letter case, white space); "": the address
-    of the arguments. It is for comparing calls with their results, and identifies no effect. Model steps that a framework
-    asked for: a digest of what the request means, without ids and times."""
+    """Tools: a digest that is equal for other spellings of the same arguments (letter case, white space); "": use the
+    address of the arguments. It is for comparing calls with their results, and identifies no effect. Model steps that a
+    framework asked for: a digest of the request without ids and times."""
     wording: str = ""
-    """Tools, but polls: the words of the arguments as short hashes, to find a question that has no word of its own, and a
-    write that has no text; see `seawall.run.wording`. "": not known."""
+    """Tools that are not polls: the words of the arguments as short hashes. They show a question without a new word,
+    and a write without a text; see `seawall.run.wording`. "": not known."""
     context: int = 0
-    """Model steps: how many messages of the frame there were. What was sent of them follows from the fold."""
+    """Model steps: the number of messages in the frame. Which of them were sent follows from the fold."""
     context_bytes: int = 0
-    """Model steps: bytes of what was sent, with the tools' schemas. The provider's count of tokens is compared with it."""
+    """Model steps: bytes that were sent, the tools' schemas included. They are compared with the provider's count of
+    tokens."""
     junk: float = 0.0
-    """Model steps: the share of what was sent that failures, repeats and results out of date have, from 0 to 1."""
+    """Model steps: the share of failures, repeats and outdated results in what was sent, from 0 to 1."""
     causes: tuple[Cause, ...] = ()
     sources: tuple[Source, ...] = ()
-    """Where values of the input come from beyond this run: details of its causes by value."""
+    """Where values of the input come from outside of this run: details of the step's causes by value."""
     version: str = ""
     """Fingerprint of the tool's or the agent's definition."""
     effect: bool = False
     idempotent: bool = False
     """An effect whose tool honours its key: after a crash it may be attempted again under the same key."""
     may_write: bool = False
-    """The definition does not say whether this tool changes the world: a new result of it may mean that it did."""
+    """The tool's definition does not say whether the tool changes the world: a new result may mean that it did."""
     poll: bool = False
     """A tool that is called again and again until something has happened."""
     untrusted: bool = False
-    """A tool whose results come from somebody nobody vouches for, such as a server of somebody else: what they claim counts,
-    also if the tool is an effect."""
+    """A tool whose results come from an untrusted source, such as another party's server. Claims in its results are
+    noted even if the tool is an effect."""
     gist: Gist | None = None
     """Hand-offs: the task in a form to compare with others."""
     perform: bool = True
     last: bool = False
-    """Model steps: the last call of its agent, because a limit is used up: it is sent no tools."""
+    """Model steps: the agent's last call, because a limit is used up. The model is sent no tools."""
     tokens: int = 0
-    """Reserved: an upper bound."""
+    """Tokens that are reserved for the step: an upper bound."""
     usd: Decimal = Decimal(0)
-    """Reserved: an upper bound."""
+    """US dollars that are reserved for the step: an upper bound."""
     prepaid: str = ""
-    """The day (UTC) in whose account it was reserved in advance; "": it is booked together with this event."""
+    """The day (UTC) in whose account the step was reserved in advance; "": the reservation is booked together with this
+    event."""
     depth: int = 1
 
     @property
     def arguments_key(self) -> str:
-        """What is equal for equal arguments, as they were written."""
+        """A key that is equal for equal arguments, as they were written."""
         return join_seal(self.input, self.seal) if self.seal else self.input or ""
 
     @property
     def asked_key(self) -> str:
-        """What is equal for equal arguments, however they were spelled."""
+        """A key that is equal for equal arguments, however they were spelled."""
         return self.asked or self.arguments_key
 
 
@@ -272,23 +291,23 @@ class StepDone(Base, tag="done", frozen=True, kw_only=True):
     step: int
     status: StepStatus
     output: Ref | None = None
-    """The result: for a model step the assistant's message."""
+    """The result; for a model step, the assistant's message."""
     reasoning: Ref | None = None
-    """Model steps: what the model's server wants back with that message. It is shown nowhere."""
+    """Model steps: reasoning data that the model's server expects back with that message. It is shown nowhere."""
     fingerprint: str | None = msgspec.field(default=None, name="news")
     """Digest of (name, arguments, normalised result). Steps with equal digests brought the same information."""
     loose_fingerprint: str | None = msgspec.field(default=None, name="alike")
-    """The same of the result without its numbers (tools that may write) or without all that may be noise (others), if
-    that is a difference; of a read's short result: of the name and the words of the result, in any order, so it is
-    equal also where something else was asked; of an error, or a result that says it is one: `!` and a digest of its
-    kind."""
+    """A digest as `fingerprint`, but of the result without its numbers (tools that may write) or without all that may
+    be noise (other tools); None if that makes no difference. For a read's short result it is a digest of the tool's
+    name and the words of the result, in any order, so it can be equal for two different questions. For an error, or a
+    result that reports one, it is `!` and a digest of the error's kind."""
     error: str | None = None
     """The kind of failure, for example `rate_limited`; the text is in the output."""
     retry: bool = False
-    """The same call may be tried again."""
+    """Whether the same call may be tried again."""
     spared: bool = False
-    """This try is none of those that its agent or tool allows: its endpoint was out of order, and the next try waits until
-    it answers again."""
+    """This try does not count as one that its agent or tool allows: the endpoint was out of order, and the next try
+    waits until it answers again."""
     uncounted: bool = False
     """The call cost nothing, and its count is given back (`Limits.count_failed`)."""
     retry_after_s: float | None = None
@@ -296,12 +315,12 @@ class StepDone(Base, tag="done", frozen=True, kw_only=True):
     answer: Ref | None = None
     """Model steps: the reply is final, and this is the checked answer."""
     version_of: int = 0
-    """Model steps: the step of the first answer that is a version of the same text as this one; its own number for a
-    text of its own, 0 for an answer that is too short to be compared."""
+    """Model steps: the step of the first answer that is a version of the same text as this answer. It is this step's
+    own number for a new text, and 0 for an answer that is too short to be compared."""
     rewrites: bool = False
     """Model steps: the answer says nearly what earlier versions of its text said, without a new value."""
     problem: Ref | None = None
-    """Model steps: what is wrong with the reply; this is sent to the model."""
+    """Model steps: the problem with the reply; this text is sent to the model."""
     approved: bool | None = None
     """Review steps: what the reviewer decided."""
     proposal: str = ""
@@ -312,16 +331,16 @@ class StepDone(Base, tag="done", frozen=True, kw_only=True):
     input_tokens: int = 0
     output_tokens: int = 0
     cache_read_tokens: int = 0
-    """Of the input tokens: what the provider read from its cache."""
+    """Input tokens that the provider read from its cache; they are part of the input tokens."""
     cache_write_tokens: int = 0
-    """Of the input tokens: what the provider wrote to its cache."""
+    """Input tokens that the provider wrote to its cache; they are part of the input tokens."""
     usd: Decimal = Decimal(0)
     uncharged: bool = False
     """A model call that the provider rejected before it did any work: it costs nothing."""
     usage_problem: str = ""
     """Why the usage that the model reported can't be true: the call is booked at its upper bound."""
     delivered: bool = False
-    """Models that a loop outside calls: the text was passed on as it came, before it was settled."""
+    """Models that an outside loop calls: the text was passed on as it arrived, before the step was settled."""
     trace: Ref | None = None
     """The traceback of a model or tool that raised."""
     duration_s: float = 0.0
@@ -330,7 +349,9 @@ class StepDone(Base, tag="done", frozen=True, kw_only=True):
 
 
 class StepDeferred(Base, tag="deferred", frozen=True, kw_only=True):
-    """A step waits for an endpoint that is out of order. It is over once the step is made, or its frame goes on without it."""
+    """A step waits for an endpoint that is out of order. The wait ends once the step is made, or its frame goes on
+    without it.
+    """
 
     kind: StepKind
     name: str
@@ -388,7 +409,7 @@ class CommandTaken(Base, tag="command", frozen=True, kw_only=True):
     step: int | None = None
     """`decide`: the approval step. `settled`: the effect step, or the approval step that waits for the effect."""
     approved: bool | None = None
-    """`settled`: whether the effect happened; None: it is nobody's any more."""
+    """`settled`: whether the effect happened; None: the effect's claim was given up."""
     output: Ref | None = None
     """`decide` on an unknown effect, and `settled`: the receipt of the effect."""
     proposal: str = ""
@@ -408,17 +429,19 @@ class EffectMoved(Base, tag="effect", frozen=True, kw_only=True):
 
 
 class Folded(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What is sent in the place of one message from now on."""
+    """The text that is sent in the place of one message from now on."""
 
     message: int
-    """Its place in the frame's conversation, from 0. Below zero, `~message` is that in the session's before the run."""
+    """The message's index in the frame's conversation, from 0. Below zero, `~message` is its index in the session's
+    conversation before the run."""
     how: FoldKind
     why: FoldReason
     text: Ref = Ref("")
 
 
 class ContextFolded(Base, tag="context", frozen=True, kw_only=True):
-    """What a frame's model is sent was shortened, before the model step `step`. It stays so for all later steps.
+    """The messages that a frame's model is sent were shortened, before the model step `step`. All later steps send them
+    so.
 
     The messages themselves stay in the record. What is sent at any step follows from them and from these events.
     """
@@ -434,18 +457,18 @@ class ContextFolded(Base, tag="context", frozen=True, kw_only=True):
     budget: int = 0
     """Tokens that this frame's context may have from now on, because its model took no more; 0: nothing new."""
     bound: int = 0
-    """Upper bound of the tokens of the new texts that stand for messages which the provider has counted."""
+    """Upper bound of the tokens of the new texts that replace messages which the provider has counted."""
 
 
 class MemoryRead(Base, tag="memory_read", frozen=True, kw_only=True):
     """A memory step has shown these entries to its agent."""
 
     step: int
-    """0: the run was told of them when it went on (`RunTaken.changed`)."""
+    """The memory step; 0: the run was told of the entries when it went on (`RunTaken.changed`)."""
     entries: tuple[int, ...]
-    """Their numbers, in the order in which they stand in the result."""
+    """The numbers of the entries, in the order in which they stand in the result."""
     written: tuple[int, ...] = ()
-    """The steps of this run whose own writes it has shown, which are not in memory yet."""
+    """The steps of this run whose writes were shown, although they are not in memory yet."""
 
 
 class MemoryCut(Base, tag="memory_cut", frozen=True, kw_only=True):
@@ -453,7 +476,7 @@ class MemoryCut(Base, tag="memory_cut", frozen=True, kw_only=True):
 
     entries: tuple[int, ...]
     told: tuple[Ref, ...] = ()
-    """What these entries said: shown to the person who decides on the run's effects."""
+    """The texts of these entries: they are shown to the person who decides on the run's effects."""
 
 
 class MemoryWritten(Base, tag="memory", frozen=True, kw_only=True):
@@ -474,20 +497,19 @@ class MemoryWritten(Base, tag="memory", frozen=True, kw_only=True):
 
 
 class Planned(Base, tag="planned", frozen=True, kw_only=True):
-    """What no longer fits was pruned: by the planner, because of the time left, or because of a limit.
-
-    With mode `observe` it is only noted that it would have been.
+    """Work that no longer fits was pruned: by the planner for lack of time, or because of a limit. With mode `observe`
+    it is only noted what would have been pruned.
     """
 
     pruned: tuple[str, ...]
     """`agent:archivist`, `tool:find`, `review`, `fallback:quick`, `answer:partial`, `limits`, `limits:clerk`."""
     reason: str
     limit: str = ""
-    """The limit that is used up, for example `tool_calls=40`; "": time is short."""
+    """The limit that is used up, for example `tool_calls=40`; "": the reason is lack of time."""
     value: str = ""
-    """What it would have come to."""
+    """The value that the limit would have been exceeded with."""
     part: str = ""
-    """Whose limit it is, for people: `agent 'clerk'`, `team 'archive'`; "": the run's."""
+    """The owner of the limit, for people: `agent 'clerk'`, `team 'archive'`; "": the run."""
     action: PlanAction = "skip"
     mode: Mode = "enforce"
     frame: int = 0
@@ -506,11 +528,11 @@ class Planned(Base, tag="planned", frozen=True, kw_only=True):
     note: Ref | None = None
     """`skip`, `cut` and `close`: the message to the agent."""
     told: Ref | None = None
-    """`close`: what stands for the calls that are not made any more."""
+    """`close`: the text that stands in for the results of the calls that are not made any more."""
     answer: Ref | None = None
     """`partial`: the answer."""
     made_of: tuple[int, ...] = ()
-    """`partial`: the steps whose results the answer is made of."""
+    """`partial`: the steps whose results make up the answer."""
 
 
 class Paused(Base, tag="paused", frozen=True, kw_only=True):
@@ -535,7 +557,7 @@ class LimitsRaised(Base, tag="limits_raised", frozen=True, kw_only=True):
     again: tuple[int, ...] = ()
     """Effect steps that the halt cut off, and that are attempted again under their keys."""
     note: Ref | None = None
-    """The run had answered at its limit, or was about to: this asks its agents to go on."""
+    """The message that asks the run's agents to go on, if the run had answered at its limit or was about to."""
 
 
 class RunEnded(Base, tag="run_ended", frozen=True, kw_only=True):
@@ -545,7 +567,7 @@ class RunEnded(Base, tag="run_ended", frozen=True, kw_only=True):
     answer: Ref | None = None
     causes: tuple[Cause, ...] = ()
     sources: tuple[Source, ...] = ()
-    """Where values of the answer come from beyond this run."""
+    """Where values of the answer come from outside of this run."""
     reviewed: bool | None = None
     """None: the team has no reviewer."""
     stopped_by: StoppedBy | None = None
@@ -553,15 +575,16 @@ class RunEnded(Base, tag="run_ended", frozen=True, kw_only=True):
     unverified: tuple[str, ...] = ()
     pruned: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
-    """What was not done because a limit was used up, and which."""
+    """Work that was not done because a limit was used up, each with the limit."""
     unchecked_delivery: bool = False
     """The answer was streamed to the user before it was checked."""
     transcript: Ref | None = None
     """The manifest of the session's conversation: {"prev": manifest or null, "messages": [...]}."""
     handover: dict[str, str] = msgspec.field(default_factory=dict[str, str], name="carried")
-    """By guard: the memory that the session's next run begins with, as the guard encoded it. Only digests, no content."""
+    """By guard: the memory that the session's next run begins with, as the guard encoded it. It holds only digests, no
+    content."""
     memory: Literal["", "merged", "conflict"] = ""
-    """Whether what it wrote was merged; `conflict`: some of it is kept beside what another run wrote first."""
+    """Whether the run's writes were merged; `conflict`: some of them are kept beside what another run wrote first."""
     left_s: float = 0.0
 
 
@@ -600,5 +623,5 @@ def decode_event(data: bytes | str) -> Event:
     """Returns the event that `encode_event` wrote. Raises `ValueError` for anything else."""
     try:
         return _decoder.decode(data)
-    except Misused as error:  # limits that can't be
+    except Misused as error:  # limits that are not valid
         raise ValueError(str(error)) from None

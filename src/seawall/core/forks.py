@@ -1,7 +1,8 @@
-"""What Seawall does in a process that was forked while it was at work: nothing, for the parent is at work.
+"""A process that was forked from one in which Seawall works: the child does none of that work, because the parent does
+it.
 
-A child may do what it likes, and end by `exec` or `os._exit`. If it comes back to us instead (a tool that returns in its
-child, an event loop that goes on in both processes), it ends at once.
+A child may do what it likes, and end by `exec` or `os._exit`. If it returns to Seawall's code instead (a tool that
+returns in its child, an event loop that goes on in both processes), it ends at once.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 from seawall.core.errors import Misused
 
 _loops: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
-"""Event loops on which a Seawall is, or was, open."""
+"""Event loops on which a `Seawall` is open, or was."""
 
 
 def is_child_of(pid: int) -> bool:
@@ -53,13 +54,13 @@ def watch_loop(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _end_running_loops() -> None:
-    """In a child: has each event loop that it would go on with end the process, before any other callback."""
+    """In a child: makes each inherited event loop end the process, before any other callback runs."""
     for loop in list(_loops):
         if not loop.is_running():
             continue
         with contextlib.suppress(
             Exception
-        ):  # a debug loop says that this is another thread: it does not run here
+        ):  # a loop in debug mode refuses the call from another thread: it does not run in this one
             loop.call_soon(os._exit, 0)
             ready: Any = getattr(loop, "_ready", None)
             if isinstance(ready, deque):

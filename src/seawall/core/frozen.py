@@ -11,7 +11,7 @@ EMPTY: MappingProxyType[Any, Any] = MappingProxyType({})
 
 
 def _refuse(self: object, *_: object, **__: object) -> NoReturn:
-    raise TypeError("this value is shown to be read, and can't be changed; make a copy of it")
+    raise TypeError("this value is read-only; make a copy of it to change it")
 
 
 class FrozenDict(dict[str, Any]):
@@ -42,7 +42,7 @@ class FrozenList(list[Any]):
 
 
 def freeze(value: Mapping[str, Any]) -> FrozenDict:
-    """Returns a JSON object that can't be changed, nor anything in it. It shares no container with `value`."""
+    """Returns a JSON object that can't be changed at any depth. It shares no container with `value`."""
     return FrozenDict({key: _freeze(item) for key, item in value.items()})
 
 
@@ -55,7 +55,7 @@ def _freeze(value: Any) -> Any:
 
 
 def thaw(value: Any) -> Any:
-    """Returns a JSON value as plain dicts and lists, which it shares with nobody."""
+    """Returns a copy of a JSON value, as plain dicts and lists."""
     if isinstance(value, dict):
         return {key: thaw(item) for key, item in cast("dict[str, Any]", value).items()}
     return [thaw(item) for item in cast("list[Any]", value)] if isinstance(value, list) else value

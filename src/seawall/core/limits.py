@@ -13,7 +13,8 @@ from seawall.core.errors import Misused
 AtLimit = Literal["answer", "halt"]
 
 MAX_LIMIT = 10**15
-"""Of anything: far above what a run can spend, and few enough for a record in JSON and for a timer."""
+"""Greatest value of any limit: far above what a run can spend, and small enough for a record in JSON and for a
+timer."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -40,12 +41,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What happens once a limit on calls, tokens or money is used up. `answer`: the agent has one last model call without
     tools, which is kept from the start. `halt`: the run is halted without an answer."""
     warn_at: float = 0.8
-    """From this share of such a limit on (above 0, and up to 1) an agent is told what is left, once before its next model
-    call; 1: it is not told."""
+    """The share of such a limit (above 0, and up to 1) from which on an agent is told what is left, once before its
+    next model call; 1: it is not told."""
     count_failed: bool = True
-    """Whether a model call that failed and cost nothing counts as one of `model_calls`: its server could not be reached, or
-    turned it away before any work. It counts, so that nothing but a good reply is free; without it such calls are bounded
-    by the agent's retries and by the run's time."""
+    """Whether a model call that failed and cost nothing counts as one of `model_calls`: its server could not be
+    reached, or turned it away before any work. True by default, so that failed calls are bounded by this limit too.
+    With False they are bounded only by the agent's retries and by the run's time."""
 
     def __post_init__(self) -> None:
         """Raises `Misused` naming a limit that is not above zero. `usd` becomes a `Decimal`."""
@@ -81,7 +82,7 @@ def _check_number(name: str, value: object) -> None:
 
 
 def validate_limits(limits: Limits) -> Limits:
-    """Returns `limits`. Raises `Misused` if it is anything else; limits check themselves when they are made."""
+    """Returns `limits`. Raises `Misused` for any other type; `Limits` checks its values when it is made."""
     if not isinstance(cast("object", limits), Limits):
         raise Misused(f"limits is {limits!r}; it must be Limits(…)")
     return limits

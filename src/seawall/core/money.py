@@ -24,9 +24,9 @@ _DECIMALS = {
     **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
     **dict.fromkeys(("CLF", "UYW"), 4),
 }
-"""Decimals of currencies that have not two: ISO 4217, "minor unit"."""
+"""Decimals of the currencies whose number of decimals is not two: ISO 4217, "minor unit"."""
 _exact = Context(prec=40, Emax=MAX_EMAX, Emin=MIN_EMIN)
-"""Exact for all amounts, whatever the program's own decimal context is."""
+"""A decimal context that is exact for all amounts, independent of the program's own context."""
 _amount = re.compile(r"[0-9]{1,16}(\.[0-9]{1,6})?", re.ASCII)
 _currency = re.compile(r"[A-Z]{3}", re.ASCII)
 
@@ -50,7 +50,7 @@ class Money:
         object.__setattr__(self, "amount", _read_amount(amount, self.currency))
 
     def __post_init__(self) -> None:
-        """Checks what a decoder has set."""
+        """Checks the amount and the currency, and brings the amount into its one form."""
         _check_currency(self.currency)
         object.__setattr__(self, "amount", _read_amount(self.amount, self.currency))
 
@@ -153,7 +153,9 @@ def _read_amount(amount: object, currency: str) -> Decimal:
 
 
 def _read_number(amount: object) -> Decimal:
-    """Returns the number of an amount, of whatever subclass: what counts is its value, not what it says of itself."""
+    """Returns the number of an amount. An instance of a subclass counts with its value; its own methods are not
+    called.
+    """
     match amount:
         case bool():
             pass

@@ -1,4 +1,4 @@
-"""Text that is not what it looks like: what is odd about it, and a way to show it in which all of it can be seen.
+"""Text that is not what it looks like: finds what is odd about a text, and shows it so that all of it can be seen.
 
 A person who approves a call reads its arguments on a screen. Whoever wrote them may have hidden something there:
 characters without a picture, text that turns its line round or steers the terminal, a gap that pushes what follows out
@@ -16,17 +16,18 @@ from typing import cast
 from seawall.core.invisible import BLANK, BLANK_LETTERS, is_invisible
 
 GAP_CHARS = 24
-"""White space in a row from which on it is a gap: more than the indentation of text that is written by hand."""
+"""White-space characters in a row that count as a gap: more than the indentation of text that is written by hand."""
 REPEATED = 64
-"""The same one to four characters in a row from which on they are padding: more than a rule below a heading has."""
+"""Repetitions of the same one to four characters that count as padding: more than a line below a heading has."""
 LONG_CHARS = 20_000
-"""Characters of one text from which on nobody reads it as a whole. What takes long to look for is not sought beyond them."""
+"""Characters after which no person reads a text to its end. Slow searches do not go beyond them."""
 MAX_MARKS = 3
-"""Marks on one letter. More are in no language's spelling, and are drawn over the lines above."""
+"""Most marks on one letter that are not odd. No language's spelling has more, and more are drawn over the lines
+above."""
 MAX_FLAGS = 20
-"""What is named of one call; the rest is counted."""
+"""Odd texts of one call that are named; the rest is only counted."""
 MAX_PLACE_CHARS = 60
-"""Characters of the name of a place; its end is shown."""
+"""Characters of a place's name that are shown: its last ones."""
 
 _BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _SHOWN_FORMATS = "\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
@@ -38,7 +39,7 @@ _gap = re.compile(rf"[\s{BLANK_LETTERS}\u00ad\u200b-\u200f\u2060-\u2064\ufeff]{{
 _padding = re.compile(rf"(\S|\S.{{1,3}}?)\1{{{REPEATED - 1},}}", re.DOTALL)
 _markup = re.compile(
     r"<[a-zA-Z/!?@#][^<>]*>"  # tags of HTML and XML, links and mentions of chats
-    r"|<(?:script|img|iframe|svg|style|a|form|input|button|object|embed|link|meta|body)\b"  # also without an end
+    r"|<(?:script|img|iframe|svg|style|a|form|input|button|object|embed|link|meta|body)\b"  # also if the end of the tag is missing
     r"|&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,30});"
     r"|\]\([^()\s]*[:/][^()]*\)"  # links and pictures of Markdown
     r"|```"
@@ -56,13 +57,13 @@ _word = re.compile(r"[^\W\d_]+")
 _spaces = re.compile(" {8,}")
 
 _LOOK_ALIKE_SCRIPTS = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "LISU"})
-"""Alphabets some of whose letters look like those of another one of them."""
+"""Alphabets that have letters which look like letters of another of these alphabets."""
 
 
 def find_odd_text(value: object) -> tuple[str, ...]:
     """Returns what is odd about the texts in a JSON value, each with its place: `note: a gap of 900 characters`.
 
-    Nothing of the texts is quoted but the names of fields, and these plainly.
+    Only the names of fields are quoted, with all that is invisible in them escaped.
     """
     found = list(_find_all(value))
     if len(found) > MAX_FLAGS:
@@ -84,7 +85,9 @@ def show_plainly(text: str) -> str:
 
 
 def _find_all(value: object) -> Iterator[str]:
-    """Yields what is odd in a value, in its order. It keeps a list of its own: no depth is too deep."""
+    """Yields what is odd in a value, in the order of its parts. It uses a list and no recursion, so that no value is
+    nested too deeply.
+    """
     waiting: list[tuple[str, object]] = [("", value)]
     while waiting:
         place, each = waiting.pop()
@@ -147,7 +150,7 @@ def _find_characters(text: str) -> Iterator[str]:
 
 
 def _classify(character: str) -> str | None:
-    """Returns the kind of odd characters that this is one of."""
+    """Returns the kind of odd character; None for one that is not odd."""
     if _bidi.match(character):
         return "bidirectional characters"
     if BLANK.match(character):

@@ -38,7 +38,7 @@ class Log(Generic[T]):  # noqa: PLW1641 -- a collection of values, never a key
     def continues(self, older: Log[T]) -> bool:
         """Returns True if this log was made by appending to `older`, so that it begins with all of its items.
 
-        It compares no items: a log that was made otherwise and begins with the same ones does not count.
+        It compares no items: a log that was made in another way does not count, even if it begins with the same items.
         """
         return self._items is older._items and self._length >= older._length
 

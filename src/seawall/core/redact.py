@@ -1,8 +1,8 @@
 """Secrets never reach store, log or screen: known shapes and known values are replaced on the way in.
 
-Text comes from models and tools, so nobody vouches for it: every search here takes time in proportion to
-its length, whatever it says. A shape is either over after a bounded number of characters, or consumes what it
-has looked at. Most texts have no secret, so a few quick looks decide which searches are made at all.
+Text comes from models and tools and is untrusted: every search here takes time in proportion to the text's length,
+whatever the text says. A shape either ends after a bounded number of characters, or consumes the characters that it has
+read. Most texts have no secret, so a few quick checks decide which searches are made at all.
 """
 
 from __future__ import annotations
@@ -30,21 +30,22 @@ _SECRET_NAME = re.compile(r"(?:^|_)(?:API_?KEY|TOKEN|SECRET|PASSWORD|PASSWD|PRIV
 _MIN_LENGTH = 8  # a shorter value would redact ordinary words
 
 KEY_FRAGMENT = re.compile(r"\b(?:sk|pk|rk)-[\w*.…-]{6,}|\bAIza[\w*-]{6,}|(?i:bearer\s+)[\w*.~+/=-]{6,}")
-"""What is left of a key where a provider repeats it masked or cut; too loose for text of any other origin."""
+"""The rest of a key that a provider repeats masked or cut. This pattern is too loose for text of any other origin."""
 
 _LEAST_CHARS = 7
-"""No secret is shorter with its name: `pwd=abc`."""
+"""Characters of the shortest secret with its name: `pwd=abc`."""
 _LEAST_RUN = 19
-"""No shape has fewer characters in a row that keys are made of."""
+"""Key characters in a row that every shape has at least."""
 _LEAST_DIGITS = 14
-"""No card number has fewer digits."""
+"""Digits of the shortest card number."""
 
 _PIECE_CHARS = 128 * 1024
 """Characters that are searched at once: about a millisecond."""
 _BEFORE_CHARS = 512
-"""Of a piece: what stands before it tells whether something is a secret."""
+"""Characters before a piece that are read with it: they tell whether something in the piece is a secret."""
 _REACH_CHARS = 3 * MAX_SECRET_CHARS
-"""A secret that begins in a piece ends, with its name and what stands behind it, after fewer characters."""
+"""Characters after a piece that are read with it: a secret that begins in the piece ends before them, with its name and
+its context."""
 
 MARK = "[redacted]"
 
@@ -61,7 +62,7 @@ _NO_DIGITS = bytes(byte for byte in range(256) if byte not in b"0123456789")
 
 
 class _Begins(NamedTuple):
-    """A shape's fixed letters, where they may stand in it, and its whole pattern."""
+    """A shape's fixed letters, their offsets in the shape, and the shape's whole pattern."""
 
     letters: str
     offsets: tuple[int, ...]
@@ -70,8 +71,10 @@ class _Begins(NamedTuple):
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """Returns a shape's pattern, which is compiled when its letters are first met: all of them take 0.1 s."""
-    # what a class has taken it keeps: a text that is too long fails at once
+    """Returns a shape's pattern. It is compiled when the shape's letters are first found, because compiling all
+    patterns takes 0.1 s.
+    """
+    # possessive: a class gives back no character, so a text that is too long fails at once
     kept = re.sub(r"(\]\{\d+,\d+\})(?![?+])", r"\1+", pattern)
     return re.compile(f"{AT_START}(?:{kept}){AT_END}")
 
@@ -80,13 +83,14 @@ _BEFORE_BODY = {
     mark: re.compile(rf"{re.escape(mark)}(?<=[A-Za-z0-9]{re.escape(mark)})(?=[A-Za-z0-9+/=_.-]{{10}})")
     for mark in ("_", "-", ".")
 }
-"""Most fixed letters end with one of these; few that stand in ordinary texts have a long word behind them."""
+"""Patterns by the mark that ends most fixed letters: the mark with a long word after it, which is rare in ordinary
+texts."""
 _MARKED: dict[str, list[_Begins]] = {}
-"""Shapes by the last three of these letters."""
+"""Shapes whose fixed letters end with such a mark, by their last three letters."""
 _OTHERS: dict[str, list[_Begins]] = {}
-"""Other shapes, by their letters."""
+"""Other shapes, by their fixed letters."""
 _INNER: list[tuple[re.Pattern[str], _Begins]] = []
-"""Shapes without fixed letters but for a mark within."""
+"""Shapes without fixed letters at their beginning, which have a mark inside."""
 for _shape in SHAPES:
     for _letters in _shape.holds:
         _begins = _Begins(_letters, _shape.offsets, _shape.pattern)
@@ -105,12 +109,12 @@ _PEM_END = (
 )
 _PUTTY_BEGIN = r"PuTTY-User-Key-File-[0-9]:"
 _PUTTY_END = r"Private-(?:MAC|Hash): ?[0-9a-f]{1,128}(?=[^0-9a-f])"
-_END_CHARS = 160  # the longest end of a block, with what tells that it is over
+_END_CHARS = 160  # the longest end of a block, with the characters that show that it has ended
 
 
 _BEGINS = re.compile(rf"(?P<pem>{_PEM_BEGIN})|(?P<putty>{_PUTTY_BEGIN})")
 _ENDS = {"pem": re.compile(_PEM_END), "putty": re.compile(_PUTTY_END)}
-"""Secrets of many lines. One whose end is missing goes on to the end of its text."""
+"""Patterns for the end of secrets of many lines. A secret without its end goes on to the end of the text."""
 _MAY_BEGIN = re.compile(
     r"(?:-----BEGIN [A-Z0-9 ]{0,58}-{0,4}|---- BEGIN [A-Z0-9 ]{0,30}-{0,3}|----|---- (?:B(?:E(?:G(?:IN?)?)?)?)?)\Z"
 )
@@ -119,23 +123,25 @@ _MAY_BEGIN_CHARS = 80
 
 @cache
 def _load_names() -> ModuleType:
-    """Returns the module of named secrets, whose patterns take 15 ms to compile: many commands redact nothing."""
+    """Returns the module of named secrets. It is imported late because its patterns take 15 ms to compile, and many
+    commands redact nothing.
+    """
     from seawall.core import secret_names  # noqa: PLC0415 -- as said
 
     return secret_names
 
 
 class Found(NamedTuple):
-    """What a text was found to have."""
+    """The secrets that were found in a text."""
 
     places: list[tuple[int, int]]
-    """Where its secrets begin and end, in order; those that overlap are one."""
+    """Start and end of each secret, in order; secrets that overlap are one."""
     named: list[tuple[int, int]]
-    """Where the names of secrets begin, and the secrets end."""
+    """Start of each secret's name, and end of the secret."""
     open_at: int
-    """Where something begins that may become a secret when more text comes, by a name or a block; else its length."""
+    """Start of a name or a block that may become a secret when more text comes; the text's length if there is none."""
     within: tuple[int, re.Pattern[str]] | None
-    """Of a block of lines whose end is missing: where its first line ends, and what ends it."""
+    """For a block of lines whose end is missing: the end of its first line, and the pattern of its end."""
 
 
 class Redactor:
@@ -143,14 +149,16 @@ class Redactor:
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         self.values = sorted({value for value in values if len(value) >= _MIN_LENGTH})
-        # what an environment has that is no UTF-8 comes as surrogates
+        # bytes of the environment that are not UTF-8 arrive as surrogates
         as_bytes = [value.encode("utf-8", "surrogateescape").decode("latin-1") for value in self.values]
         self._values = _any_of(self.values)
         self._values_as_bytes = _any_of(as_bytes)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], values: Iterable[str] = ()) -> Redactor:
-        """Returns one that also knows the values of variables named like `…_API_KEY`, `…_TOKEN`, `…_SECRET`."""
+        """Returns a redactor that also knows the values of variables with names like `…_API_KEY`, `…_TOKEN`,
+        `…_SECRET`.
+        """
         named = [value for name, value in environment.items() if _SECRET_NAME.search(name.upper())]
         return cls([*values, *named])
 
@@ -166,9 +174,8 @@ class Redactor:
         return MARK.join(_around(text, places)) if places else text
 
     def json(self, text: str) -> str:
-        r"""Returns JSON `text` without its secrets, which is JSON still; any other text as `text` returns it.
-
-        It is decoded if it may hold one: `\u0073k-…` is a key that a search of the text does not find.
+        r"""Returns JSON `text` without its secrets, and the result is still JSON; any other text as `text` returns it.
+        JSON is decoded if it may hold a secret: a search of the text does not find the key `\u0073k-…`.
         """
         if "\\" not in text and self.text(text) == text:
             return text
@@ -194,11 +201,11 @@ class Redactor:
         return value
 
     def places(self, text: str) -> list[tuple[int, int]]:
-        """Returns where the secrets of `text` begin and end, in order; those that overlap are one."""
+        """Returns start and end of each secret of `text`, in order; secrets that overlap are one."""
         return self.see(text).places
 
     def see(self, text: str, since: int = 0) -> Found:
-        """Returns the secrets of `text` that begin behind `since`, and what may yet become one."""
+        """Returns the secrets of `text` that begin after `since`, and the place of what may yet become a secret."""
         # also names whose separator and value are still to come
         kinds = _look_through(text) | _NAMES
         return _see(text, kinds, self._values, since)
@@ -222,11 +229,10 @@ _SHAPES, _CARDS, _NAMES, _LINES = 1, 2, 4, 8
 
 
 def _look(text: str) -> int:
-    """Returns which kinds of secrets a text may have: most have none.
-
-    The looks are ordered and chosen by what they cost: a character is looked for in no time, a word in ten times that.
+    """Returns which kinds of secrets a text may have: most texts have none. The checks are ordered by their cost: to
+    search for a word takes ten times as long as for a character.
     """
-    data = text.encode("utf-8", "surrogatepass")  # also half of a pair
+    data = text.encode("utf-8", "surrogatepass")  # also half of a surrogate pair
     kinds = _SHAPES if _RUN in data.translate(_AS_RUNS).decode("latin-1") else 0
     digits = len(data.translate(None, _NO_DIGITS))
     if digits >= _LEAST_DIGITS and _DIGITS in data.translate(_AS_DIGITS, _GAPS):
@@ -269,7 +275,9 @@ def _look_through(text: str) -> int:
 
 
 def _see(text: str, kinds: int, values: re.Pattern[str] | None, since: int = 0) -> Found:
-    """Looks at a piece of a long text at a time: each search holds the interpreter's lock, and other threads wait."""
+    """Searches a long text one piece at a time, because each search holds the interpreter's lock and other threads
+    wait.
+    """
     found: list[tuple[int, int]] = []
     named: list[tuple[int, int]] = []
     open_at = len(text)
@@ -306,9 +314,8 @@ def _in_piece(text: str, kinds: int, since: int) -> Iterator[tuple[int, int]]:
 
 
 def _find_all(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
-    """Yields what `pattern.finditer(text)` yields, but looks at a piece of a long text at a time.
-
-    A match that comes near the end of a piece may go on, and is looked for again in a longer one.
+    """Yields what `pattern.finditer(text)` yields, but searches a long text one piece at a time. A match near the end
+    of a piece may go on, and is searched for again in a longer piece.
     """
     at, size = 0, _PIECE_CHARS
     reach = len(pattern.pattern)  # known values stand in the pattern
@@ -370,13 +377,15 @@ def _matched(text: str, begins: _Begins, at: int) -> Iterator[tuple[int, int]]:
 
 
 def _is_inside(at: int, blocks: list[tuple[int, int]]) -> bool:
-    """Returns whether a place is behind the beginning of a block, and before its end."""
+    """Returns whether a place is inside of a block."""
     index = bisect_left(blocks, (at, 0)) - 1
     return index >= 0 and at < blocks[index][1]
 
 
 def _find_blocks(text: str, since: int) -> tuple[list[tuple[int, int]], tuple[int, re.Pattern[str]] | None]:
-    """Returns where blocks stand; and of one whose end is missing, where its first line ends, and what ends it."""
+    """Returns the places of blocks and, for a block whose end is missing, the end of its first line and the pattern of
+    its end.
+    """
     found: list[tuple[int, int]] = []
     at = since
     while begun := _BEGINS.search(text, at):
@@ -400,7 +409,7 @@ def _joined(found: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _around(text: AnyStr, places: Sequence[tuple[int, int]]) -> list[AnyStr]:
-    """Returns what stands before, between and behind `places`."""
+    """Returns the parts of a text before, between and after `places`."""
     kept: list[AnyStr] = []
     told = 0
     for start, end in places:
@@ -411,16 +420,17 @@ def _around(text: AnyStr, places: Sequence[tuple[int, int]]) -> list[AnyStr]:
 
 
 _OVERLAP_CHARS = MAX_SECRET_CHARS
-"""Kept of a longer word when it is let go, so that a key that begins in it is still found."""
+"""Characters of a longer word that are kept when it is released, so that a key that begins in it is still found."""
 MAX_HELD_CHARS = 2 * _OVERLAP_CHARS
-"""Of a text that is told in pieces: a longer word is let go, but for its end."""
+"""Most characters that are held back of a text that comes in pieces: a longer word is released, except for its end."""
 _TOLD_CHARS = CONTEXT_CHARS + CARD_CONTEXT_CHARS
-"""Kept of what was told: whether something is a secret depends on what stands before it."""
+"""Characters of the released text that are kept: whether something is a secret depends on the text before it."""
 _LOOK_CHARS = 1_024
-"""A longer text that is held back is looked at again when it has grown by half."""
+"""Characters of held-back text up to which each piece is searched at once; a longer text is searched again when it has
+grown by half."""
 
 _WORD = r"[A-Za-z0-9_.~+/=%:@$\\-]"
-"""What shapes are made of, and the escapes that a key may stand behind."""
+"""A character of which shapes are made, or of an escape before a key."""
 _OTHER = _WORD.replace("[", "[^")
 _TO_LAST_OTHER = re.compile(rf"(?s:.*){_OTHER}")
 _UP_TO_OTHER = re.compile(rf"(?={_OTHER})")
@@ -431,24 +441,24 @@ _DIGITS_LAST_CHARS = 32
 class StreamRedactor:
     """Redacts text that comes in pieces: a secret that is split over pieces is found all the same.
 
-    Held back is only what may yet become a secret: the last word if it is one of shapes' characters, a secret name
-    with what may be its value, digits, and the beginning of a block of lines or of a known value. Each piece is looked
-    at once or, if it is held back, a bounded number of times.
+    It holds back only what may yet become a secret: the last word if it consists of characters of shapes, a secret name
+    with its possible value, digits, and the beginning of a block of lines or of a known value. Each piece is searched
+    once or, if it is held back, a bounded number of times.
     """
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
         self._told: str = ""
-        """The end of what was told, as it was before it was redacted."""
+        """The end of the released text, as it was before it was redacted."""
         self._held: str = ""
         self._next_look_chars = 0
         self._within: re.Pattern[str] | None = None
-        """Inside of a secret that was told as such: where it ends."""
+        """While the text is inside of a secret of which the beginning was already replaced: the pattern of its end."""
         self._firsts = {value[0] for value in redactor.values}
         self._longest = max(map(len, redactor.values), default=0)
 
     def feed(self, piece: str) -> str:
-        """Takes a piece in; returns what may be told now."""
+        """Takes the next piece; returns the text that may be released now."""
         if self._within is not None:
             text = self._held + piece
             match = self._within.search(text)
@@ -480,7 +490,7 @@ class StreamRedactor:
         for start, end in sorted([*places, *named], reverse=True):
             if start < cut < end:
                 cut = max(0, start)
-        if len(text) - cut > MAX_HELD_CHARS:  # all of it is one secret that goes on
+        if len(text) - cut > MAX_HELD_CHARS:  # the whole text is one secret that goes on
             self._keep(text, len(text))
             self._within = _UP_TO_OTHER
             return MARK.join(_around(text, places))
@@ -488,14 +498,14 @@ class StreamRedactor:
         return MARK.join(_around(text[:cut], [place for place in places if place[1] <= cut]))
 
     def _keep(self, text: str, cut: int) -> None:
-        """Keeps what is held back, and the end of what is told."""
+        """Keeps the held-back text, and the end of the released text."""
         self._told = (self._told + text[:cut])[-_TOLD_CHARS:]
         self._held = text[cut:]
         length = len(self._held)
         self._next_look_chars = 0 if length < _LOOK_CHARS else min(length * 3 // 2, MAX_HELD_CHARS)
 
     def _cut(self, text: str) -> int:
-        """Returns where something begins that may yet become a secret."""
+        """Returns the start of what may yet become a secret."""
         cut = _word_start(text, len(text))
         if match := _DIGITS_LAST.search(text, max(0, len(text) - _DIGITS_LAST_CHARS)):
             cut = min(cut, _word_start(text, match.start()))
@@ -511,7 +521,7 @@ class StreamRedactor:
         return cut
 
     def end(self) -> str:
-        """Returns what was held back, because no more text comes."""
+        """Returns the held-back text, redacted, because no more text comes."""
         text, self._held = self._held, ""
         if self._within is not None:
             self._within = None

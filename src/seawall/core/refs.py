@@ -30,7 +30,9 @@ def _list_refs(item: object) -> Iterator[Ref]:
 
 @functools.cache
 def _find_ref_fields(kind: type) -> tuple[str, ...]:
-    """Returns the fields that hold a `Ref`, or structs that do. The cache has one entry for each kind of event."""
+    """Returns the fields that hold a `Ref`, or structs with such fields. The cache has one entry for each kind of
+    event.
+    """
     return tuple(name for name, hint in get_type_hints(kind).items() if _holds_ref(hint))
 
 

@@ -27,7 +27,7 @@ STEMS = (
     *("pass", "pwd", "secret", "token", "key", "authorization", "cookie", "sig=", "signature=", "bearer"),
     *("basic", "akia", "asia", "://"),
 )
-"""A text without one of these, in small letters, holds no secret of this kind."""
+"""Parts of secret names, in small letters. A text without one of them holds no secret of this kind."""
 
 MAX_NAME_CHARS = 64
 MAX_SEPARATOR_CHARS = 96
@@ -35,14 +35,14 @@ MAX_VALUE_CHARS = 4_096
 
 
 class Place(NamedTuple):
-    """A secret's place, or none (`start` is `end`), and what it depends on."""
+    """The place of a secret (`start` equals `end`: none), and the name that it depends on."""
 
     start: int
     end: int
     named_at: int
     """Where its name begins."""
     is_open: bool = False
-    """The text may go on in a way that changes this."""
+    """More text may change this result."""
 
 
 class _Name(NamedTuple):
@@ -87,18 +87,18 @@ _OF_KEYS = (
     *("hmac", "cipher", "crypto", "aes", "jwt", "bot", "project", "host", "sas", "write", "ingest"),
     *("ingestion", "provisioning", "root"),
 )
-"""What stands before `key` in the name of a secret: no primary, sort or cache key is one."""
+"""Words before `key` in the name of a secret. A primary, sort or cache key is not a secret."""
 _NO_TOKENS = (
     *("page", "next", "prev", "previous", "continuation", "sync", "cursor", "pagination"),
     *("idempotency", "request", "max", "min", "per", "stop", "eos", "bos", "pad", "unk", "mask"),
     *("special", "start", "end", "first", "last", "sep", "cls", "tik", "forward", "backward"),
     *("design", "change", "resume", "delta", "watch"),
 )
-"""What stands before `token` where it is no secret: tokens of paging and of language models."""
+"""Words before `token` in a name that is not a secret: tokens of paging and of language models."""
 _WORD_GAPS = ("_", "-", ".", " ")
 _NAME_CHARS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
 _ESCAPED = re.compile(rf"{AT_START}\Z")
-"""Text that ends with an escape, `\\n`: the letter before a name is then no part of it."""
+"""Text that ends with an escape, `\\n`: the letter before a name is then not a part of the name."""
 
 _SEPARATORS = tuple(
     re.compile(separator)
@@ -111,29 +111,29 @@ _SEPARATORS = tuple(
     )
 )
 _SAID = re.compile(r"\s{1,4}(?:is|=|:)[: ]{1,4}")
-"""In a sentence: `the password is …`."""
+"""Separator in a sentence: `the password is …`."""
 _BEHIND_OPTION = re.compile(r"[ \t]{1,4}")
-"""Behind an option of a command: `--password …`."""
+"""Separator after a command-line option: `--password …`."""
 _BEFORE_QUOTE = re.compile(r"[ \t]{1,4}(?=['\"])")
-"""A password in quotes that follows at once: `password "…"`."""
+"""Separator before a password in quotes that follows its name: `password "…"`."""
 _OF_NETRC = re.compile(r"login\s{1,4}\S{1,64}\s{1,4}\Z", re.IGNORECASE)
 """A line of a `.netrc` file before its password."""
 _NO_SEPARATOR = re.compile(
     r"\\{0,7}[\"'`]?\]?(?:[^\s:=>%,\\\"'`\]&]"
     r"|\s{1,28}(?!i(?:s[\s:]|s?\Z)|[vV](?:alue|a?l?u?\Z))[^\s:=>\"'`,\\])"
 )
-"""Behind a name: no separator can come any more."""
+"""Text after a name that rules out a separator."""
 
 _LINE_BEGINS = r"(?:[ \t]{0,48}(?:[-*] )?(?:export |set |ENV |ARG |\$env:|\$)?|[\"'`])"
 _AT_LINE = re.compile(rf"(?:\n|\r|\\[nr])(?:{_LINE_BEGINS})\Z|[\"'`]\Z|-e \Z|--env[= ]\Z")
-"""Text before a name that begins a line: the value is then the rest of the line."""
+"""Text before a name that begins a line. The value is then the rest of the line."""
 _AT_TEXT = re.compile(_LINE_BEGINS)
 """The same at the beginning of the whole text."""
 _IN_QUERY = re.compile(r"(?:[?&;]|\\u0026)\Z")
 """Text before a name in the query of a URL."""
 
 _QUOTE = re.compile(r"\s{0,32}(?:[bruBRUfF]{0,2})(\\{0,7})([\"'`])")
-"""The quote that a value begins with, and how often it is escaped."""
+"""The quote at the beginning of a value, with its escapes."""
 _IN_QUOTES = {
     '"': re.compile(r'(?:[^"\\\r\n]++|\\[^\r\n])*+'),
     "'": re.compile(r"(?:[^'\\\r\n]++|\\[^\r\n])*+"),
@@ -144,36 +144,36 @@ _BLOCK_SCALAR = re.compile(r"[|>][+-]?[ \t]{0,8}\r?\n[ \t]{1,48}")
 _LINE = re.compile(rf"(?:[^\s\x00-\x1f\"'`\\]|\\(?![nrtu\"'`\\])){{1,{MAX_VALUE_CHARS}}}")
 """A value that is the rest of its line."""
 _LINE_ENDS = re.compile(r"(?<![;,])[ \t]{0,32}(?:#|//|[\r\n\"'`]|\\|\Z)")
-"""Behind such a value: the end of the line, or a comment."""
+"""Text after such a value: the end of the line, or a comment."""
 _BARE = re.compile(rf"[^\s\x00-\x1f\"'`,;&<>\\(){{}}\[\]|]{{1,{MAX_VALUE_CHARS}}}")
 """A value without quotes, in code or in a sentence."""
 _XML = re.compile(rf"[^\s\x00-\x1f<>\"'`\\&]{{1,{MAX_VALUE_CHARS}}}")
 """A value between two tags."""
 _GOES_ON_AS_CODE = re.compile(r"[(\[{]|\s?\?\?|\s?\|\|")
-"""Behind a bare value that is code: `get(`, `a ?? b`."""
+"""Text after a bare value that is code: `get(`, `a ?? b`."""
 _COOKIES = re.compile(
     rf"[\"']?[\w!#$%*.^|~-]{{1,64}}=(?P<first>[^;\r\n\"'\\]{{0,400}})[^\r\n\"'\\]{{0,{MAX_SECRET_CHARS}}}"
 )
 """The pairs of a cookie header."""
 _BEFORE_COOKIES = re.compile(r"(?:\\{0,7}[\"'])?[ \t]{0,4}:\s{0,8}\[?\s{0,8}(?:\\{0,7}[\"'])?")
-"""What stands between the name of the header and its pairs."""
+"""Text between the name of the cookie header and its pairs."""
 _COOKIE_BEGUN = re.compile(r"[^\s=]*")
-"""The name of a first pair, where the text ends."""
+"""The beginning of a first pair at the end of the text."""
 _SIGNED = re.compile(r"=[A-Za-z0-9%+/=_~-]{40,512}")
 """The signature of a URL."""
 _BEARER = re.compile(rf"(?:[ \t]|%20|\+){{1,4}}(?P<token>[A-Za-z0-9._~+/-]{{6,{MAX_SECRET_CHARS}}}=*)")
-"""What follows `Bearer`."""
+"""Text after `Bearer`."""
 _BASIC = re.compile(rf"(?:[ \t]|%20|\+){{1,4}}(?P<token>[A-Za-z0-9+/_-]{{4,{MAX_SECRET_CHARS}}}={{0,2}})")
-"""What follows `Basic`."""
+"""Text after `Basic`."""
 _DIRECT = re.compile(r"(?:[ \t]|%20|[+=]){0,4}[A-Za-z0-9%._~+/-]*=*")
-"""How far one of these may go on, where the text ends."""
+"""The beginning of such a value at the end of the text."""
 _PAIR = re.compile(
     AT_START
     + r"A(?:KI|SI)A[A-Z0-9]{16}\\{0,3}[\"'`]?\s{0,4}[\s,:;|/][\s\"'`]{0,4}(?P<secret>[A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])"
 )
-"""A key id of AWS with the secret key behind it."""
+"""A key id of AWS with the secret key after it."""
 _PAIR_BEGUN = re.compile(AT_START + r"A(?:KI|SI)A[A-Z0-9]{0,16}[\\\"'`\s,:;|/]{0,12}[A-Za-z0-9/+]{0,40}\Z")
-"""The same, where the text ends."""
+"""The beginning of such a pair at the end of the text."""
 _USERINFO = re.compile(
     r"://(?:[^\s/?#\"'<>\\@:]{0,200}:(?P<secret>[^\s/\"'<>\\]{1,400})|(?P<token>[A-Za-z0-9_-]{20,200}))@(?=[\w\[.%-])"
 )
@@ -182,15 +182,15 @@ _AUTHORITY = re.compile(r"://[^\s/\"'<>\\]{0,700}")
 """A URL up to its path."""
 
 _BY_NAME = ("password", "pass", "passwd", "pwd")
-"""What stands for a password in the URLs of documentation."""
+"""Placeholders for passwords in the URLs of documentation."""
 
 _AS_SMALL = {letter: letter + 32 for letter in range(ord("A"), ord("Z") + 1)}
 
 
 def find_names(text: str, since: int = 0) -> Iterator[Place]:
-    """Yields the places of the values of secret names in `text`, of names that end behind `since`."""
+    """Yields the place of the value of each secret name in `text` that ends after `since`."""
     lower = text.lower()
-    if len(lower) != len(text):  # few letters have small ones of another length
+    if len(lower) != len(text):  # a few letters change their length when they become small letters
         lower = text.translate(_AS_SMALL)
     for stem in STEMS:
         if stem not in lower:
@@ -239,7 +239,7 @@ def _at(text: str, lower: str, stem: str, at: int) -> Place | None:
 
 
 def _name_at(lower: str, stem: str, at: int) -> _Name | None:
-    """Returns the name that ends with `stem`, as it is in `lower` at `at`; None if it names no secret."""
+    """Returns the name that ends with the `stem` found in `lower` at `at`; None if it is not the name of a secret."""
     rest = _REST[stem].match(lower, at)
     if rest is None:
         return None
@@ -279,14 +279,14 @@ def _userinfo(text: str, at: int) -> Place | None:
 
 
 def _pair(text: str, at: int) -> Place | None:
-    """Returns the secret key of AWS that stands behind its id."""
+    """Returns the secret key of AWS that stands after its id."""
     if match := _PAIR.match(text, at):
         return Place(*match.span("secret"), at)
     return Place(0, 0, at, True) if _PAIR_BEGUN.match(text, at) else None
 
 
 def _direct(text: str, name: _Name) -> Place | None:
-    """Returns what stands behind `sig=`, `Bearer ` and `Basic `."""
+    """Returns the value after `sig=`, `Bearer ` or `Basic `."""
     if name.kind == "signature":
         match = _SIGNED.match(text, name.end)
         found = None if match is None else (name.end + 1, match.end())
@@ -337,7 +337,7 @@ class _Value(NamedTuple):
     start: int
     end: int
     reached: int
-    """How far the text was looked at."""
+    """End of the text that was read."""
 
 
 def _values(text: str, name: _Name) -> Iterator[tuple[_Value, Form]]:

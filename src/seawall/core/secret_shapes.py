@@ -1,6 +1,7 @@
-"""What secrets look like: one row a shape, with the letters that every hit holds, its pattern and where that is documented.
+"""The shapes of secrets: one row for each, with the letters that every match holds, the pattern and its source.
 
-Every pattern has a greatest length, and neither a letter nor a digit stands before or behind it. So the middle of a base64 text, a hash, a path or a product code is no hit.
+Every pattern has a greatest length, and neither a letter nor a digit stands before or behind it. So the middle of a
+base64 text, a hash, a path or a product code does not match.
 """
 
 from __future__ import annotations
@@ -9,34 +10,37 @@ import re
 from typing import NamedTuple
 
 CONTEXT_CHARS = 64
-"""Before a name: what tells that it begins a line."""
+"""Characters before a name that are read to find out whether the name begins a line."""
 MAX_SECRET_CHARS = 8_192
-"""No secret is longer, but for blocks of lines: HTTP servers take no longer header."""
+"""Characters of the longest secret, except for blocks of lines: HTTP servers accept no longer header."""
 
 AT_START = (
     r"(?:(?<![A-Za-z0-9])"
     r"|(?<=\\[abfnrtv])|(?<=\\u[0-9A-Fa-f]{4})|(?<=\\x[0-9A-Fa-f]{2})|(?<=%[0-9A-Fa-f]{2})"
     r"|(?<=\[[0-9]m)|(?<=[\[;][0-9]{2}m)|(?<=;[0-9]m))"
 )
-"""No letter or digit stands before it, unless that ends an escape: of JSON, of a URL, or of a terminal's colour."""
+"""Matches where no letter or digit stands before, unless it ends an escape: of JSON, of a URL, or of a terminal's
+colour."""
 AT_END = r"(?![A-Za-z0-9_-])"
-"""Also no mark of base64url, which a word in the middle of such a text would stand before."""
+"""Matches where no letter, digit or mark of base64url follows: a word in the middle of base64url text has such a mark
+after it."""
 
 
 class Shape(NamedTuple):
-    """A secret that is recognised wherever it stands."""
+    """A kind of secret that is recognised by its form alone, wherever it stands."""
 
     name: str
     holds: tuple[str, ...]
-    """Every hit holds one of these, `offsets` characters after its beginning. None is shorter than three."""
+    """Letters of which every match holds one, `offsets` characters after its beginning. Each has three letters or
+    more."""
     pattern: str
     source: str
-    """Who documents it."""
+    """The source that documents the shape."""
     offsets: tuple[int, ...] = (0,)
     behind: str = ""
-    """A pattern of what stands behind `holds`, where that is a mark which every text has."""
+    """The pattern of the text after `holds`, if `holds` is a mark that occurs in every text."""
     sample: str = ""
-    """A pattern that examples are drawn from, where `pattern` takes more than what is given out."""
+    """The pattern that examples are made from, if `pattern` also matches secrets that are never issued."""
 
 
 _B64URL = r"[A-Za-z0-9_-]"
@@ -44,13 +48,13 @@ _JWT_PART = rf"{_B64URL}{{0,7900}}"
 
 
 def _prefixed(name: str, holds: str, body: str, source: str, sample: str = "") -> Shape:
-    """Returns a shape of a few words, then `body`."""
+    """Returns a shape that begins with one of a few words and goes on with `body`."""
     words = tuple(holds.split())
     return Shape(name, words, f"(?:{'|'.join(map(re.escape, words))}){body}", source, sample=sample)
 
 
 SHAPES: tuple[Shape, ...] = (
-    # Ours
+    # Seawall
     _prefixed("Seawall key", "sk-seawall-", rf"{_B64URL}{{43}}", "docs/how-to/let-a-person-decide.md"),
     _prefixed(
         "Seawall link",
@@ -88,7 +92,7 @@ SHAPES: tuple[Shape, ...] = (
     Shape(
         "AWS access key id",
         ("AKIA", "ASIA"),
-        # a word in capitals is none: `ASIAPACIFICHOLDINGS`
+        # a word in capitals is not a key: `ASIAPACIFICHOLDINGS`
         r"A[KS]IA(?:(?=[0-9])|(?=[A-Z]{1,15}[0-9]{1,15}[A-Z])|(?=[A-Z0-9]{0,11}?[B-DF-HJ-NP-TV-XZ]{5}))[A-Z0-9]{16}",
         "docs.aws.amazon.com/IAM",
         sample=r"A[KS]IA[A-Z][2-7][A-Z][A-Z2-7]{13}",
@@ -387,7 +391,9 @@ CARD_CONTEXT_CHARS = 40
 
 
 def find_cards(text: str) -> list[tuple[int, int]]:
-    """Returns where payment card numbers stand: of a brand's form, with a right check digit, and not named otherwise."""
+    """Returns the places of payment card numbers: digits with a brand's form and a correct check digit, which no name
+    before them calls something else.
+    """
     found: list[tuple[int, int]] = []
     for match in _CARD.finditer(text):
         start, end = match.span()
@@ -407,7 +413,7 @@ def _is_of_other(before: str) -> bool:
 
 
 def _is_card(digits: str) -> bool:
-    """Returns whether the check digit is right (ISO/IEC 7812-1, Luhn)."""
+    """Returns whether the check digit is correct (ISO/IEC 7812-1, Luhn)."""
     if not _BRANDS.fullmatch(digits):
         return False
     doubled = (int(digit) * 2 for digit in digits[-2::-2])

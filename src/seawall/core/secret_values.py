@@ -1,8 +1,8 @@
-"""Whether a value that stands behind the name of a secret is one, judged by its form alone.
+"""Decides whether the value after the name of a secret is a secret, by the value's form alone.
 
 `password = settings.password`, `token: str` and `secret: ${SECRET}` hold no secret: code, types, templates, masks,
-words of prose, paths, dates and versions are none. What is left must have what its kind of secret has: a password may
-be a word, a key or a token must look as if it were drawn.
+words of prose, paths, dates and versions are not secrets. Any other value must fit its kind of secret: a password may
+be a word, but a key or a token must look random.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ Kind = Literal[
     "password", "secret", "token", "authorization", "cookie", "signature", "bearer", "basic", "pair"
 ]
 Form = Literal["quoted", "line", "query", "bare", "said"]
-"""How a value is written: in quotes, alone on the rest of its line, in a URL's query, in code, or in a sentence."""
+"""The form in which a value is written: in quotes, alone on the rest of its line, in a URL's query, in code, or in a
+sentence."""
 
 MAX_JUDGED_CHARS = 256
-"""Of a value, whose form is judged by its beginning."""
+"""Characters of a value by which its form is judged: its first ones."""
 MAX_SPACES = 5
-"""A value with more is a sentence."""
+"""Most spaces in a value. A value with more spaces is a sentence."""
 
 _MASKED = re.compile(r"(?:[^A-Za-z0-9]|[xX0])*|.*(?:\*{3}|•|…|\.{3}|x{6}|X{6}).*")
 """A value that somebody has masked: `****`, `xxx`, `…`, zeros."""
@@ -29,13 +30,14 @@ _TEMPLATE = re.compile(
     r"<[^>]{0,99}>?|\$[A-Z_{(].*|\$[a-z_]+|\{.*|%[sdr(].*|%[A-Z_]+%|\[[\w .-]*\]?|\(.*\)|!(?:secret|ref|sub|env|vault)\b.*"
     r"|.*(?:\$\{|\{\{|\$\(|\{[a-z_.]+\}|<[a-z_ -]+>).*|(?:env|vault|file|op|ref\+\w+|arn|ssm|https?|secretref):.*"
 )
-"""A place for a value: `${TOKEN}`, `{{ token }}`, `<token>`, `%s`, or where it is looked up: `vault:…`, `env:…`."""
+"""A placeholder for a value: `${TOKEN}`, `{{ token }}`, `<token>`, `%s`, or the place where it is looked up: `vault:…`,
+`env:…`."""
 _STAND_IN = re.compile(
     r"(?:your|my|insert|replace|change|dummy|fake|sample|example|placeholder|redacted|the|some|enter)"
     r"(?:[-_ ]?[A-Za-z]+)*[-_ ]?[0-9]{0,4}|[A-Za-z_-]*_here",
     re.IGNORECASE,
 )
-"""What documentation writes for a value: `your-token`, `my_secret_1`, `changeme`, `token_here`."""
+"""A stand-in of documentation for a value: `your-token`, `my_secret_1`, `changeme`, `token_here`."""
 _WORDS = re.compile(r"[A-Za-z]+(?:[-_/](?:[A-Za-z]+|[0-9]+))*")
 """Words of letters, with numbers between them: `client-credentials/2`."""
 _WORD_PATH = re.compile(r"[A-Za-z]?[a-z]{3,}/|.*/[a-z]+[-/]|.*/.*\.[a-z]{2,4}\Z")
@@ -43,9 +45,9 @@ _WORD_PATH = re.compile(r"[A-Za-z]?[a-z]{3,}/|.*/[a-z]+[-/]|.*/.*\.[a-z]{2,4}\Z"
 _WORDY = re.compile(r"[^\W\d]*(?:[-_. /'’]+[^\W\d]*)*", re.UNICODE)
 """Words of any language."""
 _STEM_INSIDE = re.compile(r"pass|pwd|secret|token|key|cred|auth", re.IGNORECASE)
-"""A word that names secrets: a value that has one is the name of a secret, `reset-password`."""
+"""A word that names secrets: a value that contains one is the name of a secret, `reset-password`."""
 _STEMMED_NAME = re.compile(r"[A-Za-z_.\-]*[0-9]?")
-"""Letters and what joins them, with a number at most: the name of something."""
+"""Letters and marks that join them, with at most one digit at the end: a name."""
 _LABEL = re.compile(
     r"\b(?:your|my|enter|choose|please|must|should|required?|optional|forgot|reset|changed?|example|placeholder|redacted"
     r"|hidden|masked|removed|none|null|nil|undefined|true|false|yes|no|not|string|str|text|number|integer|int|bool|boolean"
@@ -54,13 +56,13 @@ _LABEL = re.compile(
     r"|basic|bearer|oauth|jwt|disabled|enabled|ok|failed|success|new|old|here|and|or|with|in|of|to|a|an)\b",
     re.IGNORECASE,
 )
-"""A word of a form, a message or a type, which no password is: `password: required`, `password: str`."""
+"""A word of a form, a message or a type, which is not a password: `password: required`, `password: str`."""
 _DOTTED = re.compile(r"[A-Za-z_$][\w$]*(?:[.:][A-Za-z_$][\w$]*)+[.:]?")
-"""A name of code with its parts: `settings.password`."""
+"""A dotted name in code: `settings.password`."""
 _CALL = re.compile(r"[A-Za-z_$][\w$.:]*(?:\(.*\)|\[.*\]|\([^)]*|\[[^\]]*)[;,)]*")
 """A call or an index of code: `get_password()`, `os.environ["PASSWORD"]`."""
 _IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]*")
-"""A name of code."""
+"""A name in code."""
 _CAPITALISED = re.compile(r"[A-Z][a-z]*(?:[A-Z][a-z]+)*[!?]?")
 """Words that begin with capitals: `Password`, `ForgotPassword!`."""
 SLUG = re.compile(r"[A-Za-z]{2,}(?:[-_./](?:[A-Za-z]+|[vV]?[0-9]{1,8}))+")
@@ -68,7 +70,7 @@ SLUG = re.compile(r"[A-Za-z]{2,}(?:[-_./](?:[A-Za-z]+|[vV]?[0-9]{1,8}))+")
 _PATH = re.compile(r"(?:~|\.{1,2})?/[\w.@-]+(?:/[\w.@-]*)*/?|[A-Za-z]:[\\/].*")
 """A path of a file, or of a URL."""
 _ALL_KINDS = re.compile(r"(?=.*[a-z])(?=.*[A-Z]).*[0-9]")
-"""Small letters, capitals and digits: what base64 has and a path seldom."""
+"""Small letters, capitals and digits together: base64 has all of them, a path seldom."""
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}.*|[0-9]{1,2}:[0-9]{2}.*|v?[0-9]+(?:\.[0-9]+)+")
 """A date, a time or a version."""
 _VERSION = re.compile(r"v?[0-9]+(?:\.[0-9]+)+")
@@ -78,12 +80,12 @@ SCHEME = re.compile(r"[A-Za-z][\w-]{1,24}[ \t]{1,4}")
 
 
 def is_blank(value: str) -> bool:
-    """Returns whether a value stands for one that is not there."""
+    """Returns whether a value means that there is none."""
     return bool(_MASKED.fullmatch(value) or _TEMPLATE.fullmatch(value) or _STAND_IN.fullmatch(value))
 
 
 def has_digit_and_letter(value: str) -> bool:
-    """Returns whether it has a digit and a letter."""
+    """Returns whether a text has a digit and a letter."""
     return re.search(r"[0-9]", value) is not None and re.search(r"[A-Za-z]", value) is not None
 
 
@@ -134,12 +136,12 @@ def _is_password(value: str, form: Form, stem: str) -> bool:
 
 
 def _is_path(value: str) -> bool:
-    """Returns whether it is a path and no long text in base64."""
+    """Returns whether a value is a path, and not a long text in base64."""
     return _PATH.fullmatch(value) is not None and not (len(value) >= 32 and _ALL_KINDS.match(value))
 
 
 def _is_random(value: str, form: Form, kind: Kind) -> bool:
-    """Returns whether a value has what keys have and words have not."""
+    """Returns whether a value looks random, as keys do and words do not."""
     if " " in value or SLUG.fullmatch(value) or _DATE.fullmatch(value) or _is_path(value):
         return False
     if value.isdigit():
@@ -155,7 +157,7 @@ def _is_random(value: str, form: Form, kind: Kind) -> bool:
 
 
 def is_bearer_token(token: str) -> bool:
-    """Returns whether what stands behind `Bearer` is a token and no word."""
+    """Returns whether the text after `Bearer` is a token, and not a word."""
     if _MASKED.fullmatch(token) or _STAND_IN.fullmatch(token) or _WORDS.fullmatch(token):
         return (
             "/" not in token
@@ -171,7 +173,7 @@ def is_bearer_token(token: str) -> bool:
 
 
 def is_basic_login(token: str) -> bool:
-    """Returns whether it is a name and a password in base64."""
+    """Returns whether the text after `Basic` is a name and a password in base64."""
     data = token.rstrip("=").replace("-", "+").replace("_", "/")
     try:
         said = base64.b64decode(data + "=" * (-len(data) % 4)).decode()

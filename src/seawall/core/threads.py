@@ -1,4 +1,6 @@
-"""Work that blocks, in threads of our own: asyncio's default threads belong to the user's code, which may hold them all."""
+"""Blocking work in Seawall's own threads: asyncio's default threads belong to the user's code, which may use all of
+them.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ T = TypeVar("T")
 class DaemonThreads:
     """At most `size` daemon threads, made when needed, that do one job after another.
 
-    A standard pool joins its threads at the interpreter's exit, and would hang. It also takes no job any more once the main
-    thread has ended, while other threads of the program may still be at work.
+    A standard pool joins its threads at the interpreter's exit, and would hang. It also accepts no job once the main
+    thread has ended, although other threads of the program may still be at work.
     """
 
     def __init__(self, name: str, size: int) -> None:
@@ -73,8 +75,8 @@ class DaemonThreads:
 def start_in_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:
     """Begins `work` in a daemon thread, and returns the future of its result.
 
-    Work that never returns holds neither the event loop nor the end of the process. Each call makes one thread, so the
-    caller begins no more work than may hang at once. At the interpreter's exit it is done at once, in this thread.
+    Work that never returns blocks neither the event loop nor the end of the process. Each call makes one thread, so the
+    caller must bound how much work is begun. At the interpreter's exit the work is done in the calling thread.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -92,7 +94,7 @@ def start_in_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:
     try:
         threading.Thread(target=run, name=name, daemon=True).start()
     except RuntimeError:
-        # At the interpreter's exit no thread begins, and nothing else is to be done on the loop.
+        # At the interpreter's exit no thread can start, and the loop has nothing else to do.
         run()
     return future
 
@@ -105,4 +107,4 @@ def resolve_future(future: asyncio.Future[Any], result: Any, error: BaseExceptio
         future.set_result(result)
     else:
         future.set_exception(error)
-        future.exception()  # retrieved: whoever began the work may have stopped waiting
+        future.exception()  # marks the error as retrieved: the task that began the work may have stopped waiting

@@ -1,4 +1,4 @@
-"""Effects: what changes the world is done once, and signed off."""
+"""Effects: calls that change the world are made once, and approved if needed."""
 
 from __future__ import annotations
 

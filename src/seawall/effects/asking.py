@@ -15,7 +15,7 @@ from seawall.run.step import Step
 from seawall.run.verdict import GuardVerdict, Hold
 
 PLAIN = Approve()
-"""How long a question stands that only a user's own guard asks."""
+"""The terms of a proposal that only a user's own guard asks for, such as when it expires."""
 
 
 def build_proposal(
@@ -27,7 +27,7 @@ def build_proposal(
     bodies: Bodies,
     now: float,
 ) -> Proposal:
-    """Returns the proposal of a prepared step that `holds` keep; `question` is what its tool declares.
+    """Returns the proposal for a prepared step that the verdicts `holds` hold; `question` is the tool's own question.
 
     `causes` are the steps that led to it, the nearest first.
     """

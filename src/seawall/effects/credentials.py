@@ -1,7 +1,7 @@
 """Who may decide: principals, and the keys that `seawall principals` makes for them.
 
-Of a key only its hash is stored. Whoever can write the journal's file can add a principal, or a decision: keys keep apart
-the people who decide through Seawall, not those who have the file.
+Only the hash of a key is stored. A person who can write the journal's file can add a principal, or a decision: keys
+protect against people who decide through Seawall, not against those who have the file.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from seawall.core.errors import Misused
 from seawall.journal.protocol.effects import PrincipalRecord
 
 KEY_PREFIX = "sk-seawall-"
-"""Also tells the redactor that what follows is a secret."""
+"""The prefix of keys, by which the redactor also recognises them."""
 _KEY_BYTES = 32
-"""256 random bits: nobody can guess a key, so a hash without salt or stretching keeps it."""
+"""Random bytes of a key: 256 bits can't be guessed, so a hash without salt or stretching is safe."""
 _MAX_KEY_CHARS = 200
-"""No key is as long. What is longer is not hashed."""
+"""Characters above which a text can't be a key, and is not hashed."""
 
 
 @dataclass(frozen=True)
 class Principal:
-    """Somebody who decides: what `authenticate` returns for a credential.
+    """A person or program that decides: `authenticate` returns it for a credential.
 
-    `name` is the one that `Seawall.start(principal=…)` is given for the same person, so that nobody approves what they
-    asked for. `roles` are compared with those of a proposal. An `agent` decides nothing.
-    Raises `Misused` for a name that is empty or can't be recorded.
+    `name` must equal the `Seawall.start(principal=…)` of the same person, so that people can't approve their own
+    requests. `roles` are compared with those of a proposal. An `agent` may not decide. Raises `Misused` for a name that
+    is empty or can't be recorded.
     """
 
     name: str
-    """Who this is, in the same words wherever they act."""
+    """The name of the principal, the same wherever they act."""
     roles: tuple[str, ...] = ()
-    """What they may decide on. Without roles: what needs none."""
+    """The roles of the principal. Without roles they may decide only on proposals that need none."""
     agent: bool = False
     """Whether it is a program that acts by itself."""
 
@@ -46,7 +46,7 @@ class Principal:
         """Checks the values."""
         check_recordable(principal=self.name)
         if not self.name.strip():
-            raise Misused(f"principal: name is {self.name!r}; it must say who this is")
+            raise Misused(f"principal: name is {self.name!r}; it must name a person or a program")
         object.__setattr__(self, "roles", _check_roles(self.name, self.roles))
         if not isinstance(cast("object", self.agent), bool):
             raise Misused(f"principal {self.name!r}: agent is {self.agent!r}; it must be True or False")
@@ -54,14 +54,14 @@ class Principal:
 
 @dataclass(frozen=True, kw_only=True)
 class Decider:
-    """Who decides, and how that is known."""
+    """The principal who decides, and how they were identified."""
 
     principal: Principal
     """The person, or the agent."""
     key: str = ""
     """The hash of the key that was given, if `seawall principals` made it."""
     authenticated: bool = True
-    """False: a name that nobody has checked."""
+    """Whether the name was checked; False: it was only given."""
 
 
 def make_principal(
@@ -82,12 +82,12 @@ def make_principal(
 
 
 def hash_key(key: str) -> str:
-    """Returns what is stored of a key: its SHA-256."""
+    """Returns the SHA-256 of a key, which is stored in place of the key."""
     return hashlib.sha256(f"seawall key {key}".encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def find_by_key(records: Iterable[PrincipalRecord], key: str) -> PrincipalRecord | None:
-    """Returns the principal whose key this is; None if there is none, or it was removed.
+    """Returns the principal with this key; None if there is none, or the principal was removed.
 
     All records are compared, in a time that does not depend on the key.
     """
@@ -100,7 +100,7 @@ def find_by_key(records: Iterable[PrincipalRecord], key: str) -> PrincipalRecord
 
 
 def _check_roles(name: str, roles: object) -> tuple[str, ...]:
-    """Returns roles as a tuple. Raises `Misused` for one text, whose letters would be taken for roles."""
+    """Returns roles as a tuple. Raises `Misused` for a single text, because its letters would count as roles."""
     if isinstance(roles, str) or not isinstance(roles, Iterable):
         raise Misused(f"principal {name!r}: roles is {roles!r}; it must be a tuple of names")
     found = tuple(cast("Iterable[object]", roles))

@@ -1,4 +1,4 @@
-"""What people have approved before of an effect: the only thing that a claim of permission can be checked against."""
+"""Earlier approvals of an effect by people: the only record against which a claim of permission can be checked."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from seawall.run.step import Step
 from seawall.run.traces import find_traces
 
 MAX_EFFECTS = 100
-"""The newest effects of the tool that are looked at: whoever speaks of a decision speaks of a recent one. As many
-proposals of the run are looked at: no person decides on more in one."""
+"""Newest effects of the tool that are searched: a claim about a decision is about a recent one. The same number of
+proposals of the run is searched: people decide on fewer in one run."""
 
 
 async def list_decisions(
     journal: Journal, tenant: str, runs: Sequence[str], step: Step, identity: str, text: str
 ) -> tuple[str, ...]:
-    """Returns, in words, who has approved the effect of `step` before: the same identity, or the same arguments.
-
-    What tells of a decision may rest on it, too: a letter about an order whose refund was approved in one of `runs`. That
-    is a proposal of another tool with a value of `text`, the arguments of the step.
+    """Returns, in words, the earlier approvals of the effect of `step`: with the same identity, or the same arguments.
+    A call that reports a decision may rest on it too, such as a letter about an order whose refund was approved in one
+    of `runs`. Such a decision is on a proposal of another tool that has a value of `text`, the arguments of the
+    step.
     """
     found = [
         _describe(proposal)

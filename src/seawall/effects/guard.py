@@ -1,8 +1,9 @@
-"""The guard `effects`: an effect is attempted once it is claimed in the journal, and signed off if its tool asks for that.
+"""The guard `effects`: an effect is attempted only after it is claimed in the journal, and approved if its tool
+requires that.
 
-A claim is a commit, so the gate defers the call until the journal has answered. The answer decides: go on, give the
-receipt of what was done already, wait for another call, ask a person, or refuse. The guard has no modes: it can't be
-switched off.
+A claim is a commit, so the gate defers the call until the journal has answered. The answer decides: go on, return the
+receipt of an effect that was done already, wait for another call, ask a person, or refuse. The guard has no modes: it
+can't be switched off.
 """
 
 from __future__ import annotations
@@ -39,16 +40,18 @@ NO_FACTS = EffectFacts()
 _log = logging.getLogger("seawall")
 
 Preview = Callable[[], Awaitable[tuple[str, bool]]]
-"""Calls a tool's own preview function; returns its text, and whether it failed."""
+"""Calls a tool's preview function; returns its text, and whether it failed."""
 Detach = Callable[[Step, RunState, tuple[str, ...]], Awaitable[str]]
-"""Starts a run of its own for an effect that somebody must decide on, for these reasons; returns what the agent is told."""
+"""Starts a separate run for an effect on which a person must decide, for these reasons; returns the text for the
+agent."""
 
 GiveUp = Callable[[str, Exception], bool]
-"""Gives up a run whose claim the journal failed to write, so that it can be resumed; False: it is not at work here."""
+"""Gives up a run whose claim the journal failed to write, so that it can be resumed; returns False if the run is not at
+work in this process."""
 
 
 class Question(NamedTuple):
-    """What a person is to be asked, beside what other guards say."""
+    """The question for a person, in addition to the reasons of other guards."""
 
     holds: tuple[GuardVerdict, ...]
     """The guard's own reasons; none if only other guards hold the step."""
@@ -57,7 +60,7 @@ class Question(NamedTuple):
     declared: bool
     hash: str
     effect: str
-    """The id of the claimed record."""
+    """The id of the claimed effect record."""
     preview: str | None
     preview_failed: bool
 
@@ -78,7 +81,7 @@ class Blocked(NamedTuple):
 
 FREE = Passed("", "")
 EffectsAnswer = Passed | Question | Blocked | MemoryCut | Replace | Refuse | Halt | Defer
-"""A `MemoryCut` says that what the run has read was reverted since: the step is judged again with that."""
+"""The guard's answer. `MemoryCut`: memory that the run has read was reverted since, and the step is judged again."""
 
 
 class _Asked:
@@ -86,22 +89,22 @@ class _Asked:
 
     def __init__(self, signature: object, wake: Callable[[], None]) -> None:
         self.signature = signature
-        """What was asked: another question makes another claim."""
+        """Identifies what was asked for: a different request makes a new claim."""
         self.wake = wake
         self.answer: EffectsAnswer | None = None
 
 
 class EffectsGuard:
-    """Claims effects in the journal. There is one in a process; all calls come on the event loop."""
+    """Claims effects in the journal. A process has one object of it; all calls come on the event loop."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._journal: Journal | None = None
         self._key: bytes | None = None
         self._asked: dict[str, dict[str, _Asked]] = {}
-        """By run and call. Bounded by the calls of the runs in flight."""
+        """The claims by run and call. Bounded by the calls of the runs in flight."""
         self._decided: dict[str, dict[str, tuple[str, ...] | None]] = {}
-        """By run, and by call and arguments: what was decided before; None while the journal is asked."""
+        """By run, and by call and arguments: the earlier decisions; None while the journal is asked."""
         self._tasks: set[asyncio.Task[None]] = set()
         self.detach: Detach | None = None
         self.give_up: GiveUp | None = None
@@ -114,7 +117,7 @@ class EffectsGuard:
         self._journal, self._key = journal, None
 
     async def close(self) -> None:
-        """Waits for the claims that are under way. What was claimed stays so: a resumed run goes on with it."""
+        """Waits for the claims that are under way. Effects stay claimed: a resumed run goes on with them."""
         self._journal = None
         self._asked.clear()
         self._decided.clear()
@@ -122,12 +125,12 @@ class EffectsGuard:
             await asyncio.wait(self._tasks)
 
     def forget(self, run: str) -> None:
-        """Frees what is kept here of a run that has come to rest."""
+        """Forgets the claims of a run that has come to rest."""
         self._asked.pop(run, None)
         self._decided.pop(run, None)
 
     def take(self, run: RunState, step: Step) -> None:
-        """Notes that the answer for a step was recorded."""
+        """Drops the answer for a step, because it was recorded."""
         mine = self._asked.get(run.started.run)
         if mine is not None:
             mine.pop(_call_of(step, run), None)
@@ -143,9 +146,8 @@ class EffectsGuard:
         *,
         ahead: bool,
     ) -> EffectsAnswer:
-        """Returns what becomes of a prepared effect that `holds`, other guards' verdicts, hold; first a `Defer`.
-
-        `ahead`: it is not its turn, and it is claimed only if a person is asked.
+        """Returns the answer for a prepared effect that other guards' verdicts `holds` hold; at first a `Defer`.
+        `ahead`: the call's turn has not come yet, and the effect is claimed only if a person is asked.
         """
         facts = step.facts or NO_FACTS
         granted = "" if step.grant is None else step.grant.proposal
@@ -194,10 +196,11 @@ class EffectsGuard:
             rules=_list_sum_rules(facts),
             asks=asks or always or unknown or started.errand is not None,
             hash=hash_,
-            # What another guard holds now is asked about anew, under the same terms: the approval is not used.
+            # If another guard holds the step now, a new proposal is made under the same terms, and the approval is not
+            # used.
             proposal="" if step.grant is None or asks else step.grant.proposal,
             ahead=ahead,
-            # An errand has no memory, and so could show nobody what was cut from it.
+            # An errand has no memory, so it could not show a person which entries were reverted.
             detached=facts.detached and self.detach is not None and started.errand is None and not run.cut,
             arguments=step.input,
             undoes=undoes,
@@ -208,9 +211,9 @@ class EffectsGuard:
     def find_decisions(
         self, step: Step, run: RunState, text: str, wake: Callable[[], None]
     ) -> tuple[str, ...] | Defer:
-        """Returns who has approved the same effect before, and when, in words; first a `Defer`. `text`: its arguments.
-
-        If all claims that it rests on were made in earlier runs of its session, a decision in one of these counts as well.
+        """Returns the earlier approvals of the same effect, in words; at first a `Defer`. `text` has the arguments. If
+        all claims on which the effect rests were made in earlier runs of its session, a decision in one of these runs
+        counts as well.
         """
         mine = self._decided.setdefault(run.started.run, {})
         key = f"{_call_of(step, run)} {step.arguments_key}"
@@ -267,7 +270,7 @@ class EffectsGuard:
         *,
         is_plain: bool,
     ) -> None:
-        """Asks about one call. A plain one needs no claim, and has only read from memory."""
+        """Asks the journal for one call. A plain call needs no claim: its run has only read from memory."""
         try:
             journal = self._journal
             if journal is None:
@@ -280,12 +283,12 @@ class EffectsGuard:
             if isinstance(error, Broken) and self.give_up is not None and self.give_up(claim.run, error):
                 return
             asked.answer = Halt(f"{step.kind} {step.name!r}: it could not be claimed: {error}")
-        except Exception as error:  # noqa: BLE001 -- fail closed: whatever is wrong, the effect is not made
+        except Exception as error:  # noqa: BLE001 -- fail closed: after any error the effect is not made
             _log.exception("run %s: %s could not be claimed", claim.run, step.name)
             asked.answer = Halt(
                 f"{step.kind} {step.name!r}: it could not be claimed: {describe_error(error)}"
             )
-        if self._asked.get(claim.run, {}).get(claim.call) is asked:  # else nobody waits for it any more
+        if self._asked.get(claim.run, {}).get(claim.call) is asked:  # otherwise no step waits for it any more
             asked.wake()
 
     async def _claim(
@@ -306,7 +309,7 @@ class EffectsGuard:
         known = {} if claim.arguments is None or data is None else {claim.arguments: data}
         answer = await journal.claim(claim, known)
         effect = answer.effect
-        # Asked after the claim, so that nothing lies between the two.
+        # This is checked after the claim, so that no change can come between the two.
         if answer.status in ("claimed", "asks") and (cut := await self._find_cut(journal, run, bodies)):
             return cut
         match answer.status:
@@ -317,7 +320,7 @@ class EffectsGuard:
             case "committed":
                 return await self._give_receipt(journal, answer, claim, bodies)
             case "waits" | "asks" if claim.detached and self.detach is not None:
-                # Also if it is asked for already, perhaps by this very call before a crash: the run waits for nothing.
+                # Also if a person is asked already, perhaps for the same call before a crash: the run does not wait.
                 own = (
                     [] if answer.status == "waits" else _list_reasons(answer, step, run, facts, claim, holds)
                 )
@@ -391,7 +394,7 @@ class EffectsGuard:
 
 
 def _list_rules_without_limit(facts: EffectFacts) -> list[Approve]:
-    """Returns the rules that ask about each call. An amount that is not there is above each limit."""
+    """Returns the rules by which a person is asked for each call. A missing amount counts as above each limit."""
     return [rule for rule in facts.rules if rule.limit is None or facts.amount is None]
 
 
@@ -403,7 +406,7 @@ def _list_reasons(
     claim: EffectClaim,
     holds: Sequence[GuardVerdict],
 ) -> list[Hold]:
-    """Returns this guard's own reasons to ask, beside what other guards `holds`."""
+    """Returns this guard's own reasons to ask, in addition to the `holds` of other guards."""
     limited, errand = _limits(facts), run.started.errand
     own = [_explain(limited[over.rule], over.value, facts.amount) for over in answer.over]
     always = _list_rules_without_limit(facts)
@@ -441,14 +444,14 @@ def _describe_hold(guard: str, hold: Hold) -> str:
 
 
 def _session_of(started: RunStarted) -> str | None:
-    """Returns the conversation that an effect belongs to: an errand's is that of whoever asked for it."""
+    """Returns the conversation that an effect belongs to; for an errand, that of the run that asked for it."""
     return started.session if started.errand is None else started.errand.session
 
 
 def find_origin(started: RunStarted) -> tuple[str, str | None]:
     """Returns the run, and the conversation, within which a run's effects are unique.
 
-    An errand does what another run has asked for, and a fork does again what its origin has done.
+    An errand performs the request of another run, and a fork repeats what its origin has done.
     """
     errand, fork = started.errand, started.fork
     if errand is not None and (errand.origin or errand.run):
@@ -484,9 +487,9 @@ def _limits(facts: EffectFacts) -> list[Approve]:
 
 
 def _list_rules_of_asker(run: RunState, facts: EffectFacts, *, asked: bool) -> list[Approve]:
-    """Returns the rules that the run of a detached effect may have met, and its errand, a run of its own, does not.
-
-    Those are the sums of the run and, if the errand itself meets none, all: a sum may have become less meanwhile.
+    """Returns the rules by which the run of a detached effect had to ask, and by which its errand, a separate run, need
+    not. These are the rules on the sum of the run. If no rule applies to the errand itself, they are all rules, because
+    a sum may have become less meanwhile.
     """
     errand = run.started.errand
     if errand is None or errand.undoes:
@@ -496,10 +499,9 @@ def _list_rules_of_asker(run: RunState, facts: EffectFacts, *, asked: bool) -> l
 
 
 def _rank(rule: Approve, amount: Money | None) -> tuple[int, bool, object]:
-    """Returns what the strictest of several rules that ask is the greatest by.
-
-    More people are stricter; then a limit in the currency of the amount, of which the higher one on one call. Limits on
-    sums are of another kind, and above no such limit.
+    """Returns the sort key by which the strictest of several rules is the greatest. A rule with more people is
+    stricter; then one with a limit in the currency of the amount, of which the higher limit on one call counts. Limits
+    on sums can't be compared with these, and count least.
     """
     limit = rule.limit
     if limit is None or rule.over != "call":
@@ -508,7 +510,7 @@ def _rank(rule: Approve, amount: Money | None) -> tuple[int, bool, object]:
 
 
 def _get_undone(run: RunState) -> str:
-    """Returns the id of the effect that a run undoes, which a person always decides on; "" for any other run."""
+    """Returns the id of the effect that a run undoes, on which a person always decides; "" for any other run."""
     errand = run.started.errand
     return "" if errand is None else errand.undoes
 

@@ -1,7 +1,7 @@
-"""Identities: which calls are the same effect, whatever way their values are written.
+"""Identities: they decide which calls are the same effect, in whatever form their values are written.
 
 The values are those after validation. A number is its text, so that 1042, 1042.0 and "1042" are one identity. A text
-is refused if it only looks like another one: then the model is told what to write, and nothing is guessed.
+that only looks like another one is refused. The model is told what to write, and the value is never guessed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ def compute_identity(key: bytes, tool: str, scope: str, within: str, values: Seq
 
 
 def write_value(name: str, value: object) -> str:
-    """Returns the text that a value of parameter `name` is compared by. Raises `OddValue` for one that can't be compared."""
+    """Returns the text by which a value of parameter `name` is compared. Raises `OddValue` for one that can't be
+    compared.
+    """
     return to_canonical_bytes(_simplify(name, value)).decode()
 
 
@@ -78,7 +80,7 @@ def _simplify_secret(name: str, value: Any) -> Any:
 
 
 def _simplify_compound(name: str, value: Any) -> Any:
-    if isinstance(value, Iterator):  # to look at its items would use them up
+    if isinstance(value, Iterator):  # reading its items would use them up
         kind = type(cast("object", value)).__name__
         raise OddValue(f"{name}: {kind} can't identify an effect; take a list")
     if isinstance(value, BaseModel):

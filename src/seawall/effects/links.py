@@ -1,7 +1,8 @@
-"""Links: signed, single-use texts with which one person may decide one proposal, for a mail, a chat or a page of your own.
+"""Links: signed, single-use texts with which one person may decide one proposal, for a mail, a chat or a page of your
+own.
 
-A token says what it is for and holds no secret; whoever has it may use it once. It is bound to the proposal, to the hash
-of what is performed, to the person and to a time. That it was used is recorded with the proposal.
+A token says what it is for and holds no secret; anybody who has it may use it once. It is bound to the proposal, to the
+hash of the call, to the person and to a time. Its use is recorded with the proposal.
 """
 
 from __future__ import annotations
@@ -18,30 +19,31 @@ import msgspec
 from seawall.core.errors import Misused, Refused
 
 TOKEN_PREFIX = "swl_"
-"""Also tells the redactor that what follows is a secret."""
+"""The prefix of tokens, by which the redactor also recognises them."""
 MIN_KEY_BYTES = 16
-"""128 bits: fewer can be guessed."""
+"""Fewest bytes of a key: a key of less than 128 bits can be guessed."""
 MAX_TOKEN_CHARS = 4_096
-"""A URL of more is cut by some servers and mail programs. No longer token is looked at."""
+"""Characters of the longest token. Some servers and mail programs cut longer URLs. A longer token is not read."""
 CLOCKS_APART_S = 60.0
-"""So far may the clocks of two machines be apart. By a clock that was set back further no link is valid."""
+"""Seconds by which the clocks of two machines may differ. If the clock was set back by more, no link is valid."""
 NOT_VALID = "this link is not valid: it was changed or cut, or was made with another key"
 
 
 class Link(msgspec.Struct, frozen=True, array_like=True):
-    """What a link allows."""
+    """The content of a link: what it allows, to whom, and until when."""
 
     proposal: str
     hash: str
-    """Of what would be performed, see `Proposal.hash`."""
+    """The hash of the call, see `Proposal.hash`."""
     principal: str
     roles: tuple[str, ...]
     recorded: bool
-    """The principal is one that `seawall principals` made: its roles, and whether it is still there, are read later."""
+    """Whether `seawall principals` made the principal. Its roles, and whether it still exists, are then read when the
+    link is used."""
     made_at: float
     expires_at: float
     nonce: str
-    """Makes each link another one, so that each is used once."""
+    """A random text that makes each link unique, so that each can be used once."""
 
 
 _decoder = msgspec.json.Decoder(Link)
@@ -49,12 +51,12 @@ _encoder = msgspec.json.Encoder()
 
 
 class LinkSigner:
-    """Makes tokens of links, and reads them. Nothing of it shows the key."""
+    """Makes tokens of links, and reads them. Its `repr` does not show the key."""
 
     def __init__(self, key: bytes) -> None:
         if not isinstance(cast("object", key), bytes) or len(key) < MIN_KEY_BYTES:
             raise Misused(
-                f"a link key is at least {MIN_KEY_BYTES} bytes that nobody can guess; `openssl rand -hex 32` makes one"
+                f"a link key must have at least {MIN_KEY_BYTES} random bytes; `openssl rand -hex 32` makes one"
             )
         self._mac = hmac.new(key, b"seawall link", "sha256")
 
@@ -73,7 +75,9 @@ class LinkSigner:
         return token
 
     def read(self, token: str, now: float) -> Link:
-        """Returns the link of a token. Raises `Refused` for one that was not made so, and for one whose time is over."""
+        """Returns the link of a token. Raises `Refused` for a token that this key did not sign, and for one that has
+        expired.
+        """
         link = self._read(token)
         if link is None:
             raise Refused(NOT_VALID, guard="approval")
@@ -98,7 +102,7 @@ class LinkSigner:
         data = body.removeprefix(TOKEN_PREFIX)
         try:
             return _decoder.decode(base64.urlsafe_b64decode(data + "=" * (-len(data) % 4)))
-        except (msgspec.MsgspecError, binascii.Error):  # of a version that this one does not know
+        except (msgspec.MsgspecError, binascii.Error):  # the token is of an unknown version
             return None
 
     def _sign(self, body: str) -> str:
@@ -108,10 +112,10 @@ class LinkSigner:
 
 
 def make_nonce() -> str:
-    """Returns what no other link has."""
+    """Returns a random text that no other link has."""
     return secrets.token_hex(8)
 
 
 def digest_of_token(token: str) -> str:
-    """Returns what is recorded of a link that was used, from which nobody gets the token."""
+    """Returns the digest that is recorded for a used link. The token can't be derived from it."""
     return hashlib.sha256(token.encode("utf-8", "backslashreplace")).hexdigest()[:32]

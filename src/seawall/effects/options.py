@@ -1,4 +1,4 @@
-"""What a tool declares of the effect that it has: what makes it the same one, who signs it off, and its sums."""
+"""The options with which a tool declares its effect: its identity, who must approve it, and limits on sums."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seawall.run.approve import EXPIRES_S, Approve, Over, Scope, check_money, ch
 
 
 def _list_names(what: str, names: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(names, str):  # its letters are no names
+    if isinstance(names, str):  # its letters are not names
         raise Misused(f"approve: {what} is {names!r}; it must be a tuple of names")
     return tuple(names)
 
@@ -28,7 +28,7 @@ def above(
     escalate_s: float | None = None,
     escalate_to: Sequence[str] = (),
 ) -> Approve:
-    """Returns the rule that somebody else approves amounts above `limit`. See `Approve` for the options."""
+    """Returns the rule that another person must approve amounts above `limit`. See `Approve` for the options."""
     return Approve(
         limit=limit,
         over=over,
@@ -50,7 +50,7 @@ def always(
     escalate_s: float | None = None,
     escalate_to: Sequence[str] = (),
 ) -> Approve:
-    """Returns the rule that somebody else approves each of these effects. See `Approve` for the options."""
+    """Returns the rule that another person must approve each call. See `Approve` for the options."""
     return Approve(
         roles=_list_names("roles", roles),
         people=people,
@@ -63,26 +63,27 @@ def always(
 
 @dataclass(frozen=True, kw_only=True)
 class Effect:
-    """What a tool declares of the effect that it has: `@tool(effect=Effect(...))`."""
+    """A tool's declaration of its effect: `@tool(effect=Effect(...))`."""
 
     unique_by: tuple[str, ...] = ()
-    """The parameters that make it the same effect. Empty: each call is an effect of its own."""
+    """The parameters that identify the effect: calls with equal values are the same effect. Empty: each call is a new
+    effect."""
     scope: Scope = "tenant"
-    """Within what it is the same effect."""
+    """The scope within which calls with equal values are the same effect."""
     amount: str | None = None
-    """The parameter that is the amount: `Money`, or a number together with `currency`."""
+    """The parameter that holds the amount: `Money`, or a number together with `currency`."""
     currency: str | None = None
     """The currency of an amount that is a number (ISO 4217). None: the amount is `Money`, which has its own."""
     key_ttl_s: float | None = None
-    """Seconds for which the other side remembers `ToolContext.key`. None: it does not honour keys."""
+    """Seconds for which the external system remembers `ToolContext.key`. None: it does not honour keys."""
     approve: Approve | tuple[Approve, ...] = ()
-    """When somebody else must approve. Of several rules that apply the one with the highest limit counts."""
+    """When another person must approve. Of several rules that apply, the one with the highest limit counts."""
     confirm: bool = False
     """The acting user must confirm each call."""
     per_run: Money | None = None
-    """Asked about once the sum of this run is above it."""
+    """A person is asked once the sum of this run is above this amount."""
     per_day: Money | None = None
-    """Asked about once the sum of the tenant's day (UTC) is above it."""
+    """A person is asked once the sum of the tenant's day (UTC) is above this amount."""
     preview: Callable[..., Any] | None = None
     """A function that changes nothing and says what would happen; it takes the tool's parameters."""
     reconcile: Callable[..., Any] | None = None

@@ -1,4 +1,4 @@
-"""What the gate says of a step before it is performed."""
+"""The gate's answers on a step before it is performed."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from seawall.run.verdict import GuardVerdict, Verdict
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """What became of a proposal: the events to record, and the step if it is to be performed.
-
-    With `defer` the step waits: for what is in flight, or for something that runs share.
+    """The gate's answer to a proposal: the events to record, and the step if it may be performed. With `defer` the step
+    waits for steps in flight, or for a guard that runs share.
     """
 
     events: list[Event]
     step: Step | None
     defer: Defer | None = None
     records: tuple[RecordChange, ...] = ()
-    """What the journal records beside the events: what a person is asked, or what the step waits for."""
+    """The records that go to the journal with the events: a proposal to a person, or the effect that the step waits
+    for."""
 
 
 class JudgedStep(msgspec.Struct, frozen=True):
-    """What was said of a step before it is performed."""
+    """A step with the verdict on it before it is performed."""
 
     verdict: Verdict | Defer | Planned
-    """`Planned`: what takes the place of a step that does not fit into a limit."""
+    """The verdict, or a `Defer`, or the `Planned` event that replaces a step that does not fit into a limit."""
     step: Step
     events: list[Event]
     holds: tuple[GuardVerdict, ...] = ()

@@ -1,4 +1,6 @@
-"""What a batch of events records beside them, in one commit: bookings, and the records of effects and proposals."""
+"""The records that are committed together with a batch of events: bookings, and the records of effects and
+proposals.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +25,10 @@ from seawall.run.state import EffectChange, RunState
 
 
 class Beside:
-    """What the next batch of one run records beside its events."""
+    """The records that are committed together with the next batch of one run."""
 
     def __init__(self, build_merge: Callable[[RunState, RunEnded], MemoryMerge | None]) -> None:
-        """`build_merge` returns what a run merges into memory that ends, from its state before the end."""
+        """`build_merge` returns a run's merge into memory, from the state before the run's end."""
         self._spend = SpendDelta()
         self._records: list[RecordChange] = []
         self._build_merge = build_merge
@@ -36,7 +38,7 @@ class Beside:
         return f"<Beside {len(self._records)} changes of records>"
 
     def note(self, event: Event, before: RunState, after: RunState) -> None:
-        """Takes in an event of the batch; the states are those around it."""
+        """Adds the records for an event of the batch; the states are those before and after it."""
         spends = after.ledger is not before.ledger
         match event:
             case StepIntended():
@@ -63,20 +65,22 @@ class Beside:
             self._records.append(told)
 
     def add(self, records: Iterable[RecordChange]) -> None:
-        """Adds what the gate wants recorded."""
+        """Adds records of the gate."""
         self._records += records
 
     def take_merge(self) -> MemoryMerge | None:
-        """Returns what the batch merges into memory; None if it does not end its run, or if there is nothing to merge."""
+        """Returns the merge of the batch into memory; None if the batch does not end its run, or if there is nothing to
+        merge.
+        """
         merge, self._merge = self._merge, None
         return merge
 
     def take_bookings(self) -> Sequence[Booking]:
-        """Returns the bookings of the batch, which begins anew."""
+        """Returns the bookings of the batch, and removes them."""
         return self._spend.take_bookings()
 
     def take_records(self) -> Sequence[RecordChange]:
-        """Returns the changes of records of the batch, which begins anew."""
+        """Returns the changes of records of the batch, and removes them."""
         if not self._records:
             return ()
         records, self._records = self._records, []
@@ -84,7 +88,9 @@ class Beside:
 
 
 def build_settle(event: Event, before: RunState, after: RunState) -> Settle | None:
-    """Returns what an event changes of an effect's record; None if it changes none. The states are those around it."""
+    """Returns the change of an effect's record by an event; None if there is none. The states are those before and
+    after the event.
+    """
     match event:
         case StepIntended():
             if not (event.effect and event.perform):
@@ -129,7 +135,7 @@ def _build(
 def _describe(
     effect: str, key: str, change: EffectChange, run: RunState, intent: StepIntended | None
 ) -> EffectRecord:
-    """Returns the record of an effect that no claim was needed for: the journal may not know it yet."""
+    """Returns the record of an effect that needed no claim: the journal may not know it yet."""
     started = run.started
     return EffectRecord(
         id=effect,
@@ -152,7 +158,7 @@ def _describe(
 
 
 def list_reads(events: Iterable[Event]) -> list[RecordChange]:
-    """Returns what the journal notes of the entries that these events say were read."""
+    """Returns the records of the memory entries that were read according to these events."""
     found = [
         event.entries if isinstance(event, MemoryRead) else event.read if isinstance(event, RunTaken) else ()
         for event in events

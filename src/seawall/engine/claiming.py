@@ -1,4 +1,4 @@
-"""What a step, or its result, has to do with claims of permission: the gate finds it, and the guard `authority` judges it."""
+"""Finds the claims of permission in a step or its result for the gate; the guard `authority` judges them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from seawall.run.step import Result, Step
 from seawall.team.context import split_review_task
 
 FindDecisions = Callable[[Step, RunState, str, Callable[[], None]], "tuple[str, ...] | Defer"]
-"""Returns what people have approved before of an effect with these arguments, in words; a `Defer` while the journal is
-asked."""
+"""Returns earlier approvals of an effect with these arguments, in words; a `Defer` while the journal is asked."""
 
 
 class Claiming(NamedTuple):
@@ -30,11 +29,11 @@ class Claiming(NamedTuple):
     bodies: Bodies
     causes: Causes
     is_asked: bool
-    """Whether the run has a guard that asks."""
+    """Whether the run has a guard that judges claims."""
     decisions: FindDecisions | None = None
 
     def add_to_step(self, step: Step, state: RunState, wake: Callable[[], None]) -> Step | Defer:
-        """Returns a step with its claims, and with what was decided on it before if it rests on any."""
+        """Returns a step with its claims and, if it rests on any, with earlier decisions on it."""
         if not self.is_asked or step.invalid is not None or state.modes.get(AUTHORITY) == "off":
             return step
         claims = self._find(step, state)
@@ -47,7 +46,7 @@ class Claiming(NamedTuple):
         return decided if isinstance(decided, Defer) else replace(step, decided=decided)
 
     def add_to_result(self, step: Step, result: Result, state: RunState) -> Result:
-        """Returns a result with what its output claims."""
+        """Returns a result with the claims in its output."""
         if not self.is_asked or state.modes.get(AUTHORITY) == "off" or result.status not in ("ok", "error"):
             return result
         output = result.output
@@ -79,7 +78,9 @@ class Claiming(NamedTuple):
                 return ()
 
     def _find_in_task(self, frame: Frame) -> tuple[FoundClaim, ...]:
-        """Returns the claims of what a frame begins with: the request, the task of a hand-off, or what a reviewer is shown."""
+        """Returns the claims in the first text of a frame: the request, the task of a hand-off, or the text for a
+        reviewer.
+        """
         index = self.causes.claims
         if frame.kind == "review":
             where = f"what {frame.agent!r} is shown"

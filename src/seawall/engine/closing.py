@@ -1,13 +1,12 @@
-"""How a run ends that has used up a limit: it answers with what it has, and says what it lacks.
+"""The end of a run that has used up a limit: it answers with what it has, and says what is missing. A tool call that
+does not fit is not made, and neither is any call after it: the agent has one last model call, without tools, whose cost
+was kept from the start. If not even that fits, an agent's caller gets the agent's results so far, and a run answers
+with its recorded results. Only the owner of the limit (the run, one agent, a nested team) ends in this way.
 
-A tool call that does not fit is not made, and neither is any call after it: the agent has one last model call, without
-tools, which was kept for it from the start. Where not even that fits, an agent's caller is told what it has found so
-far, and a run answers with its recorded results. What a limit is for (the run, one agent, a nested team) ends so, and
-nothing else.
-
-Where a framework's loop asks for the steps, it is told of the limit by what its calls come to, and is asked for the last reply
-with the request that it makes next. What is cut there is answered in the model's place, so that the agent's loop ends as
-always. A run without room for its last reply is halted: only that loop knows the form of an answer.
+If a framework's loop asks for the steps, it learns of the limit from the results of its calls, and the next request
+that it makes becomes the last reply. An agent that is cut there is answered in the model's place, so that the agent's
+loop ends as always. A run without room for its last reply is halted, because only that loop knows the form of an
+answer.
 
 Each decision is a `Planned` event, as the planner's are, and `team.decide` decides what follows.
 """
@@ -28,12 +27,12 @@ from seawall.run.ledger import NO_REST, Rest
 from seawall.run.plan import Closed, Finding
 from seawall.run.state import RunState
 from seawall.run.step import End, Logic, Step
-from seawall.run.verdict import GuardVerdict
+from seawall.run.verdict import GuardVerdict, Halt
 from seawall.team.partial import MAX_FINDINGS, write_cut, write_last_note, write_partial_answer
 
 
 class Closing:
-    """Decides what takes the place of a step that does not fit into a limit."""
+    """Decides what replaces a step that does not fit into a limit."""
 
     def __init__(
         self,
@@ -45,7 +44,9 @@ class Closing:
         now: Callable[[], float],
         performs: bool,
     ) -> None:
-        """`teams`: the limits of nested teams and of agents. `performs`: whether steps are performed, not only judged."""
+        """`teams`: the limits of nested teams and of agents. `performs`: whether steps are performed, and not only
+        judged.
+        """
         self._logic = logic
         self._limits = limits
         self._teams = tuple(teams)
@@ -59,8 +60,12 @@ class Closing:
     def check(
         self, step: Step, state: RunState, left_s: float
     ) -> Fits | Defer | Planned | list[GuardVerdict]:
-        """Returns what the limits of the run, of nested teams and of agents say of a step, or what takes its place."""
-        halts = step.halts and step.kind != "handoff"  # an agent that begins has a last reply of its own
+        """Returns the verdict of the limits of the run, of nested teams and of agents on a step, or the event that
+        replaces the step.
+        """
+        halts = (
+            step.halts and step.kind != "handoff"
+        )  # the agent that a hand-off begins has its own last reply
         closed = state.find_closed(step.frame) if step.last or halts else None
         if closed is not None and (step.halts or state.frames[step.frame].has_replied_last):
             return self._end(step, closed, state)
@@ -72,20 +77,20 @@ class Closing:
             limited = check_teams(self._teams, limited, state, left_s, self._compute_rest)
         if not isinstance(limited, Short):
             return limited
-        if limited.part:
-            limits = next(each.limits for each in self._teams if each.part == limited.part)
-        answers = self._answers(limits, state) and not step.halts
+        answers = self._answers(limited.limits or limits, state) and not step.halts
         planned = self._plan(step, limited, state, rest) if answers else None
         if planned is not None:
             return planned
         return [GuardVerdict(LIMITS, stop_short(limited), state.modes.get(LIMITS, "enforce"))]
 
     def _end(self, step: Step, closed: Closed, state: RunState) -> Planned | list[GuardVerdict]:
-        """Returns what takes the place of a reply of an agent whose last one was no answer, or that can't have a last one."""
+        """Returns the replacement for a reply of an agent whose last reply was not an answer, or that can't have a last
+        reply.
+        """
         name = closed.limit.partition("=")[0]
         reason = closed.reason
         if not step.halts:
-            reason = f"{reason}, and the last reply of {step.agent!r} was no answer"
+            reason = f"{reason}, and the last reply of {step.agent!r} was not an answer"
         short = Short(name, closed.limit, closed.value, reason, part=closed.part, label=closed.label)
         planned = (
             None if step.halts else self._plan(step, short, state, self._logic.compute_rest(0, step, state))
@@ -93,7 +98,7 @@ class Closing:
         return planned or [GuardVerdict(LIMITS, stop_short(short), "enforce")]
 
     def _answers(self, limits: Limits, state: RunState) -> bool:
-        """Returns whether there is an answer once these limits are used up."""
+        """Returns whether the owner of these limits answers once they are used up."""
         enforced = state.modes.get(LIMITS, "enforce") == "enforce"
         return enforced and limits.at_limit == "answer" and self._performs
 
@@ -108,10 +113,22 @@ class Closing:
             return None
         return self._answer(state, None, self._logic.compute_rest(0, None, state))
 
-    def _plan(self, step: Step, short: Short, state: RunState, rest: Rest) -> Planned | None:
-        """Returns what takes the place of a step; None if nothing can, so that the run is halted, or the step refused.
+    def end_overdue(self, step: Step, short: Short, state: RunState) -> Planned | GuardVerdict | None:
+        """Returns how the run goes on once the time of the agent is up that a request goes to, or of a reviewer.
 
-        `rest` is what is kept for the run's own end.
+        None: the step is given up, and its caller is told.
+        """
+        if step.kind != "model" or state.frames[step.frame].kind == "handoff":
+            return None
+        if self._answers(short.limits or self._limits, state):
+            planned = self._plan(step, short, state, self._logic.compute_rest(0, step, state))
+            if planned is not None:
+                return planned
+        return GuardVerdict(LIMITS, Halt(short.reason, short.limit, short.value), "enforce")
+
+    def _plan(self, step: Step, short: Short, state: RunState, rest: Rest) -> Planned | None:
+        """Returns the event that replaces a step; None if there is none, so that the run is halted, or the step is
+        refused. `rest` is the reserve for the run's own end.
         """
         frame = state.frames[step.frame]
         if step.kind == "review":
@@ -155,7 +172,7 @@ class Closing:
         return self._make_event(short, action="review", frame=frame.id, more=(name,))
 
     def _answer(self, state: RunState, short: Short | None, rest: Rest) -> Planned | None:
-        if state.started.loop:  # a loop elsewhere has the answer, and may want it in a form of its own
+        if state.started.loop:  # only the outside loop knows the form of an answer
             return None
         found: list[Finding] = state.plan.verified(words=not rest.must_review)
         earlier = None if state.plan.earlier is None else self._bodies.text(state.plan.earlier)

@@ -1,10 +1,10 @@
-"""The driver of one run: takes what `decide` wants, sends it through the gate, records it, performs it.
+"""The driver of one run: takes the actions of `decide`, sends them through the gate, records them and performs them.
 
-One rule keeps a run durable with one wait for the disk a step: the result of a step and the intents of the steps
-that were decided from it go to the journal as one batch, and nothing of them is acted on before that batch is
-durable. So every intent is on disk before its step is performed, and a crash can neither repeat a recorded step
-nor lose count of a call. Where a loop outside asks for the steps, a result that it may be told at once is held for a
-moment, and goes to the journal with what the loop asks for next.
+One rule keeps a run durable with one wait for the disk a step: the result of a step and the intents of the steps that
+were decided from it go to the journal as one batch, and none of them is acted on before that batch is durable. So every
+intent is on disk before its step is performed, and a crash can neither repeat a recorded step nor lose count of a call.
+If an outside loop asks for the steps, a result that the loop may be told at once is held for a moment, and goes to the
+journal together with the loop's next request.
 """
 
 from __future__ import annotations
@@ -25,12 +25,11 @@ from seawall.engine.gate import Gate
 from seawall.engine.held import HOLD_BYTES, HeldEvents
 from seawall.engine.in_doubt import LateResult, has_succeeded
 from seawall.engine.merging import Ending, Merging, Resolve, change_end
-from seawall.engine.ownership import LeaseCheck
+from seawall.engine.ownership import RECENT_S, LeaseCheck
 from seawall.engine.parking import build_pauses
 from seawall.engine.settling import build_timeout, record_cut
 from seawall.engine.timers import PlanTimer, StepTimers, TeamTimer
 from seawall.guards.deadline import DEADLINE, Deadline
-from seawall.guards.limits import LIMITS
 from seawall.guards.nested import list_overdue
 from seawall.guards.shared import Defer
 from seawall.journal.protocol import InboxItem, Journal, Lease
@@ -41,10 +40,9 @@ from seawall.run.fold import apply
 from seawall.run.outcome import summarise
 from seawall.run.state import RunState
 from seawall.run.step import UNWATCHED, Close, End, Logic, Propose, Result, RunWatcher, Step, restore_step
-from seawall.run.verdict import GuardVerdict
 
 MAX_ROUNDS = 10_000
-"""Decisions taken without waiting for anything; more means that `decide` does not come to rest."""
+"""Most rounds of decisions without a wait. More rounds mean that `decide` does not come to rest."""
 
 Create = Callable[..., Awaitable[Lease]]
 """Records a new run: (events after the first, bodies, whether it waits, its summary if it has ended, bookings, changes
@@ -78,7 +76,7 @@ class Driver:
         self.lease = lease if lease is not None else Lease(state.started.run, state.started.tenant, "", 0)
         self.bodies = bodies
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when the run has ended or waits, and that is durable; fails with what broke the journal."""
+        """Done when the run has ended or waits, and that is durable; fails with the error that broke the journal."""
         self._logic, self._gate, self._planner = logic, gate, planner
         self._journal, self._clock = journal, clock
         self._on_rest, self._on_record = on_rest, on_record
@@ -97,11 +95,11 @@ class Driver:
         self._final: asyncio.Future[None] | None = None
         """Durable with the batch after which the run has ended or is parked."""
         self._acquired: dict[int, Step] = {}
-        """Admitted steps without a result: the guards that runs share count them."""
+        """Admitted steps without a result, by number: the guards that runs share count them."""
         self._deferred: list[Defer] = []
-        """What proposals of the newest round wait for."""
+        """The reasons why proposals of the newest round wait."""
         self._intended_s: dict[int, float] = {}
-        """Effects by step: when their intents were sent to the journal, in boot time."""
+        """By step: the boot-time seconds when its intent was sent to the journal."""
         self._recorded_waiting = state.waits
         self._broken: Exception | None = None
         self._closing = False
@@ -111,12 +109,12 @@ class Driver:
 
     @property
     def parked(self) -> bool:
-        """Whether all that is left to do waits for people: their decisions, and the pauses that they set."""
+        """Whether all remaining work waits for people: for their decisions, or for pauses that they set."""
         return self.state.waits and not self._deferred
 
     @property
     def broken(self) -> Exception | None:
-        """Why the run was given up here; None while all is well."""
+        """The error because of which this process gave up the run, or None."""
         return self._broken
 
     @property
@@ -137,18 +135,19 @@ class Driver:
             self._proceed([self._deadline.build_verdict(self.state.started.limits.active_s, mode)])
 
     def on_planned(self, planned: Planned) -> None:
-        """Records what the planner has pruned as time got short, and goes on without it."""
+        """Records what the planner has pruned for lack of time, and goes on without it."""
         self._proceed([planned])
 
     def _on_team_overdue(self) -> None:
-        """Gives up what a nested team has in flight, whose time is up. What it would do next is refused."""
-        for intent, verdict in list_overdue(self._gate.teams, self.state, self.left_s()):
+        """Gives up the steps in flight of a nested team whose time is up. Its next steps are refused."""
+        for intent, short in list_overdue(self._gate.teams, self.state, self.left_s()):
             step = self._acquired.get(intent.step)
             if step is not None:
-                _, judged = self._gate.judge.conclude(
-                    [GuardVerdict(LIMITS, verdict, "enforce")], step.number, "after"
-                )
-                self._give_up_step(step, f"Error: {verdict.reason}", "cut", judged)
+                events, step_only = self._gate.end_overdue(step, short, self.state)
+                if step_only:
+                    self._give_up_step(step, f"Error: {short.reason}", "cut", events)
+                else:
+                    self._proceed(events)
         self.decide_again()
 
     def _watch_team_time(self) -> None:
@@ -165,10 +164,10 @@ class Driver:
     # ---- from outside
 
     def start(self, first: Sequence[Event] = (), commands: Sequence[InboxItem] = ()) -> None:
-        """Goes on with a recorded run. `first` is recorded first: the new segment, and what closes the steps
-        that a crash left open.
+        """Goes on with a recorded run. `first` is recorded first: the new segment, and what closes the steps that a
+        crash left open.
 
-        `commands` lay in the inbox meanwhile; they are taken before anything is decided.
+        `commands` came into the inbox meanwhile; they are taken before anything is decided.
         """
         self._watch_time()
         self._proceed(first, commands)
@@ -178,6 +177,7 @@ class Driver:
         batch, ready = self._fold_and_decide(first)
         ended, self._recorded_waiting = self.state.ended, self.parked
         summary = None if ended is None else summarise(self.state)
+        self._note_intents(ready)
         try:
             self.lease = await create(
                 batch,
@@ -190,7 +190,7 @@ class Driver:
         except BaseException:
             self._release_all()
             raise
-        if not self.is_recorded:  # the request is known: another run answers it
+        if not self.is_recorded:  # the request was known already: another run answers it
             self._broken = Fenced(f"request of run {self.state.started.run} was taken already")
             self._release_all()
         if self._broken is not None:
@@ -204,7 +204,7 @@ class Driver:
             self._report_durable()
         for step in ready:
             self._keep(self._perform_chain(step))
-        if self._deferred:  # what they wait for may have come while the run was being recorded
+        if self._deferred:  # the wait may have ended while the run was being recorded
             self.decide_again()
 
     def take_command(self, item: InboxItem) -> None:
@@ -213,7 +213,7 @@ class Driver:
             self._proceed((), (item,))
 
     def decide_again(self) -> None:
-        """Decides again: something that runs share has changed."""
+        """Decides again, because something that runs share has changed."""
         if self.is_recorded and self.state.ended is None and not self.parked:
             self._proceed(())
 
@@ -223,7 +223,7 @@ class Driver:
             in_flight = step.number in self.state.open and step.kind in PERFORMED
             if not in_flight or not self._gate.is_paused(step, self.state):
                 continue
-            # It waits for its time, or for a thread that it will not take now.
+            # The task waits for its start time or for a thread, and is cancelled before it begins.
             if not self._timers.is_performed(step.number) or self._gate.withdraw(step) is not None:
                 self._proceed(self._settle(step, Result(status="withdrawn")))
                 self._timers.stop(step.number)
@@ -232,13 +232,13 @@ class Driver:
         """Switches a guard for the rest of the run."""
         if self.is_recorded and self.state.ended is None and self.state.modes.get(guard) != mode:
             self._proceed([GuardSet(at=self._clock.wall_s(), guard=guard, mode=mode, by=by, until=until)])
-            if guard == DEADLINE and self.left_s() <= 0:  # its time passed while it was only observed
+            if guard == DEADLINE and self.left_s() <= 0:  # it passed while it was only observed
                 self._on_overdue()
 
     def give_up(self, error: Exception, *, closing: bool = False) -> None:
         """Stops at once; the run can be resumed from what is durable.
 
-        Nothing more is recorded or, with `closing`, only results that come before the lease is given back.
+        Nothing more is recorded; with `closing`, results that come before the lease is given back still are.
         """
         if self._broken is not None:
             return
@@ -249,11 +249,11 @@ class Driver:
         self._release_all()
         if not self.finished.done():
             self.finished.set_exception(error)
-            self.finished.exception()  # whoever waits for the outcome gets it; nobody need wait
+            self.finished.exception()  # callers that wait get the error; marks it as retrieved if there are none
         self._on_rest(self)
 
     def _give_up_unexpectedly(self, error: BaseException, where: str) -> None:
-        """Gives the run up because of an error that is no result of a step. An interrupt also ends the event loop."""
+        """Gives the run up after an error that is not a step's result. An interrupt also ends the event loop."""
         self.give_up(wrap_unexpected(error, self.state.started.run, where))
         if is_error(error, (KeyboardInterrupt, SystemExit)):
             raise error
@@ -266,7 +266,7 @@ class Driver:
         self._stop_watching_time()
         self._held.cancel()
         self._timers.cancel()
-        current = asyncio.current_task()  # the task that brought the news goes on to tell it
+        current = asyncio.current_task()  # the task that caused the end goes on to report it
         for task in self._tasks:
             if task is not current:
                 task.cancel()
@@ -274,12 +274,12 @@ class Driver:
     # ---- decide, record
 
     def _proceed(self, happened: Sequence[Event], commands: Sequence[InboxItem] = ()) -> None:
-        """Records what happened and what follows, and performs what follows once that is durable."""
+        """Records what happened and the steps that follow, and performs these steps once the record is durable."""
         if self._broken is not None:
             return
         try:
             ready, durable = self._append(happened, commands)
-        except BaseException as error:  # noqa: BLE001 -- a timer or a command came here: the run tells of it
+        except BaseException as error:  # noqa: BLE001 -- a timer has no caller: the run reports the error
             self._give_up_unexpectedly(error, "deciding")
             return
         self._keep(self._perform_after(ready, durable))
@@ -305,31 +305,32 @@ class Driver:
     def _append(
         self, happened: Sequence[Event], commands: Sequence[InboxItem] = ()
     ) -> tuple[list[Step], Awaitable[None] | None]:
-        """Folds `happened` and all that is decided from it, and enqueues that for the journal.
-
-        Returns the steps to perform, and what is done once they may be; None if there is nothing to record.
+        """Folds `happened` and all decisions that follow, and enqueues these events for the journal. Returns the steps
+        to perform, and the future that is done once they may be; None if there is nothing to record.
         """
         batch, ready = self._fold_and_decide(happened, commands)
         ended = self.state.ended
-        parked = not ready and self.parked  # what is to be performed is in flight
+        parked = not ready and self.parked  # the steps to perform count as in flight
         self._watch_team_time()
-        if not batch and parked == self._recorded_waiting:  # decided again in vain
+        if not batch and parked == self._recorded_waiting:  # the new round decided nothing
             return ready, None
         if batch and not ready and ended is None and not parked and self._may_hold():
             self._held.hold(batch)
             self._watcher.sent(None)
             return ready, None
-        for step in ready:
-            if step.effect:
-                self._intended_s[step.number] = self._clock.boottime_s()
+        self._note_intents(ready)
         sent = self._send(batch, parked=parked)
         durable = sent if isinstance(sent, asyncio.Future) else asyncio.ensure_future(sent)
         self._final = durable if ended is not None or parked else None
         self._watcher.sent(durable)
         return ready, durable
 
+    def _note_intents(self, ready: Sequence[Step]) -> None:
+        sent_s = self._clock.boottime_s()
+        self._intended_s.update({step.number: sent_s for step in ready})
+
     def _send(self, batch: Sequence[Event], *, parked: bool = False) -> Awaitable[None]:
-        """Enqueues what is held and then `batch` for the journal; returns what is done once that is durable."""
+        """Enqueues the held events, then `batch`, for the journal; returns a future: both are durable."""
         batch = [*self._held.take(), *batch]
         send = partial(
             self._journal.append,
@@ -348,22 +349,22 @@ class Driver:
         return merging.begin(batch, unsaved, merge)
 
     def _may_hold(self) -> bool:
-        """Returns whether the loop may be told what was folded at once, and the journal with what it asks for next."""
+        """Returns whether the loop may be told the folded events before the journal gets them."""
         return self._watcher.may_wait() and self.bodies.measure_unsaved() <= HOLD_BYTES
 
     def _send_held(self) -> None:
-        """Records what is held, because nothing has followed it, or nothing that is recorded in the same way."""
+        """Sends the held events to the journal, because no event that can be recorded with them has followed."""
         if self._broken is not None or not self._held:
             return
         try:
             sent = self._send([])
-        except BaseException as error:  # noqa: BLE001 -- a timer came here: the run tells of it
+        except BaseException as error:  # noqa: BLE001 -- a timer has no caller: the run reports the error
             self._give_up_unexpectedly(error, "recording")
             return
         self._keep(self._perform_after([], sent))
 
     def _look_at_lease(self) -> Awaitable[None]:
-        """Raises, in what it returns, if the run is not this process's any more."""
+        """Returns an awaitable that raises if the run does not belong to this process any more."""
         if self._held:
             return self._send([])
         return self._journal.append(self.lease, self.state.seq, (), {})
@@ -371,7 +372,7 @@ class Driver:
     def _fold_and_decide(
         self, happened: Sequence[Event], commands: Sequence[InboxItem] = ()
     ) -> tuple[list[Event], list[Step]]:
-        """Folds what happened and all that is decided from it; returns these events, and the steps to perform."""
+        """Folds what happened and all decisions that follow; returns these events, and the steps to perform."""
         batch: list[Event] = []
         self._fold(batch, happened)
         for item in commands:
@@ -417,7 +418,7 @@ class Driver:
                 if self.state.ended is not None:
                     return []
                 if (self.state.plan.course, self.state.plan.closing) != (plan.course, plan.closing):
-                    break  # who answers, or what is still done, is another
+                    break  # the plan has changed
             if not again:
                 return ready
         raise SeawallBug(
@@ -425,7 +426,7 @@ class Driver:
         )
 
     def _act(self, action: Propose | Close | End, batch: list[Event], ready: list[Step]) -> bool:
-        """Carries out one action; returns whether more is to be decided after it."""
+        """Carries out one action; returns whether `decide` must be called again after it."""
         planned = self._gate.answer_failed(action, self.state) if isinstance(action, End) else None
         if self._planner is not None and planned is None and not isinstance(action, Close):
             planned, action = self._planner.plan(action, self.state, self.left_s())
@@ -444,7 +445,7 @@ class Driver:
                     return bool(events)
                 self._acquired[step.number] = step
                 self._timers.begin(step.number)
-                if step.kind in PERFORMED:  # what follows from it is decided once it has its result
+                if step.kind in PERFORMED:  # further decisions follow once the step has its result
                     ready.append(step)
                     return self.state.halted is not None
                 return True
@@ -455,7 +456,7 @@ class Driver:
                 return True
 
     def _close(self, close: Close, batch: list[Event], ready: list[Step]) -> bool:
-        """Ends a hand-off, a review, or a step that is given up; returns whether it was open."""
+        """Ends a hand-off, a review, or a step that is given up; returns whether that step was open."""
         intent = self.state.open.get(close.step)
         if intent is None:
             return False
@@ -463,7 +464,7 @@ class Driver:
         text = close.text if close.text is not None else self.bodies.text(close.output)
         took_s = self._timers.took_s(step.number)
         self._timers.stop(step.number)
-        if step in ready:  # it was admitted this moment
+        if step in ready:  # admitted in this round
             ready.remove(step)
             result = Result(status="withdrawn")
         else:
@@ -478,7 +479,7 @@ class Driver:
         return True
 
     def _settle(self, step: Step, result: Result) -> list[Event]:
-        """Returns the events that end a step; the guards that runs share let go of it."""
+        """Returns the events that end a step, and releases it at the shared guards."""
         self._release(step.number, result)
         events = self._gate.settle(step, result, self.state, self.left_s())
         if self._planner is not None and isinstance(done := events[-1], StepDone):
@@ -495,7 +496,7 @@ class Driver:
             self._release(number, Result(status="cancelled"))
 
     def _end(self, end: End, batch: list[Event], ready: Sequence[Step]) -> None:
-        """Closes what is in flight, withdraws what was admitted this moment (`ready`), then ends the run."""
+        """Closes the steps in flight, withdraws those that were admitted in this round (`ready`), then ends the run."""
         now = self._clock.wall_s()
         withdrawn = {step.number for step in ready}
         for step in sorted(self.state.open.values(), key=lambda step: -step.step):
@@ -510,14 +511,14 @@ class Driver:
         self._cancel_all()
 
     def _end_again(self, batch: list[Event], memory: Ending) -> list[Event]:
-        """Returns the batch with which the run ends, after its merge has come to something else."""
+        """Returns the batch with which the run ends, changed to the new result of its merge."""
         batch, self.state = change_end(batch, memory, self._before_end, self._gate.guards)
         return batch
 
     # ---- perform
 
     async def _perform_chain(self, step: Step) -> None:
-        """Performs a step and goes on with what follows from it, as one task."""
+        """Performs a step and goes on with the steps that follow, as one task."""
         ready, task = [step], asyncio.current_task()
         try:
             while ready:
@@ -531,7 +532,7 @@ class Driver:
                     return
         except (asyncio.CancelledError, GeneratorExit):
             raise
-        except BaseException as error:  # noqa: BLE001 -- nothing may be lost unseen in a task
+        except BaseException as error:  # noqa: BLE001 -- no error may be lost in a task
             self._give_up_unexpectedly(error, f"step {ready[0].number}")
 
     async def _perform(self, step: Step, task: asyncio.Task[None] | None) -> Result | None:
@@ -539,17 +540,14 @@ class Driver:
         number = step.number
         if step.delay_s > 0:
             await self._clock.sleep(step.delay_s)
-        if number not in self.state.open:  # given up before it was begun
+        if number not in self.state.open:  # given up before it began
             return None
         self._start_timer(step, task)
-        ownership = None
+        ownership, intended_s = None, self._intended_s.pop(number, None)
         if step.effect:
-            ownership = LeaseCheck(
-                self._clock,
-                self._look_at_lease,
-                self._journal.assured_s,
-                self._intended_s.pop(number, None),
-            )
+            ownership = LeaseCheck(self._clock, self._look_at_lease, self._journal.assured_s, intended_s)
+        elif intended_s is None or self._clock.boottime_s() - intended_s >= RECENT_S:
+            await self._look_at_lease()  # the call would cost the run's new owner money or time
         result = await self._gate.perform(step, self.state, self.left_s(), ownership)
         duration_s = self._timers.took_s(number)
         self._timers.forget(number)
@@ -565,7 +563,7 @@ class Driver:
         return replace(result, duration_s=duration_s)
 
     def _start_timer(self, step: Step, task: asyncio.Task[None] | None) -> None:
-        """Gives the step its own time, and what the plan has for it."""
+        """Starts the timers of the step's own time limit and of the plan's."""
         self._timers.start(step.number, task)
         if (limit_s := step.timeout_s) is not None:
             self._timers.limit_silence(step.number, limit_s, lambda: self._expire(step, limit_s))
@@ -576,7 +574,7 @@ class Driver:
             self._timers.limit(step.number, planned_s, lambda: self._expire(step, planned_s, planned=True))
 
     def _expire(self, step: Step, after_s: float, *, planned: bool = False) -> None:
-        """A step used up its time: it fails now, and what it brings later is recorded and dropped."""
+        """Ends a step that has used up its time. It fails now, and a later result is recorded and dropped."""
         if step.number not in self.state.open or self._broken is not None:
             return
         text = f"{step.kind} {step.name!r} did not answer within {after_s:.6g} s"
@@ -597,12 +595,12 @@ class Driver:
         """Records a result that came while this process closes: the run's next owner decides what follows."""
         batch = list[Event]()
         self._fold(batch, self._settle(step, result))
-        with contextlib.suppress(Broken):  # too late: the run is not ours any more, or the disk is full
+        with contextlib.suppress(Broken):  # too late: another process has the run, or the disk is full
             await self._send(batch)
 
     async def _record_late(self, step: Step, result: Result) -> None:
         """Records and drops a result that came after its step had ended."""
-        if self._final is not None:  # the end may be appended again, and these events come after it
+        if self._final is not None:  # the end may be appended again, and these events must come after it
             await asyncio.wait([self._final])
         output = self.bodies.put(result.output)
         if result.status == "cancelled":
@@ -620,18 +618,18 @@ class Driver:
         try:
             if durable is not None:
                 await durable
-        except asyncio.CancelledError:  # which comes once the write is done: see `Journal.append`
+        except asyncio.CancelledError:  # raised once the write is done: see `Journal.append`
             if isinstance(durable, asyncio.Future) and has_succeeded(durable):
                 self._report_durable()
             raise
-        except Exception as error:  # noqa: BLE001 -- whatever the journal raises ends the run here
+        except Exception as error:  # noqa: BLE001 -- any error of the journal ends the run here
             self.give_up(error)
             return False
         self._report_durable()
         return self._broken is None
 
     def _report_durable(self) -> None:
-        """Reports what is durable now, and whether with it the run has ended or is parked."""
+        """Reports that a batch is durable, and finishes if the run has ended or is parked with it."""
         self._on_record()
         if self._final is not None and has_succeeded(self._final) and not self.finished.done():
             self._stop_watching_time()

@@ -61,7 +61,7 @@ from seawall.engine.settling import (
 from seawall.engine.texts import note_answer, note_task
 from seawall.guards.authority import AUTHORITY
 from seawall.guards.deadline import DEADLINE, PLANNER, bound_left_s
-from seawall.guards.limits import LIMITS, Fits, has_room_for_retry
+from seawall.guards.limits import LIMITS, Fits, Short, has_room_for_retry, stop_short
 from seawall.guards.nested import TeamLimits, bound_team_left_s
 from seawall.guards.shared import BUDGET, ENDPOINTS, Defer, Retry, SharedGuard
 from seawall.journal.protocol.effects import Wait
@@ -87,11 +87,12 @@ from seawall.run.verdict import (
 )
 
 BUILT_IN = (LIMITS, DEADLINE, PLANNER, ENDPOINTS, BUDGET)
-"""Guards that the gate itself plays, at reserve, and the planner: they have modes like any other."""
+"""Guards that the gate itself implements in its step 3, and the planner. They have modes like any other guard."""
 SECRETS = "secrets"
-"""Holds a call whose arguments are not known any more as they were written. It has no mode: it can't be switched off."""
+"""The name of the guard that holds a call whose original arguments are not known any more. It has no mode, because it
+can't be switched off."""
 ADVICE_FRAMING_TOKENS = 16
-"""Upper bound of what a message costs beside its text."""
+"""Upper bound of the tokens of a message besides its text."""
 
 _ZERO = Decimal(0)
 
@@ -107,8 +108,8 @@ def _ignore() -> None:
 class Gate:
     """The gate of one run: its guards and limits, and what it shares with other runs.
 
-    `logic` says how the team's steps are prepared, `executor` performs them; without one the gate only judges.
-    `wake` is called when it is worth asking again for a step that was deferred.
+    `logic` prepares the team's steps, and `executor` performs them; without an executor the gate only judges. `wake` is
+    called when a deferred step should be proposed again.
     """
 
     def __init__(
@@ -144,18 +145,18 @@ class Gate:
         self._effects = effects
         self._wake = wake
         self._acquired: dict[int, list[SharedGuard]] = {}
-        """By step: the guards across runs that count it."""
+        """By step: the shared guards that count it."""
 
     @property
     def guards(self) -> tuple[Guard, ...]:
-        """The run's guards, in the order in which they are asked."""
+        """The run's guards, in the order in which they judge."""
         return self.judge.guards
 
     # ---- 1 validate, 2 judge, 3 reserve
 
     def admit(self, proposal: Propose, state: RunState, left_s: float) -> Admitted:
         """Judges a proposal in `state`, with `left_s` active seconds left."""
-        if state.halted is not None:  # sticky, whatever was swallowed in between
+        if state.halted is not None:  # a halt stays, even if an error handler swallowed it
             return Admitted([], None)
         step = self._logic.prepare(proposal, state, state.steps + 1)
         step = self.judge.protect(note_spelling(step, self._bodies))
@@ -169,7 +170,9 @@ class Gate:
             return Admitted(
                 [*events, *tell_deferred(proposal, verdict, state, self._now(), left_s)], None, verdict
             )
-        if proposal.ahead and not isinstance(verdict, Hold):  # it is judged once it is its turn
+        if proposal.ahead and not isinstance(
+            verdict, Hold
+        ):  # other verdicts are given once it is the call's turn
             return Admitted([], None)
         if isinstance(verdict, Planned):
             return Admitted([verdict], None)
@@ -197,7 +200,7 @@ class Gate:
         return self._turn_away(step, state, "refused", verdict.reason, events, error=error)
 
     def _hold(self, judged: JudgedStep, state: RunState) -> Admitted:
-        """Records that a step waits for a person or, with `blocked`, for the effect of another call."""
+        """Returns the record that a step waits for a person or, with `blocked`, for the effect of another call."""
         step, blocked = judged.step, judged.blocked
         self._release_claim(step, state)
         intent = self._intend(replace(step, kind="approval"), state, perform=False)
@@ -214,12 +217,12 @@ class Gate:
             self._effects.take(state, step)
 
     def _admit_unasked(self, proposal: Propose, step: Step, state: RunState) -> Admitted | None:
-        """Returns what becomes of a step about which no guard is asked; None for any other."""
+        """Returns the answer for a step that no guard judges; None for any other step."""
         if step.kind == "approval":
             return Admitted([self._intend(step, state, perform=False)], None)
         if step.invalid is not None:
             return self._admit_invalid(step, step.invalid, state)
-        if proposal.skip is not None:  # it was pruned; for a model, the text stands in the place of its reply
+        if proposal.skip is not None:  # the planner pruned it; for a model step, the text replaces the reply
             status = "replaced" if step.kind == "model" else "refused"
             return self._turn_away(step, state, status, self._bodies.text(proposal.skip), [])
         if step.lost:
@@ -237,9 +240,8 @@ class Gate:
         return self._turn_away(step, state, "invalid", text, events)
 
     def _admit_lost(self, step: Step, state: RunState) -> Admitted:
-        """Holds a call whose arguments are known without their secrets only: it is never performed with a gap.
-
-        No guard is asked, because none can judge what is not known.
+        """Holds a call whose arguments are known only without their secrets: it is never performed with a gap. No guard
+        judges it, because no guard can judge unknown arguments.
         """
         if self._simulate and step.effect:
             return self._turn_away(step, state, "simulated", describe_simulated(step), [])
@@ -252,7 +254,8 @@ class Gate:
         return self._hold(JudgedStep(hold, held, [event], holds), state)
 
     def _judge_before(self, step: Step, state: RunState, left_s: float, *, ahead: bool) -> JudgedStep:
-        """2 judge, 3 reserve: the severest verdict, the step with what guards add to it, and the record.
+        """Does 2 judge and 3 reserve: returns the severest verdict, the step with the guards' additions, and the
+        record.
 
         A call that is judged `ahead` of its turn reserves nothing yet.
         """
@@ -291,7 +294,7 @@ class Gate:
         return JudgedStep(verdict, step, events, tuple(holds))
 
     def _reserve(self, judged: JudgedStep, state: RunState, left_s: float) -> JudgedStep:
-        """Asks the guards across runs about a step that its run lets pass."""
+        """Checks the shared guards for a step that the run's own guards let pass."""
         found = self._check_shared(judged.step, state, left_s)
         if isinstance(found, Defer):
             return JudgedStep(found, judged.step, [])
@@ -303,7 +306,9 @@ class Gate:
     def _check_effect(
         self, guard: EffectsGuard, judged: JudgedStep, state: RunState, left_s: float, *, ahead: bool
     ) -> JudgedStep:
-        """Claims an effect that the other guards let pass or hold, and asks what its tool wants asked."""
+        """Claims an effect that the other guards let pass or hold, and holds it if its tool requires a person's
+        decision.
+        """
         step, executor = judged.step, self._executor
         preview = None
         if executor is not None and step.facts is not None and step.facts.has_preview:
@@ -317,7 +322,9 @@ class Gate:
                 return JudgedStep(answer, step, [])
             case MemoryCut():
                 return JudgedStep(
-                    Defer("what its run has read was reverted: it is judged again"), step, [answer]
+                    Defer("memory that its run has read was reverted: the step is judged again"),
+                    step,
+                    [answer],
                 )
             case Question():
                 _, events = self.judge.conclude(answer.holds, step.number, "before")
@@ -333,7 +340,7 @@ class Gate:
                 return JudgedStep(answer, step, [*judged.events, event])
 
     def _add_advice(self, step: Step, verdicts: Sequence[GuardVerdict]) -> Step:
-        """Returns a model step with the advice that it will be sent in its reservation."""
+        """Returns a model step whose reservation includes the advice that will be sent with it."""
         if step.kind != "model":
             return step
         notes = [
@@ -346,7 +353,7 @@ class Gate:
         return replace(step, tokens=step.tokens + more, usd=usd)
 
     def _check_shared(self, step: Step, state: RunState, left_s: float) -> list[GuardVerdict] | Defer:
-        """Checks the guards across runs in their order, up to the first that does not let the step pass."""
+        """Checks the shared guards in their order, up to the first that does not let the step pass."""
         verdicts: list[GuardVerdict] = []
         for each in self._shared:
             if not each.active:
@@ -381,7 +388,7 @@ class Gate:
         return Admitted([*folded, intent, *events], step)
 
     def release(self, step: Step, state: RunState, result: Result) -> None:
-        """An admitted step has come to an end: the guards across runs that counted it let go of it."""
+        """Releases an admitted step that has ended at the shared guards that counted it."""
         for each in self._acquired.pop(step.number, ()):
             each.release(step, state, result)
 
@@ -399,7 +406,9 @@ class Gate:
         *,
         error: str | None = None,
     ) -> Admitted:
-        """Records a step that is not performed: what the agent gets instead, and the guards' verdicts."""
+        """Returns the record of a step that is not performed: the text that the agent gets instead, and the guards'
+        verdicts.
+        """
         bodies = self._bodies
         self._release_claim(step, state)
         error = error or (status if status != "replaced" else None)
@@ -411,14 +420,14 @@ class Gate:
         done = record_result(step, result, bodies, run=state.started.run, at=self._now(), left_s=state.left_s)
         if step.kind == "model" and status == "replaced":
             done = replace(done, answer=done.output, output=encode_assistant(text, bodies))
-        if step.kind == "review" and status == "replaced":  # a guard's word is never an approval
+        if step.kind == "review" and status == "replaced":  # a guard's answer never counts as an approval
             done = replace(done, approved=False)
         return Admitted([self._intend(step, state, perform=False), *events, done], None)
 
     def _intend(self, step: Step, state: RunState, *, perform: bool, advice: int = 0) -> StepIntended:
         frame = state.frames[step.frame]
         if step.kind == "model":
-            if not frame.foreign:  # there it is a manifest, and the loop has the prompt
+            if not frame.foreign:  # in a foreign frame the input is a manifest, and the loop has the prompt
                 self._causes.learn_prompt(step.input, self._bodies)
             self._causes.learn_told(state.facts, self._bodies)
             self._causes.descent.tell(state.reads.get(0, ()))
@@ -431,15 +440,25 @@ class Gate:
         return intent
 
     def answer_failed(self, end: End, state: RunState) -> Planned | None:
-        """Returns what a run answers with whose last reply failed; None if that was not its last, or there is nothing."""
+        """Returns the answer of a run whose last reply failed; None if that was not its last reply, or there is nothing
+        to answer with.
+        """
         return self._closing.answer_failed(end, state)
+
+    def end_overdue(self, step: Step, short: Short, state: RunState) -> tuple[list[Event], bool]:
+        """Returns what is recorded once the time of the step's agent is up, and whether only the step is given up for it."""
+        end = self._closing.end_overdue(step, short, state)
+        if isinstance(end, Planned):
+            return [end], False
+        verdict = end or GuardVerdict(LIMITS, stop_short(short), "enforce")
+        return self.judge.conclude([verdict], step.number, "after")[1], end is None
 
     # ---- 5 perform
 
     def perform(
         self, step: Step, state: RunState, left_s: float, ownership: Ownership | None = None
     ) -> Awaitable[Result]:
-        """Performs an admitted step whose intent is durable. The only way to a model or a tool."""
+        """Performs an admitted step whose intent is durable. This is the only way to a model or a tool."""
         if self._executor is None:
             raise SeawallBug(f"step {step.number} was to be performed at a gate that only judges")
         call = step.call and step.call.id
@@ -451,22 +470,22 @@ class Gate:
         return self._executor.perform(step, state, left_s, ownership)
 
     def report_signs(self, on_sign: Callable[[int], None]) -> None:
-        """Has `on_sign` called with a step's number at each sign of life that its call gives."""
+        """Sets the callback that gets a step's number at each sign of life of its call."""
         if self._executor is not None:
             self._executor.on_sign = on_sign
 
     def withdraw(self, step: Step) -> Result | None:
-        """Gives up a step that waits for its turn, and returns what it comes to; None: it has begun."""
+        """Gives up a step that waits for its turn, and returns its result; None if it has begun."""
         return None if self._executor is None else self._executor.withdraw(step)
 
     # ---- 6 judge, 7 settle
 
     def settle(self, step: Step, result: Result, state: RunState, left_s: float) -> list[Event]:
-        """Judges what came back and turns it into events."""
+        """Judges the result of a step and turns it into events."""
         if step.reconciles is not None:
             return self._settle_reconciled(step, step.reconciles, result, state, left_s)
         if result.error == "not_done" and may_have_happened(state, step.frame, step.call and step.call.id):
-            # It speaks of this attempt. The one before it, which is made again, may have happened.
+            # The result is of this attempt. The earlier attempt, which is made again, may have happened.
             result = replace(result, error="attempt_not_done")
         if step.kind == "handoff" and result.status == "ok":
             result = tell_clashes(step, result, state, self._bodies)
@@ -478,7 +497,7 @@ class Gate:
         found = compute_fingerprints(step, result, self._now(), self._bodies.conceal)
         if found.exact is not None:
             result = replace(result, fingerprint=found.exact, loose_fingerprint=found.loose)
-        # What only the model's server reads is no guard's business.
+        # Guards are not shown data that only the model's server reads.
         shown = self.claiming.add_to_result(step, result, state)
         shown = shown if shown.reasoning is None else replace(shown, reasoning=None)
         verdicts = self.judge.judge(step, shown, state)
@@ -495,7 +514,7 @@ class Gate:
         return [*events, *self._conclude(step, result, done, state)]
 
     def _conclude(self, step: Step, result: Result, done: StepDone, state: RunState) -> list[Event]:
-        """Returns the end of a step after what it has done in memory."""
+        """Returns the events of a step's reads and writes of memory, and then its end."""
         done = note_answer(done, self._bodies, self._causes)
         used = record_memory(step, result, done, state, self._bodies, done.at)
         self._causes.settle(done, self._bodies, used)
@@ -504,7 +523,7 @@ class Gate:
     def _settle_reconciled(
         self, step: Step, effect: int, result: Result, state: RunState, left_s: float
     ) -> list[Event]:
-        """Turns what the other side says of an effect into events. What is known already counts more."""
+        """Turns the external system's answer about an effect into events. A state that is already settled is kept."""
         known = state.find_effect(effect)
         if known is not None and known.state in ("committed", "failed"):
             failed = known.state == "failed"
@@ -522,7 +541,7 @@ class Gate:
         return [EffectMoved(at=self._now(), step=effect, state=fate, receipt=done.output), done]
 
     def end(self, end: End, state: RunState, left_s: float) -> RunEnded:
-        """Returns the event with which the run ends; nothing of it is open any more."""
+        """Returns the event with which the run ends. It must have no open steps."""
         return build_run_ended(
             end,
             state,
@@ -533,13 +552,13 @@ class Gate:
             bodies=self._bodies,
             at=self._now(),
             left_s=left_s,
-            # Whether a process that had the run before delivered anything is not recorded.
+            # It is not recorded whether an earlier owner of the run delivered text.
             delivered=state.epoch > 1 or (self._executor is not None and self._executor.delivered),
             memory=name_merge(end, state),
         )
 
     def build_merge(self, state: RunState, ended: RunEnded) -> MemoryMerge | None:
-        """Returns what a run merges into memory that ends; `state` is the one before."""
+        """Returns a run's merge into memory at its end; `state` is the state before the end."""
         return build_merge(state, ended, self._bodies, self._causes)
 
     def _may_retry(
@@ -551,9 +570,11 @@ class Gate:
             return "no"
         time_s = _time_s(state, left_s)
         if (result.retry_after_s or 0.0) >= time_s:
-            return "no"  # it would be answered after the deadline
+            return "no"  # the next try would be answered after the deadline
         if not has_room_for_retry(step, failed, state, self._limits):
-            return "no"  # the run ends with what failed, not with the limit that stands in the way of another try
+            return (
+                "no"  # the run should end with the failure, and not with the limit that prevents another try
+            )
         used_up = policy == "used_up"
         said = [
             each.may_retry(step, state, result, left_s, used_up=used_up)
@@ -565,7 +586,7 @@ class Gate:
         return "waits" if "waits" in said else "no" if used_up else "yes"
 
     def _is_forgotten(self, step: Step, state: RunState) -> bool:
-        """Returns whether the other side may have forgotten the key under which an effect was first attempted."""
+        """Returns whether the external system may have forgotten the key of an effect's first attempt."""
         facts = step.facts
         if not step.effect or facts is None or facts.key_ttl_s is None:
             return False
@@ -580,5 +601,7 @@ class Gate:
 
 
 def _time_s(state: RunState, left_s: float) -> float:
-    """Returns the time that a step may take. Where the deadline does not bind, no client's time-out may."""
+    """Returns the seconds that a step may take. If the deadline does not bind, this is a day, so that no client's
+    time-out binds either.
+    """
     return max(0.0, bound_left_s(left_s, state))

@@ -1,4 +1,4 @@
-"""Events that are folded and wait to be sent to the journal together with what follows them."""
+"""Events that are folded and wait to be sent to the journal together with the next events."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from seawall.core.clock import Clock, Timer
 from seawall.core.events import Event
 
 HOLD_S = 0.05
-"""The longest time that events wait: a loop that goes on asks for its next step within a few milliseconds."""
+"""Seconds that events wait at most: a loop that goes on asks for its next step within a few milliseconds."""
 HOLD_BYTES = 65_536
-"""Bodies of more bytes are sent at once: they are written while the loop goes on."""
+"""Bytes of bodies above which events are sent at once: they are written while the loop goes on."""
 
 
 class HeldEvents:
-    """What a run has folded and not sent. `send` is called when it has waited long enough."""
+    """The events that a run has folded and not sent. `send` is called when they have waited long enough."""
 
     def __init__(self, clock: Clock, send: Callable[[], None]) -> None:
         self._clock, self._send = clock, send
@@ -28,13 +28,13 @@ class HeldEvents:
         return len(self._events)
 
     def hold(self, events: Sequence[Event]) -> None:
-        """Keeps events until something is sent after them."""
+        """Keeps events until further events are sent."""
         self._events.extend(events)
         if self._timer is None:
             self._timer = self._clock.call_later(HOLD_S, self._on_time)
 
     def take(self) -> list[Event]:
-        """Returns what is held: it is sent now."""
+        """Returns the held events, which the caller sends now."""
         events, self._events = self._events, []
         return events
 
@@ -44,7 +44,7 @@ class HeldEvents:
             self._send()
 
     def cancel(self) -> None:
-        """Calls nobody any more."""
+        """Cancels the timer, so that `send` is not called any more."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -20,7 +20,9 @@ _ZERO = Decimal(0)
 
 
 def build_intent(step: Step, edges: Edges, *, at: float, perform: bool, advice: int = 0) -> StepIntended:
-    """Returns the event that a step is about to be performed, or is not. `advice`: the messages that guards add to it."""
+    """Returns the event that a step is about to be performed, or will not be performed. `advice`: the messages that
+    guards add to it.
+    """
     return StepIntended(
         at=at,
         step=step.number,
@@ -59,7 +61,7 @@ def build_intent(step: Step, edges: Edges, *, at: float, perform: bool, advice: 
 
 
 def note_spelling(step: Step, bodies: Bodies) -> Step:
-    """Returns a step with what other spellings of its arguments have in common with them, and with their words."""
+    """Returns a step with the folded spelling and the words of its arguments."""
     if step.kind != "tool" or step.input is None:
         return step
     arguments = decode_arguments(step.arguments_key, bodies.text(step.input))
@@ -71,7 +73,7 @@ def note_spelling(step: Step, bodies: Bodies) -> Step:
 
 
 def note_advice(step: Step, now: float, bodies: Bodies) -> list[Event]:
-    """Returns the record of what whoever runs the application is advised on; the agent is not told."""
+    """Returns the record of advice for the operators of the application; the agent is not told."""
     if not step.advice:
         return []
     reason = bodies.redact(step.advice)

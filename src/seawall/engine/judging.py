@@ -1,4 +1,4 @@
-"""Steps 2 and 6 of the gate: what the guards say of a step or of its result, and the record of it."""
+"""Steps 2 and 6 of the gate: the guards' verdicts on a step or on its result, and the record of them."""
 
 from __future__ import annotations
 
@@ -42,32 +42,32 @@ _BUILT_IN = (Loops, ContextGuard, AuthorityGuard, WasteGuard, MemoryGuard)
 
 
 class _JudgingGuard(NamedTuple):
-    """A guard that is asked, with its mode."""
+    """A guard that judges, with its mode."""
 
     guard: Guard
     mode: Mode
     memory_key: str | None
-    """None: it remembers nothing."""
+    """The key of the guard's memory; None: the guard has no memory."""
 
 
 class _GuardsByAgent:
-    """Which guards are asked about the steps of each agent: those that may say something in one stage."""
+    """The guards that judge each agent's steps in one stage."""
 
     def __init__(self, method: str, guards: Iterable[tuple[Guard, Collection[str]]]) -> None:
-        """`guards`: each with the methods that it has of its own."""
+        """`guards`: each with the names of the methods that it overrides."""
         self._own: list[tuple[Guard, str | None]] = []
-        """Each with the key of what it remembers, if it does."""
+        """Each guard with the key of its memory, or None if it has none."""
         self._nested: list[TeamGuard] = []
         for guard, methods in guards:
             if isinstance(guard, TeamGuard):
                 self._nested.append(guard)
                 continue
-            # What it remembers may be a failure, of which it must tell.
+            # The guard's memory may be a failed fold, which must halt the run.
             remembers = "start" in methods or "fold" in methods
             if remembers or method in methods:
                 self._own.append((guard, guard.memory_key if remembers else None))
         self._modes: Mapping[str, Mode] | None = None
-        """Those in which the lists below hold."""
+        """The modes for which the lists below were made."""
         self._everywhere: list[_JudgingGuard] = []
         self._by_agent: dict[str, list[_JudgingGuard]] = {}
 
@@ -96,29 +96,30 @@ _METHODS = {name: getattr(Guard, name) for name in ("before", "after", "start", 
 
 
 def _list_own_methods(guard: Guard) -> list[str]:
-    """Returns which methods a guard has of its own, and not from the base class, which says nothing."""
+    """Returns the names of the methods that a guard overrides. The methods of the base class only allow."""
     return [
         name for name, base in _METHODS.items() if getattr(getattr(guard, name), "__func__", None) is not base
     ]
 
 
 class Judge:
-    """Asks the guards of one run, and turns what they say into events."""
+    """Lets the guards of one run judge, and turns their verdicts into events."""
 
     def __init__(self, guards: Sequence[Guard], bodies: Bodies, *, now: Callable[[], float]) -> None:
         self.guards = tuple(guards)
         guarded = [(guard, _list_own_methods(guard)) for guard in self.guards]
         self.folding = tuple([guard for guard, methods in guarded if "fold" in methods])
-        """Those that remember something."""
+        """The guards that have a memory."""
         self._folding_keys = [(guard, guard.memory_key) for guard in self.folding]
         judging = [each for each in guarded if not isinstance(each[0], TeamLimits)]
         self._before = _GuardsByAgent("before", judging)
         self._after = _GuardsByAgent("after", judging)
         plain = [guard.guard if isinstance(guard, TeamGuard) else guard for guard, _ in judging]
         self._all_built_in = all(type(guard) in _BUILT_IN for guard in plain)
-        """Whether every guard is one of Seawall's own, which changes nothing that it is shown."""
+        """Whether every guard is one of Seawall's own, which never changes the values that it is shown."""
         self._memory = None if any(guard.name == MEMORY_GUARD for guard in self.guards) else MemoryGuard()
-        """Also for a run whose team has had its memory taken away by a deploy: what it has read, it has read."""
+        """The memory guard. It is also there for a run whose team has lost its memory by a deploy, because of what the
+        run has read before."""
         self._bodies = bodies
         self._now = now
 
@@ -126,17 +127,20 @@ class Judge:
         return f"<Judge of {', '.join(guard.name for guard in self.guards) or 'no guards'}>"
 
     def protect(self, step: Step) -> Step:
-        """Returns the step with arguments that can't be changed, and that nothing else has, for guards to be shown."""
+        """Returns the step for guards, with a copy of the arguments that can't be changed."""
         if step.arguments is None or self._all_built_in or isinstance(step.arguments, FrozenDict):
             return step
         return replace(step, arguments=freeze(step.arguments))
 
     def judge(self, step: Step, result: Result | None, state: RunState) -> list[GuardVerdict]:
-        """Returns what every guard of the step's agent that is not off says other than Allow: of `result`, or of the step before it
-        is performed. A guard that raises, or whose fold raised, halts the run: it fails closed.
+        """Returns the verdicts other than `Allow` of all guards of the step's agent that are not off: on `result`, or
+        on the step before it is performed. A guard that raises, or whose fold raised, halts the run: it fails
+        closed.
         """
         found: list[GuardVerdict] = []
-        if step.target is not None and not self._all_built_in:  # what is called with is no guard's to change
+        if (
+            step.target is not None and not self._all_built_in
+        ):  # guards must not change the arguments of the call
             step = replace(step, target=None)
         asked = (self._before if result is None else self._after).find(step.agent, state.modes)
         if state.cut and self._memory is not None:
@@ -158,7 +162,7 @@ class Judge:
                 verdict = check_verdict(verdict)
             except KeyboardInterrupt:
                 raise
-            except BaseException as error:  # noqa: BLE001 -- fail closed: a guard that can't judge lets nothing pass
+            except BaseException as error:  # noqa: BLE001 -- fail closed: a guard that can't judge lets no step pass
                 verdict = GuardFailed(f"guard {guard.name!r} raised {describe_error(error)}", error=error)
             verdict = self._take_verdict(guard, verdict, step, state)
             if not isinstance(verdict, Allow) or verdict.wait_s:
@@ -166,7 +170,7 @@ class Judge:
         return found
 
     def _take_verdict(self, guard: Guard, verdict: Verdict, step: Step, state: RunState) -> Verdict:
-        """Returns what becomes of a verdict: a step that was approved is not held again for the same reason."""
+        """Returns the verdict that counts: a step that was approved is not held again for the same reason."""
         if isinstance(verdict, GuardFailed):
             self._log_failure(guard, verdict, step.number, state)
         elif isinstance(verdict, Hold) and step.grant is not None:
@@ -178,7 +182,7 @@ class Judge:
     def conclude(
         self, verdicts: Sequence[GuardVerdict], step: int, stage: Stage
     ) -> tuple[Verdict, list[Event]]:
-        """Returns the severest verdict that is enforced, and the record of all."""
+        """Returns the severest enforced verdict, and the record of all verdicts."""
         severest: Verdict = ALLOW
         events: list[Event] = []
         for guard, verdict, mode in verdicts:
@@ -247,7 +251,9 @@ def _still_granted(step: Step, grant: Grant) -> bool:
 
 
 def _explain_void_grant(hold: Hold, step: Step, grant: Grant) -> Hold:
-    """An approval is void once its tool or its arguments have changed. It says nothing of other guards' reasons."""
+    """Returns the hold with the reason why an earlier approval does not apply: the tool or the arguments have changed,
+    or the approval was for other guards' reasons.
+    """
     if _still_granted(step, grant):
         return Hold(
             f"{hold.reason} (the approval in step {grant.step} was not asked about this)",

@@ -1,4 +1,4 @@
-"""The end of a run that merges what it wrote to memory: it is appended again as often as its merge meets conflicts.
+"""The end of a run that merges its writes to memory: the end is appended again each time its merge meets conflicts.
 
 A conflict is solved by the function that the writing agent's `Memory` has for it, or it is named: both values are kept,
 and the outcome says so.
@@ -19,16 +19,17 @@ from seawall.run.guard import Guard
 from seawall.run.state import RunState
 
 MAX_SOLVED = 8
-"""Times that the functions of a run are asked: a key that is written so often meanwhile is for a person."""
+"""Times that the conflict functions of a run are called. A key that is written more often meanwhile is left to a
+person."""
 
 Ending = Literal["merged", "conflict"]
 
 
 class Resolve(Protocol):
-    """Solves conflicts."""
+    """Solves a conflict."""
 
     async def __call__(self, write: MemoryWrite, conflict: MemoryConflict) -> MemoryWrite | None:
-        """Returns what to write instead, made from the newest version; None: it stays a conflict."""
+        """Returns the write to make instead, based on the newest version; None: the conflict stays."""
         ...
 
 
@@ -38,12 +39,14 @@ class AppendEnd(Protocol):
     def __call__(
         self, events: Sequence[Event], bodies: dict[Ref, bytes], *, merge: MemoryMerge
     ) -> Awaitable[None]:
-        """Enqueues the batch at once. What it returns raises `MemoryConflicts`, and what `Journal.append` raises."""
+        """Enqueues the batch at once. The returned awaitable raises `MemoryConflicts`, and the errors of
+        `Journal.append`.
+        """
         ...
 
 
 class Merging:
-    """The merge of one run that ends."""
+    """The merge at the end of one run."""
 
     def __init__(
         self,
@@ -52,7 +55,7 @@ class Merging:
         take_bodies: Callable[[], dict[Ref, bytes]],
         resolve: Resolve | None,
     ) -> None:
-        """`end_again` returns the batch with another ending; `take_bodies` what was put into the bodies since."""
+        """`end_again` returns the batch with another end; `take_bodies` returns the bodies that were added since."""
         self._append = append
         self._end_again = end_again
         self._take_bodies = take_bodies
@@ -63,7 +66,7 @@ class Merging:
         return f"<Merging solved {self._solved}/{MAX_SOLVED} times>"
 
     def begin(self, events: Sequence[Event], bodies: dict[Ref, bytes], merge: MemoryMerge) -> Awaitable[None]:
-        """Enqueues the end at once; it is durable when what this returns is done."""
+        """Enqueues the end at once; it is durable when the returned future is done."""
         return self._go_on(self._append(events, bodies, merge=merge), bodies, merge)
 
     async def _go_on(self, sent: Awaitable[None], bodies: dict[Ref, bytes], merge: MemoryMerge) -> None:

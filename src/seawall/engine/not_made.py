@@ -1,4 +1,4 @@
-"""What is said of calls that are not made, or not made again: their results, as the agents get them."""
+"""The texts for calls that are not made, or not made again: their results as the agents get them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ FORGOTTEN_TEXT = (
 
 
 async def refuse_forgotten() -> Result:
-    """Returns the result of an attempt that is not made: it has waited for so long that the other side may have forgotten its key by now."""
+    """Returns the result of an attempt that is not made, because it has waited for so long that the external system may
+    have forgotten its key.
+    """
     return Result(status="error", output=FORGOTTEN_TEXT, error="forgotten", endpoint="unasked")
 
 
 def describe_simulated(step: Step) -> str:
-    """Returns what the agent of a fork gets in place of an effect's result."""
+    """Returns the text that the agent of a fork gets in place of an effect's result."""
     return f"[simulated: in a fork {step.name!r} is not performed]"

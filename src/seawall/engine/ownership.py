@@ -1,4 +1,6 @@
-"""Whether a run is still this process's: asked right before an effect is made, by the task or thread that makes it."""
+"""Checks whether a run still belongs to this process, right before an effect is made, in the task or thread that makes
+it.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +12,27 @@ from seawall.core.clock import Clock
 from seawall.core.errors import Broken
 
 RECENT_S = 0.5
-"""An intent that was recorded so recently is proof enough. Far above a commit, far below any lease; it bounds what a
-person who takes a run by force from a live process may find made after it."""
+"""Seconds for which a recorded intent proves that the run belongs to this process. It is far above the time of a commit
+and far below any lease. If a person takes a run by force from a live process, effects may still be made for this
+long."""
 MAX_LOOKS = 5
-"""Looks at the journal, each of which was too old once it was answered; then the effect is not made."""
+"""Most checks of the journal whose answers may come too late, one after the other; then the effect is not made."""
 
 
 class LeaseCheck:
     """`run.step.Ownership` of one effect.
 
-    Whatever stood between the record of its intent and its call (a queue for a thread, a delay, a stopped process, a
-    suspended machine), the effect is made only while no other process can have gone on with the run.
+    The effect is made only while no other process can have gone on with the run, however long its call was delayed
+    after the record of its intent: by a queue for a thread, a pause, a stopped process or a suspended machine.
     """
 
     def __init__(
         self, clock: Clock, look: Callable[[], Awaitable[None]], assured_s: float, recorded_s: float | None
     ) -> None:
-        """`look` is called on the running loop, and raises if the run is not this process's any more.
+        """`look` is called on the running loop, and raises if the run does not belong to this process any more.
 
         The run is assured for `assured_s` seconds from each look, and from `recorded_s`, the boot time at which the
-        intent was sent to the journal (None: it is not known).
+        intent was sent to the journal (None: the time is not known).
         """
         self._clock = clock
         self._look = look
@@ -58,7 +61,7 @@ class LeaseCheck:
             look = self._take_look()
             try:
                 answer = asyncio.run_coroutine_threadsafe(look, self._loop)
-            except RuntimeError:  # the loop is closed, and nothing can be recorded any more
+            except RuntimeError:  # the loop is closed, so nothing can be recorded any more
                 look.close()
                 raise Broken("the event loop was closed before an effect was made") from None
             try:

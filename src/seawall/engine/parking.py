@@ -1,4 +1,4 @@
-"""What holds a step: a person's pauses and the events that park a run, and the wait for an endpoint."""
+"""Steps that wait: a person's pauses and the events that park a run, and the wait for an endpoint."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def build_pauses(
 def tell_deferred(
     proposal: Propose, defer: Defer, state: RunState, now: float, left_s: float
 ) -> list[StepDeferred]:
-    """Returns the event of a step that begins to wait for an endpoint; none if it waits for it already."""
+    """Returns the event of a step that begins to wait for an endpoint; none if the step waits for it already."""
     call = None if proposal.call is None else proposal.call.id
     known = state.deferred.get((proposal.frame, call))
     if not defer.endpoint or (known is not None and known.endpoint == defer.endpoint):

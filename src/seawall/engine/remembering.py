@@ -1,4 +1,4 @@
-"""Memory at the gate: what a memory step records, what a hand-off tells of its branch, and what a run merges."""
+"""Memory at the gate: the record of a memory step, the clashes that a hand-off reports, and the merge of a run."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ from seawall.run.state import RunState
 from seawall.run.step import End, Result, Step
 
 CLASH_CHARS = 500
-"""Characters of each value that an agent is told of two that were written at once."""
+"""Characters of each value that are quoted to an agent if two values were written at the same time."""
 
 _Trace = Callable[[RunState, int | None, str], tuple[Lineage, ...]]
-"""Returns what a write of a step, or the answer (step None), was made of: (state, step, text)."""
+"""Returns the sources of a step's write, or of the answer (step None): (state, step, text)."""
 
 
 def record_memory(
     step: Step, result: Result, done: StepDone, state: RunState, bodies: Bodies, at: float
 ) -> list[Event]:
-    """Returns the events of what a memory step has shown and written.
-
-    What it has shown counts as read, whatever a guard said of the result. Only a step that is `ok` writes.
+    """Returns the events of the entries that a memory step has shown and written. Shown entries count as read, whatever
+    a guard decides about the result. Only a step with status `ok` writes.
     """
     use = result.memory
     if use is None:
@@ -56,7 +55,9 @@ def record_memory(
 
 
 def tell_clashes(step: Step, result: Result, state: RunState, bodies: Bodies) -> Result:
-    """Returns a hand-off's result with the keys that its frame wrote while its caller or a colleague did."""
+    """Returns a hand-off's result with a note on the keys that its frame wrote while its caller or another agent wrote
+    them too.
+    """
     below, above = state.frames.get(step.number), state.frames.get(step.frame)
     if below is None or above is None or not isinstance(result.output, str):
         return result
@@ -68,7 +69,7 @@ def tell_clashes(step: Step, result: Result, state: RunState, bodies: Bodies) ->
         f"{_quote(each.theirs, bodies)} (step {each.theirs.step}) is not"
         for each in clashes
     ]
-    head = "[Memory: these keys were written at the same time, without one knowing of the other:]"
+    head = "[Memory: these keys were written at the same time by two agents that did not know of each other:]"
     return replace(result, output="\n".join([result.output, "", head, *lines]))
 
 
@@ -80,7 +81,7 @@ def _quote(entry: BranchEntry, bodies: Bodies) -> str:
 
 
 def list_writes(state: RunState, status: str) -> Branch:
-    """Returns what a run that ends with `status` merges into memory: nothing, unless it has completed."""
+    """Returns the writes that a run with the end status `status` merges into memory: none, unless it has completed."""
     started, root = state.started, state.frames.get(0)
     if status != "completed" or started.fork is not None or started.errand is not None or root is None:
         return {}
@@ -93,9 +94,8 @@ def name_merge(end: End, state: RunState) -> Literal["", "merged"]:
 
 
 def build_merge(state: RunState, ended: RunEnded, bodies: Bodies, causes: Causes) -> MemoryMerge | None:
-    """Returns what a run merges in the commit of its end; None if it has neither written nor read anything.
-
-    `state` is the one before the end: then the branches are there.
+    """Returns the merge of a run in the commit of its end; None if the run has neither written nor read anything.
+    `state` is the state before the end, which still has the branches.
     """
     started = state.started
     if ended.status != "completed" or started.fork is not None or started.errand is not None:

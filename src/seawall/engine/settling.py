@@ -16,16 +16,18 @@ from seawall.run.state import RunState, may_have_happened
 from seawall.run.step import End, Result, Step
 
 MAX_ERROR_CHARS = 2_000
-"""Of an error's text in the outcome; the whole of it is a body."""
+"""Characters of an error's text in the outcome; the whole text is a body."""
 
 WITHHELD = "[this reply was withheld]"
-"""Stands for a reply that a guard refused; some providers take no empty message."""
+"""The text that replaces a reply that a guard refused; some providers accept no empty message."""
 
 
 def record_result(
     step: Step, result: Result, bodies: Bodies, *, run: str, at: float, left_s: float, counts: bool = True
 ) -> StepDone:
-    """Returns the event that ends a step of `run`. `counts`: a model call that failed and cost nothing counts, too."""
+    """Returns the event that ends a step of `run`. `counts`: whether a model call that failed and cost nothing counts
+    too.
+    """
     return StepDone(
         at=at,
         step=step.number,
@@ -59,8 +61,8 @@ def record_result(
 
 
 def build_timeout(step: Step, text: str, endpoint: Literal["cut", "broken"]) -> Result:
-    """Returns the result of a step that is given up. It may be made again, unless it changes the world, if the endpoint
-    was too slow, and not the run.
+    """Returns the result of a step that is given up. The step may be made again if the endpoint was too slow, not if
+    the run's time was up, and never if it changes the world.
     """
     return Result(
         status="timeout",
@@ -72,7 +74,9 @@ def build_timeout(step: Step, text: str, endpoint: Literal["cut", "broken"]) -> 
 
 
 def record_cut(step: StepIntended, state: RunState, bodies: Bodies, at: float, *, made: bool) -> StepDone:
-    """Returns the event that ends a step in flight because its run ends. A step that was not `made` is withdrawn."""
+    """Returns the event that ends a step in flight because its run ends. A step that was not begun (`made` is False) is
+    withdrawn.
+    """
     text = describe_cut(step, state.frames.get(step.frame))
     begun = made or may_have_happened(state, step.frame, step.call)
     return StepDone(
@@ -115,7 +119,9 @@ def refuse_result(step: Step, done: StepDone, reason: str, bodies: Bodies) -> St
 
 
 def _keep_effect(step: Step, done: StepDone, status: StepStatus) -> StepStatus:
-    """An effect stays what it came to, whatever is said of it."""
+    """Returns the status with which a step is recorded: an effect keeps its own, whatever a guard decides about the
+    result.
+    """
     return done.status if step.effect else status
 
 
@@ -137,10 +143,9 @@ def build_run_ended(
     delivered: bool,
     memory: Literal["", "merged"] = "",
 ) -> RunEnded:
-    """Returns what `end` comes to for a run in `state`, in which nothing is open any more.
-
-    `delivered`: text of the answer may have been passed on before it was checked, if the run is streamed. `memory`: what
-    becomes of what it wrote, if its merge meets no conflict.
+    """Returns the end event of a run in `state`, which has no open steps. `delivered`: text of the answer may have been
+    passed on before it was checked, if the run is streamed. `memory`: the result of the run's merge if it meets no
+    conflict.
     """
     error = end.error if end.error_ref is None else bodies.text(end.error_ref)
     return RunEnded(
@@ -163,7 +168,9 @@ def build_run_ended(
 
 
 def trace_answer(end: End, state: RunState, bodies: Bodies, causes: Causes) -> Edges:
-    """Returns what the answer rests on: where its values are from, and who wrote it or which results it is made of."""
+    """Returns the edges of the answer: the sources of its values, and the step that wrote it or the results that it is
+    made of.
+    """
     if end.answer is None:
         return Edges((), ())
     plan, root = state.plan, state.frames.get(0)

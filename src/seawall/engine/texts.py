@@ -1,4 +1,4 @@
-"""What the gate notes of texts: which one a hand-off's task holds, and of which one an answer is a version."""
+"""Texts at the gate: finds which text a hand-off's task holds, and of which text an answer is a version."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from seawall.run.step import Step
 
 
 def note_task(step: Step, bodies: Bodies, causes: Causes) -> Step:
-    """Returns a hand-off with the text of which its task holds a version; any other step as it is."""
+    """Returns a hand-off with the text of which its task holds a version; any other step unchanged."""
     if step.kind != "handoff" or step.input is None:
         return step
     about = causes.find_text(bodies.text(step.input))
@@ -19,7 +19,7 @@ def note_task(step: Step, bodies: Bodies, causes: Causes) -> Step:
 
 
 def note_answer(done: StepDone, bodies: Bodies, causes: Causes) -> StepDone:
-    """Returns a result with the text of which its answer is a version, and whether that says anything new."""
+    """Returns a result with the text of which its answer is a version, and whether the answer says nothing new."""
     if done.answer is None:
         return done
     told = causes.compare_answer(done, bodies)

@@ -1,4 +1,4 @@
-"""The timers of one run: what each step took, when it has used up its time, and when a nested team has."""
+"""The timers of one run: the time that each step has taken, and the ends of the times of steps and of nested teams."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ class _BegunStep:
 
     def __init__(self, begun_s: float) -> None:
         self.begun_s = begun_s
-        """In monotonic seconds."""
+        """Monotonic seconds when the step was begun."""
         self.task: asyncio.Task[None] | None = None
-        """Who performs it; None: it waits for its turn."""
+        """The task that performs the step; None: the step waits for its turn."""
         self.timers: list[Timer] = []
         self.sign_s: float | None = None
-        """When its call gave the newest sign of life."""
+        """Monotonic seconds of the newest sign of life of the step's call."""
 
 
 class StepTimers:
-    """Steps without a result that were begun in this process, and who performs them."""
+    """The steps without a result that were begun in this process, and the tasks that perform them."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._begun: dict[int, _BegunStep] = {}
-        """By step."""
+        """The begun steps, by number."""
         self._stopped: weakref.WeakSet[asyncio.Task[None]] = weakref.WeakSet()
 
     def __repr__(self) -> str:
@@ -49,7 +49,7 @@ class StepTimers:
         self._begun[number] = _BegunStep(self._clock.monotonic_s())
 
     def start(self, number: int, task: asyncio.Task[None] | None) -> None:
-        """The task is about to perform a step, whose time counts from now on."""
+        """Registers the task that is about to perform a step, and counts the step's time from now on."""
         begun = self._begun.get(number)
         if begun is None:
             self.begin(number)
@@ -79,12 +79,12 @@ class StepTimers:
         self.limit(number, limit_s, look)
 
     def note_sign(self, number: int) -> None:
-        """Takes a sign of life of a step: a piece of a stream."""
+        """Records a sign of life of a step: a piece of a stream."""
         if self.is_performed(number):
             self._begun[number].sign_s = self._clock.monotonic_s()
 
     def is_performed(self, number: int) -> bool:
-        """Returns whether a step is being performed, and does not wait for its turn."""
+        """Returns whether a task performs a step, which then does not wait for its turn."""
         begun = self._begun.get(number)
         return begun is not None and begun.task is not None
 
@@ -102,9 +102,8 @@ class StepTimers:
         self.forget(number)
 
     def explain_loss(self, task: asyncio.Task[None]) -> str | None:
-        """Returns what happened to a task that was cancelled, if not because its step had ended.
-
-        What it had to do is not done, and nobody would do it before the run's deadline.
+        """Returns why a task was cancelled although its step had not ended. Its work is not done, and without an error
+        the run would wait until its deadline.
         """
         if task in self._stopped:
             return None
@@ -117,7 +116,7 @@ class StepTimers:
             timer.cancel()
 
     def cancel(self) -> None:
-        """Calls nobody any more. What steps took is still known."""
+        """Cancels all timers. The times that steps have taken are still known."""
         for begun in self._begun.values():
             for timer in begun.timers:
                 timer.cancel()
@@ -158,12 +157,12 @@ class Timed(Protocol):
         ...
 
     def on_planned(self, planned: Planned) -> None:
-        """Takes what was pruned."""
+        """Handles the planner's event."""
         ...
 
 
 class PlanTimer:
-    """Asks the planner once more when only the time for the mandatory end is left."""
+    """Calls the planner once more when only the time for the mandatory end is left."""
 
     def __init__(self, clock: Clock, planner: RunPlanner, run: Timed) -> None:
         self._clock = clock
@@ -190,6 +189,6 @@ class PlanTimer:
         self.watch()
 
     def cancel(self) -> None:
-        """Asks no more."""
+        """Cancels the timer."""
         if self._timer is not None:
             self._timer.cancel()

@@ -5,7 +5,7 @@ Guards of one run, pure folds over the run's events (`seawall.run.guard.Guard`):
 - `loops/`: an agent that learns nothing new
 - `context.py`: an agent whose context is mostly junk
 - `authority/`: who may do what, and texts that claim to allow it
-- `waste/`: a team in which somebody does what another has done, or in which a text goes round
+- `waste/`: a team in which agents repeat each other's work, or rewrite a text again and again
 
 Bounds of one run:
 

@@ -18,11 +18,11 @@ class ContextGuardOptions:
     """How much junk a model may be sent. Figures are from `python bench/context.py`, see its page."""
 
     junk_share: float = 0.5
-    """From this share of failures, repeats and results out of date on (0 to 1), the model is not called: the agent reads
-    more junk than anything else. Of the longer model calls of recorded coding agents, 11% are above it. With junk
-    folded from `Context(junk_at=…)` on, none is: the guard finds agents whose junk is not folded."""
+    """The share of failures, repeats and outdated results (0 to 1) from which on the model is not called, because the
+    agent would read more junk than anything else. Of the longer model calls of recorded coding agents, 11% are above
+    it. If junk is folded from `Context(junk_at=…)` on, none is: the guard finds agents whose junk is not folded."""
     least_tokens: int = 2_000
-    """Tokens of a context (by an estimate) below which its share is not judged: in a short one, a single error of two
+    """Estimated tokens of a context below which its share is not judged: in a short context, one error of two messages
     is half of it, and nothing is wrong."""
 
     def __post_init__(self) -> None:
@@ -44,7 +44,7 @@ class ContextGuardKeywords(TypedDict, total=False):
 
 
 class ContextGuard(Guard):
-    """Halts a run before a model call whose context is mostly junk. It only observes, unless it is switched.
+    """Halts a run before a model call whose context is mostly junk. It only observes unless its mode is changed.
 
     Takes the fields of `ContextGuardOptions` as keywords, and `mode`. Raises `Misused` for values out of bounds.
     """
@@ -60,7 +60,7 @@ class ContextGuard(Guard):
         return f"<ContextGuard {self.mode}, junk_share={self.options.junk_share:g}>"
 
     def before(self, step: Step, run: RunState, memory: Any) -> Verdict:
-        """Judges a model call by what it would be sent."""
+        """Judges a model call by the messages that it would be sent."""
         limit = self.options.junk_share
         if step.kind != "model" or step.junk < limit or step.context_tokens < self.options.least_tokens:
             return ALLOW

@@ -11,7 +11,7 @@ from seawall.run.state import RunState
 DEADLINE = "deadline"
 PLANNER = "planner"
 UNBOUND_S = 86_400.0
-"""The seconds that a run has left where its deadline is not enforced: a day."""
+"""The seconds that a run has left if its deadline is not enforced: a day."""
 
 
 def bound_left_s(left_s: float, state: RunState) -> float:

@@ -1,7 +1,7 @@
-"""The guard `limits`: checks a step against what its run may spend. Steps in flight count at their upper bound.
+"""The guard `limits`: checks whether a step fits into its run's limits. Steps in flight count at their upper bound.
 
-A step that does not fit brings the run, or the part of it that the limit is for, to its end (`engine/closing.py`).
-What the last replies take is kept for them from the start, so that there is an answer.
+A step that does not fit ends the run, or the part of it that has the limit (`engine/closing.py`). The cost of the last
+replies is kept from the start, so that there is an answer.
 """
 
 from __future__ import annotations
@@ -35,40 +35,45 @@ LIMITS = "limits"
 
 _ZERO = Decimal(0)
 _ADVISED = ("tool_calls", "model_calls", "handoffs", "tokens", "usd")
-"""Limits, and what of the ledger counts toward each, of which an agent is told what is left."""
+"""The limits of which an agent is told what is left, each with the ledger's amount that counts toward it."""
 
 
 class Fits(msgspec.Struct, frozen=True):
-    """A step that fits, with the longest reply that there is room for, and what its agent is told beside."""
+    """A step that fits, with the longest reply that there is room for, and advice for its agent."""
 
     step: Step
     verdicts: list[GuardVerdict]
 
 
 class Short(NamedTuple):
-    """A step that does not fit: which limit it would go above, and what that limit is for."""
+    """A step that does not fit: the limit that it would exceed, and the owner of that limit."""
 
     name: str
     limit: str
-    """For example `tool_calls=40`."""
+    """The limit, for example `tool_calls=40`."""
     value: str
     reason: str
     frame: int = 0
-    """The frame that answers with what there is."""
+    """The frame that answers with the results so far."""
     part: str = ""
-    """What the limit is for, for people: `team 'archive'`, `agent 'clerk'`; "": the run."""
+    """The owner of the limit, for people: `team 'archive'`, `agent 'clerk'`; "": the run."""
     label: str = ""
-    """The name of that team or agent."""
+    """The name of the team or agent that owns the limit."""
     closes: bool = True
     """Whether there may be room for a last reply."""
+    limits: Limits | None = None
+    """All limits of that part; None: those of the run."""
 
 
 Limited = Fits | Short | Defer | list[GuardVerdict]
-"""What limits say of a step. Verdicts: they stop the run or refuse the step or, in mode `observe`, would have."""
+"""The answer of limits on a step. Verdicts stop the run or refuse the step or, in mode `observe`, would have done
+so."""
 
 
 def check_limits(step: Step, state: RunState, limits: Limits, rest: Rest = NO_REST) -> Limited:
-    """Returns what the run's ledger and limits say of a step; `Defer` while steps in flight may still make room."""
+    """Returns the answer of the run's ledger and limits on a step; `Defer` while steps in flight may still make
+    room.
+    """
     mode = state.modes.get(LIMITS, "enforce")
     if mode == "off":
         return Fits(step, [])
@@ -102,7 +107,9 @@ def check_limits(step: Step, state: RunState, limits: Limits, rest: Rest = NO_RE
 def fit(
     step: Step, ledger: Ledger, limits: Limits, rest: Rest, *, in_flight: bool, enforced: bool
 ) -> Step | Shortfall:
-    """Returns a step as it fits, or why it does not. A reply is made shorter only if nothing in flight can make room."""
+    """Returns the step in a form that fits, or why it does not fit. A reply is made shorter only if no step in flight
+    can make room.
+    """
     if not enforced:
         rest = NO_REST
     short = _find_shortfall(step, ledger, limits, rest)
@@ -136,9 +143,9 @@ def _shorten_reply(step: Step, ledger: Ledger, limits: Limits, rest: Rest) -> St
     return replace(step, reply_tokens=most, tokens=step.tokens - fewer, usd=usd)
 
 
-@functools.lru_cache(maxsize=1024)  # a program has a handful of limits
+@functools.lru_cache(maxsize=1024)  # a program has only a few different limits
 def _list_warnings(limits: Limits) -> list[tuple[str, int | Decimal, Decimal]]:
-    """Returns the limits that are set, each with the value from which on an agent is told what is left of it."""
+    """Returns the limits that are set, each with the value from which on an agent is told what is left."""
     found = [(name, getattr(limits, name)) for name in _ADVISED]
     warn_at = Decimal(str(limits.warn_at))
     return [(name, limit, warn_at * limit) for name, limit in found if limit is not None]
@@ -185,12 +192,14 @@ def describe_shortfall(step: Step, short: Shortfall) -> str:
 
 
 def stop_short(short: Short) -> Halt | Refuse:
-    """Returns the verdict on a step that does not fit, where nothing takes its place."""
+    """Returns the verdict on a step that does not fit and that nothing replaces."""
     verdict = Refuse if short.name == "depth" or short.part else Halt
     return verdict(short.reason, short.limit, short.value)
 
 
 def halt_overrun(overrun: Overrun) -> Halt:
-    """Returns the verdict on what follows a call that went above its reservation: no bound holds for that model."""
+    """Returns the verdict on steps after a call that exceeded its reservation, because no bound holds for that
+    model.
+    """
     reason = f"model {overrun.model!r}, step {overrun.step}: {overrun.problem}"
     return Halt(reason, f"reserved_{overrun.what}={overrun.reserved}", overrun.value)

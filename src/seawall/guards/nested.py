@@ -1,7 +1,6 @@
-"""Guards and limits of a nested team, a team that is a specialist of another one: they hold for its part of the run.
-
-The part of a team are the steps within the frames of its agents, and of the agents of teams nested in it. An agent's
-name is unique in a run, so the agent that acts says to which parts a step belongs.
+"""Guards and limits of a nested team, which is a specialist of another team: they apply to its part of the run. The
+part of a team consists of the steps in the frames of its agents, and of the agents of teams nested in it. An agent's
+name is unique in a run, so the acting agent tells to which parts a step belongs.
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ from seawall.run.guard import Guard
 from seawall.run.ledger import Ledger, Rest, reserve, settle
 from seawall.run.state import RunState
 from seawall.run.step import Result, Step
-from seawall.run.verdict import GuardVerdict, Halt, Refuse, Verdict
+from seawall.run.verdict import GuardVerdict, Halt, Verdict
 
 TOLERANCE_S = 0.001
-"""Two moments that are closer together count as one: a timer may fire a little early."""
+"""Seconds within which two moments count as one: a timer may fire a little early."""
 
 _NO_USD = Decimal(0)
 
@@ -65,12 +64,12 @@ def is_within(event: Event, run: RunState, agents: frozenset[str]) -> bool:
 class TeamGuard(Guard):
     """A guard of a nested team: it judges the steps of the team's agents, and its memory is a fold over these.
 
-    Its verdicts and its mode have the guard's own name. Its memory has a key of its own: one guard may be given to
-    two teams, and guards of two teams may have one name.
+    Its verdicts and its mode have the guard's own name. Its memory has a separate key: one guard may be given to two
+    teams, and guards of two teams may have the same name.
     """
 
     def __init__(self, guard: Guard, lead: str, agents: frozenset[str]) -> None:
-        """`lead` is the name of the team's coordinator, which is unique in a run, as the team's name need not be."""
+        """`lead` is the name of the team's coordinator. It is unique in a run, while the team's name need not be."""
         self.guard = guard
         self.name = guard.name
         self.mode = guard.mode
@@ -83,7 +82,7 @@ class TeamGuard(Guard):
 
     @property
     def memory_key(self) -> str:
-        """The coordinator's name and the guard's."""
+        """The coordinator's name and the guard's name."""
         return self._key
 
     def start(self) -> Any:
@@ -91,7 +90,7 @@ class TeamGuard(Guard):
         return self.guard.start()
 
     def fold(self, memory: Any, event: Event, run: RunState) -> Any:
-        """Takes in an event of the team's part, or of the run as a whole."""
+        """Returns the guard's memory after an event of the team's part, or of the run as a whole."""
         if not is_within(event, run, self.agents):
             return memory
         if isinstance(event, RunTaken) and event.handover:
@@ -102,7 +101,7 @@ class TeamGuard(Guard):
         return self.guard.fold(memory, event, run)
 
     def carry(self, memory: Any) -> str | None:
-        """Returns what the guard leaves to the session's next run."""
+        """Returns the guard's text for the session's next run."""
         return self.guard.carry(memory)
 
     def before(self, step: Step, run: RunState, memory: Any) -> Verdict:
@@ -115,15 +114,15 @@ class TeamGuard(Guard):
 
 
 class Part(msgspec.Struct, frozen=True):
-    """What a nested team's part of the run has spent so far."""
+    """The amounts that a nested team's part of the run has spent so far."""
 
     ledger: Ledger = Ledger()
     used_s: float = 0.0
-    """Active seconds of the time in which it had work and has none now."""
+    """Active seconds of the periods of work that have ended."""
     handoffs: frozenset[int] = frozenset()
-    """The hand-offs to the team that are open: while there is one, its active time passes."""
+    """The open hand-offs to the team and the open reviews by it: while there is one, the team's active time passes."""
     since_left_s: float = 0.0
-    """What the run had left when the first of them was made."""
+    """The active seconds that the run had left when the first open hand-off was made."""
 
     def compute_used_s(self, left_s: float) -> float:
         """Returns the team's active seconds, when the run has `left_s` seconds left."""
@@ -131,10 +130,9 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class TeamLimits(Guard):
-    """The limits of a nested team, or of one agent. A step that does not fit brings this part of the run to its end: it
-    answers with what it has, and its caller is told.
-
-    The gate asks for the verdict where it checks the run's own limits; as a guard it only keeps the part's ledger.
+    """The limits of a nested team, or of one agent. A step that does not fit ends this part of the run: it answers with
+    what it has, and its caller is told. The gate calls `check` together with the run's own limits; as a guard this
+    object only keeps the part's ledger.
     """
 
     name = LIMITS
@@ -144,6 +142,7 @@ class TeamLimits(Guard):
     ) -> None:
         """`label` is the name of the team or agent; `key` is unique in a run."""
         self.part = f"{kind} {label!r}"
+        self._kind = kind
         self._label = label
         self.agents = agents
         self.limits = limits
@@ -162,17 +161,17 @@ class TeamLimits(Guard):
         return Part()
 
     def fold(self, memory: Any, event: Event, run: RunState) -> Part:
-        """Takes in what the team's agents do, and the hand-offs to the team."""
+        """Returns the part after an event of the team's agents, or of a hand-off to the team."""
         part: Part = memory
         match event:
             case StepIntended():
                 return self._fold_intent(part, event, run)
-            case LimitsRaised():  # the run's time jumps, and this part's does not
+            case LimitsRaised():  # the run's remaining time jumps, but not the time of this part
                 more_s = event.limits.active_s - run.started.limits.active_s
                 return replace(part, since_left_s=part.since_left_s + more_s) if part.handoffs else part
             case StepDone():
                 step = run.open.get(event.step)
-                return part if step is None else _fold_result(part, step, event, run, self.agents)
+                return part if step is None else _fold_result(part, step, event, run, self)
             case _:
                 return part
 
@@ -181,7 +180,7 @@ class TeamLimits(Guard):
             return part
         if step.agent in self.agents:
             return replace(part, ledger=reserve(part.ledger, step))
-        if step.kind != "handoff" or step.name not in self.agents:
+        if step.kind not in ("handoff", "review") or step.name not in self.agents:
             return part
         since_left_s = part.since_left_s if part.handoffs else run.left_s
         return replace(part, handoffs=part.handoffs | {step.step}, since_left_s=since_left_s)
@@ -190,16 +189,27 @@ class TeamLimits(Guard):
         part = run.memories.get(self.memory_key)
         return part if isinstance(part, Part) else Part()
 
+    def _leads(self, run: RunState) -> bool:
+        """Returns whether they are those of the agent that a request goes to: its time passes from the run's start."""
+        started = run.started
+        return self._kind == "agent" and started.agent in self.agents and started.errand is None
+
+    def _compute_used_s(self, run: RunState, left_s: float) -> float:
+        if self._leads(run):
+            return run.started.limits.active_s - left_s
+        return self._get_part(run).compute_used_s(left_s)
+
     def compute_left_s(self, run: RunState, left_s: float) -> float:
         """Returns the active seconds that the team has left, when the run has `left_s`."""
-        return self.limits.active_s - self._get_part(run).compute_used_s(left_s)
+        return self.limits.active_s - self._compute_used_s(run, left_s)
 
     def is_timed(self, run: RunState) -> bool:
         """Returns whether the team's active time passes now, and is bounded."""
-        return run.modes.get(LIMITS, "enforce") == "enforce" and bool(self._get_part(run).handoffs)
+        passes = self._leads(run) or bool(self._get_part(run).handoffs)
+        return passes and run.modes.get(LIMITS, "enforce") == "enforce"
 
     def check(self, fits: Fits, run: RunState, left_s: float, rest: Rest) -> Limited:
-        """Returns what these limits say of a step; `Defer` while steps in flight of this part may make room."""
+        """Returns the answer of these limits on a step; `Defer` while steps in flight of this part may make room."""
         mode, step = run.modes.get(LIMITS, "enforce"), fits.step
         if mode == "off" or step.agent not in self.agents or step.kind == "approval":
             return fits
@@ -226,7 +236,7 @@ class TeamLimits(Guard):
 
     def _make_short(
         self,
-        step: Step,
+        step: Step | StepIntended,
         run: RunState,
         name: str,
         limit: str,
@@ -237,28 +247,38 @@ class TeamLimits(Guard):
     ) -> Short:
         frame = self.find_top(step.frame, run)
         return Short(
-            name, limit, value, reason, frame=frame, part=self.part, label=self._label, closes=closes
+            name,
+            limit,
+            value,
+            reason,
+            frame=frame,
+            part=self.part,
+            label=self._label,
+            closes=closes,
+            limits=self.limits,
         )
 
     def find_top(self, frame: int, run: RunState) -> int:
-        """Returns the outermost frame of this part that a frame is in."""
+        """Returns the outermost frame of this part that contains a frame."""
         found = [each for each in run.walk_up(frame) if each in run.frames]
         mine = [each for each in found if run.frames[each].agent in self.agents]
         return mine[-1] if mine else frame
 
     def _check_time(self, step: Step, run: RunState, left_s: float) -> Short | None:
-        if self.compute_left_s(run, left_s) > TOLERANCE_S:
-            return None
-        refuse = self.refuse_overdue(run, left_s)
-        limit, value = str(refuse.limit), str(refuse.value)
-        return self._make_short(step, run, "active_s", limit, value, refuse.reason, closes=False)
+        return (
+            None
+            if self.compute_left_s(run, left_s) > TOLERANCE_S
+            else self.describe_overdue(step, run, left_s)
+        )
 
-    def refuse_overdue(self, run: RunState, left_s: float) -> Refuse:
-        """Returns the verdict on a step of the team once its time is up."""
+    def describe_overdue(self, step: Step | StepIntended, run: RunState, left_s: float) -> Short:
+        """Returns why a step of the team does not fit once its time is up."""
         limit_s = self.limits.active_s
-        used_s = self._get_part(run).compute_used_s(left_s)
+        used_s = self._compute_used_s(run, left_s)
         reason = f"{self.part} used up its {limit_s:g} active seconds"
-        return Refuse(reason, f"active_s={limit_s:g}", f"{used_s:.3f}")
+        return self._make_short(
+            step, run, "active_s", f"active_s={limit_s:g}", f"{used_s:.3f}", reason, closes=False
+        )
 
     def _check_depth(self, step: Step, run: RunState) -> Short | None:
         if step.kind not in ("handoff", "review"):
@@ -273,7 +293,7 @@ class TeamLimits(Guard):
         return self._make_short(step, run, "depth", f"depth={limit}", str(depth), reason)
 
     def _check_money(self, step: Step, run: RunState) -> Halt | None:
-        """Returns a halt where the limits can't hold: a price is not known, or a report was above its reservation."""
+        """Returns a halt if the limits can't be kept: a price is not known, or a report was above its reservation."""
         limits, overrun = self.limits, run.overrun
         if step.kind == "model" and limits.usd is not None and step.usd is None:
             reason = f"the price of model {step.name!r} is not known and usd is limited to {limits.usd}"
@@ -282,11 +302,15 @@ class TeamLimits(Guard):
         return halt_overrun(overrun) if bounded and overrun and overrun.agent in self.agents else None
 
 
-def _fold_result(
-    part: Part, step: StepIntended, done: StepDone, run: RunState, agents: frozenset[str]
-) -> Part:
-    if step.agent in agents:
-        return replace(part, ledger=settle(part.ledger, step, done)) if step.perform else part
+def _fold_result(part: Part, step: StepIntended, done: StepDone, run: RunState, bounds: TeamLimits) -> Part:
+    if step.agent in bounds.agents:
+        if not step.perform:
+            return part
+        free = (
+            done.status == "error" and done.uncharged
+        )  # what is recorded as uncounted is so by the run's limits
+        done = replace(done, uncounted=free and not bounds.limits.count_failed)
+        return replace(part, ledger=settle(part.ledger, step, done))
     if step.step not in part.handoffs:
         return part
     rest = part.handoffs - {step.step}
@@ -305,7 +329,9 @@ def check_teams(
     left_s: float,
     compute_rest: Callable[[TeamLimits, Step, RunState], Rest],
 ) -> Limited:
-    """Returns what the first of these limits says that does not let the step pass, or the step as it fits into all."""
+    """Returns the answer of the first of these limits that does not let the step pass, or the step in a form that fits
+    into all.
+    """
     for each in teams:
         if fits.step.agent in each.agents:
             found = each.check(fits, run, left_s, compute_rest(each, fits.step, run))
@@ -316,7 +342,7 @@ def check_teams(
 
 
 def bound_team_left_s(teams: Sequence[TeamLimits], step: Step, run: RunState, left_s: float) -> float:
-    """Returns the seconds that a step may take: no more than the teams have left to whose part it belongs."""
+    """Returns the seconds that a step may take: at most the remaining time of each team whose part it belongs to."""
     mine = [
         each.compute_left_s(run, left_s) for each in teams if step.agent in each.agents and each.is_timed(run)
     ]
@@ -331,13 +357,12 @@ def find_next_end_s(teams: Sequence[TeamLimits], run: RunState, left_s: float) -
 
 def list_overdue(
     teams: Sequence[TeamLimits], run: RunState, left_s: float
-) -> list[tuple[StepIntended, Refuse]]:
-    """Returns the steps in flight of teams whose time is up, but for effects: these go on to their own end."""
-    found: dict[int, tuple[StepIntended, Refuse]] = {}
+) -> list[tuple[StepIntended, Short]]:
+    """Returns the steps in flight of teams whose time is up, except effects, which go on to their own end."""
+    found: dict[int, tuple[StepIntended, Short]] = {}
     for each in teams:
         if each.is_timed(run) and each.compute_left_s(run, left_s) <= TOLERANCE_S:
-            verdict = each.refuse_overdue(run, left_s)
             for step in run.in_flight:
                 if step.agent in each.agents and not step.effect:
-                    found.setdefault(step.step, (step, verdict))
+                    found.setdefault(step.step, (step, each.describe_overdue(step, run, left_s)))
     return list(found.values())

@@ -1,4 +1,4 @@
-"""The guard `pause`: what people have paused, and which runs wait for that."""
+"""The guard `pause`: the pauses that people have set, and the runs that wait for them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from seawall.run.verdict import ALLOW, Verdict
 
 ALL = "all"
 MAX_RUNS = 10_000
-"""Running runs that `find_in_flight` reads, at most: more than the processes of one host can have in flight."""
+"""Most unended runs that `find_in_flight` reads: more than the processes of one host can have in flight."""
 TARGET_KINDS = ("tool", "agent", "tenant", "run")
-"""What a person can pause by name, written as `tool:refund`."""
+"""Kinds of targets that a person can pause by name, written as `tool:refund`."""
 
 
 def check_target(what: str) -> None:
@@ -35,8 +35,8 @@ def check_target(what: str) -> None:
 def list_pause_names(kind: StepKind, name: str, agent: str, tenant: str, run_id: str) -> Iterator[str]:
     """Yields the names of the pauses that hold a step, widest first.
 
-    A pause of a tool holds the calls of that tool. A pause of an agent holds the steps that the agent makes, and
-    the hand-offs and reviews that go to it.
+    A pause of a tool holds the calls of that tool. A pause of an agent holds the agent's own steps, and the hand-offs
+    and reviews that go to it.
     """
     yield ALL
     yield f"tenant:{tenant}"
@@ -49,14 +49,14 @@ def list_pause_names(kind: StepKind, name: str, agent: str, tenant: str, run_id:
 
 
 def parse_pause(setting: Setting) -> Pause | None:
-    """Returns the pause that a setting puts on; None if it lifts one."""
+    """Returns the pause that a setting begins; None if the setting lifts one."""
     if setting.kind != "pause" or setting.value != "on":
         return None
     return Pause(what=setting.name, by=setting.by, why=setting.why, since=setting.at, until=setting.until)
 
 
 async def read_pauses(journal: Journal, now: float) -> dict[str, Pause]:
-    """Reads the pauses that are on at wall second `now`, for a process that has no `Pauses` object."""
+    """Reads the pauses that are active at wall second `now`, for a process that has no `Pauses` object."""
     settings = await journal.settings()
     found = (parse_pause(setting) for setting in settings.values())
     return {
@@ -67,7 +67,7 @@ async def read_pauses(journal: Journal, now: float) -> dict[str, Pause]:
 
 
 class InFlight(msgspec.Struct, frozen=True, kw_only=True):
-    """A step that a pause names and that had begun before the pause: it is not stopped."""
+    """A step that a pause names and that began before the pause. It is not stopped."""
 
     what: str
     """The name of the pause."""
@@ -112,7 +112,7 @@ async def find_in_flight(
 
 
 class Pauses:
-    """The pauses that are on, as the journal has them. A step that a pause holds waits until it is lifted or ends.
+    """The active pauses in the journal. A step that a pause holds waits until it is lifted or ends.
 
     Implements `SharedGuard`.
     """
@@ -125,7 +125,7 @@ class Pauses:
         self._waiting: dict[str, dict[str, Callable[[], None]]] = {}
         """By the name of the pause: the runs that wait for it, each with its `wake`."""
         self.active = False
-        """Whether there has been a pause since this was opened."""
+        """Whether there has been a pause since this guard was opened."""
 
     def __repr__(self) -> str:
         held = sum(map(len, self._waiting.values()))
@@ -134,26 +134,26 @@ class Pauses:
     # ---- which pauses are on
 
     def read(self, settings: Mapping[tuple[SettingKind, str], Setting]) -> bool:
-        """Takes the journal's settings over; returns whether a pause was put on."""
+        """Applies the journal's settings; returns whether a pause began."""
         before = self._on
         if self._settings.read(settings, self._refresh):
             self._refresh()
         return not self._on.keys() <= before.keys()
 
     def close(self) -> None:
-        """Wakes nobody any more; the next `read` begins anew."""
+        """Stops waking runs; the next `read` begins anew."""
         self._settings.close()
         self._waiting.clear()
         self._on = {}
         self.active = False
 
     def list_pauses(self) -> list[Pause]:
-        """Returns the pauses that are on, oldest first."""
+        """Returns the active pauses, oldest first."""
         on = (pause for what, pause in self._on.items() if self._settings.is_live(what))
         return sorted(on, key=lambda each: each.since)
 
     def get(self, what: str) -> Pause | None:
-        """Returns the pause of `what`, if it is on."""
+        """Returns the pause of `what`, if it is active."""
         return self._on.get(what) if self._settings.is_live(what) else None
 
     def find(self, kind: StepKind, name: str, agent: str, tenant: str, run_id: str) -> Pause | None:
@@ -173,9 +173,8 @@ class Pauses:
                 raise Refused(f"{pause}{again}", guard=PAUSE, value=what, retry_after_s=after_s)
 
     def _refresh(self) -> None:
-        """Takes over what was set or has run out, and wakes the runs whose pause is off.
-
-        A run that another pause holds as well finds that when it checks again.
+        """Applies new and expired settings, and wakes the runs whose pause has ended. A run that another pause holds as
+        well waits again when it checks.
         """
         self._on = {
             name: pause
@@ -203,7 +202,7 @@ class Pauses:
         return Defer(str(pause), pause)
 
     def acquire(self, step: Step, run: RunState, left_s: float) -> Step:
-        """Returns the step as it is: pauses count nothing."""
+        """Returns the step unchanged: pauses count nothing."""
         return step
 
     def release(self, step: Step, run: RunState, result: Result) -> None:
@@ -214,7 +213,7 @@ class Pauses:
         return "yes"
 
     def forget(self, run_id: str, *, parked: bool) -> None:
-        """Wakes this run no more, unless it is parked."""
+        """Stops waking this run, unless it is parked."""
         if parked:
             return
         for what in list(self._waiting):

@@ -21,7 +21,7 @@ PAUSE = "pause"
 ENDPOINTS = "endpoints"
 BUDGET = "budget"
 SHARED = (PAUSE, ENDPOINTS, BUDGET)
-"""The names of these guards. A replay takes their recorded verdicts, as it cannot check again."""
+"""The names of these guards. A replay uses their recorded verdicts, because it cannot check again."""
 
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,23 +45,24 @@ class Defer(msgspec.Struct, frozen=True):
 
     reason: str
     pause: Pause | None = None
-    """The pause that holds the step. A run whose steps all wait for pauses is parked, and its clock stands still."""
+    """The pause that holds the step. A run whose steps all wait for pauses is parked, and its active time stands
+    still."""
     endpoint: str = ""
-    """The endpoint that is out of order and that the step waits for. It is recorded, so that people see it."""
+    """The endpoint that the step waits for because it is out of order. It is recorded, so that people see it."""
 
 
 Retry = Literal["no", "yes", "waits"]
-"""What a guard says of another try of a step that failed. `waits`: it may be made once its endpoint answers again, and is
-none of the tries that its agent or tool allows."""
+"""Whether a guard allows another try of a step that failed. `waits`: the try may be made once the endpoint answers
+again, and does not count as one that the agent or tool allows."""
 
 
 class SharedGuard(Protocol):
-    """A guard across runs. There is one object of it in a process; all calls come on the event loop."""
+    """A guard across runs. A process has one object of each; all calls come on the event loop."""
 
     name: str
     """The name that verdicts and modes use."""
     active: bool
-    """False as long as there has been nothing to check, such as a pause or a cap: the gate leaves the guard out."""
+    """False while there has been nothing to check, such as a pause or a cap. The gate then leaves the guard out."""
 
     def check(self, step: Step, run: RunState, left_s: float, wake: Callable[[], None]) -> Verdict | Defer:
         """Returns whether the step may begin now; its run has `left_s` active seconds left.
@@ -72,10 +73,9 @@ class SharedGuard(Protocol):
         ...
 
     def acquire(self, step: Step, run: RunState, left_s: float) -> Step:
-        """Counts the step, which every guard has let pass, and returns it as it is to be performed.
-
-        The gate calls it in the same round of the event loop as `check`. It calls it for each admitted step, also
-        where this guard's mode is `observe` or `off`.
+        """Counts the step, which every guard has let pass, and returns it in the form in which it is performed. The
+        gate calls this in the same round of the event loop as `check`, for each admitted step, even if this guard's
+        mode is `observe` or `off`.
         """
         ...
 
@@ -84,15 +84,14 @@ class SharedGuard(Protocol):
         ...
 
     def may_retry(self, step: Step, run: RunState, result: Result, left_s: float, *, used_up: bool) -> Retry:
-        """Returns what this guard says of another try of a step that failed; its run has `left_s` active seconds left.
-
-        With `used_up`, the step has had all the tries that its agent or tool allows: only one that waits can follow.
+        """Returns whether this guard allows another try of a step that failed; its run has `left_s` active seconds
+        left. With `used_up`, the step has had all the tries that its agent or tool allows: only a try that waits can
+        follow.
         """
         ...
 
     def forget(self, run_id: str, *, parked: bool) -> None:
-        """Frees what a run holds here, reservations and slots in queues: this process lets go of the run.
-
-        A run that is `parked` for a pause is still woken when that pause is lifted.
+        """Frees the reservations and queue slots of a run, because this process gives up the run. A run that is
+        `parked` for a pause is still woken when that pause is lifted.
         """
         ...

@@ -1,1 +1,1 @@
-"""Recorded runs: the record that people read, the explanation of an end, replay and fork."""
+"""Recorded runs: the record that people read, the explanation of a run's end, replay and fork."""

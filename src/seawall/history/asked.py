@@ -1,4 +1,4 @@
-"""Replay of runs whose steps a framework's own loop asked for: what it asks for next is known from the record alone."""
+"""Replay of runs whose steps a framework's own loop asked for: only the record says what the loop asks for next."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ZERO = Decimal(0)
 
 
 class RecordedLogic(LoopElsewhere):
-    """`run.step.Logic` of a recorded run: it proposes what is recorded next, and prepares it as it was recorded."""
+    """`run.step.Logic` of a recorded run: it proposes the next recorded step, and prepares it as it was recorded."""
 
     def __init__(
         self, events: Sequence[Event], bodies: Bodies, find_price: Callable[[str], Price | None]
@@ -36,11 +36,11 @@ class RecordedLogic(LoopElsewhere):
         """`find_price` returns the price of a model by its name; None if it is not known."""
         self._events, self._bodies, self._find_price = events, bodies, find_price
         self._kinds: dict[tuple[int, str | None], StepKind] = {}
-        """Of calls, by frame and key. A step that waited for a person is recorded as an approval first."""
+        """The kinds of calls by frame and key, because a step that waited for a person is recorded as an approval first."""
         self._invalid: dict[int, Ref] = {}
-        """By step: what is wrong with arguments that could not be used."""
+        """The problem with a step's arguments that could not be used, by step."""
         self._notes: dict[int, list[Ref]] = {}
-        """By step: what guards advised before it, which its reservation has room for."""
+        """The guards' advice before a step, for which its reservation has room, by step."""
         for event in events:
             self._index(event)
 
@@ -61,7 +61,7 @@ class RecordedLogic(LoopElsewhere):
             self._notes.setdefault(event.step, []).append(event.note)
 
     def decide(self, state: RunState) -> Sequence[Action]:
-        """Returns what is recorded right after `state`, if that is a step or the end of the run."""
+        """Returns the action recorded right after `state`, if that is a step or the end of the run."""
         event = self._events[state.seq] if state.seq < len(self._events) else None
         if isinstance(event, RunEnded):
             return [End(status=event.status, answer=event.answer, stopped_by=event.stopped_by)]
@@ -95,7 +95,7 @@ class RecordedLogic(LoopElsewhere):
         return "handoff" if intent.gist is not None else "model" if intent.context_bytes else "tool"
 
     def prepare(self, proposal: Propose, state: RunState, number: int) -> Step:
-        """See `Logic.prepare`. Arguments with a secret in them are not stored, so they are lost."""
+        """See `Logic.prepare`. Arguments with a secret were not stored, so such a step is prepared as lost."""
         intent = self._events[state.seq]
         if not isinstance(intent, StepIntended):
             raise SeawallBug(f"event {state.seq} is {type(intent).__name__}, and a step was proposed for it")
@@ -150,7 +150,7 @@ def _is_added(advice: Judged) -> bool:
 
 
 def explain_going_on(halt: Judged, state: RunState, limits: Limits) -> str:
-    """Returns why a run would go on today where `halt` ended it; "": it would not, or that is not known.
+    """Returns why a run would go on today where `halt` ended it; "" if it would not, or if that is not known.
 
     The step that was asked for is not recorded, so the verdict is compared with today's mode and `limits`.
     """
@@ -160,7 +160,7 @@ def explain_going_on(halt: Judged, state: RunState, limits: Limits) -> str:
     if halt.guard != LIMITS:
         return ""
     name = (halt.limit or "").partition("=")[0]
-    if name.startswith("reserved_"):  # no bound holds for the model, so neither of these can be kept
+    if name.startswith("reserved_"):  # the model has no known bound, so neither limit can be enforced
         unlimited = limits.tokens is None and limits.usd is None
         return "goes on: neither tokens nor usd are limited" if unlimited else ""
     allowed: object = getattr(limits, name, 0)
@@ -168,6 +168,6 @@ def explain_going_on(halt: Judged, state: RunState, limits: Limits) -> str:
         return f"goes on: {name} is not limited"
     try:
         fits = Decimal(halt.value or "NaN") <= Decimal(str(allowed))
-    except InvalidOperation:  # of a price that is not known there is no value
+    except InvalidOperation:  # without a known price there is no value
         return ""
     return f"goes on: {name} would be {halt.value} (limit {allowed})" if fits else ""

@@ -1,4 +1,4 @@
-"""Fork: the first steps of a recorded run, perhaps with one result changed, are the beginning of another run."""
+"""Fork: begins another run with the first steps of a recorded run, perhaps with one result changed."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def fork_events(
 ) -> list[Event]:
     """Returns the first events of a fork: up to the result of step `at`, under the new id `run`.
 
-    `result`, an address and its text, replaces the result of that step; the fork drops what guards said about the
-    recorded result. Effects in flight at that moment keep the receipts that they got later. Reads and model calls
-    in flight are made again. Receipts can't be changed, and the fork does not inherit approvals that were not used
-    yet: what is asked about is asked about anew, in its own name. It belongs to no session: it goes on live, on a branch that never merges.
+    `result`, an address and its text, replaces the result of that step; the fork drops the guards' verdicts on the
+    recorded result. Effects in flight at that moment keep the receipts that they got later. Reads and model calls in
+    flight are made again. Receipts can't be changed. The fork does not inherit approvals that were not used yet: it asks
+    people again in its own name. It belongs to no session, and goes on live on a branch that never merges.
     Raises `Misused` if there is no such step, if it has no result, or if it is an effect whose receipt would change.
     """
     started = events[0]
@@ -88,7 +88,7 @@ def fork_events(
 
 
 def check_forkable(started: RunStarted) -> None:
-    """Raises `Misused` for a run whose steps a framework's loop asked for: what that does after a step is not known here."""
+    """Raises `Misused` for a run whose steps a framework's loop asked for, because only the loop knows its next step."""
     if started.loop:
         raise Misused(
             f"run {started.run} can't be forked: only the loop of {started.loop} knows what comes after a step. Begin another "
@@ -112,7 +112,7 @@ def find_last_result(events: Sequence[Event]) -> int:
 
 
 def _withdraw_questions(begin: Sequence[Event], now: float) -> list[Event]:
-    """Returns the end of each open approval step that has a proposal, or a wait, in the name of the recorded run."""
+    """Returns an end for each open approval step whose proposal, or wait, belongs to the recorded run."""
     done = {event.step for event in begin if isinstance(event, StepDone)}
     return [
         StepDone(at=now, step=event.step, status="withdrawn")

@@ -1,7 +1,7 @@
-"""Where a run's values came from in other runs: a walk back over memory and the session's conversation.
+"""Finds where a run's values came from in other runs: a walk back over memory and the session's conversation.
 
-Each link leads from a run to what it took from another one, or was shown of it: an entry of memory, or a message. From the
-step that wrote the entry, or from the answer, the walk goes on in that run.
+Each link leads from a run to an entry of memory, or a message, of another run that it took a value from or was shown. The
+walk goes on in that run, from the step that wrote the entry, or from the answer.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from seawall.journal.protocol import Journal, MemoryEntry
 from seawall.run.descent import Descent
 
 MAX_LINKS = 50
-"""More than anybody follows. Values are followed first."""
+"""The most links that are returned, which is more than a person follows. Links by a value are followed first."""
 
 
 class StepName(msgspec.Struct, frozen=True):
-    """A step of another run, as it is shown."""
+    """A step of another run, as people are shown it."""
 
     step: int
     kind: str
@@ -36,15 +36,15 @@ class OriginLink(msgspec.Struct, frozen=True, kw_only=True):
     """One link from a run to another one."""
 
     run: str
-    """The run that took something, or was shown it."""
+    """The run that took a value, or was shown one."""
     tie: Tie
-    """How all that leads here descends from it: a value on the whole way, or exposure somewhere."""
+    """`value` if every link of the way here is a value; `exposure` if at least one is an exposure."""
     from_run: str
-    """"": an entry that came from outside."""
+    """The other run; "" for an entry that came from outside."""
     from_step: int | None
     """The step that wrote the entry, or whose result was taken; 0: the request; None: the answer."""
     entry: int = 0
-    """The number of the memory entry; 0: it stood in the session's conversation."""
+    """The number of the memory entry; 0 for a message of the session's conversation."""
     agent: str = ""
     scope: str = ""
     key: Ref | None = None
@@ -52,13 +52,13 @@ class OriginLink(msgspec.Struct, frozen=True, kw_only=True):
     reverted: bool = False
     labels: tuple[str, ...] = ()
     way: tuple[StepName, ...] = ()
-    """In that run, from the first step that recorded causes lead to, to the step that wrote it."""
+    """The steps in the other run, from the first one that recorded causes lead to, to the one that wrote the entry."""
     pruned: bool = False
-    """That run's events were pruned: nothing leads on."""
+    """True if the other run's events were pruned, so that the walk ends there."""
 
 
 class _Place(NamedTuple):
-    """Something to look behind: a step of a run, or (None) its outcome."""
+    """A place from which the walk goes on: a step of a run, or its outcome (None)."""
 
     run: str
     step: int | None
@@ -99,7 +99,7 @@ async def find_origins(
 
 
 def _find_sources(events: Sequence[Event], step: int | None) -> tuple[list[Source], list[Source]]:
-    """Returns what a step, or the outcome, took from other runs, and what it was exposed to."""
+    """Returns the sources in other runs that a step, or the outcome, took values from, and those that it was exposed to."""
     descent = Descent()
     for _ in descent.fold(events):
         pass
@@ -116,7 +116,7 @@ def _find_sources(events: Sequence[Event], step: int | None) -> tuple[list[Sourc
 
 
 def _list_shown(events: Sequence[Event], step: int) -> list[int]:
-    """Returns the entries that a step has shown. What was taken from its result was taken from one of them."""
+    """Returns the entries in a step's result. A value that was taken from the result came from one of them."""
     reads = [event for event in events if isinstance(event, MemoryRead) and event.step == step]
     return [number for event in reads for number in event.entries]
 

@@ -1,7 +1,7 @@
-"""What is planted into an answer to see whether its reviewer reads it: one contradiction of the evidence. Pure.
+"""Plants one contradiction of the evidence into an answer, to test whether the reviewer finds it.
 
-A number, a date, an id or a name that the evidence holds becomes another one, which stands neither there nor in the
-request; or a sentence is added that no result carries. One answer gets one of them, so that a rejection has one reason.
+A number, a date, an id or a name of the evidence is replaced by one that is neither in the evidence nor in the request;
+or a sentence is added that no result supports. Each answer gets only one of them, so that a rejection has one reason.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ PlantKind = Literal["number", "date", "id", "name", "claim"]
 KINDS: tuple[PlantKind, ...] = get_args(PlantKind)
 
 MAX_TRIES = 50
-"""Other values that are tried for one place. With two digits or more the first one nearly always is in no text."""
+"""How many other values are tried for one place. With two digits or more, the first one is nearly always in no text."""
 MAX_PLACES = 200
-"""Values of an answer that are looked at: more than a reader would check."""
+"""How many values of an answer are considered: more than a reader would check."""
 MAX_DAYS = 27
-"""By which a date is moved: another day, in the same month or the next."""
+"""The most days by which a date is moved, so that it stays in the same month or the next."""
 
 _MONTHS = (
     "January",
@@ -76,7 +76,7 @@ _ID = re.compile(
 )
 _NUMBER = re.compile(r"(?<![\w.,#-])\d{1,15}(?:,\d{3})*(?:\.\d{1,15})?(?![\w-]|[.,:]\d)")
 _NAME = re.compile(r"(?<=[^\W_] |, )(?!(?:Mrs|Miss|Prof|Herr|Frau)\b)[A-Z][^\WA-Z\d_][^\W\d_]+(?!\w)")
-"""A word that begins with a capital where no sentence begins, is no title, and is not all in capitals (EUR)."""
+"""A word with a capital letter that does not begin a sentence, is not a title, and is not all in capitals (EUR)."""
 _DIGIT = re.compile(r"\d")
 
 
@@ -89,18 +89,18 @@ class ValuePlace(NamedTuple):
 
 
 class Planted(NamedTuple):
-    """An answer with one thing planted into it."""
+    """An answer with one planted contradiction."""
 
     kind: PlantKind
     answer: str
     original: str
-    """The value that was there; "": a sentence was added."""
+    """The value that was replaced; "" if a sentence was added."""
     planted: str
-    """What is there now."""
+    """The new value, or the added sentence."""
 
 
 def plant(answer: str, evidence: str, request: str, kind: PlantKind, seed: str) -> Planted | None:
-    """Returns the answer with one contradiction of `kind`; None if it holds nothing of this kind to contradict.
+    """Returns the answer with one contradiction of `kind`; None if the answer has no value of this kind.
 
     The same texts and the same seed give the same answer.
     """
@@ -143,7 +143,7 @@ def list_places(text: str) -> list[ValuePlace]:
 
 
 def list_evidence(evidence: str) -> Iterator[str]:
-    """Yields the values of what the reviewer is shown: of results that are JSON, without their field names."""
+    """Yields the values in the results that the reviewer is shown; field names of JSON results are left out."""
     for line in evidence.split("\n"):
         head, colon, rest = line.partition(": ")
         if colon and head.startswith("- ") and rest[:1] in ("{", "[", '"'):
@@ -153,7 +153,7 @@ def list_evidence(evidence: str) -> Iterator[str]:
 
 
 def _holds(text: str, value: str) -> bool:
-    """Returns whether a text holds a value as a whole word, also as another spelling of the same number."""
+    """Returns whether a text contains a value as a whole word, or as another spelling of the same number."""
     if re.search(rf"(?<![\w.,])0*{re.escape(value)}(?!\w|[.,]\d)", text, re.IGNORECASE):
         return True
     number = _read_number(value)
@@ -161,7 +161,7 @@ def _holds(text: str, value: str) -> bool:
 
 
 def _read_number(text: str) -> str | None:
-    """Returns one form of a number: 1,200.50 and 1200.5; None for what is none."""
+    """Returns the normal form of a number, so that 1,200.50 equals 1200.5; None if the text is not a number."""
     plain = text.replace(",", "")
     if not _NUMBER.fullmatch(plain):
         return None
@@ -181,7 +181,7 @@ def _choose_other(
 
 
 def _replace_all(answer: str, original: str, planted: str) -> str:
-    """Returns the answer with each mention of a value in this spelling changed."""
+    """Returns the answer with every occurrence of a value in this spelling replaced."""
     whole = rf"(?<![\w.,])(?<![\w]-){re.escape(original)}(?![\w-]|[.,]\d)"
     return re.sub(whole, lambda _: planted, answer)
 
@@ -190,7 +190,7 @@ def _replace_all(answer: str, original: str, planted: str) -> str:
 
 
 def _change_number(original: str, rng: random.Random) -> str:
-    """Returns the number with one of its digits changed, the first one preferred: a reader would care."""
+    """Returns the number with one digit changed, if possible the first one, because that matters to a reader."""
     digits = [match.start() for match in _DIGIT.finditer(original)]
     at = digits[0] if rng.random() < 0.5 else rng.choice(digits)
     return _change_digit(original, at, rng)
@@ -214,7 +214,7 @@ def _change_date(original: str, rng: random.Random) -> str:
         try:
             return (date.fromisoformat(original) + days).isoformat()
         except (ValueError, OverflowError):
-            return original  # 2026-02-30 is no date, and stays
+            return original  # 2026-02-30 is not a date, and stays
     day = re.search(r"\d{1,2}", original)
     assert day is not None
     other = (int(day[0]) + days.days - 1) % 28 + 1
@@ -237,7 +237,7 @@ _CHANGES: dict[PlantKind, Callable[[str, random.Random], str]] = {
 
 
 def _add_claim(answer: str, known: str, rng: random.Random) -> Planted | None:
-    """Returns the answer with a sentence at its end that nothing carries. JSON has no place for one."""
+    """Returns the answer with a sentence at its end that no result supports; None for JSON, which has no place for one."""
     if not answer.strip() or answer.lstrip()[:1] in ("{", "["):
         return None
     for _ in range(MAX_TRIES):

@@ -1,6 +1,6 @@
-"""Probes: a recorded answer that was reviewed is reviewed once more, perhaps with something planted into it.
+"""Probes: a recorded, reviewed answer is reviewed once more, perhaps with a planted contradiction.
 
-A probe is a fork that ends with the review: it never has an answer, so nothing of it is delivered or remembered.
+A probe is a fork that ends with the review. It never has an answer, so nothing is delivered or remembered.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Judgement = Literal["approved", "rejected", "not judged"]
 
 
 class ReviewedAnswer(NamedTuple):
-    """An answer that a reviewer has approved, as it is recorded."""
+    """A recorded answer that a reviewer has approved."""
 
     step: int
     """The model step that wrote it."""
@@ -33,53 +33,53 @@ class ReviewedAnswer(NamedTuple):
     reviewer: str
     answer: Ref
     task: Ref
-    """What the reviewer was shown."""
+    """The task that the reviewer was shown."""
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True):
-    """One probe, and what the reviewer said of it."""
+    """One probe, and the reviewer's judgement."""
 
     run: str
-    """The probe itself, as it is recorded."""
+    """The id of the probe's own run."""
     origin: str
-    """The run whose answer it is."""
+    """The id of the run whose answer was reviewed again."""
     reviewer: str
     kind: ProbeKind
-    """What was planted; `unchanged`: nothing."""
+    """The kind of what was planted; `unchanged` if nothing was."""
     original: str
-    """The value that was there; "": a sentence was added, or nothing was planted."""
+    """The value that was replaced; "" if a sentence was added, or nothing was planted."""
     planted: str
     judgement: Judgement
     named: bool
-    """Whether the reviewer's words hold what was planted or what was there."""
+    """Whether the reviewer's words contain the planted or the original value."""
     feedback: str
-    """The reviewer's words, as the coordinator would be told; or why it did not judge."""
+    """The reviewer's feedback, as the coordinator would get it; or why the reviewer did not judge."""
     model_calls: int
     tokens: int
     usd: Decimal
 
 
 class KindResult(msgspec.Struct, frozen=True, kw_only=True):
-    """How many of the probes of one kind the reviewer has caught, which is: rejected."""
+    """How many of the probes of one kind the reviewer has caught, that is, rejected."""
 
     kind: ProbeKind | Literal["all"]
     judged: int
     caught: int
     named: int
-    """Of those caught: how often the reviewer has named what was wrong."""
+    """How many of the caught probes the reviewer has rejected with the wrong value in its words."""
     low: float
-    """The lower end of the 95% interval of the share that it catches (Wilson)."""
+    """The lower end of the 95% interval of the share of caught probes (Wilson)."""
     high: float
 
 
 class ProbeReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of all probes."""
+    """The results of all probes."""
 
     team: str
     seed: int
     probes: tuple[Probe, ...]
     skipped: dict[str, str]
-    """By run: why nothing was planted into its answer."""
+    """Why nothing was planted into a run's answer, by run."""
     unmade: int
     """Probes that were not made, because the limit on calls or dollars was used up."""
     kinds: tuple[KindResult, ...]
@@ -95,9 +95,9 @@ class ProbeReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_reviewed(record: RunRecord) -> ReviewedAnswer | None:
-    """Returns the answer that the run's last approving review was about; None if there was no such review.
+    """Returns the answer that the run's last approving review has approved; None if there was no such review.
 
-    In a run with a reviewed coordinator that is the answer that went out.
+    In a run with a reviewed coordinator this is the delivered answer.
     """
     for review in reversed(record.steps.values()):
         done, task = review.done, review.intent.input
@@ -130,10 +130,10 @@ def begin_probe(
     now: float,
     app: str | None,
 ) -> tuple[RunStarted, list[Event]]:
-    """Returns the first event of a probe, and those after it: the answer of model step `at` is `answer` in it.
+    """Returns the first event of a probe, and the events after it. In them, the answer of model step `at` is `answer`.
 
-    The output of that step stays what the model wrote. A limit halts a probe, because a review without tools, or none, is
-    no review. Raises `Misused` as `fork_events` does.
+    The output of that step stays unchanged. A limit halts a probe, because a review without tools, or no review, would
+    prove nothing. Raises `Misused` as `fork_events` does.
     """
     begin = fork_events(events, at, run=run, now=now, result=None, live_effects=False)
     started = begin[0]
@@ -154,7 +154,7 @@ def begin_probe(
 
 
 def lower_limits(limits: Limits, used_calls: int, used_usd: Decimal, left: Left) -> Limits:
-    """Returns the limits of a probe that begins with what its origin has used, and may use what is left."""
+    """Returns the limits of a probe, whose usage begins with its origin's usage and which may use `left` in addition."""
     calls, usd = limits.model_calls, limits.usd
     if left.calls is not None:
         calls = min(calls, used_calls + left.calls)
@@ -164,7 +164,7 @@ def lower_limits(limits: Limits, used_calls: int, used_usd: Decimal, left: Left)
 
 
 class Left(NamedTuple):
-    """What probes may still use; None: not limited."""
+    """What probes may still use; None if it is not limited."""
 
     calls: int | None
     usd: Decimal | None
@@ -178,7 +178,7 @@ class Left(NamedTuple):
 def build_report(
     team: str, seed: int, probes: Sequence[Probe], skipped: dict[str, str], unmade: int
 ) -> ProbeReport:
-    """Returns what came of all probes. Those that were not judged count in no share."""
+    """Returns the report of all probes. Probes that were not judged are left out of the shares."""
     planted = [each for each in probes if each.kind != "unchanged"]
     by_kind = [_count(kind, [each for each in planted if each.kind == kind]) for kind in KINDS]
     return ProbeReport(

@@ -1,4 +1,4 @@
-"""The record of a run: each step with everything that was recorded about it, in the order in which it happened.
+"""The record of a run: each step with everything that was recorded about it, in the order of the events.
 
 The state (`run/state.py`) keeps what decisions need and forgets the rest. The record keeps everything, for people.
 """
@@ -43,7 +43,7 @@ class StepRecord(msgspec.Struct):
     decision: CommandTaken | None = None
     """The decision of a person on this approval step."""
     folded: ContextFolded | None = None
-    """Model steps: what was shortened right before it."""
+    """For model steps: what was shortened in the context right before the step."""
 
     @property
     def number(self) -> int:
@@ -52,11 +52,11 @@ class StepRecord(msgspec.Struct):
 
     @property
     def duration_s(self) -> float | None:
-        """The seconds that it took; None while it has no result, or if no process saw its end."""
+        """The seconds that the step took; None while it has no result, or if no process saw its end."""
         if self.done is None:
             return None
         if self.done.status == "cancelled" and not self.done.duration_s:
-            return max(0.0, self.done.at - self.intent.at)  # the process that performed it cut it off
+            return max(0.0, self.done.at - self.intent.at)  # the process that performed the step cut it off
         unseen = self.done.status in ("lost", "unknown") and not self.done.duration_s
         return None if unseen else self.done.duration_s
 
@@ -67,9 +67,9 @@ class Segment(msgspec.Struct):
     number: int
     taken: RunTaken
     first_step: int
-    """The number of the first step in it, or of the step that would have been the first."""
+    """The number of the first step in the segment, or of the step that would have been the first."""
     last_at: float
-    """The wall clock at the last event that it recorded, in seconds."""
+    """The wall clock, in seconds, at the last event of the segment."""
 
 
 class RunRecord:
@@ -81,12 +81,12 @@ class RunRecord:
         self.steps: dict[int, StepRecord] = {}
         self.segments: list[Segment] = []
         self.unmade: list[Judged] = []
-        """Verdicts on steps that were not made because of them, and on the run itself (step 0)."""
+        """Verdicts that prevented their step, and verdicts on the run itself (step 0)."""
         self.commands: list[CommandTaken] = []
         self.switched: list[GuardSet] = []
         self.planned: list[Planned] = []
         self.raised: list[tuple[Limits, LimitsRaised]] = []
-        """The limits that people have given it, each with those before."""
+        """The limits that people have given the run, each with the limits before it."""
         self.events = 1
         self._halted = False
         self._cut: list[StepRecord] = []
@@ -129,7 +129,7 @@ class RunRecord:
                 pass
 
     def _raise_limits(self, event: LimitsRaised) -> None:
-        """Goes on after the end. The hand-offs and reviews that a halt had cut off go on, too."""
+        """Reopens the record after the end, with the hand-offs and reviews that a halt had cut off."""
         self.raised.append((self.started.limits, event))
         self.started = msgspec.structs.replace(self.started, limits=event.limits)
         self.ended, self._halted = None, False

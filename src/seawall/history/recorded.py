@@ -19,7 +19,7 @@ from seawall.run.outcome import Outcome, Waiting, build_outcome, list_waits
 from seawall.run.state import RunState
 
 SLICE_EVENTS = 256
-"""Events of a run that are folded before other tasks have their turn: some milliseconds."""
+"""How many events are folded before other tasks get their turn, which takes some milliseconds."""
 
 
 async def read_events(journal: Journal, run: str) -> list[Event]:
@@ -31,7 +31,7 @@ async def read_events(journal: Journal, run: str) -> list[Event]:
 
 
 async def fold_in_slices(events: Sequence[Event], guards: Sequence[Guard] = ()) -> RunState:
-    """Returns what `fold` returns. Other tasks have their turn between two slices of a long run."""
+    """Returns the same as `fold`, but lets other tasks run between two slices of a long run."""
     state = fold(events[:SLICE_EVENTS], guards)
     for at in range(SLICE_EVENTS, len(events), SLICE_EVENTS):
         await asyncio.sleep(0)
@@ -41,12 +41,12 @@ async def fold_in_slices(events: Sequence[Event], guards: Sequence[Guard] = ()) 
 
 
 async def read_state(journal: Journal, run: str) -> RunState:
-    """Returns the run's state as it is recorded. Raises `Misused` if its events were pruned."""
+    """Returns the recorded state of a run. Raises `Misused` if its events were pruned."""
     return await fold_in_slices(await read_events(journal, run))
 
 
 async def read_waits(journal: Journal, run: str) -> list[Waiting]:
-    """Returns what a run waits for, oldest first; nothing if it does not wait, or not any more."""
+    """Returns what a run waits for, oldest first; an empty list if it does not wait (any more)."""
     events = await read_events(journal, run)
     state = await fold_in_slices(events)
     refs = [step.input for step in state.approvals if step.input]
@@ -56,7 +56,7 @@ async def read_waits(journal: Journal, run: str) -> list[Waiting]:
 
 
 async def read_outcome(journal: Journal, run: str, parse: Callable[[str], Any] | None = None) -> Outcome:
-    """Returns the outcome of a run that has ended; of a pruned run, what its row says.
+    """Returns the outcome of a run that has ended; for a pruned run, the outcome in its row.
 
     `parse` makes `Outcome.output` from the answer.
     """
@@ -75,14 +75,14 @@ async def read_outcome(journal: Journal, run: str, parse: Callable[[str], Any] |
 
 
 async def parse_apart(parse: Callable[[str], Any], answer: str) -> Any:
-    """Returns what `parse` makes of an answer; a big one is parsed in a thread."""
+    """Returns the result of `parse` for an answer; a big answer is parsed in a thread."""
     if len(answer) <= BIG_CHARS:
         return parse(answer)
     return await start_in_thread(partial(parse, answer), "seawall-big")
 
 
 def restore_outcome(row: RunRow) -> Outcome:
-    """Returns the outcome of a run whose events were pruned: what its row says. The answer was pruned with the events."""
+    """Returns the outcome in the row of a run whose events were pruned. The answer was pruned with the events."""
     summary = row.summary
     if summary is None:
         raise SeawallBug(f"run {row.run} has neither events nor a summary")

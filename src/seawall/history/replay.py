@@ -48,7 +48,7 @@ from seawall.run.traces import find_traces
 from seawall.run.verdict import SEVERITY, kind_of
 
 SLICE_EVENTS = 16
-"""Events that are compared before other tasks have their turn: some milliseconds."""
+"""How many events are compared before other tasks get their turn, which takes some milliseconds."""
 
 DifferenceKind = Literal["decision", "verdict", "version", "outcome"]
 
@@ -63,7 +63,7 @@ class Difference(msgspec.Struct, frozen=True):
     recorded: str
     today: str
     unmade: int = 0
-    """If today's run would end here: how many recorded steps would not be made."""
+    """The number of recorded steps that would not be made, if today's run would end here."""
 
 
 class Replay(msgspec.Struct, frozen=True):
@@ -77,13 +77,13 @@ class Replay(msgspec.Struct, frozen=True):
 async def replay(
     events: Sequence[Event], logic: Logic, guards: Sequence[Guard], limits: Limits | None, bodies: Bodies
 ) -> Replay:
-    """Decides again over `events`, with today's `logic` and `guards`. Pure, except that it adds bodies.
+    """Decides again over `events`, with today's `logic` and `guards`. Its only side effect is that it adds bodies.
 
-    `limits` replace the recorded ones, also those that people have raised.
+    `limits` replace the recorded limits, and also the limits that people have raised.
 
-    Other tasks have their turn between two slices of a long run.
+    Other tasks get their turn between two slices of a long run.
 
-    `bodies` holds everything that the events refer to: an erased argument would look like an invalid one.
+    `bodies` must hold everything that the events refer to, because an erased argument would look like an invalid one.
     """
     started = events[0]
     if not isinstance(started, RunStarted):
@@ -96,7 +96,7 @@ async def replay(
 
 
 class _Replayer:
-    """One replay: the differences so far, and what is looked up in the record."""
+    """One replay: the differences so far, and indexes of the record."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class _Replayer:
         self._logic = logic
         self._guards = tuple(guards)
         self._follows = limits is None
-        """Whether the recorded limits hold, and what people have made of them."""
+        """Whether the recorded limits apply, with the changes that people made to them."""
         self._bodies = bodies
         asked = any(guard.name == AUTHORITY for guard in guards)
         traces = partial(bodies.cache.compute, find_traces)
@@ -129,13 +129,13 @@ class _Replayer:
         self._shared = {
             (event.step, event.stage) for event in held if isinstance(event, Judged) and self._stands(event)
         }
-        """Steps and stages of which the recorded verdict is not compared."""
+        """Steps and stages whose recorded verdict is not compared."""
         self._statuses = {event.step: event.status for event in held if isinstance(event, StepDone)}
         self._was_overdue = any(_halts_overdue(event) for event in events)
-        """Whether the deadline halted the recorded run. A timer comes a little late, so a result may come before it."""
+        """Whether the deadline halted the recorded run. A timer fires a little late, so a result may come before it."""
 
     def _stands(self, judged: Judged) -> bool:
-        """Returns whether a verdict stands as recorded: of a guard across runs, or of a framework's application that is not here."""
+        """Returns whether a verdict is kept as recorded: the verdict of a guard across runs, or of a guard that is not here."""
         if judged.guard in (*SHARED, EFFECTS):
             return True
         here = (*BUILT_IN, *(guard.name for guard in self._guards))
@@ -156,7 +156,7 @@ class _Replayer:
     def _find_recorded(
         self, step: Step, state: RunState, text: str, wake: Callable[[], None]
     ) -> tuple[str, ...]:
-        """Returns whether the recorded run has found a decision on a step that rests on a claim."""
+        """Returns a text if the recorded run has found a decision that supports the claim of a step; else nothing."""
         passed = self._verdicts.get((step.number, "before")) == "advise"
         return ("it is recorded",) if passed else ()
 
@@ -215,16 +215,16 @@ class _Replayer:
         if (intent.step, "before") in self._shared:
             return
         if intent.kind == "approval" and recorded != "hold":
-            return  # it settles an effect, which no guard judges
+            return  # the step settles an effect, which no guard judges
         if self._logic.prepare(proposal, state, intent.step).lost:
-            return  # nobody can judge arguments that are not stored
+            return  # arguments that are not stored can't be judged
         admitted = self._gate.admit(proposal, state, state.left_s)
         today, why = _read_admission(admitted.events, admitted.step is not None)
         if admitted.step is None and not admitted.events:
             today, why = self._judge_shortfall(intent, state)
         if self._statuses.get(intent.step) == "invalid":
             recorded = "invalid"
-        elif proposal.skip is not None:  # the planner's decision, which is in the fold; no guard judges it
+        elif proposal.skip is not None:  # the planner's decision is in the fold, and no guard judges it
             recorded = self._statuses.get(intent.step, recorded)
         if today != recorded:
             text = f"{_describe_intent(intent)}: {recorded}"
@@ -234,9 +234,9 @@ class _Replayer:
                 self._add_difference(seq, intent.step, "verdict", text, f"{today}{why}")
 
     def _judge_shortfall(self, intent: StepIntended, state: RunState) -> tuple[VerdictKind, str]:
-        """Returns what happens to a step that does not fit the limits while others are in flight.
+        """Returns the verdict on a step that does not fit the limits while other steps are in flight.
 
-        It waits for them, and is halted if it does not fit afterwards.
+        The step waits for them, and is halted if it does not fit afterwards.
         """
         short = find_shortfall(state.ledger, self._limits, intent.kind, intent.tokens, intent.usd)
         if short is None or short.waits:
@@ -313,7 +313,7 @@ class _Replayer:
             if isinstance(action, Propose):
                 admitted = self._gate.admit(action, state, state.left_s)
                 if admitted.step is None:
-                    return  # today it is stopped as well, or waits
+                    return  # today the run is stopped as well, or waits
         actions = "; ".join(describe_action(action) for action in self._logic.decide(state)) or "waits"
         self._add_difference(seq, halt.step or None, "verdict", recorded, f"goes on: {actions}")
 
@@ -347,7 +347,7 @@ def _find_severest(events: Sequence[Event]) -> dict[tuple[int, str], VerdictKind
 
 
 def _is_of_time(judged: Judged) -> bool:
-    """Returns whether the limits gave up a step in flight, as a nested team's time was up: a fact like a result."""
+    """Returns whether the limits gave up a step in flight because a nested team's time was up, which is a recorded fact."""
     return judged.guard == LIMITS and judged.stage == "after"
 
 

@@ -1,7 +1,7 @@
-"""Roles as they are played: what each agent of a team did over many runs, and whether its reviewer reviews anything.
+"""Sums up what each agent of a team did over many runs, and whether its reviewer reviews anything.
 
-It goes through the runs of a journal once, newest first, one run in memory at a time. Forks are left out: they have the
-steps of another run.
+It goes through the runs of a journal once, newest first, with one run in memory at a time. Forks are left out, because
+they have the steps of another run.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from seawall.team.context import read_assistant, split_review_task
 from seawall.team.team import REVIEW_TOOL
 
 MIN_REVIEWS = 30
-"""Approvals without a rejection before a reviewer is named for it. By the rule of three (Hanley and Lippman-Hand, JAMA 249,
+"""Approvals without a rejection after which a reviewer is named. By the rule of three (Hanley and Lippman-Hand, JAMA 249,
 1983) it then rejects less than one answer in ten, at 95%."""
 MAX_SAMPLES = 10_000
-"""The newest reviews of each reviewer from which medians are taken: the rank of a median is then known to 1%."""
+"""How many of the newest reviews of each reviewer the medians are computed from, which gives their rank to 1%."""
 PAGE_RUNS = 500
-"""Rows of runs that are read at once."""
+"""How many rows of runs are read at once."""
 
 
 class AgentRole(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +45,7 @@ class AgentRole(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int
     usd: Decimal
     share: float
-    """Of all that its team's runs have cost in dollars or, without prices, in tokens: from 0 to 1."""
+    """The agent's share of the cost of its team's runs in dollars or, without prices, in tokens, from 0 to 1."""
     handoffs: int
     """Hand-offs that it received."""
     tools: dict[str, int]
@@ -65,28 +65,28 @@ class ReviewerRole(msgspec.Struct, frozen=True, kw_only=True):
     reviews: int
     approved: int
     rejected: int
-    """The reviews that are neither had no decision: the model failed, or time was short."""
+    """Rejections. The other reviews had no decision, because the model failed or time was short."""
     rate: float | None
-    """Approved of those that were decided, from 0 to 1."""
+    """The share of approvals among the decisions, from 0 to 1."""
     low: float
     """The lower end of the 95% interval of that rate (Wilson)."""
     high: float
     rounds: int
     """The most reviews in one run."""
     words: float | None
-    """Median words that it wrote, beside the decision itself."""
+    """The median number of words that the reviewer wrote beside the decision itself."""
     seconds: float | None
     output_tokens: float | None
     shown_tokens: float | None
-    """Median tokens that it was shown, as its provider counted them."""
+    """The median number of tokens that the reviewer was shown, as its provider counted them."""
     named: int
-    """Reviews in whose words a value or a phrase of the results stood."""
+    """Reviews whose words contain a value or a phrase of the results."""
     looked_up: int
     """Reviews in which it called a tool or a colleague."""
     unread: int
-    """Reviews whose texts were erased: they count as neither."""
+    """Reviews whose texts were erased, so that they are not counted in `named`."""
     signal: str
-    """Why it may be that it reviews nothing; "": nothing says so. It is a signal and no verdict."""
+    """Why the reviewer may review nothing; "" without such a reason. This is a signal, not a verdict."""
 
 
 class Roles(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,9 +133,9 @@ async def read_roles(
 ) -> Roles:
     """Returns what the agents of the journal's runs did: of one `team` and `tenant`, or of all.
 
-    `since` and `until` are wall seconds between which a run must have started. `members` of the team are named although
-    they did nothing. `min_reviews`: how many a reviewer must have approved, and nothing else, to be named for it. `on_run`
-    is called with how many runs were read. Time goes with the number of events; memory with the longest run.
+    `since` and `until` are wall seconds between which a run must have started. `members` of the team are listed even if
+    they did nothing. A reviewer is named after `min_reviews` approvals without a rejection. `on_run` is called with the
+    number of runs read so far. The time grows with the number of events, the memory with the longest run.
     """
     reading = _Reading(journal)
     for member in members:
@@ -150,9 +150,9 @@ async def read_roles(
 async def _list_runs(
     journal: Journal, team: str | None, tenant: str | None, since: float | None, until: float | None
 ) -> AsyncIterator[RunRow]:
-    """Yields the runs that fit, newest first, a page at a time.
+    """Yields the matching runs, newest first, a page at a time.
 
-    A page begins with the moment in which the last one ended: runs that started in it are asked for again, and dropped.
+    A page begins at the start time of the last page's last run. Runs with that time are read again, and dropped.
     """
     before = math.inf if until is None else until
     seen: set[str] = set()
@@ -214,7 +214,7 @@ class _Reading:
         if intent.kind == "model":
             sums.tokens += done.input_tokens + done.output_tokens
             sums.usd = EXACT.add(sums.usd, done.usd)
-        if intent.kind not in ("handoff", "review"):  # theirs are those of the agent at work in them
+        if intent.kind not in ("handoff", "review"):  # their errors are counted for the agent in their frame
             sums.errors += done.status in ("error", "timeout", "invalid")
             sums.refusals += done.status == "refused"
 
@@ -259,7 +259,7 @@ class _Reading:
             )
 
     async def _read_texts(self, tenant: str, task: Ref | None, reply: Ref | None) -> tuple[str, str] | None:
-        """Returns what a reviewer was shown, and its reply; None if either was erased."""
+        """Returns the task of a reviewer, and its reply; None if either was erased."""
         if task is None or reply is None:
             return None
         found = await self._journal.bodies(tenant, [task, reply])
@@ -268,7 +268,7 @@ class _Reading:
         return found[task].decode("utf-8", "replace"), found[reply].decode("utf-8", "replace")
 
     def build(self, min_reviews: int) -> Roles:
-        """Returns what is known by now."""
+        """Returns the roles in the runs so far."""
         usd: dict[str, Decimal] = {}
         tokens: Counter[str] = Counter()
         for (team, _), sums in self.agents.items():
@@ -330,7 +330,7 @@ def _build_reviewer(team: str, agent: str, sums: _ReviewerSums, min_reviews: int
 def _find_signal(sums: _ReviewerSums, min_reviews: int) -> str:
     """Returns why a reviewer may review nothing; "" if it has rejected, named a result, or looked something up.
 
-    How fast it was and how much it wrote are shown and decide nothing: a model that is right says little and is quick.
+    Its speed and its number of words are shown but do not count, because a model that is right may be quick and brief.
     """
     if sums.rejected or sums.named or sums.looked_up or sums.approved < max(1, min_reviews):
         return ""
@@ -341,7 +341,7 @@ def _find_signal(sums: _ReviewerSums, min_reviews: int) -> str:
 
 
 def _read_words(reply: str) -> str:
-    """Returns what a reviewer wrote: beside its decision, and as the feedback in it."""
+    """Returns the words of a reviewer: its text beside the decision, and the feedback in the decision."""
     message = read_assistant(reply)
     said = [message.content or ""]
     for call in message.calls:
@@ -357,7 +357,7 @@ def _read_words(reply: str) -> str:
 
 
 def _names_result(said: str, task: str) -> bool:
-    """Returns whether a value or a phrase of the results that a reviewer was shown stands in its words."""
+    """Returns whether a reviewer's words contain a value or a phrase of the results that it was shown."""
     if not said:
         return False
     words = find_traces(said)

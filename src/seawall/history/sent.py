@@ -1,6 +1,6 @@
-"""What a model was sent at one step of a recorded run: every message, why it is there, and what was left out.
+"""Restores what a model was sent at one step of a recorded run: every message, why it is there, and what was left out.
 
-It is made from the record alone: the run's events and bodies, and its session's conversation.
+It uses only the record: the run's events and bodies, and its session's conversation.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ class SentMessage(msgspec.Struct, frozen=True, kw_only=True):
     """One message of a context, as it was sent."""
 
     place: str
-    """The step whose result it is; `s3`: the place in the session's conversation; "" for any other."""
+    """The step whose result the message is; `s3`: its place in the session's conversation; "" for other messages."""
     role: Literal["system", "user", "assistant", "tool"]
     why: str
-    """Why it is there, and in this form."""
+    """Why the message is there, and why it has this form."""
     text: str
     calls: tuple[tuple[str, str], ...] = ()
     """(tool, arguments) of the calls in an assistant's message."""
     size_bytes: int
     whole_bytes: int
-    """Of the messages that it stands for; the same as `size_bytes` if it was sent as it is."""
+    """Bytes of the messages that this one replaces; the same as `size_bytes` if it was not shortened."""
     junk: str = ""
-    """`failed`, `repeated` or `stale`."""
+    """`failed`, `repeated` or `stale`; "" if the message is not junk."""
     pinned: bool = False
-    """It is never shortened."""
+    """True if the message is never shortened."""
 
 
 class SentContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,20 +51,20 @@ class SentContext(msgspec.Struct, frozen=True, kw_only=True):
     agent: str
     model: str
     version: str
-    """Of the agent's prompt, model and tools; the tools' schemas are not recorded."""
+    """The fingerprint of the agent's prompt, model and tools; the tools' schemas are not recorded."""
     messages: tuple[SentMessage, ...]
     left_out: tuple[SentMessage, ...]
-    """Messages of which nothing was sent; the line before them says that they are there."""
+    """Messages that were not sent; a line before them says that they exist."""
     folded: ContextFolded | None
-    """What was shortened right before this step."""
+    """The folds that were made right before this step."""
     size_bytes: int
-    """Of the messages."""
+    """Bytes of the messages."""
     whole_bytes: int
-    """Of the messages, had nothing been shortened."""
+    """Bytes of the messages without any folds."""
     junk: float
-    """The share of junk, as it was recorded."""
+    """The recorded share of junk."""
     input_tokens: int
-    """As the provider counted them; 0 if it did not."""
+    """Input tokens that the provider counted; 0 if it counted none."""
     read_result: bool
     """Whether the agent had the tool that reads a shortened result again."""
 
@@ -74,7 +74,7 @@ def find_sent(
 ) -> SentContext:
     """Returns what was sent at a model step; `history` is the session's conversation before the run.
 
-    Raises `Misused` for a step that is not there, or called no model.
+    Raises `Misused` for a step that does not exist or is not a model call.
     """
     started, intent = _find_intent(events, step)
     if started.loop:
@@ -135,7 +135,7 @@ def _find_intent(events: Sequence[Event], step: int) -> tuple[RunStarted, StepIn
     if intent.kind != "model" or not intent.perform:
         models = [str(event.step) for event in intents.values() if event.kind == "model" and event.perform]
         raise Misused(
-            f"step {step} of run {started.run} is no call of a model; these are: {', '.join(models) or 'none'}"
+            f"step {step} of run {started.run} is not a call of a model; these are: {', '.join(models) or 'none'}"
         )
     return started, intent
 
@@ -143,7 +143,7 @@ def _find_intent(events: Sequence[Event], step: int) -> tuple[RunStarted, StepIn
 async def find_asked(
     events: Sequence[Event], step: int, read: Callable[[Ref], Awaitable[bytes | None]]
 ) -> SentContext:
-    """Returns what a framework's loop has sent to a model; `read` returns the bytes of a body. Raises as `find_sent` does."""
+    """Returns what a framework's loop sent to a model; `read` returns the bytes of a body. Raises as `find_sent` does."""
     started, intent = _find_intent(events, step)
     request = None if intent.input is None else await read_request(intent.input, read)
     if request is None:
@@ -185,7 +185,7 @@ async def find_asked(
 
 
 def _fold_to(events: Sequence[Event], intent: StepIntended) -> RunState:
-    """Returns the state in which a step was performed: guards' advice on it was recorded right behind its intent."""
+    """Returns the state in which a step was performed, with the guards' advice, which is recorded right after its intent."""
     first = events[0]
     assert isinstance(first, RunStarted)
     state, begun = begin(first), False
@@ -241,7 +241,7 @@ def _describe(item: Item, message: Message, why: str, whole: int, *, pinned: boo
 
 
 def _explain(item: Item, facts: int, message: Message) -> tuple[str, bool]:
-    """Returns why a message is there that was sent as it is, and whether it is pinned."""
+    """Returns why an unshortened message is there, and whether it is pinned."""
     ref = item.ref
     if item.place < 0:
         kind = {"user": "a request", "assistant": "an answer", "tool": f"a result of {item.name}"}[ref.role]
@@ -261,7 +261,7 @@ def _explain(item: Item, facts: int, message: Message) -> tuple[str, bool]:
         "": "",
         "failed": f"; failed, as a later call did in step {item.because}"
         if item.because_failed
-        else f"; failed, and got over in step {item.because}",
+        else f"; failed, and succeeded in step {item.because}",
         "repeated": f"; it repeats step {item.because}",
         "stale": f"; the same call gave another result in step {item.because}",
     }[item.junk]

@@ -1,4 +1,4 @@
-"""What is known of a share that was seen a few times: its interval, and its bound after none."""
+"""Statistics of shares from few observations: intervals, bounds and medians."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Z_95 = 1.959964
 def compute_interval(hits: int, tries: int) -> tuple[float, float]:
     """Returns the 95% interval of a share, from 0 to 1: Wilson's score interval (JASA 22, 1927).
 
-    It holds for few tries and for shares of 0 and 1, too. Without any try it is everything.
+    It is also valid for few tries and for shares of 0 and 1. Without any try it is the interval from 0 to 1.
     """
     if tries == 0:
         return 0.0, 1.0
@@ -26,10 +26,10 @@ def compute_interval(hits: int, tries: int) -> tuple[float, float]:
 
 
 def bound_unseen(tries: int) -> float:
-    """Returns the share below which something lies, at 95%, that was never seen in so many tries; 1 without any.
+    """Returns the 95% upper bound of the share of an event that was never seen in this many tries; 1 without any try.
 
-    It is the exact binomial bound, 1 - 0.05^(1/n), which the rule of three (3/n; Hanley and Lippman-Hand, JAMA 249, 1983)
-    comes close to.
+    It is the exact binomial bound, 1 - 0.05^(1/n). The rule of three (3/n; Hanley and Lippman-Hand, JAMA 249, 1983) is an
+    approximation of it.
     """
     return 1.0 - 0.05 ** (1.0 / tries) if tries else 1.0
 

@@ -1,8 +1,8 @@
-"""Why a run ended as it did: a walk from the outcome back along recorded causes.
+"""Explains why a run ended as it did: a walk from the outcome back along recorded causes.
 
-The walk follows value edges first: a literal of that result is in this input. If a step has no value edge, except to
-the model step that wrote it, the walk goes on by exposure, through what that model was shown. So it leads to the
-first step that recorded causes lead to. That is where to look first; it is no proof that the fault lies there.
+The walk follows value edges first: a literal of a result is in the input of a later step. If a step has no value edge,
+except to the model step that wrote it, the walk goes on by exposure, through what that model was shown. So it ends at
+the first step that recorded causes lead to. Look there first; it is not proved that the fault lies there.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class CauseLink(msgspec.Struct, frozen=True):
     cause: int
     tie: Tie
     wrote: bool = False
-    """The cause is the model step that wrote the input. It is named, but no value comes from it."""
+    """True if the cause is the model step that wrote the input. It is named, but it is not the source of a value."""
 
 
 class RepeatedCall(msgspec.Struct, frozen=True):
-    """Calls that brought the same information. The newest of them were made right before the run was stopped."""
+    """Calls with the same result. The newest of them were made right before the run was stopped."""
 
     agent: str
     name: str
@@ -69,7 +69,7 @@ class UnmadeCall(msgspec.Struct, frozen=True):
 
 
 class Spender(msgspec.Struct, frozen=True):
-    """What the model of one agent, or one tool of an agent, has used."""
+    """What one agent's model, or one tool of an agent, has used."""
 
     agent: str
     name: str
@@ -85,7 +85,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
     run: str
     status: Status | None
-    """None: the run has not ended, and this explains what it is doing."""
+    """The run's status; None if it has not ended, and this explains what it is doing."""
     stopped_by: StoppedBy | None
     error: str | None
     starts: tuple[int, ...]
@@ -93,11 +93,11 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     first: int | None
     """The first step that the causes lead to: a call if there is one, otherwise the request (0)."""
     path: tuple[int, ...]
-    """From `first` to the outcome, or to one of `starts`."""
+    """The steps from `first` to the outcome, or to one of `starts`."""
     verdicts: tuple[Judged, ...]
     """All verdicts of the guard that stopped the run."""
     refusals: tuple[Judged, ...]
-    """What the guard `authority` has refused or held, however the run ended."""
+    """All steps that the guard `authority` has refused or held, whatever the run's end."""
     repeats: tuple[RepeatedCall, ...]
     wanted: tuple[UnmadeCall, ...]
     spent: tuple[Spender, ...]
@@ -105,11 +105,11 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     given_up: tuple[int, ...] = ()
     """Steps in flight that the planner gave up to answer in time."""
     unsourced: tuple[str, ...] = ()
-    """Literals that are in no result and not in the request: those of the answer, or of the steps that ended the run."""
+    """Literals of the answer, or of the steps that ended the run, that are in no result and not in the request."""
 
 
 def explain(record: RunRecord, text: Callable[[Ref], str] | None = None) -> Explanation:
-    """Explains a run. Pure. With `text`, which returns the text of a body, it finds unsourced values, too."""
+    """Explains a run. With `text`, which returns the text of a body, it finds unsourced values, too."""
     ended = record.ended
     stopped = None if ended is None else ended.stopped_by
     wanted = tuple(_list_unmade_calls(record))
@@ -140,7 +140,7 @@ def explain(record: RunRecord, text: Callable[[Ref], str] | None = None) -> Expl
 
 
 def find_way(record: RunRecord, step: int | None) -> tuple[int, ...]:
-    """Returns the shortest way from the first step that recorded causes lead to, to `step`; None: to the outcome."""
+    """Returns the shortest way to `step`, or to the outcome (None), from the first step that recorded causes lead to."""
     starts = () if step is None else (step,)
     links = _walk(record, starts)
     first = _find_first(record, links, starts)
@@ -151,7 +151,7 @@ def find_way(record: RunRecord, step: int | None) -> tuple[int, ...]:
 
 
 def _find_starts(record: RunRecord, wanted: tuple[UnmadeCall, ...]) -> tuple[int, ...]:
-    """Returns the steps because of which the run ended; none if it gave an answer."""
+    """Returns the steps that caused the run's end; an empty tuple if the run gave an answer."""
     ended = record.ended
     if ended is None:
         waiting = [step.number for step in record.list_open_steps() if step.intent.kind == "approval"]
@@ -241,7 +241,7 @@ def _walk(record: RunRecord, starts: tuple[int, ...]) -> tuple[CauseLink, ...]:
                 links[step, cause.step] = CauseLink(step, cause.step, "value", wrote=True)
             else:
                 exposed.append(cause.step)
-        if everything or not sourced:  # the model step that wrote it, and what that was shown, lead on
+        if everything or not sourced:  # follow the model step that wrote it, and what that step was shown
             for number in (*wrote, *exposed):
                 if (step, number) not in links:
                     links[step, number] = CauseLink(step, number, "exposure")
@@ -256,7 +256,7 @@ def _enqueue(queue: deque[int | None], seen: set[int | None], step: int) -> None
 
 
 def _find_first(record: RunRecord, links: tuple[CauseLink, ...], starts: tuple[int, ...]) -> int | None:
-    """Returns the earliest call, hand-off or review; without one the request, or the earliest model step."""
+    """Returns the earliest call, hand-off or review; if there is none, the request or the earliest model step."""
     reached = {link.cause for link in links} | set(starts)
     kinds = (*CALLED, "handoff", "review")
     calls = [each for each in reached if each in record.steps and record.steps[each].intent.kind in kinds]
@@ -322,7 +322,7 @@ def _list_verdicts(record: RunRecord, guard: str) -> Iterable[Judged]:
 
 
 def _find_repeats(record: RunRecord) -> Iterable[RepeatedCall]:
-    """Yields the groups of calls with the same information to which the last calls of the last agent belong."""
+    """Yields the groups of calls with the same result that contain the last calls of the last agent."""
     calls = [
         step
         for step in record.steps.values()
@@ -338,7 +338,7 @@ def _find_repeats(record: RunRecord) -> Iterable[RepeatedCall]:
         if step.intent.agent == last_agent and step.done is not None and step.done.fingerprint is not None:
             groups.setdefault(step.done.fingerprint, []).append(step)
     repeated = [group for group in groups.values() if len(group) > 1]
-    # The streak that was stopped: from the newest call back, as long as each call repeats what is known.
+    # The streak that was stopped: from the newest call back, while each call repeats a known result.
     streak: set[int] = set()
     members = {step.number: number for number, group in enumerate(repeated) for step in group}
     for step in reversed([each for each in calls if each.intent.agent == last_agent]):
@@ -378,7 +378,7 @@ def _sum_spending(record: RunRecord) -> tuple[Spender, ...]:
 
 
 def _measure_duration_s(record: RunRecord, step: StepRecord) -> float:
-    """Returns the seconds that a step took. A step that was cut off has no duration of its own: it took until then."""
+    """Returns the seconds that a step took. For a step that was cut off, these are the seconds until it was cut off."""
     if step.done is None:
         return 0.0
     return step.done.duration_s or max(0.0, step.done.at - step.intent.at)

@@ -19,20 +19,22 @@ Told = Literal["new", "reminded", "escalated", "expired"]
 
 @dataclass(frozen=True, kw_only=True)
 class BallotFacts:
-    """What the journal holds that bears on a ballot."""
+    """The facts of the journal that decide whether a ballot counts."""
 
     now: float
     """The later of the wall clock and the newest time in the journal."""
     ended: bool
-    """The proposal's run has ended."""
+    """Whether the proposal's run has ended."""
     principal: PrincipalRecord | None
-    """Who has the ballot's key."""
+    """The principal whose key the ballot shows; None if no principal has that key."""
     has_principals: bool
-    """The journal has, or had, principals."""
+    """Whether the journal has principals, or had some."""
 
 
 def is_same_person(one: str, other: str) -> bool:
-    """Returns whether two names may be one person's: they look alike but for case, width, white space and what is unseen."""
+    """Returns whether two names may belong to one person: they look alike except for case, width, white space and
+    invisible characters.
+    """
     return _fold(one) == _fold(other)
 
 
@@ -71,7 +73,7 @@ def count_ballot(proposal: Proposal, ballot: Ballot, facts: BallotFacts) -> Prop
             amount=ballot.edit_amount,
             original=proposal.original or proposal.arguments,
             edited_by=ballot.principal,
-            preview=None,  # it was of other arguments
+            preview=None,  # the preview was made for other arguments
             preview_failed=False,
             votes=(),
         )
@@ -107,8 +109,8 @@ def _check_proposal(proposal: Proposal, ballot: Ballot, facts: BallotFacts) -> N
         raise _refuse(f"{name} expired at {expiry}; it is {format_time(facts.now)}", expiry, facts.now)
     if ballot.hash != proposal.hash:
         raise _refuse(
-            # The right one is not told: whoever copies it approves what they have not seen.
-            f"{name} is not what the decision is on, which has the hash {ballot.hash or 'none'}: look at it again, with "
+            # The right hash is not shown: a person who copies it would approve what they have not seen.
+            f"{name}: the decision has the hash {ballot.hash or 'none'}, and the proposal has another one: look at it again, with "
             f"seawall approvals {proposal.id}",
             "the hash of what is asked",
             ballot.hash,
@@ -120,7 +122,7 @@ def _check_voter(proposal: Proposal, ballot: Ballot, facts: BallotFacts) -> tupl
     name, who = f"proposal {proposal.id}", ballot.principal
     roles, agent = ballot.roles, ballot.agent
     if not who.strip():
-        raise _refuse(f"{name}: nobody is named who decides", "a principal", who)
+        raise _refuse(f"{name}: the decision does not name the person who decides", "a principal", who)
     if ballot.key:
         record = facts.principal
         if record is None or record.removed_at is not None or record.name != who:
@@ -135,7 +137,9 @@ def _check_voter(proposal: Proposal, ballot: Ballot, facts: BallotFacts) -> tupl
 
 
 def check_may_vote(proposal: Proposal, who: str, roles: Sequence[str], now: float) -> None:
-    """Raises `Refused` if `who`, with these roles, may not decide at this time: it is not theirs to do, or done."""
+    """Raises `Refused` if `who`, with these roles, may not decide at this time: they lack the role, or have decided
+    already.
+    """
     name = f"proposal {proposal.id}"
     _check_requester(proposal, who)
     wanted = find_roles(proposal, now)
@@ -165,12 +169,14 @@ def _check_unauthenticated(proposal: Proposal, who: str, facts: BallotFacts) -> 
 
 
 def _check_requester(proposal: Proposal, who: str) -> None:
-    """Raises `Refused` if only the requester may decide and this is another, or the other way round."""
+    """Raises `Refused` if only the requester may decide and `who` is somebody else, or if the requester may not decide
+    and `who` is the requester.
+    """
     name, requester = f"proposal {proposal.id}", proposal.requester
     if proposal.asks == "confirm":
         if not requester.strip():
             raise _refuse(
-                f"{name} is confirmed by the user on whose behalf run {proposal.run} is, and it names nobody: start "
+                f"{name} is confirmed by the user on whose behalf run {proposal.run} works, but the run names no user: start "
                 "runs with principal=…",
                 "a requester",
                 "",
@@ -182,13 +188,15 @@ def _check_requester(proposal: Proposal, who: str) -> None:
 
 
 def find_roles(proposal: Proposal, now: float) -> tuple[str, ...]:
-    """Returns the roles of which one is needed to decide at this time; none: anybody may who is allowed at all."""
+    """Returns the roles of which one is needed to decide at this time; empty: no role is needed."""
     escalated = proposal.escalated or (proposal.escalate_at is not None and now >= proposal.escalate_at)
     return (*proposal.roles, *proposal.escalate_to) if proposal.roles and escalated else proposal.roles
 
 
 def _check_edit(proposal: Proposal, ballot: Ballot) -> None:
-    """Raises `Refused` for other arguments that were not asked about: a higher amount, or one of another currency."""
+    """Raises `Refused` for edited arguments that go beyond the question: a higher amount, or an amount of another
+    currency.
+    """
     name, asked, given = f"proposal {proposal.id}", proposal.amount, ballot.edit_amount
     if not ballot.edit_hash:
         raise Misused(f"{name}: an edit needs the hash of what is to be performed")
@@ -206,7 +214,7 @@ def _check_edit(proposal: Proposal, ballot: Ballot) -> None:
 
 
 def record_decision(proposal: Proposal, ballot: Ballot, now: float, problem: str = "") -> DecisionRecord:
-    """Returns the record of a ballot that was counted or, with a `problem`, refused."""
+    """Returns the record of a ballot that was counted or, with a `problem`, was refused."""
     voted = not problem and proposal.votes
     edited = not problem and ballot.approve and ballot.edit is not None
     return DecisionRecord(
@@ -252,7 +260,7 @@ def make_command(proposal: Proposal, *, stop: bool = False) -> Command | None:
 
 
 def find_due(proposal: Proposal) -> float | None:
-    """Returns when somebody must be told something of a proposal; None if there is nothing more to tell."""
+    """Returns the wall second at which the next notification of a proposal is due; None if none will be."""
     if proposal.state == "expired":
         return None if "expired" in proposal.notified else proposal.expires_at
     if proposal.state != "open":
@@ -269,7 +277,9 @@ def find_due(proposal: Proposal) -> float | None:
 
 
 def find_change(proposal: Proposal) -> float | None:
-    """Returns when a proposal changes by itself: others may decide as well, or it expires. None if it does not."""
+    """Returns the wall second at which a proposal changes by itself: it is escalated, or it expires. None if it does
+    not change.
+    """
     if proposal.state != "open":
         return None
     times = (proposal.expires_at, None if proposal.escalated else proposal.escalate_at)
@@ -277,7 +287,7 @@ def find_change(proposal: Proposal) -> float | None:
 
 
 def mark_told(proposal: Proposal, what: Told, now: float, *, told: bool) -> Proposal:
-    """Returns the proposal once somebody is told something of it, or is about to be; see `mark_proposal`."""
+    """Returns the proposal after a notification was made, or just before it is made; see `mark_proposal`."""
     if what == "escalated":
         if proposal.state == "open" and proposal.escalate_at is not None and now >= proposal.escalate_at:
             proposal = replace(proposal, escalated=True)
@@ -292,12 +302,14 @@ def mark_told(proposal: Proposal, what: Told, now: float, *, told: bool) -> Prop
 
 
 def expire(proposal: Proposal, now: float) -> Proposal:
-    """Returns the proposal that nobody has decided in time."""
+    """Returns the proposal as expired, because it was not decided in time."""
     return replace(proposal, state="expired", decided_at=now)
 
 
 def find_rejected_until(proposal: Proposal) -> float | None:
-    """Returns until when a rejection holds for the same proposal; None for one that was not rejected."""
+    """Returns the wall second until which a rejection also answers the same proposal; None if the proposal was not
+    rejected.
+    """
     if proposal.state != "rejected" or proposal.decided_at is None:
         return None
     return proposal.decided_at + proposal.expires_s

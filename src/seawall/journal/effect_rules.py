@@ -1,7 +1,7 @@
 """The rules of effects: pure functions on records, which a journal applies in its writer's transaction.
 
 A journal loads what a rule asks for, and stores what it returns. Nothing here reads a clock or a database, so every
-journal has the same rules. They fail closed: what is not known counts as not allowed.
+journal has the same rules. They fail closed: what they do not know, they do not allow.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from seawall.journal.protocol import (
 )
 
 UNKNOWN_RUN_S = 3_600.0
-"""Seconds after which a claim is void whose run never came into the journal. A run is recorded within seconds of its
-first claim, so an hour means that its process died before."""
+"""Seconds after which a claim is void if its run is not in the journal. A run is recorded within seconds of its first
+claim, so after an hour its process must have died before it recorded the run."""
 CLAIMED = ("proposed", "approved")
-"""Claimed, and not attempted yet: the claim can be freed."""
+"""States of an effect that is claimed and not attempted yet: the claim can be freed."""
 UNSETTLED = (*CLAIMED, "attempting", "unknown")
 
 Over = Literal["call", "run", "tenant", "day"]
 NOTHING = Decimal(0)
 exact = Context(prec=64, traps=[InvalidOperation, Overflow, Inexact])
-"""Sums are exact, or raise."""
+"""A decimal context in which a sum that is not exact raises."""
 
 
 def find_day(at: float) -> str:
@@ -49,7 +49,7 @@ def find_day(at: float) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimFacts:
-    """What the journal holds that bears on a claim, once void claims are freed."""
+    """The facts of the journal that decide on a claim, once void claims are freed."""
 
     now: float
     """The later of the wall clock and the newest time in the journal."""
@@ -58,11 +58,11 @@ class ClaimFacts:
     newest: EffectRecord | None
     """The newest effect of this identity."""
     proposal: Proposal | None
-    """The one that the claim names."""
+    """The proposal that the claim names."""
     rejected: Proposal | None
-    """A rejection of the same hash in the tenant that still holds."""
+    """A proposal of the same hash in the tenant that was rejected, if the rejection still holds."""
     sums: Mapping[Over, Decimal]
-    """What is reserved and spent, in the claim's currency, for each kind of sum that a rule of the claim asks for."""
+    """Reserved plus spent amounts, in the claim's currency, for each kind of sum that a rule of the claim asks for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +70,13 @@ class ClaimPlan:
     """The answer to a claim, and the records that change with it."""
 
     answer: ClaimAnswer
-    """What the caller gets."""
+    """The answer for the caller."""
     effect: EffectRecord | None = None
-    """The claim, to be stored; None: nothing is claimed, or nothing changes."""
+    """The claimed effect, to be stored; None: nothing is claimed, or nothing changes."""
     proposal: Proposal | None = None
-    """The one that the claim names, to be stored: it is used, or does not hold any more."""
+    """The proposal that the claim names, to be stored: it is now used, or does not hold any more."""
     freed: EffectRecord | None = None
-    """The call's earlier claim, which it gives up."""
+    """The call's earlier claim, which the call gives up."""
 
 
 def check_claim(claim: EffectClaim) -> None:
@@ -88,7 +88,7 @@ def check_claim(claim: EffectClaim) -> None:
 
 
 def is_void(record: EffectRecord, *, ended: bool | None, now: float) -> bool:
-    """Returns whether a claim holds nobody back: it was not attempted, and its run will not do so.
+    """Returns whether a claim is void: its effect was not attempted, and its run will not attempt it.
 
     `ended` says whether its run has ended; None: the journal does not know the run.
     """
@@ -127,13 +127,13 @@ def _answer_own(own: EffectRecord, claim: EffectClaim) -> ClaimPlan:
     """Returns the answer to a call that has attempted its effect before."""
     if own.state == "committed":
         return ClaimPlan(answer=ClaimAnswer(status="committed", effect=own))
-    # Under another identity (the tool declares it anew) nobody knows what was attempted: its fate comes first.
+    # The tool may declare another identity now. What was attempted under the old one must be settled first.
     status: Literal["claimed", "waits"] = "claimed" if own.identity == claim.identity else "waits"
     return ClaimPlan(answer=ClaimAnswer(status=status, effect=own))
 
 
 def _make_record(claim: EffectClaim, now: float, own: EffectRecord | None, number: int) -> EffectRecord:
-    """Returns the record of a claim. It counts on the day on which it is taken up."""
+    """Returns the record of a claim. Its amount counts on the day of the claim."""
     day = max(claim.day, find_day(now))
     if own is not None:
         return replace(
@@ -176,7 +176,7 @@ def _make_record(claim: EffectClaim, now: float, own: EffectRecord | None, numbe
 def _ask_or_allow(
     claim: EffectClaim, facts: ClaimFacts, own: EffectRecord | None, record: EffectRecord
 ) -> ClaimPlan:
-    """Returns whether the effect may begin, or a person must decide first."""
+    """Returns the answer that the effect may begin, or that a person must decide first."""
     proposal, problem = facts.proposal, ""
     if claim.proposal:
         problem = _find_problem(claim, facts, own)
@@ -197,10 +197,9 @@ def _ask_or_allow(
 
 
 def holds_for(rejected: Proposal, claim: EffectClaim) -> bool:
-    """Returns whether a rejection answers a claim of the same hash.
-
-    It does in the whole tenant if the tool declares that it is asked about, in the runs of the same user if that was the
-    one who was asked to confirm it, and in its own run if only a user's guard asked.
+    """Returns whether a rejection also answers a claim of the same hash. If the tool declares that a person is asked,
+    the rejection holds in the whole tenant. If the user was asked to confirm the call, it holds in that user's runs. If
+    only a user's guard asked, it holds in its own run.
     """
     if rejected.asks == "confirm" and rejected.requester != claim.principal:
         return False
@@ -230,7 +229,7 @@ def _ask(
 
 
 def _find_problem(claim: EffectClaim, facts: ClaimFacts, own: EffectRecord | None) -> str:
-    """Returns why the proposal that a claim names does not allow it; "" if it does."""
+    """Returns why the proposal that a claim names does not allow the claim; "" if it does."""
     proposal = facts.proposal
     if proposal is None:
         return f"there is no proposal {claim.proposal}"
@@ -253,7 +252,7 @@ def _find_problem(claim: EffectClaim, facts: ClaimFacts, own: EffectRecord | Non
 def _find_over(
     claim: EffectClaim, facts: ClaimFacts, own: EffectRecord | None, day: str
 ) -> tuple[OverSum, ...]:
-    """Returns the rules that ask."""
+    """Returns the rules by which a person must be asked."""
     found: list[OverSum] = []
     amount = claim.amount
     for number, rule in enumerate(claim.rules):
@@ -270,7 +269,7 @@ def _find_over(
 
 
 def _count_own(own: EffectRecord | None, claim: EffectClaim, over: Over, day: str) -> Decimal:
-    """Returns what a call's earlier claim has added to a sum."""
+    """Returns the amount that a call's earlier claim has added to a sum."""
     if own is None or own.amount is None or claim.amount is None or own.tool != claim.tool:
         return NOTHING
     if own.amount.currency != claim.amount.currency or (over == "day" and own.day != day):
@@ -279,7 +278,7 @@ def _count_own(own: EffectRecord | None, claim: EffectClaim, over: Over, day: st
 
 
 def count_amount(record: EffectRecord) -> tuple[Decimal, Decimal]:
-    """Returns what an effect has reserved and what it has spent."""
+    """Returns the amounts that an effect has reserved and has spent."""
     if record.amount is None or record.state == "failed":
         return NOTHING, NOTHING
     amount = record.amount.amount
@@ -290,7 +289,9 @@ def count_amount(record: EffectRecord) -> tuple[Decimal, Decimal]:
 
 
 def begin_attempt(record: EffectRecord | None, change: Settle, run: str) -> EffectRecord:
-    """Returns the record of an effect that `run` begins to attempt. Raises `Fenced` if it has not claimed it."""
+    """Returns the record of an effect that `run` begins to attempt. Raises `Fenced` if the run has not claimed the
+    effect.
+    """
     described = change.record
     known = record or described
     if described is not None and described.id != change.effect:
@@ -301,7 +302,7 @@ def begin_attempt(record: EffectRecord | None, change: Settle, run: str) -> Effe
         raise Fenced(
             f"effect {known.id} is claimed by call {known.call} of run {known.run}, not by run {run}"
         )
-    # One that nothing speaks against any more may have been claimed by a process that died before it could ask a person.
+    # A claim to which nothing objects any more may come from a process that died before it could ask a person.
     unclaimed = ("failed", "proposed") if described is not None else ()
     allowed = ("approved", "attempting", "unknown", *unclaimed)
     if record is not None and record.state not in allowed:
@@ -320,12 +321,12 @@ def begin_attempt(record: EffectRecord | None, change: Settle, run: str) -> Effe
 
 
 def settle_in_run(record: EffectRecord | None, change: Settle, run: str) -> EffectRecord:
-    """Returns the record of an effect once its own run knows what became of it. What is settled stays so, but
-    `committed` wins over `failed`.
+    """Returns the record of an effect once its own run knows what became of it. A settled state stays, but `committed`
+    replaces `failed`.
     """
     known = record or change.record
     if known is None or known.run != run:
-        raise SeawallBug(f"run {run} settles effect {change.effect}, which is not its own")
+        raise SeawallBug(f"run {run} settles effect {change.effect}, which belongs to another run")
     if record is None:
         known = replace(known, state="attempting", day=known.day or find_day(change.at))
     if known.state == "committed" or (known.state == "failed" and change.state != "committed"):
@@ -334,9 +335,8 @@ def settle_in_run(record: EffectRecord | None, change: Settle, run: str) -> Effe
 
 
 def settle_from_outside(record: EffectRecord, change: Settle, *, live: str | None) -> EffectRecord:
-    """Returns the record of an effect once somebody says what became of it.
-
-    `live` is the process that performs it at this moment; None if there is none that lives. Raises `Refused`.
+    """Returns the record of an effect once a person or a late receipt says what became of it. `live` is the live
+    process that is performing it; None if there is none. Raises `Refused`.
     """
     if change.state not in ("committed", "failed"):
         raise Misused(f"an effect is settled as 'committed' or 'failed', not as {change.state!r}")
@@ -385,14 +385,14 @@ def _settle(record: EffectRecord, change: Settle) -> EffectRecord:
 def allow_another(record: EffectRecord, newest: EffectRecord | None, by: str) -> EffectRecord:
     """Returns the record with which `by` allows one more effect of its identity. Raises `Misused`, `Refused`."""
     if not by:
-        raise Misused("another effect is allowed by somebody: name them")
+        raise Misused("a person must allow another effect: name that person")
     why = ""
     if not record.identity:
         why = "no other call is the same effect, so each may go again"
     elif record.state != "committed":
         why = f"it is {record.state}, not committed"
     elif newest is not None and newest.id != record.id:
-        why = f"effect {newest.id} came after it, and is {newest.state}"
+        why = f"effect {newest.id} of the same identity came after it, and is {newest.state}"
     if why:
         raise Refused(
             f"effect {record.id} can't be allowed again: {why}",
@@ -404,10 +404,10 @@ def allow_another(record: EffectRecord, newest: EffectRecord | None, by: str) ->
 
 
 def has_expired(proposal: Proposal, now: float) -> bool:
-    """Returns whether a proposal's time is over."""
+    """Returns whether a proposal has expired."""
     return proposal.expires_at is not None and now >= proposal.expires_at
 
 
 def format_time(at: float | None) -> str:
-    """Returns a time as a person reads it."""
+    """Returns wall seconds as text for people."""
     return "never" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -16,12 +16,12 @@ def compute_end_s(setting: Setting, clock: Clock) -> float | None:
     """Returns the monotonic second at which a setting that is read now runs out; None if it has no end.
 
     `until` is wall time, for people and for other processes. A process that has read the setting keeps it by its
-    monotonic clock: a wall clock that is put back later prolongs nothing.
+    monotonic clock: a wall clock that is set back later does not prolong the setting.
     """
     if setting.until is None:
         return None
     left_s = setting.until - clock.wall_s()
-    # If the wall clock was put back after the setting was made, no more is granted than was asked for.
+    # If the wall clock was set back after the setting was made, the setting still lasts no longer than was asked for.
     return clock.monotonic_s() + min(left_s, setting.until - setting.at)
 
 
@@ -43,7 +43,7 @@ class LiveSettings:
     def read(
         self, settings: Mapping[tuple[SettingKind, str], Setting], on_expired: Callable[[], None]
     ) -> bool:
-        """Takes the journal's settings over; returns whether those of this kind changed.
+        """Replaces the settings by those of the journal; returns whether settings of this kind changed.
 
         `on_expired` is called whenever one of them runs out.
         """
@@ -62,7 +62,7 @@ class LiveSettings:
         return True
 
     def _watch(self, name: str, on_expired: Callable[[], None]) -> None:
-        """Calls back once the setting has run out, and not before: a timer that fires early is set again."""
+        """Calls `on_expired` once the setting has run out. A timer that fires too early is set again."""
 
         def fire() -> None:
             if self.is_live(name):
@@ -91,7 +91,7 @@ class LiveSettings:
         yield from self._settings.items()
 
     def close(self) -> None:
-        """Calls nobody back any more; the next `read` begins anew."""
+        """Cancels all timers, so that `on_expired` is not called any more; the next `read` begins anew."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()

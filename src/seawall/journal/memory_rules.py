@@ -11,16 +11,17 @@ import msgspec
 from seawall.journal.protocol import Lineage, MemoryConflict, MemoryEntry, MemoryMerge, MemoryWrite
 
 Judgement = Literal["write", "same", "newer"]
-"""A write is written, is there already, or finds something newer than what its run saw."""
+"""What becomes of a write: it is written, the same value is there already, or the key is newer than what the run
+saw."""
 
 _word = re.compile(r"\S+")
 WORDS = 64
-"""Words of a search that are looked for, at most: each is a list that SQLite reads."""
+"""Most words of a search that are used: SQLite reads a list for each."""
 
 
 def judge_write(write: MemoryWrite, newest: MemoryEntry | None, loose: str, now: float) -> Judgement:
-    """Returns what becomes of a write. `newest` is the newest entry of its scope and key, also if it died, and `loose`
-    the digest of its value without what is volatile in it.
+    """Returns what becomes of a write. `newest` is the newest entry of the write's scope and key, also if it died, and
+    `loose` the digest of that entry's value without its volatile parts.
     """
     live = None if newest is None or newest.died is not None else newest
     if live is not None and has_expired(live, now):
@@ -63,12 +64,14 @@ def list_unnamed(merge: MemoryMerge, found: Sequence[MemoryConflict]) -> list[Me
 
 
 def find_expiry(write: MemoryWrite, now: float) -> float | None:
-    """Returns when what is written expires; None: never."""
+    """Returns the wall second at which the written entry expires; None: never."""
     return None if write.ttl_s is None else now + write.ttl_s
 
 
 def renew_expiry(write: MemoryWrite, live: MemoryEntry, now: float) -> float | None:
-    """Returns when an entry expires that was written again: never earlier than before."""
+    """Returns the wall second at which an entry that was written again expires: never earlier than before; None:
+    never.
+    """
     expires_at = find_expiry(write, now)
     if expires_at is None or live.expires_at is None:
         return None
@@ -76,7 +79,7 @@ def renew_expiry(write: MemoryWrite, live: MemoryEntry, now: float) -> float | N
 
 
 def has_expired(entry: MemoryEntry, now: float) -> bool:
-    """Returns whether an entry is shown to nobody any more."""
+    """Returns whether an entry has expired, and is no longer shown."""
     return entry.expires_at is not None and entry.expires_at <= now
 
 
@@ -89,7 +92,7 @@ def read_text(body: bytes) -> str:
 
 
 def read_words(body: bytes) -> str:
-    """Returns what a value is searched by: its text or, of JSON, the texts and numbers in it."""
+    """Returns the words by which a value is found: its text or, for JSON, the texts and numbers in it."""
     text = read_text(body)
     if text.lstrip()[:1] not in ("{", "[", '"'):
         return text
@@ -116,18 +119,21 @@ def _add_words(value: object, words: list[str]) -> None:
 
 
 Split = Callable[[str], list[str]]
-"""Splits a text into words as FTS5 does, without accents and capitals. No word has a mark that FTS5 knows as syntax."""
+"""Splits a text into words as FTS5 does, without accents and capitals. No word contains a character that is syntax in
+FTS5."""
 
 
 def place_words(place: str, words: Iterable[str]) -> str:
-    """Returns words as the index has them: each begins with its place, so that a search reads those of its place alone."""
+    """Returns words as the index holds them: each begins with its place, so that a search reads only the words of its
+    own place.
+    """
     return " ".join(place + word for word in words)
 
 
 def make_match(places: Sequence[str], text: str, split: Split) -> str | None:
     """Returns the FTS5 query for all words of `text`, each as a prefix; None if it has no word.
 
-    What stands together, such as a date, is looked for as a phrase.
+    Words that are not separated by white space, such as those of a date, are searched as a phrase.
     """
     phrases = [words for each in _word.findall(text.replace("\0", " ")) if (words := split(each))]
     if not phrases:
@@ -168,14 +174,16 @@ def step_node(run: str, step: int) -> str:
 
 
 def node_of(source: Lineage) -> str:
-    """Returns the name of what something was made of."""
+    """Returns the name of a source in the lineage."""
     if source.entry:
         return entry_node(source.entry)
     return answer_node(source.run) if source.step is None else step_node(source.run, source.step)
 
 
 def list_edges(causes: Iterable[Lineage], target: str) -> dict[tuple[str, str], bool]:
-    """Returns the edges to what was made: source and target, and whether a value was taken. A value outdoes exposure."""
+    """Returns the edges that lead from the causes to `target`: source and target, and whether a value was taken. If a
+    source has both ties, the value counts.
+    """
     edges: dict[tuple[str, str], bool] = {}
     for cause in causes:
         edge = node_of(cause), target
@@ -189,9 +197,11 @@ Follow = Callable[[Sequence[str]], Iterable[tuple[str, str, bool]]]
 
 
 def follow_lineage(seeds: Sequence[Lineage], follow: Follow, *, exposed: bool) -> tuple[set[str], set[str]]:
-    """Returns what took a value from `seeds`, and what was merely exposed to it; the seeds are among them.
+    """Returns the nodes that took a value from `seeds`, and those that were only exposed to them. Both include the
+    seeds.
 
-    A path of value edges makes a value, any exposure on the way makes exposure. With `exposed` all are values.
+    A path of value edges counts as a value, and a path with an edge of exposure as exposure. With `exposed` every path
+    counts as a value.
     """
     values = {node_of(seed) for seed in seeds if exposed or seed.tie == "value"}
     touched = {node_of(seed) for seed in seeds} - values

@@ -21,16 +21,16 @@ RECALL: MemoryTool = "recall"
 FORGET: MemoryTool = "forget"
 
 MAX_HITS = 50
-"""Entries of one `recall`: what an agent can look through."""
+"""The most entries of one `recall`: as many as an agent can look through."""
 HITS = 10
-"""Entries of a `recall` that does not say how many."""
+"""The default number of entries of a `recall`."""
 
 _NEARNESS: tuple[ScopeKind, ...] = ("session", "subject", "team", "tenant")
-"""Nearest first: what was said in this conversation counts more than what holds for everybody."""
+"""The scopes, the nearest first: entries of this conversation come before entries of the whole tenant."""
 
 
 def check_scope(scope: object) -> str:
-    """Returns the name of a scope. Raises `Misused` for one that can't be."""
+    """Returns the name of a scope. Raises `Misused` for an invalid name."""
     kinds = get_args(ScopeKind)
     if isinstance(scope, str):
         check_recordable(scope=scope)
@@ -41,19 +41,27 @@ def check_scope(scope: object) -> str:
 
 
 class MemoryPlace(NamedTuple):
-    """One scope that an agent may use, before it is known which run it is in."""
+    """One scope that an agent may use, without the names that depend on its run."""
 
     label: str
-    """How the agent names it: its kind or, of an outer team, `team:NAME`."""
+    """The agent's name of the scope: its kind or, for the scope of an outer team, `team:NAME`."""
     kind: ScopeKind
     team: str = ""
     ttl_s: float | None = None
     resolve: Resolver | None = None
     meaning: MemoryIndex | None = None
-    """`Memory.index`."""
+    """The index of the scope; see `Memory.index`."""
+
+    def fill(self, outer: MemoryPlace) -> MemoryPlace:
+        """Returns the place with what it leaves open as an outer one of the same scope says."""
+        return self._replace(
+            ttl_s=outer.ttl_s if self.ttl_s is None else self.ttl_s,
+            resolve=self.resolve or outer.resolve,
+            meaning=outer.meaning if self.meaning is None else self.meaning,
+        )
 
     def name_scope(self, started: RunStarted) -> str | None:
-        """Returns the scope's name in a run; None if the run has none, as it is in no session or for nobody."""
+        """Returns the scope's name in a run; None if the run has no such scope, because it has no session or principal."""
         match self.kind:
             case "tenant":
                 return make_scope("tenant")
@@ -91,19 +99,19 @@ class MemoryAccess(msgspec.Struct, frozen=True):
 
     @property
     def version(self) -> str:
-        """Fingerprint of what the agent is offered."""
+        """Fingerprint of the tools that the agent is offered."""
         return f"1-{digest_of([self.specs, self.writes_for_digest()])[:8]}"
 
     def writes_for_digest(self) -> list[list[Any]]:
-        """Returns what of the scopes is not in the tools' schemas and yet changes what they do."""
+        """Returns the properties of the scopes that change what the tools do but are not in their schemas."""
         return [[place.label, place.team, place.ttl_s] for place in self.writes]
 
     def read_only(self) -> MemoryAccess:
-        """Returns the same without what changes memory."""
+        """Returns the same access without the scopes that may be written."""
         return MemoryAccess(self.reads)
 
     def join(self, outer: MemoryAccess) -> MemoryAccess:
-        """Returns this access with what an outer team adds to it."""
+        """Returns this access joined with an outer team's access."""
         return MemoryAccess(_join(self.reads, outer.reads), _join(self.writes, outer.writes))
 
 
@@ -111,7 +119,10 @@ NO_ACCESS = MemoryAccess()
 
 
 def make_access(memory: Memory | None, kind: ScopeKind, team: str) -> MemoryAccess:
-    """Returns what `memory` allows in the team of this name; `kind` is the scope of whoever has it."""
+    """Returns the access that `memory` gives in the team of this name.
+
+    `kind` is the default scope of the owner of `memory`.
+    """
     if memory is None:
         return NO_ACCESS
     read, write = memory.fill(kind)
@@ -124,10 +135,17 @@ def make_access(memory: Memory | None, kind: ScopeKind, team: str) -> MemoryAcce
 
 
 def _join(first: Sequence[MemoryPlace], more: Sequence[MemoryPlace]) -> tuple[MemoryPlace, ...]:
-    """Returns the places of both, each once, the nearest first. The first that names a scope says how it is used."""
+    """Returns the places of both, each once, the nearest first.
+
+    Options that the first place of a scope leaves open are those of the next place of that scope.
+    """
     joined = list(first)
     for place in more:
-        if any((each.kind, each.team) == (place.kind, place.team) for each in joined):
+        same = next(
+            (at for at, each in enumerate(joined) if (each.kind, each.team) == (place.kind, place.team)), None
+        )
+        if same is not None:
+            joined[same] = joined[same].fill(place)
             continue
         taken = any(each.label == place.label for each in joined)
         joined.append(place._replace(label=f"team:{place.team}") if taken else place)

@@ -1,4 +1,4 @@
-"""A call of a memory tool: read from what a model wrote, validated, and ready to be performed. Pure."""
+"""Reads and validates a call of a memory tool that a model wrote. It performs nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from seawall.core.big_values import decode_in_pieces
-from seawall.core.canonical import to_canonical_bytes
+from seawall.core.canonical import escape_unsendable, to_canonical_bytes
 from seawall.core.events import RunStarted
 from seawall.memory.access import (
     FORGET,
@@ -28,15 +28,15 @@ from seawall.run.state import RunState
 from seawall.run.step import Step
 
 MAX_KEY_CHARS = 200
-"""Characters of a key: a name, and not the fact itself."""
+"""The most characters of a key, which is a name and not the fact itself."""
 MAX_VALUE_CHARS = 20_000
-"""Characters of a value: some pages. A document belongs into a store of its own, and its address into memory."""
+"""The most characters of a value: some pages. Keep a document in another store, and its address in memory."""
 MAX_CALL_CHARS = 8 * MAX_VALUE_CHARS
-"""Characters of a whole call: room for a value in escapes. More is not even decoded."""
+"""The most characters of a whole call, enough for an escaped value. A longer call is not decoded."""
 MAX_LABELS = 8
-"""Labels of one entry. They stand in events, which are never erased, so they are single words."""
+"""The most labels of one entry. Labels are single words, because they are in events, which are never erased."""
 MAX_TTL_S = 1_000 * 365 * 86_400
-"""Seconds for which an entry may be kept, if not for ever: a millennium is longer than any journal."""
+"""The longest `ttl_s`: a thousand years, which is longer than any journal lives."""
 _LABEL = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
 
 _TAKES: dict[str, tuple[str, ...]] = {
@@ -47,27 +47,27 @@ _TAKES: dict[str, tuple[str, ...]] = {
 
 
 class MemoryCall(msgspec.Struct, frozen=True, kw_only=True):
-    """What a memory step does."""
+    """A validated call of a memory tool."""
 
     tool: MemoryTool
     scopes: tuple[tuple[str, str], ...]
-    """(label, scope): where it looks, or what it changes; the nearest first."""
+    """The pairs (label, scope) that the call reads or changes, the nearest first."""
     key: str | None = None
     value: str = ""
-    """`remember`: the value as it is stored. Text as it is, and all else as JSON."""
+    """For `remember`: the stored value. Text is stored unchanged, and all other values as JSON."""
     query: str | None = None
     prefix: str | None = None
     labels: tuple[str, ...] = ()
     ttl_s: float | None = None
     limit: int = HITS
-    index: MemoryIndex | None = None
-    """What is asked beside the words of `query`."""
+    indexes: tuple[MemoryIndex | None, ...] = ()
+    """For `recall`: the index of each of `scopes` that is searched in addition to the words of `query`."""
 
 
 def prepare_memory(step: Step, access: MemoryAccess, state: RunState, bodies: Bodies) -> Step:
-    """Returns the step with what it does; what is wrong with its call goes into `Step.invalid`.
+    """Returns the step with its validated call; `Step.invalid` says what is wrong with the call.
 
-    What is remembered is what is stored: without secrets. So nothing of such a call can get lost.
+    The call is read from the stored text, which has no secrets, so that a resumed run reads the same call.
     """
     text = "" if step.call is None else bodies.text(step.call.arguments)
     step = replace(step, version=access.version, volatile=("age",))
@@ -96,7 +96,7 @@ def _read_call(name: str, given: dict[str, Any], access: MemoryAccess, started: 
     takes = _TAKES[name]
     if unknown := [each for each in given if each not in takes]:
         raise ValueError(f"there is no argument {unknown[0]!r}; there are: {', '.join(takes)}")
-    # Models write null for what they leave out; only a value can be meant so.
+    # Models write null for arguments that they leave out; only for `value` may null be meant.
     given = {each: value for each, value in given.items() if value is not None}
     places = access.reads if name == RECALL else access.writes
     scopes, ttl_s = _find_scopes(given.get("scope"), places, started, one=name == REMEMBER)
@@ -104,8 +104,9 @@ def _read_call(name: str, given: dict[str, Any], access: MemoryAccess, started: 
         case "remember":
             return _read_remember(given, scopes, ttl_s)
         case "recall":
-            index = next((place.meaning for place in places if place.meaning is not None), None)
-            return _read_recall(given, scopes, index)
+            first = next((place.meaning for place in places if place.meaning is not None), None)
+            indexes = {place.label: first if place.meaning is None else place.meaning for place in places}
+            return _read_recall(given, scopes, tuple(indexes[label] for label, _ in scopes))
         case _:
             return MemoryCall(tool=FORGET, scopes=scopes, key=_read_key(given, "key"))
 
@@ -134,7 +135,7 @@ def _read_remember(
 
 
 def _read_recall(
-    given: dict[str, Any], scopes: tuple[tuple[str, str], ...], index: MemoryIndex | None
+    given: dict[str, Any], scopes: tuple[tuple[str, str], ...], indexes: tuple[MemoryIndex | None, ...]
 ) -> MemoryCall:
     asked = [each for each in ("query", "key", "prefix") if given.get(each) not in (None, "")]
     if len(asked) > 1:
@@ -150,16 +151,16 @@ def _read_recall(
         key=texts.get("key"),
         prefix=texts.get("prefix"),
         limit=limit,
-        index=index,
+        indexes=indexes,
     )
 
 
 def _find_scopes(
     given: object, places: Sequence[MemoryPlace], started: RunStarted, *, one: bool
 ) -> tuple[tuple[tuple[str, str], ...], float | None]:
-    """Returns the scopes that are meant, the nearest first, and the longest that the nearest one keeps anything.
+    """Returns the scopes of the call, the nearest first, and the longest time that the nearest one keeps an entry.
 
-    `one`: the nearest that the agent has, and no wider one where the run has not that.
+    With `one`, only the agent's nearest scope is returned; it is not replaced by a wider one if the run does not have it.
     """
     labels = [place.label for place in places]
     if given is not None and given not in labels:
@@ -179,7 +180,7 @@ def _read_key(given: dict[str, Any], name: str) -> str:
         raise ValueError(f"{name} is {key!r}; it must be text")
     if len(key) > MAX_KEY_CHARS:
         raise ValueError(f"{name} has {len(key):,} characters (limit {MAX_KEY_CHARS})")
-    return key.strip()
+    return escape_unsendable(key.strip())  # as it is stored
 
 
 def _read_labels(given: object) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What was reverted of what a run has read: found, loaded, and put into words for people."""
+"""Finds and describes entries that a run has read and that were reverted since."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from seawall.run.bodies import Bodies
 from seawall.run.state import RunState
 
 MAX_CHARS = 2_000
-"""Of one value that a run or a person is told of."""
+"""The most characters of one value that a run or a person is told."""
 
 
 async def find_cut(journal: Journal, state: RunState, bodies: Bodies, now: float) -> MemoryCut | None:
-    """Returns what the run has read and does not know to be reverted; None if there is nothing."""
+    """Returns the reverted entries that the run has read and was not told of yet; None if there are none."""
     unknown = [number for number in state.read_entries if number not in state.cut]
     entries = await journal.memory_numbered(unknown) if unknown else []
     cut = [entry for entry in entries if entry.reverted]
@@ -27,7 +27,7 @@ async def find_cut(journal: Journal, state: RunState, bodies: Bodies, now: float
 
 
 def build_cut(entries: Sequence[MemoryEntry], bodies: Bodies, now: float) -> MemoryCut:
-    """Returns the event that says what was reverted of what a run has read."""
+    """Returns the event that tells a run which of the entries that it has read were reverted."""
     told = tuple([bodies.put(_describe_entry(entry, bodies)) for entry in entries])
     return MemoryCut(at=now, entries=tuple([entry.number for entry in entries]), told=told)
 
@@ -52,7 +52,7 @@ def name_entry(entry: MemoryEntry, bodies: Bodies) -> str:
 
 
 def quote(ref: Ref | None, bodies: Bodies) -> str:
-    """Returns a value on one line, in quotes: nothing in it can look like a line of its own."""
+    """Returns a value on one line, in quotes, so that no part of it looks like a separate line."""
     text = bodies.text(ref)
     cut = "" if len(text) <= MAX_CHARS else f" (cut after {MAX_CHARS:,} of {len(text):,} characters)"
     return json.dumps(text[:MAX_CHARS], ensure_ascii=False) + cut

@@ -1,4 +1,4 @@
-"""The guard `memory`: a run that has read what was reverted since changes nothing in the world without a person."""
+"""The guard `memory`: holds the effects of a run that has read entries which were reverted since."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MEMORY_GUARD = "memory"
 
 
 class MemoryGuard(Guard):
-    """Holds each effect of a run that knows that it has read what was reverted (`MemoryCut`), or that is made for that.
+    """Holds each effect of a run that was told of reverted entries (`MemoryCut`), or that was started again after a revert.
 
-    An approval of before does not count, because the person was not shown that. Entries are named by their numbers,
-    because what they said must not stand in an event; the proposal refers to it.
+    An earlier approval does not count, because the person was not shown the revert. Entries are named by their numbers,
+    because their texts must not be in an event; the proposal refers to the texts.
     """
 
     name = MEMORY_GUARD

@@ -12,7 +12,7 @@ from seawall.memory.index import MemoryIndex
 from seawall.run.approve import check_seconds
 
 KINDS: tuple[ScopeKind, ...] = get_args(ScopeKind)
-"""What memory can belong to."""
+"""The kinds of scopes."""
 
 Resolver = Callable[[Any, Any, Any], Awaitable[Any] | Any]
 """Gets (theirs, ours, base), each as text, as the object or list that was remembered, or None, and returns the value to
@@ -21,28 +21,29 @@ keep. It may be async."""
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """What an agent, or every agent of a team, may read and write.
+    """The memory that an agent, or every agent of a team, may read and write.
 
-    `tenant` is everybody's, `session` the conversation's, `subject` the principal's on whose behalf a run is, and `team`
-    the team's own, a shared scratchpad. Raises `Misused` for a scope that does not exist, and for other values that make
-    no sense.
+    `tenant` is shared by all runs of the tenant, `session` by the runs of a conversation, `subject` by the runs for a
+    principal, and `team` by the runs of the team, as a scratchpad. Raises `Misused` for a scope that does not exist, and
+    for other invalid values.
     """
 
     read: tuple[ScopeKind, ...] | None = None
-    """The scopes that `recall` looks in. None: those of `write` or, without these, the session; a team's own scope if a
-    team has this."""
+    """The scopes that `recall` looks in. None: those of `write`. If `write` is None, too: the session for an agent, and
+    the team's own scope for a team."""
     write: tuple[ScopeKind, ...] | None = None
     """The scopes that `remember` and `forget` change. None: none if `read` is given, else the same as `read`."""
     ttl_s: float | None = None
-    """Seconds after which what is written is forgotten; agents may say a shorter time. None: it stays, because
-    most facts have no end that is known."""
+    """Seconds after which a written entry is forgotten; agents may give a shorter time. None: entries stay, because most
+    facts have no known end."""
     resolve: Resolver | None = None
-    """Solves conflicts: called with (theirs, ours, base) when a run ends that wrote a key which another run has written
-    meanwhile; a value is None where there is none. What it returns is written. If it returns None or raises, or without
-    it, both values are kept, and a person decides (`seawall memory conflicts`)."""
+    """Solves conflicts: called with (theirs, ours, base) if another run has written the same key before this run ends; a
+    missing value is None. Its result is written. If it returns None or raises, or is not given, both values are kept, and
+    a person decides (`seawall memory conflicts`)."""
     index: MemoryIndex | None = None
-    """Finds entries by what they mean, beside the words that `recall` looks for: your own embedding model and vector
-    store, behind three methods. It is told what changes, and what it finds is looked up in memory."""
+    """An index that finds entries by their meaning, in addition to the words that `recall` looks for: your own embedding
+    model and vector store, behind three methods. It is told the changes, and the entries that it finds are looked up in
+    memory."""
 
     def __post_init__(self) -> None:
         """Checks the values."""
@@ -62,7 +63,7 @@ class Memory:
             )
 
     def fill(self, kind: ScopeKind) -> tuple[tuple[ScopeKind, ...], tuple[ScopeKind, ...]]:
-        """Returns the scopes to read and to write; `kind` is the one of whoever has this, if none are given."""
+        """Returns the scopes to read and to write; `kind` is the owner's default scope, if none are given."""
         if self.read is None and self.write is None:
             return (kind,), (kind,)
         write = self.write or ()

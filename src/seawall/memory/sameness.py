@@ -1,4 +1,4 @@
-"""Which values of memory say the same: equal, or equal but for when and by which request something was looked up."""
+"""Decides which values of memory are the same: equal, or different only in the time and the request of a look-up."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOOKED_UP_FIELDS = frozenset(
         *("elapsed", "elapsed_ms", "elapsed_s", "latency_ms", "took", "took_ms"),
     ]
 )
-"""Fields of JSON that say when and how something was looked up. A `timestamp` or a `duration` may be the fact itself."""
+"""JSON fields that say when and how a fact was looked up. `timestamp` and `duration` are left out: they may be the fact."""
 _CLOCK = r"(?:\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[ ]?[+-]\d\d:?\d\d)?)?|\d\d?:\d\d:\d\d(?:[.,]\d+)?)"
 _LOOKED_UP = rf"""
       \b(?:(?:checked|fetched|generated|observed|queried|retrieved|looked[ ]up)(?:[ ](?:at|on))?|as[ ]of)[ :=]*{_CLOCK}
@@ -40,7 +40,7 @@ def _compile() -> re.Pattern[str]:
 
 
 def make_loose(text: str) -> str:
-    """Returns a digest that values have in common which say the same. An appointment or an id is a fact, and differs."""
+    """Returns a digest that is equal for values that are the same. An appointment or an id is a fact, and makes a difference."""
     if text[:1] in ("{", "["):
         try:
             return digest_of(_strip(msgspec.json.decode(text)))

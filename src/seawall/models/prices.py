@@ -1,16 +1,16 @@
 """Prices and windows of models from `genai-prices`, an extra that brings a list of prices. Nothing is fetched.
 
-A `Price` has rates for input, output, and input that the provider reads from its cache or writes to it. It is an upper
-bound of what is spent. If the list has several rates for one of them, the highest that may apply counts, for
+A `Price` has rates for input, output, and input that the provider reads from its cache or writes to it. The price is
+an upper bound of the cost. If the list has several rates for one of these, the highest that may apply counts, for
 reservations and for what is booked:
 
-- of tiers by length of the context, the dearest;
-- of prices that change, today's, the announced ones, and those of every time of the day;
+- of tiers by length of the context, the most expensive one;
+- of prices that change over time, today's, the announced ones, and those of every time of the day;
 - of service tiers, the standard one, or all of them if the agent has a `…service_tier` among its settings;
-- of writing to the cache, the longest time that it is kept, which at Anthropic costs twice as much as other input. Only
+- of writes to the cache, the one for the longest time in the cache, which at Anthropic is twice that of other input. Only
   an agent that has `…cache…` among its settings writes to a cache; that is then reserved for all of its input.
 
-What is charged by the call and not by the token, such as web searches, is not included.
+Charges by call and not by token, such as for web searches, are not included.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice
 
 _MTOK = 1_000
-"""Millions of tokens that a rate is computed from: more than any tier starts at."""
+"""Millions of tokens from which a rate is computed: more than the lower bound of any tier."""
 
 
 def is_installed() -> bool:
@@ -70,7 +70,7 @@ def find_price(
 
 
 def find_window(model: str, base_url: str | None = None) -> int | None:
-    """Returns how many tokens `provider:name` takes, with its reply; None if the list does not say it.
+    """Returns the tokens of a context of `provider:name`, reply included; None if the list does not have the model.
 
     See `find_price` for `base_url`.
     """
@@ -111,7 +111,7 @@ def _list_prices(model: ModelInfo, now: datetime, any_tier: bool) -> Iterator[Mo
 
 
 def _find_highest(rates: list[Decimal | None], other: Decimal) -> Decimal | None:
-    """Returns the highest of the rates of cached input; None if it is that of `other` input."""
+    """Returns the highest rate of cached input; None if it equals the rate of `other` input."""
     highest = max((rate for rate in rates if rate is not None), default=None)
     return None if highest == other else highest
 

@@ -1,4 +1,4 @@
-"""What a model is to Seawall: it takes one request, returns one complete reply, and retries nothing.
+"""The protocol of a model: it takes one request, returns one complete reply, and retries nothing.
 
 A reply without a finish marker is a failure: `ModelFailed("incomplete", …)`. Otherwise a chat stream that ends
 cleanly in the middle of a tool call would be read as a half-written call.
@@ -52,7 +52,7 @@ class ModelFailed(Broken):
 
     @property
     def charged(self) -> bool:
-        """Whether the provider may charge for the call. It does not charge for a call that it rejected before any work."""
+        """Whether the provider may charge for the call. It charges nothing for a call that it rejected before any work."""
         return self.began or self.kind not in _BEFORE_ANY_WORK
 
     @property
@@ -92,9 +92,9 @@ class User(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
 
 
 class Reasoning(msgspec.Struct, frozen=True):
-    """What a model's server wants back beside text and calls: its thoughts, their signatures, and ids of its items.
+    """What a model's server needs in later requests beside text and calls: thoughts, their signatures, and item ids.
 
-    It goes back as it came, and only where it came from. Nobody else reads it.
+    It is sent back unchanged, and only to the server that it came from. No other part of Seawall reads it.
     """
 
     origin: str
@@ -116,7 +116,7 @@ class Assistant(
     content: str | None = None
     calls: tuple[ToolCall, ...] = ()
     reasoning: Reasoning | None = None
-    """Recorded apart from the message, so that no index, guard, answer or other agent meets it."""
+    """Reasoning is recorded apart from the message, so that no index, guard, answer or other agent reads it."""
 
     @property
     def role(self) -> Literal["assistant"]:
@@ -154,7 +154,7 @@ class Usage(msgspec.Struct, frozen=True):
     input_tokens: int = 0
     output_tokens: int = 0
     problem: str = ""
-    """Why the count can't be true, if the client knows: the call is then booked at its upper bound."""
+    """Why the count can't be true, if the client found a reason. The call is then booked at its upper bound."""
     cache_read_tokens: int = 0
     """Of the input tokens: those that the provider read from its cache."""
     cache_write_tokens: int = 0
@@ -162,9 +162,9 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 MAX_USD_PER_MTOK = 1_000_000_000
-"""US dollars for a million tokens, at most; the dearest models cost some hundreds."""
+"""The highest price in US dollars for a million tokens; the most expensive models cost some hundreds."""
 MAX_USD_DECIMALS = 48
-"""Decimals of what one token costs: accounts hold as many. A binary fraction has up to 34."""
+"""The most decimals of one token's price, which is as many as accounts hold. A binary fraction has up to 34."""
 
 
 class Price(msgspec.Struct, frozen=True):
@@ -229,7 +229,7 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     max_output_tokens: int = 4096
     temperature: float | None = None
     timeout_s: float | None = None
-    """Seconds that the run has left. The run ends the call then or before, whatever the client does."""
+    """Seconds that the run has left. The run ends the call by then, even if the client does not."""
     settings: Mapping[str, Any] = {}
 
 
@@ -244,7 +244,7 @@ class ModelReply(msgspec.Struct, frozen=True, kw_only=True):
 class TextDelta(msgspec.Struct, frozen=True, tag="text_delta"):
     """A piece of the reply's text as it is streamed. Nothing checks or records it.
 
-    An empty one says that the reply goes on without text: the model reasons, or writes a call.
+    An empty piece means that the reply goes on without text: the model reasons, or writes a call.
     """
 
     text: str

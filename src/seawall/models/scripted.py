@@ -57,7 +57,7 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Slow(msgspec.Struct, frozen=True):
-    """A delay before an entry, made by `slow` and `hang`. None is forever."""
+    """A delay before an entry in seconds, made by `slow` and `hang`. None means forever."""
 
     delay_s: float | None
     then: Entry
@@ -119,21 +119,21 @@ def hang() -> Slow:
 
 
 class ScriptEnded(Misused):
-    """A scripted model was called once more than its script has replies."""
+    """A scripted model was called more often than its script has replies."""
 
 
 class ScriptedModel:
     """A `Model` that plays a list of entries in the order of arrival, or calls a function for each request.
 
     A list has one cursor, which starts at the first entry in each process. If several runs are in flight, use a
-    function of the request. With `by="position"` the model counts the replies in the request's conversation instead,
-    and plays the entry after as many. Use it if a run is resumed, decided on or forked: the script then continues
-    where that run stands. The list needs an entry for every reply of its agent, in a session also for those of
-    earlier runs, and a failure is repeated at each try. Replies that were left out of a context that was shortened
-    are not counted (see `Context`). `requests` holds the latest `keep_requests` requests, and
-    `request_count` counts all of them. Without a `usage` in the entry or here, the model estimates the tokens as a
-    quarter of the characters of the request and the reply. That takes time with the length of the conversation; a
-    given `usage` takes none.
+    function of the request. With `by="position"` the model counts the replies in the request's conversation instead, and
+    plays the entry with that number, counted from 0. Use it if a run is resumed, decided on or forked: the script then
+    continues where that run stands. The list needs an entry for every reply of its agent, in a session also for the
+    replies of earlier runs, and a failure is repeated at each try. Replies that were left out of a shortened context are
+    not counted (see `Context`). `requests` holds the latest `keep_requests` requests, and `request_count` counts all of
+    them. Without a `usage` in the entry or here, the model estimates the tokens as a quarter of the characters of the
+    request and the reply. The time for this estimate grows with the length of the conversation; a given `usage` takes no
+    time.
     """
 
     def __init__(
@@ -261,8 +261,8 @@ class ScriptedModel:
     def _give_id(self, one: ToolCall, place: int, request: ModelRequest) -> ToolCall:
         """Gives a call an id that no earlier call of the conversation has, even if another process continues it.
 
-        The ids of a function, and those by position, depend on the request alone, so that concurrent runs do not
-        change each other's ids.
+        With a function, or by position, the ids depend only on the request, so that concurrent runs do not change each
+        other's ids.
         """
         if one.id:
             return one

@@ -1,7 +1,7 @@
 """Checks the usage that a model or its provider reports, before anything is booked.
 
-A report comes from outside: a server may count wrong, and a model class of the user's own may return anything. What
-can't be is not booked; the call then counts at its upper bound, which was reserved.
+A report comes from outside: a server may count wrong, and a user's own model class may return anything. A report that
+can't be true is not booked; the call is then booked at its upper bound, which was reserved.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from seawall.core.errors import name_error
 from seawall.models.protocol import MAX_USD_DECIMALS, Price, Usage
 
 MAX_TOKENS = 100_000_000
-"""Tokens of one call that a report may count: ten times the longest context of any model."""
+"""The most tokens of one call that a report may count: ten times the longest context of any model."""
 MAX_USD = Decimal(10**15)
-"""Dollars of one call: as many as accounts hold."""
+"""The highest cost of one call in US dollars: as much as accounts hold."""
 MAX_SHOWN_CHARS = 80
-"""Characters of a value that is not a count, in the text about it."""
+"""How many characters of an invalid value a message shows."""
 
 _NO_USD = Decimal(0)
 _COUNTS = ("input_tokens", "output_tokens")
@@ -27,9 +27,9 @@ _CACHED = ("cache_read_tokens", "cache_write_tokens")
 
 
 def check_usage(usage: object, price: Price | None) -> tuple[Usage, Decimal]:
-    """Returns the reported usage and its cost. What can't be true is no count at all, and a usage with its `problem`.
+    """Returns the reported usage and its cost. A usage that can't be true is returned as one with a `problem`.
 
-    Raises `TypeError` for what is no usage: it is part of a reply that a model class made wrongly.
+    Raises `TypeError` for a value that is not a `Usage`, because the model class made a wrong reply.
     """
     if type(usage) is Usage and (price is None or type(price) is Price) and _is_plain(usage):
         usd, problem = (_NO_USD, "") if price is None else _ask_price(price, usage)
@@ -38,9 +38,7 @@ def check_usage(usage: object, price: Price | None) -> tuple[Usage, Decimal]:
         raise TypeError(f"the usage of the reply is {_show(usage)}, not a Usage")
     try:
         given: list[object] = [getattr(usage, name) for name in _COUNTS]
-        given += [
-            getattr(usage, name, 0) for name in _CACHED
-        ]  # a class of the user's own need not count them
+        given += [getattr(usage, name, 0) for name in _CACHED]  # a user's own class need not count them
         numbers = [read_count(each) for each in given]
         problems = [
             find_count_problem(*each) for each in zip((*_COUNTS, *_CACHED), given, numbers, strict=True)
@@ -49,7 +47,7 @@ def check_usage(usage: object, price: Price | None) -> tuple[Usage, Decimal]:
         problem = str(getattr(usage, "problem", "")) or "; ".join(filter(None, problems))
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001 -- a usage of the user's own class may raise anything
+    except BaseException as error:  # noqa: BLE001 -- a usage of a user's own class may raise anything
         return Usage(problem=f"the usage can't be read: {name_error(error)}"), _NO_USD
     if problem:
         return Usage(problem=problem), _NO_USD
@@ -62,7 +60,7 @@ def check_usage(usage: object, price: Price | None) -> tuple[Usage, Decimal]:
 
 
 def _is_plain(usage: Usage) -> bool:
-    """Returns whether there is nothing to say of a usage: most have whole numbers that can be true."""
+    """Returns whether a usage clearly has no problem. This fast check is enough for most usages."""
     numbers = (usage.input_tokens, usage.output_tokens, usage.cache_read_tokens, usage.cache_write_tokens)
     if usage.problem:
         return False
@@ -78,8 +76,8 @@ def compute_usd(price: Price | None, usage: Usage) -> Decimal | None:
 
 
 def compute_bound_usd(price: Price | None, input_tokens: int, output_tokens: int) -> Decimal | None:
-    """Returns the most that a call with so many tokens may cost, whatever of its input is cached; None as `compute_usd`."""
-    if type(price) is Price:  # a class of the user's own may count otherwise
+    """Returns the most that a call with these tokens may cost, with any part of its input cached; None as `compute_usd`."""
+    if type(price) is Price:  # a user's own class may compute it differently
         return compute_usd(_make_bound_price(price), Usage(input_tokens, output_tokens))
     usages = (
         Usage(input_tokens, output_tokens),
@@ -92,7 +90,7 @@ def compute_bound_usd(price: Price | None, input_tokens: int, output_tokens: int
 
 @functools.lru_cache(maxsize=1024)  # an application has a handful of prices
 def _make_bound_price(price: Price) -> Price:
-    """Returns a price with one rate of input, the highest that may apply."""
+    """Returns a price whose only rate of input is the highest that may apply."""
     rates = (price.input_usd_per_mtok, price.cache_read_usd_per_mtok, price.cache_write_usd_per_mtok)
     return Price(max(rate for rate in rates if rate is not None), price.output_usd_per_mtok)
 
@@ -106,8 +104,8 @@ def _find_cached_problem(of_input: int, of_output: int, read: int, written: int)
 
 
 def _ask_price(price: Price, usage: Usage) -> tuple[Decimal | None, str]:
-    """Returns the cost, or what is wrong with it. A price may be of a class of the user's own."""
-    if type(price) is Price:  # its rates were checked, and the product of one with a count is no finer
+    """Returns the cost, or None and what is wrong with it. The price may be of a user's own class."""
+    if type(price) is Price:  # its rates were checked, so accounts hold all decimals
         usd = price.usd(usage)
         if usd <= MAX_USD:
             return usd, ""
@@ -115,7 +113,7 @@ def _ask_price(price: Price, usage: Usage) -> tuple[Decimal | None, str]:
         usd = cast("object", price.usd(usage))
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001 -- a price of the user's own class may raise anything
+    except BaseException as error:  # noqa: BLE001 -- a price of a user's own class may raise anything
         return None, f"its cost can't be computed: {name_error(error)}"
     if (
         type(usd) is Decimal
@@ -128,7 +126,7 @@ def _ask_price(price: Price, usage: Usage) -> tuple[Decimal | None, str]:
 
 
 def read_count(value: object) -> int | None:
-    """Returns a whole number as a plain `int`, whatever a subclass of it says; None for anything else."""
+    """Returns a whole number as a plain `int`, also if it is of a subclass of `int`; None for anything else."""
     if isinstance(value, bool):
         return None
     try:
@@ -153,6 +151,6 @@ def _show(value: object) -> str:
         text = str.__str__(repr(value))
     except KeyboardInterrupt:
         raise
-    except BaseException:  # noqa: BLE001 -- it is only shown, and an object or a number too long may refuse that
+    except BaseException:  # noqa: BLE001 -- the object's own repr may raise anything, and so may a number that is too long
         text = f"a {type(value).__name__}"
     return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}…"

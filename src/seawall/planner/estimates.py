@@ -26,17 +26,17 @@ class Estimate(NamedTuple):
     """How long something takes."""
 
     likely_s: float
-    """At the planner's `chance`."""
+    """Seconds at the planner's `chance`."""
     upper_s: float
-    """At the planner's `quantile`, or at a higher one."""
+    """Seconds at the planner's `quantile`, or at a higher one."""
 
 
 UNKNOWN = Estimate(0.0, 0.0)
 SOLE_FALLBACK_QUANTILE = 0.99
-"""Quantile for a fallback agent with nothing behind it: if it takes longer, the run ends without an answer."""
+"""Quantile for a fallback agent that is the only answer: if it takes longer, the run ends without an answer."""
 SOLE_FALLBACK_FACTOR = 2.0
-"""That fallback agent gets so many times this quantile. It is rarely called, so its slowest calls have hardly been
-seen yet; and a team that has brought nothing until then loses nothing that was likely to come."""
+"""Multiple of this quantile that such a fallback agent gets. It is rarely called, so its slowest calls have hardly been
+seen yet; and a team without a result until then was unlikely to bring one."""
 
 
 def combine_s(estimates: Iterable[Estimate]) -> float:
@@ -56,7 +56,7 @@ class Estimator:
         self._options = options
         self._latencies = latencies
         self._used_keys: set[str] = set()
-        """What the decision under way has used of the latencies."""
+        """The keys of the latencies that the current decision has used."""
 
     def __repr__(self) -> str:
         return f"<Estimator of {self._team.name}, {self._latencies!r}>"

@@ -30,13 +30,13 @@ from seawall.team.planner import Planner
 from seawall.team.team import Team
 
 OUTAGES: frozenset[str] = frozenset({"rate_limited", "spend_limit", "overloaded", "unreachable"})
-"""Kinds of failures of a model that are none of the request: another model may answer it."""
+"""Kinds of failures of a model that are not caused by the request: another model may answer it."""
 UNKNOWN_FALLBACK_SHARE = 0.25
 """Share of the run's time that is kept for a fallback agent whose latency is unknown, if there is no other answer.
 Without it a first run whose coordinator stalls would end without an answer."""
 _MIN_STEP_S = 0.001
-"""A step that begins may take at least so long: a timer of zero seconds would fire before the step. Two moments
-that are closer together count as one."""
+"""Least seconds that a step which begins may take: a timer of zero seconds would fire before the step. Two moments that
+are closer together count as one."""
 
 
 class RunPlanner:
@@ -106,7 +106,8 @@ class RunPlanner:
         return replace(action, rest_s=min(rest_s, max(0.0, left_s)))
 
     def _plan_end_of_run(self, end: End, state: RunState, left_s: float) -> Planned | None:
-        """Returns who answers in place of a run that would end without an answer; None if nobody can.
+        """Returns the event that lets the fallback agent or the record answer for a run that would end without an
+        answer; None if neither can.
 
         If the fallback agent failed, recorded results answer. In an outage of the team's models, the fallback agent
         does, whose model may be another, or else recorded results.
@@ -135,7 +136,7 @@ class RunPlanner:
     def _plan_tool(self, action: Propose, state: RunState, left_s: float) -> Planned | None:
         """Returns what to prune in place of a tool call; None if it fits.
 
-        An effect that may not be done in time does not begin, because nobody would know its fate.
+        An effect that may not be done in time does not begin, because its result would be unknown.
         """
         effect = self._is_effect(action)
         if effect and (action.grant is not None or self._was_attempted(action, state)):

@@ -1,4 +1,4 @@
-"""When a person must approve an effect, and who that is: what a tool declares, and the gate goes by."""
+"""The options with which a tool declares when a person must approve its effect, and who may. The gate follows them."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from seawall.core.errors import Misused
 from seawall.core.money import Money
 
 Scope = Literal["run", "session", "principal", "tenant", "everyone"]
-"""Within what an effect is the same one."""
+"""The scope within which two calls with the same values are the same effect."""
 Over = Literal["call", "run", "tenant", "day"]
-"""What is compared with a limit on amounts."""
+"""The amount that is compared with a limit."""
 
 EXPIRES_S = 172_800.0
-"""Seconds for which a proposal stands: two days, so that one made on a Friday evening is still there on Sunday."""
+"""Seconds until a proposal expires: two days, so that a proposal of Friday evening is still open on Sunday."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Approve:
-    """When somebody else must approve an effect, and who that is. `above` and `always` make one.
+    """When a person must approve an effect, and who may do so. `above` and `always` make one.
 
     Raises `Misused` for values that make no sense.
     """
 
     limit: Money | None = None
-    """Asked about if the amount is above this. None: always."""
+    """A person is asked if the amount is above this limit. None: a person is always asked."""
     over: Over = "call"
     """What is compared with `limit`: this call, or the sum of the tool's effects in this run, of the tenant, or of the
-    tenant on this day (UTC). Sums include what is proposed and what is under way."""
+    tenant on this day (UTC). Sums include effects that are proposed or under way."""
     roles: tuple[str, ...] = ()
-    """One of these a person must have who decides. Empty: anybody but the requester."""
+    """Roles of which the person who decides must have one. Empty: anybody except the requester may decide."""
     people: int = 1
-    """How many different people must approve."""
+    """The number of different people who must approve."""
     expires_s: float = EXPIRES_S
     """Seconds after which the proposal is void."""
     remind_s: float | None = None
@@ -40,7 +40,7 @@ class Approve:
     escalate_s: float | None = None
     """Seconds after which people with the roles `escalate_to` may decide as well."""
     escalate_to: tuple[str, ...] = ()
-    """The roles that may decide after `escalate_s` seconds, beside `roles`."""
+    """The roles that may decide after `escalate_s` seconds, in addition to `roles`."""
 
     def __post_init__(self) -> None:
         """Checks the values."""
@@ -60,7 +60,7 @@ class Approve:
 
 
 def check_names(what: str, names: object) -> None:
-    """Raises `Misused` for what is not a tuple of names."""
+    """Raises `Misused` for a value that is not a tuple of names."""
     if not isinstance(names, tuple) or not all(
         isinstance(each, str) and each for each in cast("tuple[object, ...]", names)
     ):
@@ -74,7 +74,7 @@ def check_money(what: str, limit: object) -> None:
 
 
 def check_seconds(what: str, value: object, *, required: bool = False) -> None:
-    """Raises `Misused` for what is not a number of seconds above zero."""
+    """Raises `Misused` for a value that is not a number of seconds above zero."""
     if value is None and not required:
         return
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):

@@ -1,4 +1,4 @@
-"""The bodies of one run: texts by their hash, redacted once, when they are put in."""
+"""The bodies of one run: texts by their hash. Each is redacted once, when it is added."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from seawall.run.originals import KEY_BYTES, Originals
 
 
 class PreparedBody(msgspec.Struct, frozen=True, gc=False):
-    """A content that was redacted and hashed, and is not kept yet."""
+    """A content that was redacted and hashed, and is not added to the bodies yet."""
 
     content: str | bytes
     text: str | None
-    """Without secrets; None for bytes."""
+    """The text without secrets; None for bytes."""
     data: bytes
     ref: Ref
 
@@ -29,7 +29,7 @@ def _build_body(content: str, text: str) -> PreparedBody:
 
 
 class _Sealed(msgspec.Struct, frozen=True, array_like=True, tag="sealed"):
-    """What is recorded in the place of an opaque text that holds a secret."""
+    """The record that replaces an opaque text with a secret in it."""
 
     seal: str
     shown: str
@@ -41,11 +41,10 @@ _decode_sealed = msgspec.json.Decoder(_Sealed).decode
 
 
 class Bodies:
-    """The texts that this run's events refer to: those loaded from the journal, and those put here.
-
-    Everything that enters is redacted first, so that what an agent is shown, what is stored and what a
-    resumed run is shown are the same bytes. What is *performed* is what a model wrote: `originals` keeps that, in
-    memory only, for the calls whose stored arguments are redacted.
+    """The texts that this run's events refer to: those loaded from the journal, and those added here. Every text is
+    redacted before it is added, so that an agent, the journal and a resumed run all get the same bytes. A call is
+    *performed* with the arguments that the model wrote: `originals` keeps them, only in memory, for calls whose stored
+    arguments are redacted.
     """
 
     def __init__(
@@ -60,20 +59,20 @@ class Bodies:
         self._texts: dict[Ref, str] = {}
         self._put: set[Ref] = set()
         self._refs: dict[str | bytes, Ref] = {}
-        """By the text before its secrets were taken out: prompts come again with each step."""
+        """Addresses by the text before it was redacted: prompts come again with each step."""
         self._json_refs: dict[str, Ref] = {}
-        """By JSON text before its secrets were taken out."""
+        """Addresses by the JSON text before it was redacted."""
         self._shown: dict[str, str] = {}
-        """By JSON text: without its secrets. It is asked for before the text is put."""
+        """Redacted JSON text by its original: it is needed before the text is added."""
         self._unsaved: dict[Ref, bytes] = {}
         self.cache = TextCache()
-        """What was computed of this run's long texts, here and elsewhere."""
+        """The values that were computed from this run's long texts, by this class and by others."""
 
     def put(self, content: str | bytes) -> Ref:
         """Keeps `content`, redacted, and returns its address.
 
-        Every run hands its bodies to the journal anew, which keeps each once: what an earlier run stored
-        may have been pruned with it.
+        Every run gives all of its bodies to the journal, which stores each once: a body that an earlier run stored may
+        have been pruned with that run.
         """
         if content in self._refs:
             return self._refs[content]
@@ -89,11 +88,11 @@ class Bodies:
         return known
 
     def put_plain(self, text: str) -> Ref:
-        """Keeps a text that is made of addresses of bodies only, and returns its address."""
+        """Keeps a text that consists only of addresses of bodies, and returns its address."""
         return self.add(_build_body(text, text))
 
     def prepare_json(self, text: str) -> PreparedBody:
-        """Returns what `put_json` keeps. It changes nothing here, so a thread may do it for a long text."""
+        """Returns the body that `put_json` keeps. It changes no state, so a thread may call it for a long text."""
         return self._compute_shown(self.redact_json(text))
 
     def _compute_shown(self, shown: str) -> PreparedBody:
@@ -102,7 +101,7 @@ class Bodies:
         return self.cache.compute(lambda text: _build_body(text, text), shown, "prepare_json")
 
     def prepare(self, content: str | bytes) -> PreparedBody:
-        """Returns what `add` keeps. It changes nothing here, so a thread may do it for a big content."""
+        """Returns the body that `add` keeps. It changes no state, so a thread may call it for a big content."""
         if isinstance(content, bytes):
             data = self._redactor.data(content)
             return PreparedBody(content, None, data, ref_of(data))
@@ -136,7 +135,7 @@ class Bodies:
         return text if text.isascii() and "\0" not in text else escape_unsendable(text)
 
     def redact_json(self, text: str) -> str:
-        """Returns JSON text without its secrets, which is JSON still. Any other text is redacted as text."""
+        """Returns JSON text without its secrets, which is still JSON. Any other text is redacted as plain text."""
         if len(text) >= LEAST_KEPT_CHARS:
             return self.cache.compute(self._redact_json, text, "redact_json")
         shown = self._shown.get(text)
@@ -151,16 +150,15 @@ class Bodies:
     def put_arguments(self, run: str, text: str, concealed: str | None = None) -> tuple[Ref, str]:
         """Keeps the arguments of a call and returns their address and seal (see `Call.seal`).
 
-        `concealed`: the text without those of its secrets that the redactor can't know.
+        `concealed` is the text without the secrets that the redactor can't recognise.
         """
         text = escape_surrogates_in_json(text)
         ref = self.put_json(text if concealed is None else escape_surrogates_in_json(concealed))
         return ref, "" if self.text(ref) == text else self.originals.keep(run, text, self._seal(text))
 
     def put_opaque(self, run: str, text: str) -> Ref:
-        """Keeps JSON text that is of use only as it came, and returns its address.
-
-        One that holds a secret is recorded without it, and beside the seal of the original (see `find_opaque`).
+        """Keeps JSON text that is useful only unchanged, and returns its address. If it holds a secret, the redacted
+        text is recorded together with the seal of the original (see `find_opaque`).
         """
         text = escape_surrogates_in_json(text)
         shown = self.redact_json(text)
@@ -170,7 +168,9 @@ class Bodies:
         return self.add(self._compute_shown(shown))
 
     def find_opaque(self, run: str, ref: Ref) -> str | None:
-        """Returns JSON text as it came; None if it was erased, or held a secret and this process does not have it."""
+        """Returns the unchanged JSON text; None if it was erased, or if it held a secret and this process does not have
+        the original.
+        """
         text = self.text(ref) if ref in self._known else None
         if text is None or not text.startswith(_SEALED):
             return text
@@ -180,7 +180,9 @@ class Bodies:
             return None
 
     def prepare_arguments(self, text: str) -> None:
-        """Computes what `put_arguments` needs. It changes nothing here, so a thread may do it for a long text."""
+        """Computes and caches the values that `put_arguments` needs. It adds no body, so a thread may call it for a
+        long text.
+        """
         text = escape_surrogates_in_json(text)
         body = self.prepare_json(text)
         if body.text != text:
@@ -190,9 +192,8 @@ class Bodies:
         return self.cache.compute(self.originals.seal, text, "seal")
 
     def conceal(self, text: str, value: object) -> object:
-        """Returns `value`, which is made from the result `text`, or a seal in its place if `text` holds a secret.
-
-        So no digest that is recorded says anything of a secret. The result is kept, as `put` keeps it.
+        """Returns `value`, which was computed from the result `text`, or a seal in its place if `text` holds a secret.
+        So no recorded digest tells anything about a secret. The text itself is kept as `put` keeps it.
         """
         kept = self.text(self.put(text))
         return value if kept == escape_unsendable(text) else self.originals.seal(value)
@@ -202,7 +203,7 @@ class Bodies:
         return StreamRedactor(self._redactor)
 
     def text(self, ref: Ref | None) -> str:
-        """Returns the body as text; `[erased]` for one that was erased."""
+        """Returns the body as text; `[erased]` if it was erased."""
         if not ref:
             return ""
         if ref in self._texts:
@@ -216,26 +217,26 @@ class Bodies:
         return self._known.get(ref)
 
     def missing(self, refs: Iterable[Ref]) -> list[Ref]:
-        """Returns those of `refs` that are not here."""
+        """Returns the addresses in `refs` whose bodies are not loaded."""
         return [ref for ref in refs if ref and ref not in self._known]
 
     def load(self, bodies: Mapping[Ref, bytes]) -> None:
-        """Adds bodies that the journal has."""
+        """Adds bodies that were read from the journal."""
         self._known.update(bodies)
 
     def known(self) -> Mapping[Ref, bytes]:
-        """Returns all bodies that are here."""
+        """Returns the addresses of all bodies that are loaded."""
         return self._known
 
     def keep(self) -> None:
-        """Makes the next `unsaved` return all bodies again: those that it returned were not made durable."""
+        """Makes the next `unsaved` return all bodies again, because those that it returned were not made durable."""
         self._unsaved = {ref: self._known[ref] for ref in self._put}
 
     def measure_unsaved(self) -> int:
-        """Returns the bytes that were put since the last call of `unsaved`."""
+        """Returns the size in bytes of the bodies that were added since the last call of `unsaved`."""
         return sum(map(len, self._unsaved.values()))
 
     def unsaved(self) -> dict[Ref, bytes]:
-        """Returns what was put since the last call; the caller makes it durable."""
+        """Returns the bodies that were added since the last call; the caller makes them durable."""
         unsaved, self._unsaved = self._unsaved, {}
         return unsaved

@@ -1,4 +1,4 @@
-"""What a run has written to memory and not merged yet: a branch for each frame, which is a part of its fold. Pure.
+"""The writes of a run to memory that are not merged yet: a branch for each frame, which is a part of the fold. Pure.
 
 A frame's branch goes into its caller's when its hand-off or review ends well, and the root's is what a completed run
 merges. Every other end drops it.
@@ -17,12 +17,12 @@ from seawall.core.events import MemoryWritten
 
 
 class BranchEntry(msgspec.Struct, frozen=True, gc=False):
-    """One key of a scope as a frame has written it last."""
+    """A frame's newest write of one key of a scope."""
 
     scope: str
     key: Ref
     value: Ref | None
-    """None: it is forgotten."""
+    """The written value; None: the entry is forgotten."""
     base: int
     """See `MemoryWritten.base`."""
     step: int
@@ -34,11 +34,11 @@ class BranchEntry(msgspec.Struct, frozen=True, gc=False):
 
 
 Branch = Mapping[tuple[str, Ref], BranchEntry]
-"""By scope and key."""
+"""The writes of a frame, by scope and key."""
 
 
 class Clash(NamedTuple):
-    """A key that a frame wrote while another one did, and neither had seen what the other wrote."""
+    """A key that two frames wrote at the same time, without having seen each other's write."""
 
     theirs: BranchEntry
     ours: BranchEntry
@@ -65,13 +65,13 @@ def add_write(
 
 
 def join(above: Branch, below: Branch) -> MappingProxyType[tuple[str, Ref], BranchEntry]:
-    """Returns the caller's branch once that of a frame that ended well is a part of it: what was written there wins."""
+    """Returns the caller's branch joined with the branch of a frame that ended well, whose writes win."""
     rest = {place: each for place, each in above.items() if place not in below}
     return MappingProxyType({**rest, **below})
 
 
 def find_clashes(above: Branch, below: Branch, opened: int, seen: frozenset[int]) -> list[Clash]:
-    """Returns what a frame overwrites in its caller's branch without having seen it.
+    """Returns the writes in its caller's branch that a frame overwrites without having seen them.
 
     `opened` is the step that opened the frame, `seen` the steps whose writes it was shown.
     """

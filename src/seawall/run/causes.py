@@ -1,14 +1,14 @@
-"""Where a value came from: what of earlier results is found again in a later input.
+"""Where a value came from: finds values of earlier results in later inputs.
 
 An input has an edge *by value* from each step whose result holds one of its literals or shingles (see `traces.py`), and
-an edge *by exposure* from what was merely in the context. Values that memory or the session's conversation have
-brought also name the entry, or the earlier run. The index is made from bodies, so it is not state; the edges it finds
-are recorded in the step's event.
+an edge *by exposure* from what was merely in the context. Values from memory or from the session's conversation also
+name the entry, or the earlier run. The index is made from bodies, so it is not state; the edges that it finds are
+recorded in the step's event.
 
-What the request holds is the request's. A result that repeats what it was asked with is no further source of that, and
-neither is a hand-off that passes on what was shown in it.
-Phrases of prompts and tool descriptions are nobody's. Past any of the bounds below a step counts as exposed to every
-earlier one (`EVERYTHING`), never as sourced by nothing.
+A value of the request has the request as its source. A result that repeats values of its arguments is not a further
+source of them, and neither is a hand-off that passes on values that were shown in it. Phrases of prompts and tool
+descriptions have no source. If one of the bounds below is exceeded, a step counts as exposed to every earlier step
+(`EVERYTHING`), and never as without a source.
 """
 
 from __future__ import annotations
@@ -44,35 +44,39 @@ from seawall.run.traces import Traces, find_traces
 from seawall.run.versions import MIN_TEXT_CHARS, Told, Versions
 
 MAX_HOLDERS = 8
-"""Sources of one literal. One that more have shown (the customer's number) has edges to the first so many."""
+"""Most sources of one literal. A literal that more steps have shown (the customer's number) has edges to the first
+ones."""
 MAX_PHRASE_HOLDERS = 4
-"""Sources of one phrase that are not memory. One that more have shown is boilerplate, and nobody's."""
+"""Most sources of one phrase that are not memory. A phrase that more steps have shown is boilerplate, and has no
+source."""
 MAX_TRACES_A_RUN = 100_000
-"""About 15 MB. Past that the new values of results are not indexed."""
+"""Most traces that are indexed in a run, about 15 MB. Further values of results are not indexed."""
 MAX_EDGES = 64
-"""By value, of one input: the newest. More is a summary of everything."""
+"""Most edges by value of one input, the newest ones. An input with more is a summary of everything."""
 MAX_HISTORY_CHARS = 64_000
-"""Of the session's conversation, the newest of it: it is gone through at the beginning of each run, in some 10 ms."""
+"""Characters of the session's conversation that are indexed, the newest ones. This is done at the beginning of each
+run, in some 10 ms."""
 MAX_HISTORY_RUNS = 8
-"""The newest answers in the conversation, to which a run counts as exposed. These were exposed to those before."""
+"""Newest answers of the conversation to which a run counts as exposed. These answers were exposed to the earlier
+ones."""
 MAX_PATH_STEPS = 50
-"""Steps of a path that a person is shown: more than anybody reads."""
+"""Most steps of a path that are shown to people: more than a person reads."""
 
 RECALL = "recall"
-"""The memory step that shows entries; the others write or forget one."""
+"""The name of the memory step that shows entries; other memory steps write or forget an entry."""
 
 _BOILERPLATE: tuple[int, ...] = ()
 _MAX_ASKED = 64
-"""More than are in flight at once."""
+"""Most inputs whose traces are kept: more than are in flight at once."""
 _NO_TRACES = Traces(frozenset(), frozenset(), True)
 _REQUEST = 0
 """The place of the request among the sources."""
 _FACTS = re.compile(r"\[Not from the user: what has happened since in run ([^\s,.\]]+)")
-"""How `runtime/session_facts.py` begins what it tells of an earlier run."""
+"""The beginning of a text of `runtime/session_facts.py` about an earlier run."""
 
 
 class Edges(msgspec.Struct, frozen=True):
-    """Where an input comes from: within the run, and beyond it."""
+    """The sources of an input, within the run and outside of it."""
 
     causes: tuple[Cause, ...]
     sources: tuple[Source, ...]
@@ -87,8 +91,9 @@ class Causes:
         common: frozenset[int] = frozenset(),
         claims: ClaimIndex | None = None,
     ) -> None:
-        """`find` is `find_traces`, or one that knows the traces of a long text already. `common`: shingles of the texts
-        that all of the team's runs are shown. `claims`: an index that finds claims of permission; None: nobody asks.
+        """`find` is `find_traces`, or a function that has cached the traces of long texts. `common` holds shingles of
+        the texts that all runs of the team are shown. `claims` is an index that finds claims of permission; None:
+        claims are not used.
         """
         self.descent = Descent()
         self.claims = ClaimIndex() if claims is None else claims
@@ -100,33 +105,37 @@ class Causes:
         self._holders: dict[str | int, int | tuple[int, ...]] = {}
         """By literal or shingle: places in `_places`."""
         self._places: list[tuple[int, Source | None]] = [(0, None)]
-        """Steps, and what they have brought from beyond the run."""
+        """Steps, each with its source outside of the run, if it has one."""
         self._by_source: dict[Source, int] = {}
         self._asked: dict[str, Traces] = {}
-        """Of inputs and answers that were looked at last: they are looked at again with their results."""
+        """Traces of the most recent inputs and answers: they are needed again with their results."""
         self._steps: dict[int, StepIntended] = {}
         self._partial = False
-        """Whether a result was not indexed as a whole."""
+        """Whether some result was not indexed completely."""
 
     # ---- what is learnt
 
     def learn(self, step: int, text: str, asked: str = "") -> None:
-        """Adds the values of the result of `step` (0: the request), which was asked with the arguments `asked`."""
+        """Adds the values of the result of `step` (0: the request), whose arguments are `asked`."""
         self._add(step, None, self._find(text), self._find_echo(asked))
 
     def learn_request(self, text: str) -> None:
-        """Adds the values of the request, and what it claims."""
+        """Adds the values and the claims of the request."""
         self.learn(0, text)
         self.claims.note(0, text, "the request")
 
     def learn_task(self, step: StepIntended, bodies: Bodies) -> None:
-        """Adds what the task of a hand-off claims. Its values are those of what was shown to its writer."""
+        """Adds the claims in the task of a hand-off. The values in it are not added, because they come from texts that
+        its writer was shown.
+        """
         if step.kind == "handoff" and step.perform:
             where = f"the task that {step.agent!r} gave {step.name!r} (step {step.step})"
             self.claims.note(step.step, bodies.text(step.input), where, frame=step.step)
 
     def learn_verdict(self, event: Event, bodies: Bodies) -> None:
-        """Notes that a result was refused because it speaks as somebody else: what is about the same rests on that."""
+        """Adds a result that was refused because it speaks in somebody else's name: later calls about the same things
+        rest on it.
+        """
         if not isinstance(event, Judged) or (event.guard, event.verdict) != (AUTHORITY, "refuse"):
             return
         step = self._steps.get(event.step)
@@ -135,8 +144,8 @@ class Causes:
             self.claims.note_refused(step.step, bodies.text(step.input), where)
 
     def _learn_claims(self, step: StepIntended, text: str, bodies: Bodies) -> None:
-        """Adds what a result claims. What an effect returns is its receipt, unless nobody vouches for it; what a reviewer says
-        is a decision.
+        """Adds the claims of a result. A trusted effect's result is a receipt and a reviewer's answer is a decision;
+        these make no claims.
         """
         kind, number, frame = step.kind, f"(step {step.step})", step.frame
         if not self.claims.looks:
@@ -151,7 +160,7 @@ class Causes:
             self.claims.note(step.step, text, where, frame=frame, read=True, asked=asked)
 
     def learn_recall(self, step: int, text: str, asked: str = "") -> None:
-        """Adds what a memory step has shown: each entry is a source of its own."""
+        """Adds the entries that a memory step has shown: each entry is a separate source."""
         echo = self._find_echo(asked)
         hits, rest = _split_hits(text)
         for number, shown in hits:
@@ -160,7 +169,7 @@ class Causes:
             self._add(step, None, self._find(rest), echo)
 
     def learn_history(self, messages: Sequence[MessageRef], bodies: Bodies) -> None:
-        """Adds the session's conversation, the newest messages first: each earlier run is a source of its own."""
+        """Adds the session's conversation, the newest messages first: each earlier run is a separate source."""
         answers = (message.run for message in reversed(messages) if message.role == "assistant")
         shown = [run for run in dict.fromkeys(answers) if run][:MAX_HISTORY_RUNS]
         self.descent.begin([Source(run=run) for run in shown])
@@ -179,13 +188,13 @@ class Causes:
                 is_recent = message.run == messages[-1].run
                 read = message.role == "tool"
                 self.claims.note_history(message.run, text[:left], read=read, is_recent=is_recent)
-            if message.role == "tool" and message.name == RECALL:  # what it shows is also the entries'
+            if message.role == "tool" and message.name == RECALL:  # the shown entries are sources as well
                 for number, shown in _split_hits(text)[0]:
                     self._add(0, Source(number), self._find(shown), _NO_TRACES)
             left -= len(text)
 
     def learn_told(self, facts: Sequence[Ref], bodies: Bodies) -> None:
-        """Adds what the coordinator is told of earlier runs before the request."""
+        """Adds the texts about earlier runs that the coordinator is told before the request."""
         sources: list[Source] = []
         for ref in facts:
             if ref in self._told:
@@ -200,18 +209,20 @@ class Causes:
             self.descent.begin(sources)
 
     def learn_prompt(self, ref: Ref | None, bodies: Bodies) -> None:
-        """Notes a system prompt: its phrases are nobody's."""
+        """Adds a system prompt, whose phrases count as having no source."""
         if ref is not None and ref not in self._prompts:
             self._prompts.add(ref)
             self._common |= _find_phrases(bodies.text(ref))
 
     def note(self, step: StepIntended) -> None:
-        """Notes a step and its own causes, so that a path can lead over it."""
+        """Adds a step and its own causes, so that a path can lead through it."""
         self._steps[step.step] = step
         self.descent.intend(step)
 
     def settle(self, done: StepDone, bodies: Bodies, used: Iterable[Event] = ()) -> None:
-        """Adds what a noted step has returned. What models replied is not a source. `used`: what it did in memory."""
+        """Adds the result of a step that was added with `note`. Replies of models are not sources. `used` says what the
+        step did in memory.
+        """
         for event in used:
             if isinstance(event, MemoryRead):
                 self.descent.read(event)
@@ -232,7 +243,7 @@ class Causes:
             return
         asked = bodies.text(step.input)
         if step.kind == "memory":
-            if step.name != RECALL:  # what was written can be recalled within the run
+            if step.name != RECALL:  # the run itself can recall what it wrote
                 self.learn(step.step, asked)
             self.learn_recall(step.step, text, asked)
         elif step.kind in ("handoff", "review"):
@@ -241,9 +252,8 @@ class Causes:
             self.learn(step.step, text, asked)
 
     def compare_answer(self, done: StepDone, bodies: Bodies) -> Told:
-        """Returns of which text an agent's answer is a version, and whether it says anything new.
-
-        Reviews, and what is no answer, are versions of nothing.
+        """Returns the result with the text of which an agent's answer is a version, and whether the answer says nothing
+        new. A review is not a version of a text, and neither is a reply that is not an answer.
         """
         step = self._steps.get(done.step)
         if step is None or step.kind != "model" or done.answer is None or done.approved is not None:
@@ -256,18 +266,20 @@ class Causes:
         )
 
     def learn_version(self, frame: int, done: StepDone, bodies: Bodies) -> None:
-        """Adds an answer that was compared with those before it."""
+        """Adds an answer that was compared with the earlier answers."""
         if done.version_of and done.answer is not None:
             self.versions.add(done.version_of, frame, self._find_asked(bodies.text(done.answer)))
 
     def find_text(self, task: str) -> int:
-        """Returns the text of which a task holds a version; 0 if it holds none. See `StepDone.version_of`."""
+        """Returns the step number of the text of which a task holds a version; 0 if it holds none. See
+        `StepDone.version_of`.
+        """
         if not self.versions or len(task) < MIN_TEXT_CHARS:
             return 0
         return self.versions.find_text(self._find_asked(task))
 
     def _is_below(self, frame: int, above: int) -> bool:
-        """Returns whether a frame was at work for another one."""
+        """Returns whether a frame worked for another frame."""
         while frame:
             opened = self._steps.get(frame)
             frame = 0 if opened is None else opened.frame
@@ -276,7 +288,9 @@ class Causes:
         return False
 
     def _pass_on(self, step: int, text: str) -> None:
-        """Adds the answer of a frame: the steps in it that showed a value are its sources, and not who passes it on."""
+        """Adds the answer of a frame: the sources of its values are the steps within the frame that showed them, and
+        not the agent that passes them on.
+        """
         traces, known = self._asked.get(text) or self._find(text), self._holders
         new = Traces(
             frozenset(each for each in traces.literals if each not in known),
@@ -326,14 +340,16 @@ class Causes:
                     known[shingle] = self._add_holder(both, place)
 
     def _add_holder(self, holders: tuple[int, ...], place: int) -> tuple[int, ...]:
-        """Returns who has shown a phrase, with one more. Tools that all say it make it boilerplate; memory does not."""
+        """Returns the sources of a phrase, with one more. A phrase of many tools is boilerplate; a phrase of many
+        memory entries is not.
+        """
         more = (*holders, place)
         if sum(not self._is_memory(each) for each in more) > MAX_PHRASE_HOLDERS:
             return _BOILERPLATE
         return more if len(more) <= MAX_HOLDERS + 1 else holders  # one more says that there are more
 
     def _is_memory(self, place: int) -> bool:
-        """Returns whether a source is an entry, or a step that wrote one."""
+        """Returns whether a source is a memory entry, or a step that wrote one."""
         number, source = self._places[place]
         step = self._steps.get(number)
         return bool(source and source.entry) or (step is not None and step.kind == "memory")
@@ -343,7 +359,7 @@ class Causes:
         return known if known is not None else self._find(asked) if asked else _NO_TRACES
 
     def _find_place(self, step: int, source: Source | None) -> int:
-        """Returns the place of a source. An entry that is shown again is the same one."""
+        """Returns the place of a source. An entry that is shown again keeps its place."""
         if source is None:
             if step == 0:
                 return _REQUEST
@@ -363,14 +379,13 @@ class Causes:
     # ---- what is asked
 
     def of(self, text: str, *, exposed: tuple[int, ...] = (), by: int | None = None) -> tuple[Cause, ...]:
-        """Returns the edges to an input: by value where its values were seen, by exposure to `exposed`.
-
-        `by` is the model step that wrote the input, a value edge of its own.
+        """Returns the edges to an input: by value from steps that showed its values, and by exposure from `exposed`.
+        `by` is the model step that wrote the input; it also gets a value edge.
         """
         return self.find_edges(text, exposed=exposed, by=by).causes
 
     def find_edges(self, text: str, *, exposed: tuple[int, ...] = (), by: int | None = None) -> Edges:
-        """Returns the edges to an input, and where its values come from beyond the run."""
+        """Returns the edges to an input, and the sources of its values outside of the run."""
         if not text and by is None:
             return Edges(tuple([Cause(step, "exposure") for step in exposed]), ())
         places, everything = self._find_places(text)
@@ -390,11 +405,10 @@ class Causes:
     def find_claims(
         self, text: str, frames: Sequence[int], by: int | None, name: str
     ) -> tuple[FoundClaim, ...]:
-        """Returns the claims on which an input of the tool `name` rests that the model step `by` wrote.
-
-        It rests on what it has a value of, directly or over other steps, and on the tasks that it is made for: the hand-offs
-        of the frames `frames`, of which 0 is the request. It is exposed to the conversations of these frames as well, each
-        up to the hand-off that led on from it.
+        """Returns the claims on which an input of the tool `name` rests, which the model step `by` wrote. The input
+        rests on texts from which it has a value, directly or through other steps, and on its tasks: the hand-offs of
+        the frames `frames`, where 0 is the request. It is exposed to the conversations of these frames as well, each up
+        to the hand-off that opened the next frame.
         """
         if not self.claims:
             return ()
@@ -418,7 +432,7 @@ class Causes:
         return known is not None and known.kind == "handoff"
 
     def _find_places(self, text: str) -> tuple[list[int], bool]:
-        """Returns the places that hold values of a text, and whether there may be others."""
+        """Returns the places that hold values of a text, and whether there may be further ones."""
         known, traces = self._holders, self._find_asked(text)
         found: set[int] = set()
         everything = self._partial or not traces.whole
@@ -435,7 +449,7 @@ class Causes:
         return places[-MAX_EDGES:], everything or len(places) > MAX_EDGES
 
     def _find_asked(self, text: str) -> Traces:
-        """Returns the traces of a text that is looked at again soon."""
+        """Returns the traces of a text, and keeps them, because they are needed again soon."""
         traces = self._asked.get(text)
         if traces is None:
             traces = self._find(text)
@@ -445,7 +459,9 @@ class Causes:
         return traces
 
     def trace(self, causes: Iterable[Cause], sources: Sequence[Source] = ()) -> list[CauseStep]:
-        """Returns the steps on the ways by value that lead to `causes`, the nearest first, at most `MAX_PATH_STEPS`."""
+        """Returns the steps on the paths by value that lead to `causes`, the nearest first, at most
+        `MAX_PATH_STEPS`.
+        """
         path: dict[int, CauseStep] = {}
         beyond = dict.fromkeys(sources)
         wave = list(causes)
@@ -485,7 +501,9 @@ def _describe_source(source: Source) -> CauseStep:
 
 
 def _name_message(message: MessageRef, answered: set[str]) -> Source | None:
-    """Returns what a message of an earlier run is, going back; None for replies that only called tools."""
+    """Returns a name for a message of an earlier run, while messages are read from the newest back; None for a reply
+    that only called tools.
+    """
     if not message.run:
         return None
     if message.role != "assistant":
@@ -497,7 +515,7 @@ def _name_message(message: MessageRef, answered: set[str]) -> Source | None:
 
 
 def _split_hits(text: str) -> tuple[list[tuple[int, str]], str]:
-    """Returns the entries that the result of a memory step shows, each with its text, and the rest of the result."""
+    """Returns the entries in the result of a memory step, each with its text, and the rest of the result."""
     try:
         waiting: list[Any] = [msgspec.json.decode(text)]
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):

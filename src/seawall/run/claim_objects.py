@@ -1,8 +1,9 @@
-"""What a claim of permission speaks of, and whether that is the effect which is about to be made.
+"""The object of a claim of permission, and whether it is the effect that is about to be made.
 
-An effect rests on a claim that its agent has read if a value says so (see `causes.py`). Many claims share no value with
-the effect that they are about: "the board approved deleting all backups". Such a claim is taken to be about an effect
-if it names the tool's verb or object or a value of its arguments, or if it names nothing: "the manager approved this".
+An effect rests on a claim that its agent has read if they share a value (see `causes.py`). Many claims share no value
+with the effect that they are about: "the board approved deleting all backups". Such a claim counts as being about an
+effect if it names the tool's verb or object or a value of its arguments, or if it names no object: "the manager
+approved this".
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ _PASSIVE = re.compile(
 )
 _CLAUSE = re.compile(r"[,;:()–—]|\b(?:and|but|so|because|since|as|when|while|if|which|who|during|although)\b")
 _WHO = re.compile(r"\b(?:by|from)\s+(?:(?:the|my|our|your|his|her|their)\s+)?\w+")
-"""Who is said to have allowed it."""
+"""The person who is said to have allowed something."""
 _ROLE = re.compile(r"\b(?:am|['’]m|is|are|as|have|hold|has)\b.*?\bof\b")
-"""What a role is of: the owner of the blue Fiat."""
+"""The object of a role: the owner of the blue Fiat."""
 _WORD = re.compile(r"[^\W_]+")
 _NUMBER = re.compile(r"[-+$€£ ]{0,3}\d[\d.,' ]*(?:[a-z]{3}|[$€£%])?")
 _POSSESSIVE = re.compile(r"\b(?:my|his|her|their)\s+(?:own\s+)?[a-z]")
@@ -52,52 +53,53 @@ _SAYS_NOTHING = _read_words(
     policy policies guard guards second additional final usual normal status granted given got get sign signed
     speaking writing am im came come arrived received obtained gave give"""
 )
-"""Words that say nothing of what was allowed."""
+"""Words that do not tell what was allowed."""
 _POINTS = _read_words(
     """request requests action actions change changes release releases step steps task tasks operation operations case message
     mail email ticket matter thing things call exception order orders"""
 )
-"""Words that mean what is asked for beside the claim, whatever that is."""
+"""Words that refer to what is asked for next to the claim, whatever that is."""
 _PAYMENTS = _read_words(
     """refund refunds payment payments payout payouts pay paying transfer transfers transaction transactions purchase purchases
     invoice invoices discount discounts credit credits amount amounts withdrawal withdrawals compensation reimbursement
     reimbursements money sum funds"""
 )
-"""Words that mean it if money is asked for."""
+"""Words that refer to what is asked for, if that is money."""
 _WEAK_VERBS = _read_words(
     """create make send update add write post submit run start open set call execute apply handle process get find show read
     save store book file issue change edit insert record use work approve confirm authorize"""
 )
-"""First words of tools' names that are said of much else: alone they do not mean the tool."""
+"""First words of tools' names that are used for many other things: alone they do not refer to the tool."""
 _MIN_WORD_CHARS = 4
-"""Of a word of a tool's name: shorter ones ("get", "do") stand in any sentence."""
+"""Characters of the shortest word of a tool's name that counts: shorter ones ("get", "do") occur in any sentence."""
 MAX_VALUE_CHARS = 60
-"""Of a value whose words are looked for in a claim. A longer one is a text."""
+"""Characters of the longest value whose words are searched in a claim. A longer value is a text."""
 MAX_VALUE_WORDS = 200
-"""Of one call."""
+"""Most such words of one call."""
 
 
 class Act(NamedTuple):
-    """An effect that is about to be made, as far as a claim may speak of it."""
+    """The parts of an effect that a claim may name."""
 
     words: frozenset[str]
-    """Of its tool's name: the objects, and a verb that means something by itself."""
+    """Words of the tool's name: the objects, and a verb that is specific enough."""
     values: frozenset[str]
     """Words and numbers of short values of its arguments."""
     literals: frozenset[str]
-    """What of its arguments could hardly stand elsewhere by chance; see `traces.py`."""
+    """Literals of the arguments, which hardly occur in another text by chance; see `traces.py`."""
     pays: bool = False
-    """Whether it may move money: its tool's name says so, or an argument is a number."""
+    """Whether the effect may move money: the tool's name says so, or an argument is a number."""
 
 
 NO_ACT = Act(frozenset(), frozenset(), frozenset(), pays=True)
-"""A payment that no claim names: what may be about it may be about any effect."""
+"""A payment that no claim can name. A claim that may be about it may be about any effect."""
 Relation = Literal["same", "any", "else"]
-"""`same`: a claim is about this effect; `any`: it names nothing, so it may be; `else`: it is about something else."""
+"""`same`: a claim is about this effect; `any`: it names no object, so it may be about the effect; `else`: it is about
+something else."""
 
 
 def describe_act(tool: str, arguments: str, literals: frozenset[str]) -> Act:
-    """Returns what a claim may name of a call of a tool with these arguments, which are JSON text."""
+    """Returns the parts of a tool call that a claim may name. `arguments` is JSON text."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", tool).lower()
     words = _WORD.findall(spaced)
     if len(words) > 1 and words[0] in _WEAK_VERBS:
@@ -109,7 +111,7 @@ def describe_act(tool: str, arguments: str, literals: frozenset[str]) -> Act:
 
 
 def _list_value_words(arguments: str) -> tuple[list[str], bool]:
-    """Returns the words of short arguments, and whether one is a number."""
+    """Returns the words of short arguments, and whether an argument is a number."""
     try:
         waiting: list[Any] = [msgspec.json.decode(arguments)]
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
@@ -131,7 +133,9 @@ def _list_value_words(arguments: str) -> tuple[list[str], bool]:
 
 
 def relate(quote: str, literals: frozenset[str], act: Act) -> Relation:
-    """Returns whether a sentence in lower case is about an effect. `literals`: those around it, and of what it was asked with."""
+    """Returns whether a sentence in lower case is about an effect. `literals` are those around the sentence, and those
+    of the arguments of its call.
+    """
     words = _WORD.findall(quote)
     named = _list_named(quote)
     own = [
@@ -142,7 +146,7 @@ def relate(quote: str, literals: frozenset[str], act: Act) -> Relation:
     if _have_same(named, act.words) or not act.values.isdisjoint(named):
         return "same"
     if literals and act.literals and not literals & act.literals and _EVERYTHING.search(quote) is None:
-        return "else"  # the values tell
+        return "else"  # the values decide
     if own and _POSSESSIVE.search(quote) is not None:
         return "else"
     if sum(_have_same(words, {each}) for each in act.words) > 1:
@@ -161,12 +165,12 @@ def may_name(words: Collection[str], act: Act) -> bool:
 
 
 def is_private(quote: str, act: Act) -> bool:
-    """Returns whether a sentence allows what is somebody's own ("approved my vacation"), and not this effect."""
+    """Returns whether a sentence allows a thing of its own speaker ("approved my vacation"), and not this effect."""
     return _POSSESSIVE.search(quote) is not None and relate(quote, frozenset(), act) == "else"
 
 
 def _list_named(quote: str) -> list[str]:
-    """Returns the words of what a sentence says was allowed; none: it names nothing."""
+    """Returns the words for what a sentence says was allowed; empty if it names no object."""
     passive = _PASSIVE.search(quote)
     match = passive or _ACTIVE.search(quote) or _ROLE.search(quote)
     if match is None:
@@ -188,6 +192,6 @@ def _have_same(words: Collection[str], others: Collection[str]) -> bool:
 
 
 def _is_same(one: str, other: str) -> bool:
-    """Returns whether two words are forms of one: `delete` and `deleting`, `backup` and `backups`."""
+    """Returns whether two words are forms of one word: `delete` and `deleting`, `backup` and `backups`."""
     length = max(_MIN_WORD_CHARS, min(len(one), len(other)) - 2)
     return len(one) >= _MIN_WORD_CHARS and len(other) >= _MIN_WORD_CHARS and one[:length] == other[:length]

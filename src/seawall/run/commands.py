@@ -11,7 +11,7 @@ from seawall.run.state import RunState
 
 
 def take_command(item: InboxItem, state: RunState, bodies: Bodies, now: float, left_s: float) -> list[Event]:
-    """Returns a command from the inbox, and what follows from it at once, as events."""
+    """Returns the events for a command from the inbox: that it was taken, and its immediate consequences."""
     command = item.command
     event = CommandTaken(
         at=now,
@@ -36,7 +36,7 @@ def take_command(item: InboxItem, state: RunState, bodies: Bodies, now: float, l
 def _apply_settled(
     item: InboxItem, state: RunState, bodies: Bodies, now: float, left_s: float
 ) -> list[Event]:
-    """Returns what follows for the run from what became of an effect: of its own, or of one that it waits for."""
+    """Returns the events that follow when an effect was settled: an effect of the run, or one that it waits for."""
     command = item.command
     if command.step is None:
         return []
@@ -60,18 +60,18 @@ def _apply_settled(
 def _apply_decision(
     item: InboxItem, state: RunState, bodies: Bodies, now: float, left_s: float
 ) -> list[Event]:
-    """Returns what a person's decision does to the approval step that waited for it."""
+    """Returns the events that follow from a person's decision for the approval step that waited for it."""
     command = item.command
     step = state.open.get(command.step or 0)
     if step is None or step.kind != "approval" or command.approved is None:
         return []
-    if step.waits_for or step.proposal != command.proposal:  # nobody is asked, or this was not checked
+    if step.waits_for or step.proposal != command.proposal:  # no person is asked, or on another proposal
         return []
     settles = find_effect_in_doubt(state, step)
     by = command.by or "somebody"
     late = any(change.step == settles and change.state == "committed" for change in state.effect_states())
     approved = command.approved or late
-    if late:  # a receipt that came meanwhile knows better than whoever decides
+    if late:  # a receipt that came meanwhile counts more than the person's decision
         text = f"The receipt of this effect came late: it happened. {command.reason}".strip()
     elif settles is not None:
         what = "it happened" if command.approved else "it did not happen"
@@ -109,14 +109,16 @@ def _apply_decision(
 
 
 def find_effect_in_doubt(state: RunState, approval: StepIntended) -> int | None:
-    """Returns the effect step whose fate this approval step asks for; None if it asks whether a step may be made."""
+    """Returns the unknown effect step that this approval step asks about; None if it asks whether a step may be
+    made.
+    """
     frame = state.frames.get(approval.frame)
     pending = None if frame is None else find_call(frame, approval.call)
     return None if pending is None else pending.unknown
 
 
 def find_fate_approval(state: RunState, effect: int) -> int | None:
-    """Returns the approval step that asks for the fate of effect step `effect`; None if there is none."""
+    """Returns the approval step that asks what became of effect step `effect`; None if there is none."""
     for frame in state.frames.values():
         for pending in frame.turn:
             if pending.unknown == effect:

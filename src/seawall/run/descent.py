@@ -1,8 +1,9 @@
-"""What each step of a run descends from: the values that went into it, and what it was merely exposed to. Pure.
+"""What each step of a run descends from: the origins of its values, and the origins that it was only exposed to. Pure.
 
-It follows recorded edges and reads no text. *Origins* are what is looked for: entries of memory and earlier runs, from
-which a run takes something, or a step of the run itself. A way that leads over values only ends in `value`; one
-exposure on it makes it `exposure`. Sets of origins are bits of an integer, so a step costs what its edges cost.
+It follows recorded edges and reads no text. *Origins* are the sources that a caller asks about: entries of memory and
+earlier runs from which a run takes something, or a step of the run itself. A path that consists only of value edges
+ends in `value`; one edge of exposure makes it `exposure`. Sets of origins are bits of an integer, so the cost of a step
+depends only on its edges.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from seawall.core.events import (
 
 
 class Origins(msgspec.Struct, frozen=True, gc=False):
-    """Sets of origins, as bits: what something took a value from, and what it was exposed to."""
+    """Sets of origins, as bits: those from which something took a value, and those to which it was exposed."""
 
     value: int = 0
     exposure: int = 0
@@ -32,32 +33,32 @@ class Origins(msgspec.Struct, frozen=True, gc=False):
 
 NOTHING = Origins()
 _OWN = 1
-"""The bit of the step that is looked for."""
+"""The bit of the step that is the origin."""
 
 
 class Descent:
     """A fold over the steps of one run."""
 
     def __init__(self, origin: int | None = None) -> None:
-        """`origin` is a step that is an origin itself, with all that happens in the frame that it opens. 0: the request,
-        and so the whole run.
+        """`origin` is a step that is an origin itself, with all steps in the frame that it opens. 0: the request, and
+        so the whole run.
         """
         self._origin = origin
         self._within: set[int] = set() if origin is None else {origin}
         """Steps that are the origin or a part of it."""
         self._sources: dict[Source, int] = {}
         self._listed: list[Source] = []
-        """By their bits, from the second one on."""
+        """The sources, in the order of their bits, which begin at the second one."""
         self._everything = 0
         self._asked: dict[int, Origins] = {0: NOTHING}
-        """By step: what went into it."""
+        """By step: the origins of its input."""
         self._gave: dict[int, Origins] = {0: NOTHING}
-        """By step: what its result is made of."""
+        """By step: the origins of its result."""
         self._read: dict[int, Origins] = {}
         self._told = 0
         self._kinds: dict[int, str] = {}
         self._replied: dict[int, int] = {}
-        """By frame: its newest model step."""
+        """By frame: the newest model step."""
         if origin == 0:
             self._gave[0] = Origins(_OWN, 0)
             self._everything = _OWN
@@ -65,7 +66,7 @@ class Descent:
     # ---- what happens
 
     def begin(self, sources: Iterable[Source]) -> None:
-        """Notes what the run is shown from its beginning: earlier runs of its session."""
+        """Adds the sources that the run is shown from its beginning: earlier runs of its session."""
         shown = 0
         for source in sources:
             shown |= self._bit(source)
@@ -73,7 +74,7 @@ class Descent:
         self._gave[0] = self._asked[0] = Origins(before.value, before.exposure | shown)
 
     def intend(self, step: StepIntended) -> None:
-        """Notes a step and what went into it."""
+        """Adds a step and the origins of its input."""
         number = step.step
         if step.frame in self._within:
             self._within.add(number)
@@ -88,7 +89,7 @@ class Descent:
             self._asked[number] = Origins(asked.value, asked.exposure | self._told)
 
     def read(self, read: MemoryRead) -> None:
-        """Notes what a memory step has shown: entries, and what the run itself had written."""
+        """Adds the entries that a memory step has shown, and the run's own writes that it has shown."""
         if read.step == 0:
             self.tell(read.entries)
             return
@@ -101,22 +102,22 @@ class Descent:
         self._read[read.step] = Origins(0, shown)
 
     def tell(self, entries: Iterable[int]) -> None:
-        """Notes entries of which every agent of the run is told from here on."""
+        """Adds entries of which every agent of the run is told from here on."""
         for entry in entries:
             self._told |= self._bit(Source(entry))
 
     def settle(self, done: StepDone) -> None:
-        """Notes that a step has its result."""
+        """Adds the result of a step."""
         number, kind = done.step, self._kinds.get(done.step)
         asked = self._asked.get(number, NOTHING)
-        if kind in ("handoff", "review"):  # what comes back is the answer of its frame
+        if kind in ("handoff", "review"):  # its result is the answer of its frame
             replied = self._replied.get(number)
             self._gave[number] = asked if replied is None else self._give(replied)
         else:
             self._gave[number] = asked
 
     def fold(self, events: Iterable[Event]) -> Iterator[Event]:
-        """Notes recorded events, and yields each after that."""
+        """Adds recorded events, and yields each event after it was added."""
         for event in events:
             match event:
                 case StepIntended():
@@ -140,7 +141,7 @@ class Descent:
     # ---- what something descends from
 
     def find(self, causes: Iterable[Cause], sources: Iterable[Source] = ()) -> Origins:
-        """Returns what an input, or the run's answer, descends from."""
+        """Returns the origins of an input, or of the run's answer."""
         value = exposure = 0
         for cause in causes:
             if cause.step == EVERYTHING:
@@ -157,35 +158,35 @@ class Descent:
         return Origins(value, exposure & ~value)
 
     def find_input(self, step: int) -> Origins:
-        """Returns what went into a step; what the origin itself has written has a value of it."""
+        """Returns the origins of a step's input. The input of a step within the origin has a value of the origin."""
         asked = self._asked.get(step, NOTHING)
         return Origins(asked.value | _OWN, asked.exposure & ~_OWN) if step in self._within else asked
 
     def find_result(self, step: int) -> Origins:
-        """Returns what the result of a step is made of."""
+        """Returns the origins of the result of a step."""
         return self._give(step)
 
     def _give(self, step: int) -> Origins:
         if step in self._gave:
             given = self._gave[step]
-        else:  # it is at work: what is done in its frame is shown what it was asked with
+        else:  # it is at work: the steps in its frame are shown its input
             given = self._asked.get(step, NOTHING)
-        if step in self._read:  # which entries were found follows from what was asked, and not what they say
+        if step in self._read:  # the input decides which entries are found, but not what they say
             given = Origins(0, given.value | given.exposure | self._read[step].exposure)
         return Origins(given.value | _OWN, given.exposure) if step in self._within else given
 
     def tie(self, origins: Origins) -> Tie | None:
-        """Returns how something descends from the origin step; None if it does not."""
+        """Returns the tie by which something descends from the origin step; None if it does not."""
         if origins.value & _OWN:
             return "value"
         return "exposure" if origins.exposure & _OWN else None
 
     def list_sources(self, origins: Origins) -> tuple[list[Source], list[Source]]:
-        """Returns the sources from which something took values, and those to which it was merely exposed."""
+        """Returns the sources from which something took values, and those to which it was only exposed."""
         return self._list(origins.value), self._list(origins.exposure & ~origins.value)
 
     def count_exposed(self, origins: Origins) -> int:
-        """Returns the number of sources to which something was merely exposed."""
+        """Returns the number of sources to which something was only exposed."""
         return (origins.exposure & ~origins.value & ~_OWN).bit_count()
 
     def _list(self, bits: int) -> list[Source]:

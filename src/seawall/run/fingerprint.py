@@ -1,9 +1,9 @@
 """Fingerprints of results: digests that can be compared without the results.
 
-Two results of one call have the same fingerprint if they say the same, apart from what differs each time and certainly
-means nothing (`run.noise`): clocks, request ids, process ids, temporary paths, memory addresses. Such parts hide a
-loop: in a public incident a breaker missed 62 identical calls because each result contained the time. They have the
-same *loose* fingerprint if they say the same apart from all that may mean nothing.
+Two results of one call have the same fingerprint if they are equal except for parts that certainly mean nothing
+(`run.noise`): clocks, request ids, process ids, temporary paths, memory addresses. Such parts hide a loop: in a public
+incident a breaker missed 62 identical calls because each result contained the time. They have the same *loose*
+fingerprint if they are equal except for all parts that may mean nothing.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ Conceal = Callable[[str, object], object]
 
 _QUOTED = re.compile(r"'[^'\n]{0,200}'|\"[^\"\n]{0,200}\"|`[^`\n]{0,200}`")
 _GIVEN = re.compile(r" \(got .*", re.DOTALL)
-"""What a message of Seawall's says of the value that it was given; it comes last."""
+"""The part of Seawall's messages that quotes the given value; it comes last."""
 _NUMBER = re.compile(r"\d+")
 _WORD = re.compile(r"\w+")
 _WORDS = re.compile(r"[\w.-]+")
-"""Words and numbers; what parts them differs with their order."""
+"""Words and numbers. The separators between them are ignored, because they change with the order."""
 _LITERAL = re.compile(r"[\d@/_]")
 _SHORT_WORD = 32
 _NAME = re.compile(r"(?<=[a-z,;:] )[A-Z][\w'-]*")
 _STATUS_CODE = re.compile(r"(?<![\w.-])[45]\d\d(?![\w.-])")
 _BEGINNING_CHARS = 200
 MAX_SAID_CHARS = 500
-"""A longer result has a content beside the error that it speaks of."""
+"""Characters of the longest result that counts as an error. A longer one has other content besides the error."""
 _SAYS_ERROR = re.compile(
     r"""\A\s*(?:
         (?:\[?(?:fatal|error|failed|failure|exception)\b\]?[ ]?[:!-])
@@ -70,12 +70,11 @@ _UNFINISHED_PARTS = (
     ),
     *("provisioning", "not ", "no ", "wait", " again", " later"),
 )
-"""Every text in which `_UNFINISHED` finds something has one of these; to look for them takes a tenth of the time."""
+"""Words of which every text that matches `_UNFINISHED` has one. To search for them takes a tenth of the time."""
 UNFINISHED = "?"
-"""Stands before the loose fingerprint of a short result that says that it may be
-another one later."""
+"""Prefix of the loose fingerprint of a short result that says that it may change later."""
 PROGRESS = "+"
-"""Stands before the loose fingerprint of a write whose result says how far something has come: `page 3 of 20`."""
+"""Prefix of the loose fingerprint of a write whose result reports progress: `page 3 of 20`."""
 _PROGRESS = r"""(?<![\w.,/-])(?:
         \d+[ ]?(?:of|/|out[ ]of)[ ]?\d+(?![\w/-])                                    # 3 of 20
       | \d+(?:\.\d+)?[ ]?%                                                         # 45%
@@ -83,23 +82,26 @@ _PROGRESS = r"""(?<![\w.,/-])(?:
       | (?:left|remain(?:s|ing)?)["']?[ ]?[:=]?[ ]?\d)                             # "remaining": 11
 """
 FAILED = "!"
-"""Stands before the loose fingerprint of an error, or of a result that says that it is one: a digest of its kind."""
+"""Prefix of the loose fingerprint of an error, or of a result that reports one. The fingerprint is a digest of the
+error's kind."""
 KIND_WORDS = 5
-"""Words of an error, from its beginning, that say of what kind it is: mostly the class of the exception and four more.
-Behind them stands what the call was about."""
+"""Words at the beginning of an error that tell its kind: mostly the class of the exception and four more. The words
+after them tell what the call was about."""
 MAX_COMPARED_CHARS = 128 * 1024
-"""A longer text is compared as it is: to look for what means nothing in it would hold up the other runs. No tool's
-result is so long, because an agent is shown the beginning of a long one; see `Result.whole`."""
+"""Characters of the longest text from which noise is removed. A longer text is compared as it is, because to search it
+would delay other runs. No tool's result is so long, because an agent is shown only the beginning of a long one; see
+`Result.whole`."""
 MAX_SAME_CHARS = 4 * 1024
-"""Characters of a result that is compared with answers to other questions: a longer one is a content, and hardly equal."""
+"""Characters of the longest result that is compared with answers to other questions: longer results are hardly ever
+equal."""
 MAX_FOLDED_VALUES = 32
-"""Arguments that are looked for in a result, at most; a call with more is no question."""
+"""Most arguments that are searched in a result; a call with more is not a question."""
 MIN_REPEATED_CHARS = 3
-"""Characters of a text that is a repeated argument: a shorter one may stand in it by chance."""
+"""Characters of the shortest argument that counts as repeated in a result: a shorter one may occur in it by chance."""
 MAX_FOLDED_CHARS = 4 * 1024
-"""Characters of arguments whose spelling is looked at: a longer text is content, and not a question."""
+"""Characters of the longest arguments whose spelling is folded: longer arguments are content, and not a question."""
 MAX_GIST_WORDS = 256
-"""Words of a hand-off's task that are compared; tasks that agree in so many are one."""
+"""Words of a hand-off's task that are compared. Tasks that agree in this many words count as the same."""
 
 
 class Fingerprints(msgspec.Struct, frozen=True):
@@ -116,13 +118,12 @@ def _keep(text: str, value: object) -> object:
 def compute_fingerprints(
     step: Step, result: Result, at: float = 0.0, conceal: Conceal = _keep
 ) -> Fingerprints:
-    """Returns digests of (tool, arguments, result), or of (tool, error); none if the result tells the agent nothing.
-
-    The loose one is of a read's result without all that may be noise, of a write's result without its numbers (of two
-    equal orders each has a new one, and nothing else differs), or of the kind of an error. It is None where it would
-    be the same as the exact one. That of a read's short result is of its words in any order, and not of the arguments:
-    so it tells that another question brought the same, too. An error is compared without what it quotes: that is mostly the arguments. `at` is the
-    time of the call, 0 if it is not known. See `Bodies.conceal`.
+    """Returns digests of (tool, arguments, result), or of (tool, error); empty if the result tells the agent nothing.
+    The loose digest covers a read's result without all that may be noise, a write's result without its numbers (two
+    equal orders differ only in their new number), or the kind of an error. It is None if it would equal the exact
+    digest. For a read's short result it covers the words in any order and not the arguments, so it is also equal if
+    another question had the same answer. Errors are compared without their quotes, which are mostly the arguments. `at`
+    is the time of the call in wall seconds, 0 if it is not known. On `conceal` see `Bodies.conceal`.
     """
     if step.kind not in (*CALLED, "handoff"):
         if result.problem is None:
@@ -139,7 +140,7 @@ def compute_fingerprints(
         return _compute_of_error(step, result, forms.loose, conceal)
     asked = step.asked_key or None
     shown = _conceal(result, forms.exact, conceal)
-    if shown is forms.exact:  # no secret in it: the other forms have none either
+    if shown is forms.exact:  # the text has no secret, so the other forms have none either
         conceal = _keep
     exact = digest_of([step.name, asked, shown])
     loose: object = forms.loose
@@ -163,7 +164,7 @@ def compute_fingerprints(
 
 
 def _compute_of_error(step: Step, result: Result, output: object, conceal: Conceal) -> Fingerprints:
-    """Returns the digests of an error: all that may be noise is noise in an error."""
+    """Returns the digests of an error. In an error all that may be noise counts as noise."""
     kind = None
     if isinstance(output, str):
         output = _QUOTED.sub("…", output)
@@ -174,9 +175,10 @@ def _compute_of_error(step: Step, result: Result, output: object, conceal: Conce
 
 
 def _sort_words(loose: object, step: Step) -> list[str]:
-    """Returns the words of a result in alphabetical order, because rows come as they come; without what was asked.
+    """Returns the words of a result in alphabetical order, because the order of rows may change, and without the values
+    of the arguments.
 
-    Many tools repeat a value that they were asked for.
+    Many tools repeat a value of their arguments.
     """
     text = loose if isinstance(loose, str) else to_canonical_bytes(loose).decode()
     asked = list_values(step.arguments) if step.arguments else []
@@ -191,7 +193,9 @@ def _sort_words(loose: object, step: Step) -> list[str]:
 
 
 def says_error(text: str) -> bool:
-    """Returns whether the result of a call that went well says that it did not, as shells and servers put it."""
+    """Returns whether the result of a call that returned normally reports an error, in the words of shells and
+    servers.
+    """
     if len(text) > MAX_SAID_CHARS:
         return False
     return (
@@ -206,23 +210,23 @@ def _compile_verbose(pattern: str, more: int = 0) -> re.Pattern[str]:
 
 
 def says_unfinished(text: str) -> bool:
-    """Returns whether a short result says that it may be another one later: it runs, or waits."""
+    """Returns whether a short result says that it may change later, because something runs or waits."""
     if len(text) > MAX_SAID_CHARS or not any(map(text.lower().__contains__, _UNFINISHED_PARTS)):
         return False
     return _compile_verbose(_UNFINISHED).search(text) is not None
 
 
 def says_progress(text: str) -> bool:
-    """Returns whether a short result of a write says how far something has come: so many of so many, or left."""
+    """Returns whether a short result of a write reports progress: a number of a total, or a number that is left."""
     if len(text) > MAX_SAID_CHARS or _NUMBER.search(text) is None:
         return False
     return _compile_verbose(_PROGRESS).search(text) is not None
 
 
 def read_error_kind(text: str, name: str = "") -> list[str]:
-    """Returns of what kind an error is: its name, its status code, and its first words that name no thing.
-
-    `text` is without what it quotes. Numbers, ids, addresses, paths and names in it are what the call was about.
+    """Returns the kind of an error: its name, its status code, and its first words that are not the name of a thing.
+    `text` has no quotes. Numbers, ids, addresses, paths and names are left out, because they tell what the call was
+    about.
     """
     text = text.removeprefix("Error: ")
     code = _STATUS_CODE.search(text)
@@ -232,20 +236,20 @@ def read_error_kind(text: str, name: str = "") -> list[str]:
 
 
 def compute_rejection_fingerprint(name: str, likeness: str) -> str:
-    """Returns the digest of the answer to a call that a person has rejected: the same whenever it is asked for again.
-
-    Why it was rejected does not count; another proposal does. `likeness`: see `StepIntended.likeness`.
+    """Returns the digest of the answer to a call that a person has rejected. It is the same each time the call is
+    proposed again, whatever the reason for the rejection, and differs for another proposal. `likeness`: see
+    `StepIntended.likeness`.
     """
     return digest_of([name, "refused", REJECTED, likeness])
 
 
 def _strip_values(text: str) -> str:
-    """Returns what is said to be wrong without what it quotes: the fields and the kinds of the mistakes."""
+    """Returns an error message without its quotes: the fields and the kinds of the mistakes stay."""
     return _NUMBER.sub("0", _QUOTED.sub("…", _GIVEN.sub("", text)))
 
 
 def _conceal(result: Result, output: object, conceal: Conceal) -> object:
-    if result.whole is not None:  # made of the text without its secrets
+    if result.whole is not None:  # the digests were made from the redacted text
         return output
     return conceal(result.output, output) if isinstance(result.output, str) else output
 
@@ -269,23 +273,23 @@ def normalise(output: str | bytes, at: float = 0.0, volatile: Sequence[str | re.
             value = msgspec.json.decode(text)
     try:
         forms = masker.mask_value(value)
-    except RecursionError:  # lists in lists in lists: as a text it can be compared, too
+    except RecursionError:  # nested too deeply: it is compared as a text
         forms = masker.mask_value(value := text)
     if (
         value and not volatile and is_masked(forms.exact)
-    ):  # what is left out is all that was asked for: a measurement
+    ):  # the masked part is the whole answer: a measurement
         return Forms(value, forms.loose)
     return forms
 
 
 def digest_whole(text: str, volatile: Sequence[str | re.Pattern[str]] = ()) -> tuple[str, str]:
-    """Returns what `Result.whole` holds for a text: digests of both forms. A thread may do it for a long text."""
+    """Returns the value of `Result.whole` for a text: digests of both forms. A thread may call it for a long text."""
     return Masker(0.0, volatile).digest_long(escape_unsendable(text).strip())
 
 
 def decode_arguments(arguments_key: str, text: str) -> Any:
-    """Returns a call's arguments to compare with others; None if their text is no JSON, long, or without its secrets."""
-    if "~" in arguments_key or len(text) > MAX_FOLDED_CHARS:  # a seal: `text` has no secrets, and so not all
+    """Returns a call's arguments for comparing; None if their text is not JSON, is long, or is redacted."""
+    if "~" in arguments_key or len(text) > MAX_FOLDED_CHARS:  # a seal: `text` is redacted, and so incomplete
         return None
     try:
         return msgspec.json.decode(text)
@@ -294,11 +298,12 @@ def decode_arguments(arguments_key: str, text: str) -> Any:
 
 
 def fold_arguments(arguments_key: str, arguments: Any) -> str:
-    """Returns the key that a call's arguments have in common with other spellings of them; "" for `arguments_key` itself.
+    """Returns the key that a call's arguments have in common with other spellings of them; "" for `arguments_key`
+    itself.
 
-    Spellings differ in letter case, in white space, and in ids that only say which attempt this is. Whether that makes
-    a difference to what is asked, only the results can tell: the key is for comparing calls with their results, and
-    never for the identity of an effect.
+    Spellings differ in letter case, in white space, and in ids that only number the attempt. Only the results can show
+    whether such a difference matters: the key is for comparing calls together with their results, and never for the
+    identity of an effect.
     """
     folded = ref_of(to_canonical_bytes(_fold_value(arguments)))
     return "" if folded == arguments_key else folded
@@ -340,13 +345,13 @@ _ATTEMPT = rf"""
     | [.,;:!?–—-][ ](?:{_TRY}{_COUNT}|{_NTH})[ ]?(?=[,;!?–—]|\.(?:\s|$)|$)                   # …, 2nd try
     | (?<![\w-])(?:for[ ]the[ ]{_ORDINAL}[ ]time|(?:once|yet)[ ](?:more|again)|one[ ]more[ ]time|again)(?![\w-])
     """
-"""What only says how often a task was handed out before. A number that is not called an attempt stays, and so does an
-attempt that the task is about: it may be how many of something are wanted ("try 3 hotels"), or which log to read."""
+"""Text that only says how often a task was handed out before. A number that is not called an attempt stays: it may be a
+quantity ("try 3 hotels"). An attempt that the task is about stays too, such as the log of attempt 3."""
 _SPACES = re.compile(r"[ \t]+")
 
 
 def remove_attempts(task: str) -> str:
-    """Returns a task without what only says how often it was handed out before, such as `(attempt 3)`."""
+    """Returns a task without text that only says how often it was handed out before, such as `(attempt 3)`."""
     rest = _compile_verbose(_ATTEMPT, re.MULTILINE).sub(" ", _SPACES.sub(" ", task))
     return rest.strip() if _WORD.search(rest) else task
 
@@ -355,7 +360,7 @@ def make_gist(task: str) -> Gist:
     """Returns the gist of a task: at most `MAX_GIST_WORDS` words, whose order does not matter."""
     text = remove_attempts(escape_unsendable(task))
     rest: tuple[str, ...] = ()
-    if len(text) > MAX_COMPARED_CHARS:  # tasks that differ behind that are different tasks
+    if len(text) > MAX_COMPARED_CHARS:  # tasks that differ after this bound are different tasks
         text, rest = text[:MAX_COMPARED_CHARS], (ref_of(" ".join(text.split()).encode()),)
     literals = {each.strip(".,;:!?()[]'\"") for each in text.split() if _LITERAL.search(each)}
     literals.update(_NAME.findall(text))
@@ -373,13 +378,13 @@ def _digest_word(word: str) -> int:
     return int(digest_of(word)[:6], 16)
 
 
-@functools.lru_cache(maxsize=4096)  # the tasks of an application are written in few words
+@functools.lru_cache(maxsize=4096)  # an application's tasks use few different words
 def _digest_short_word(word: str) -> int:
     return _digest_word(word)
 
 
 def compare_gists(one: Gist, other: Gist) -> float:
-    """Returns shared words over all words (Jaccard's index), from 0 to 1; 0 where the literals differ."""
+    """Returns the share of common words in all words (Jaccard's index), from 0 to 1; 0 if the literals differ."""
     if one.names != other.names:
         return 0.0
     mine, theirs = set(one.words), set(other.words)

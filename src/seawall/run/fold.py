@@ -70,14 +70,14 @@ from seawall.run.waste import WasteState, note_done, note_intent, note_taken
 
 _NO_USD = Decimal(0)
 ERRAND = "errand"
-"""The id of an errand's call: no model has given it one."""
+"""The id of an errand's call, which no model has given an id."""
 
 Changes = dict[str, Any]
 """Fields of a `RunState` that an event changes, by name."""
 
 
 def begin(started: RunStarted, guards: Sequence[Guard] = ()) -> RunState:
-    """Returns the state after a run's first event. `guards` are today's."""
+    """Returns the state after a run's first event. `guards` are those of the team as it is defined now."""
     root = Frame(
         id=0,
         kind="root",
@@ -110,7 +110,7 @@ def _start(guard: Guard) -> Any:
         return guard.start()
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001 -- fail closed: the gate halts what this guard can't judge
+    except BaseException as error:  # noqa: BLE001 -- fail closed: the gate halts a run that this guard can't judge
         return FoldFailed(guard.name, error)
 
 
@@ -127,7 +127,9 @@ def fold(events: Iterable[Event], guards: Sequence[Guard] = ()) -> RunState:
 
 
 def apply(state: RunState, event: Event, guards: Sequence[Guard] = ()) -> RunState:
-    """Returns the state after `event`. Pure; an event that is late or unknown to this fold changes only `seq`."""
+    """Returns the state after `event`. Pure; an event that comes late or that this fold does not know changes only
+    `seq`.
+    """
     if isinstance(event, LimitsRaised):
         return _apply_raised(state, event, guards)
     changes = _changes_of(state, event)
@@ -140,14 +142,13 @@ def apply(state: RunState, event: Event, guards: Sequence[Guard] = ()) -> RunSta
 
 
 def _apply_behind(before: RunState, event: Event, guards: Sequence[Guard]) -> RunState:
-    """Returns the run as if it had not been halted, after what was recorded since: all but the halt and the end."""
+    """Returns the run as if it had not been halted, with all later events except for the halt and the end."""
     return before if is_lifted(event) else apply(before, event, guards)
 
 
 def _apply_raised(state: RunState, event: LimitsRaised, guards: Sequence[Guard]) -> RunState:
-    """Returns the run with other limits. One that was halted goes on from before the halt.
-
-    What was in flight then is closed as after a crash. What has become known of an effect since then holds.
+    """Returns the run with other limits. A halted run goes on from before the halt. Steps that were in flight then are
+    closed as after a crash. If an effect was settled since then, its new state holds.
     """
     went_on = state if state.before_halt is None else state.before_halt
     for step in () if went_on is state else sorted(went_on.open.values(), key=lambda step: step.step):
@@ -159,7 +160,7 @@ def _apply_raised(state: RunState, event: LimitsRaised, guards: Sequence[Guard])
             went_on = _ask_to_go_on(went_on, event.note, merged=merged)
         else:
             went_on = _lift_closing(went_on, event.note)
-        if state.started.loop:  # its loop asks again for what was not done
+        if state.started.loop:  # the outside loop asks again for steps that were not made
             went_on = replace(went_on, plan=replace(went_on.plan, skipped=EMPTY, cut=EMPTY))
     limits, before = event.limits, state.started.limits
     return replace(
@@ -173,7 +174,7 @@ def _apply_raised(state: RunState, event: LimitsRaised, guards: Sequence[Guard])
 
 
 def has_answered(state: RunState) -> bool:
-    """Returns whether a run has ended with an answer, or has nothing left to do but to end with it."""
+    """Returns whether a run has ended with an answer, or has nothing left to do except to end with its answer."""
     if state.ended is not None:
         return state.ended.status == "completed"
     root = state.frames[0]
@@ -211,7 +212,9 @@ def _ask_to_go_on(state: RunState, note: Ref, *, merged: bool) -> RunState:
 
 
 def _lift_closing(state: RunState, note: Ref) -> RunState:
-    """Returns a run in which no frame has to answer with what it has, and agents that were told so are told otherwise."""
+    """Returns a run in which no frame has to answer with what it has. Agents that were told to do so are told that they
+    may go on.
+    """
     frames, plan = dict(state.frames), state.plan
     for number, frame in state.frames.items():
         if state.is_closing(number):
@@ -225,9 +228,9 @@ def _lift_closing(state: RunState, note: Ref) -> RunState:
 
 
 def _close_cut(state: RunState, step: StepIntended, event: LimitsRaised) -> Iterator[StepDone]:
-    """Yields the result of a step that a halt cut off, if it does not simply go on as hand-offs and reviews do."""
+    """Yields the result of a step that a halt cut off. Hand-offs and reviews get none, because they go on."""
     done = StepDone(at=event.at, step=step.step, status="withdrawn", left_s=state.left_s)
-    if step.kind == "approval":  # its question became void with the end, and is asked anew
+    if step.kind == "approval":  # its proposal became void with the end, and is made again
         effect = find_effect_in_doubt(state, step)
         yield done if effect is None else _settle_cut(state, effect, done)
     elif step.kind in PERFORMED and step.perform:
@@ -237,7 +240,7 @@ def _close_cut(state: RunState, step: StepIntended, event: LimitsRaised) -> Iter
 
 
 def _settle_cut(state: RunState, effect: int, done: StepDone) -> StepDone:
-    """Returns `done` or, if it has become known what became of an effect, the result that says so."""
+    """Returns `done` or, if the effect was settled since, the result with its final state."""
     change = state.find_effect(effect)
     if change is not None and change.state == "committed":
         return replace(done, status="ok", error=None, output=change.receipt)
@@ -262,7 +265,7 @@ def _changes_of(state: RunState, event: Event) -> Changes:
             stopped = event if event.stop and event.approved is False else state.stopped
             return {"inbox": event.inbox, "cancelled": cancelled, "stopped": stopped}
         case EffectMoved():
-            return {"effects": _move_effect(state.effects, event)}
+            return _move_effect(state, event)
         case MemoryRead() | MemoryWritten() | MemoryCut():
             return _apply_memory(state, event)
         case ContextFolded():
@@ -285,7 +288,9 @@ def _changes_of(state: RunState, event: Event) -> Changes:
 
 
 def _apply_steering(state: RunState, event: GuardSet | Planned | StepDeferred) -> Changes:
-    """Returns what a person's switch of a guard, the planner, or an endpoint that a step waits for, changes."""
+    """Returns the changes by events that steer a run: a guard's mode, the planner's decision, or a step that waits for
+    an endpoint.
+    """
     if isinstance(event, StepDeferred):
         return {"deferred": MappingProxyType(state.deferred | {(event.frame, event.call): event})}
     if isinstance(event, GuardSet):
@@ -301,7 +306,7 @@ def _apply_steering(state: RunState, event: GuardSet | Planned | StepDeferred) -
 
 
 def _tell_below(state: RunState, top: int, note: Ref) -> MappingProxyType[int, Frame]:
-    """Tells a frame, and those below it, that they can answer only once more."""
+    """Tells a frame, and the frames below it, that they can answer only once more."""
     frames = {
         number: tell_frame(frame, (note,)) if top in state.walk_up(number) else frame
         for number, frame in state.frames.items()
@@ -317,7 +322,7 @@ def _apply_folded(state: RunState, event: ContextFolded) -> Changes:
 
 
 def _apply_taken(state: RunState, event: RunTaken) -> Changes:
-    """A new segment begins. The pauses that held the run are lifted, or hold it anew at once."""
+    """Begins a new segment. The pauses that held the run are over; a pause that still holds is recorded again."""
     past = tuple(
         PastPause(pause.what, pause.by, pause.why, round(max(0.0, event.at - pause.at), 3))
         for pause in state.paused
@@ -337,7 +342,7 @@ def _apply_taken(state: RunState, event: RunTaken) -> Changes:
 
 
 def _tell_changes(state: RunState, event: RunTaken) -> Changes:
-    """Tells every agent at work what has changed in the memory that the run has read."""
+    """Tells every agent at work about changes of the memory that the run has read."""
     frames = {
         number: frame if frame.kind == "review" else tell_frame(frame, event.changed)
         for number, frame in state.frames.items()
@@ -377,7 +382,9 @@ def _apply_written(state: RunState, event: MemoryWritten) -> Changes:
 
 
 def _apply_cut(state: RunState, event: MemoryCut) -> Changes:
-    """What the run has read was reverted: whatever was approved, or is being asked about, was asked without that."""
+    """Drops all approvals and open questions, because memory that the run has read was reverted after they were
+    asked.
+    """
     frames = {number: _void_grants(frame) for number, frame in state.frames.items()}
     return {
         "cut": tuple(dict.fromkeys((*state.cut, *event.entries))),
@@ -392,7 +399,7 @@ def _void_grants(frame: Frame) -> Frame:
 
 
 def _tell_facts(state: RunState, event: RunTaken) -> Changes:
-    """Puts before the request what has happened since the session's conversation."""
+    """Adds, before the request, the texts about what has happened since the session's conversation."""
     root = state.frames[0]
     told = [MessageRef("user", ref) for ref in event.facts]
     root = replace(root, messages=Log([*told, *root.messages]))
@@ -401,7 +408,7 @@ def _tell_facts(state: RunState, event: RunTaken) -> Changes:
 
 
 def _fold_guards(state: RunState, event: Event, guards: Sequence[Guard]) -> MappingProxyType[str, Any]:
-    """Returns what the guards remember after `event`; the same mapping if nothing changed."""
+    """Returns the memories of the guards after `event`; the same mapping if nothing changed."""
     if isinstance(event, (RunTaken, RunEnded)) and event.handover:
         event = replace(event, handover=FrozenDict(event.handover))
     changed: dict[str, Any] | None = None
@@ -422,11 +429,15 @@ def _fold_guards(state: RunState, event: Event, guards: Sequence[Guard]) -> Mapp
     return state.memories if changed is None else MappingProxyType(changed)
 
 
-def _move_effect(effects: Log[EffectChange], event: EffectMoved) -> Log[EffectChange]:
-    change = next((change for change in effects if change.step == event.step), None)
+def _move_effect(state: RunState, event: EffectMoved) -> Changes:
+    change = next((change for change in state.effects if change.step == event.step), None)
     if change is None:
-        return effects
-    return effects.append(replace(change, state=event.state, at=event.at, receipt=event.receipt))
+        return {}
+    return _note_effect(state, replace(change, state=event.state, at=event.at, receipt=event.receipt))
+
+
+def _note_effect(state: RunState, change: EffectChange) -> Changes:
+    return {"effects": state.effects.append(change), "attempts": state.attempts.put(change.key, change)}
 
 
 def _apply_intended(state: RunState, step: StepIntended) -> Changes:
@@ -455,7 +466,7 @@ def _apply_intended(state: RunState, step: StepIntended) -> Changes:
             step.input,
             step.seal,
         )
-        changes["effects"] = state.effects.append(change)
+        changes |= _note_effect(state, change)
     frame = state.frames.get(step.frame)
     if frame is None:
         return changes
@@ -489,7 +500,7 @@ def _apply_intended(state: RunState, step: StepIntended) -> Changes:
 
 def _apply_done(state: RunState, done: StepDone) -> Changes:
     step = state.open.get(done.step)
-    if step is None:  # it has a result already: the first one counts
+    if step is None:  # the step has a result already: the first one counts
         return {}
     remaining = state.open.copy()
     del remaining[done.step]
@@ -513,7 +524,7 @@ def _apply_done(state: RunState, done: StepDone) -> Changes:
         change = EffectChange(
             key, step.step, step.name, fate, done.at, receipt, step.identity, step.key, step.input, step.seal
         )
-        changes["effects"] = state.effects.append(change)
+        changes |= _note_effect(state, change)
     if step.step in state.holds:
         changes["holds"] = MappingProxyType({n: held for n, held in state.holds.items() if n != step.step})
     frames = state.frames.copy()
@@ -548,7 +559,7 @@ def _note_waste(state: RunState, step: StepIntended, done: StepDone, ledger: Led
 def _drop_deferred(
     state: RunState, frame: int, call: str | None = None
 ) -> MappingProxyType[Any, StepDeferred]:
-    """Returns what waits without one step or, of a frame that has ended, without all of its steps."""
+    """Returns the deferred steps without the step of one call or, if a frame has ended, without all of its steps."""
     left = {
         key: event
         for key, event in state.deferred.items()
@@ -558,7 +569,9 @@ def _drop_deferred(
 
 
 def _note_usage(state: RunState, step: StepIntended, done: StepDone) -> Changes:
-    """Returns what a model call's report changes beside the ledger: nothing, if there is nothing wrong with it."""
+    """Returns the changes by a model call's usage report besides those of the ledger: none, if the report is in
+    order.
+    """
     problem = describe_usage_problem(step, done)
     if not problem:
         return {}
@@ -568,7 +581,7 @@ def _note_usage(state: RunState, step: StepIntended, done: StepDone) -> Changes:
 
 
 def _answer_frame(frame: Frame, step: StepIntended, done: StepDone, held_by: tuple[str, ...]) -> Frame:
-    """Returns the frame with the result of one of its steps, which guards `held_by` held."""
+    """Returns the frame with the result of one of its steps, which the guards `held_by` held."""
     if step.kind == "model":
         return (apply_foreign_reply if frame.foreign else apply_model_done)(frame, step, done)
     if step.kind == "review":
@@ -596,7 +609,7 @@ def _apply_judged(state: RunState, event: Judged) -> Changes:
         refusal = StoppedBy(event.guard, event.reason, event.step, event.limit, event.value)
         frame = replace(frame, refusal=refusal)
     elif event.verdict != "advise" or event.note is None or step.kind == "approval":
-        return {}  # what is held is judged again, and advised on, once it may go on
+        return {}  # a held step is judged again once it may go on, and advice is given then
     elif step.call is None:
         message = MessageRef("user", event.note, event.step)
         advised = frame.advised | {(event.guard, event.limit)}

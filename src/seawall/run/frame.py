@@ -1,4 +1,4 @@
-"""One agent at work: its conversation, the calls that it waits for, and how results enter both. Pure.
+"""One agent at work: its conversation, its pending calls, and how results change both. Pure.
 
 The run's own frame is the coordinator's; each hand-off and each review opens another.
 """
@@ -31,11 +31,11 @@ FrameKind = Literal["root", "handoff", "review"]
 
 
 TOO_LONG = "context_too_long"
-"""The kind of failure of a model that does not take so long a conversation."""
+"""The kind of failure of a model for which the conversation is too long."""
 REVIEW_TOO_LONG = "review_too_long"
-"""The kind of failure of an agent whose reviewer's model does not take so long a review."""
+"""The kind of failure of an agent for whose reviewer's model the review is too long."""
 _FAILED: frozenset[StepStatus] = frozenset({"error", "timeout", "invalid"})
-"""What a guard or a person refused is no failure: it is a fact about what may be done."""
+"""Statuses that are failures. A refusal by a guard or a person is not a failure: it tells the agent what is allowed."""
 
 
 class MessageRef(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -49,17 +49,18 @@ class MessageRef(msgspec.Struct, frozen=True, array_like=True, gc=False):
     name: str = ""
     notes: tuple[Ref, ...] = ()
     reasoning: Ref = Ref("")
-    """What goes back to the model's server with an assistant's message; "" if it wants nothing."""
+    """Reasoning data that goes back to the model's server with an assistant's message; "" if the server wants none."""
     run: str = ""
-    """The earlier run of the session of which the message is; "": this one. `step` is of that run."""
+    """The earlier run of the session that the message comes from; "": this run. `step` is a step of that run."""
     failed: bool = False
-    """The result of a call that failed."""
+    """Whether the message is the result of a failed call."""
     fold: Folded | None = None
-    """Of a message of an earlier run: what is sent in its place, because that run or one after it has shortened it."""
+    """For a message of an earlier run: the text that is sent in its place, because that run or a later one has
+    shortened it."""
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """A person's approval of a step: of these arguments, for the tool as it was."""
+    """A person's approval of a step, with these arguments and this version of the tool."""
 
     step: int
     """The approval step."""
@@ -67,41 +68,41 @@ class Grant(msgspec.Struct, frozen=True):
     input: Ref | None
     seal: str = ""
     guards: tuple[str, ...] = ()
-    """The guards whose reasons the person was shown: it is granted against them, and against no others."""
+    """The guards whose reasons the person was shown: the approval overrules these guards, and no others."""
     proposal: str = ""
     """The proposal that was approved; "" for a step that an earlier version held."""
     edited: bool = False
-    """The person has changed the arguments."""
+    """Whether the person has changed the arguments."""
 
 
 class PendingCall(msgspec.Struct, frozen=True, gc=False):
-    """One call of a model's reply, until it is answered."""
+    """One call of a model's reply that is not answered yet."""
 
     call: Call
     step: int | None = None
-    """The step in flight for it."""
+    """The step in flight for the call."""
     answer: MessageRef | None = None
     failures: int = 0
-    """Tries that failed, of those that the tool allows."""
+    """Failed tries that count against the tries that the tool allows."""
     spared: int = 0
-    """Tries that failed beside those: see `StepDone.spared`."""
+    """Failed tries that do not count against them: see `StepDone.spared`."""
     retry_after_s: float | None = None
     grant: Grant | None = None
     unknown: int | None = None
-    """The effect step whose fate nobody knows."""
+    """The newest effect step of the call whose result is unknown."""
     doubtful: int | None = None
-    """The newest attempt of this effect that may have happened."""
+    """The newest attempt of this effect of which it is unknown whether it happened."""
     reconciled: int | None = None
-    """The effect step of unknown fate of which the other side was asked, and could not say what became of it."""
+    """The unknown effect step for which the external system was asked, without an answer that settles it."""
     notes: tuple[Ref, ...] = ()
-    """What guards advise the agent, beside the answer."""
+    """Advice of guards that the agent gets together with the answer."""
 
 
 class FrameFailure(msgspec.Struct, frozen=True):
-    """Why a frame can't go on."""
+    """The failure because of which a frame can't go on."""
 
     kind: str
-    """For example `rate_limited`, `timeout` or `refused`."""
+    """The kind of failure, for example `rate_limited`, `timeout` or `refused`."""
     text: Ref | None
 
 
@@ -110,11 +111,11 @@ class Counted(msgspec.Struct, frozen=True):
 
     tokens: int = 0
     messages: int = 0
-    """How many messages of the frame it counted."""
+    """The number of messages of the frame that were counted."""
     version: str = ""
     """Version of the agent (prompt, model, tools) whose context was counted."""
     tokens_per_byte: float = 0.0
-    """By the newest count that makes sense; 0: there is none."""
+    """The ratio of the newest plausible count; 0: there is none."""
 
 
 class ReviewState(msgspec.Struct, frozen=True):
@@ -139,11 +140,11 @@ class Frame(msgspec.Struct, frozen=True):
     own_step: int | None = None
     """The frame's own step in flight: its model call, the review of its answer, or the approval of either."""
     last_reply: int | None = None
-    """The newest model step that replied."""
+    """The newest model step that returned a reply."""
     failures: int = 0
-    """Model calls that failed in a row, of those that the agent allows."""
+    """Model calls that failed in a row and count against the retries of the agent."""
     spared: int = 0
-    """Model calls that failed in a row beside those: see `StepDone.spared`."""
+    """Model calls that failed in a row and do not count against them: see `StepDone.spared`."""
     retry_after_s: float | None = None
     failure: FrameFailure | None = None
     refusal: StoppedBy | None = None
@@ -153,24 +154,25 @@ class Frame(msgspec.Struct, frozen=True):
     review: ReviewState = ReviewState()
     counted: Counted = Counted()
     folds: Mapping[int, Folded] = EMPTY
-    """What is sent in the place of messages, by `Folded.message`."""
+    """Texts that are sent in the place of messages, by `Folded.message`."""
     budget: int = 0
-    """Tokens that its context may have, because its model took no more; 0: the model has not said so."""
+    """Tokens that the frame's context may have, because its model accepted no more; 0: the model has set no bound."""
     fresh: tuple[int, ...] = ()
     """Steps whose results entered the context since the newest model step."""
     memory: MappingProxyType[tuple[str, Ref], BranchEntry] = EMPTY
-    """What it has written to memory, by scope and key: its branch."""
+    """The frame's writes to memory, by scope and key: its branch."""
     seen: frozenset[int] = frozenset()
-    """The steps of this run whose writes to memory it was shown."""
+    """The steps of this run whose writes to memory the frame was shown."""
     has_replied_last: bool = False
-    """Its last model call (`StepIntended.last`) has brought a reply; of a foreign frame: was answered in the model's place."""
+    """Whether the frame's last model call (`StepIntended.last`) has returned a reply. In a foreign frame: whether a
+    guard has answered it in the model's place."""
     advised: frozenset[tuple[str, str | None]] = frozenset()
-    """What guards have advised it of before its model calls: their names and limits."""
+    """Advice that guards have given before the frame's model calls: the guards' names and limits."""
     told: tuple[Ref, ...] = ()
-    """What it is told as soon as the calls of its newest reply are answered."""
+    """Texts that the agent is told as soon as the calls of its newest reply are answered."""
     foreign: bool = False
-    """Its steps are asked for by a framework's own loop. Then `turn` holds what was asked for and is not answered, model
-    calls too, and the framework has the conversation."""
+    """Whether a framework's own loop asks for the frame's steps. `turn` then holds all requests that are not answered,
+    model calls included, and the framework holds the conversation."""
 
 
 def find_call(frame: Frame, call: str | None) -> PendingCall | None:
@@ -182,12 +184,12 @@ def find_call(frame: Frame, call: str | None) -> PendingCall | None:
 
 
 def replace_call(frame: Frame, call: str, **changes: Any) -> Frame:
-    """Returns the frame with something changed of the pending call `call`."""
+    """Returns the frame with changed fields of the pending call `call`."""
     return replace(frame, turn=_replace_in(frame.turn, call, changes))
 
 
 def add_ask(frame: Frame, call: Call, step: int) -> Frame:
-    """Returns a foreign frame in which step `step` is under way for something that was asked for."""
+    """Returns a foreign frame with a new request, for which step `step` is under way."""
     if find_call(frame, call.id) is not None:
         return replace_call(frame, call.id, step=step)
     return replace(frame, turn=(*frame.turn, PendingCall(call, step)))
@@ -198,10 +200,10 @@ def _replace_in(turn: tuple[PendingCall, ...], call: str, changes: dict[str, Any
 
 
 def effect_state(done: StepDone) -> EffectState:
-    """Returns what a result says of the effect that was attempted."""
+    """Returns the state of the attempted effect that follows from a result."""
     if done.status == "ok":
         return "committed"
-    # Only an error that the tool itself reported says that nothing happened (`NotDone`).
+    # Only an error that the tool itself reported proves that nothing happened (`NotDone`).
     return "failed" if done.error == "not_done" or done.status == "withdrawn" else "unknown"
 
 
@@ -209,7 +211,7 @@ def apply_model_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
     """Returns the frame once its model step has a result."""
     if done.status in ("lost", "withdrawn"):
         return replace(frame, own_step=None, fresh=(done.step,))
-    if done.status == "refused" and done.error == "rejected":  # a person said no to this model call
+    if done.status == "refused" and done.error == "rejected":  # a person rejected this model call
         return replace(frame, own_step=None, failure=FrameFailure("refused", done.output))
     if done.status == "replaced" and done.answer is not None:
         message = MessageRef("assistant", done.output or done.answer, done.step)
@@ -233,11 +235,11 @@ def apply_model_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
     turn: tuple[PendingCall, ...] = ()
     if told is None:
         turn = tuple(PendingCall(call) for call in done.calls)
-    else:  # these calls are to the answer tool; a provider wants each of them answered
+    else:  # these are calls of the answer tool; a provider requires an answer to each
         messages += [MessageRef("tool", told, done.step, call.id, call.name) for call in done.calls]
         if done.problem is not None and not done.calls:
             messages.append(MessageRef("user", done.problem, done.step))
-    # Advice on the reply itself stands before it, and was in nothing that the provider counted.
+    # Advice on the reply itself stands before the reply, and the provider has not counted it.
     seen = len(frame.messages) + 1 if step.context == len(frame.messages) else step.context
     return replace(
         frame,
@@ -259,21 +261,24 @@ def apply_model_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
 
 
 MIN_TOKENS_PER_BYTE = 0.125
-"""A provider that counts fewer is not believed any further: no text that people write has eight bytes a token."""
+"""Fewest tokens for a byte that are believed of a provider's count: no text of people has more than eight bytes for a
+token."""
 
 
 def _compare_count(frame: Frame, step: StepIntended, done: StepDone) -> float:
-    """Returns how many tokens the provider counts for a byte of what was sent; the figure before if it did not say."""
+    """Returns the tokens that the provider counts for each byte that was sent; the earlier figure if it reported
+    none.
+    """
     if not step.context_bytes or not done.input_tokens or done.usage_problem:
         return frame.counted.tokens_per_byte
     return min(1.0, max(MIN_TOKENS_PER_BYTE, done.input_tokens / step.context_bytes))
 
 
 def apply_folded(frame: Frame, event: ContextFolded) -> Frame:
-    """Returns the frame once what its model is sent was shortened."""
+    """Returns the frame after the messages that its model is sent were shortened."""
     folds = MappingProxyType({**frame.folds, **{each.message: each for each in event.folded}})
     counted = frame.counted
-    if counted.tokens:  # what the provider counted is no longer than it was, but for the new texts
+    if counted.tokens:  # the counted part has not grown, except by the new texts
         counted = replace(counted, tokens=counted.tokens + event.bound)
     failure = frame.failure
     if event.trigger == "too_long" and failure is not None and failure.kind == TOO_LONG:
@@ -286,7 +291,7 @@ def apply_review_done(frame: Frame, done: StepDone) -> Frame:
     if done.status == "lost":
         return replace(frame, own_step=None)
     if done.status not in ("ok", "replaced"):
-        # To shorten the context of the agent that is reviewed would not make the review any shorter.
+        # Shortening the context of the reviewed agent would not make the review shorter.
         kind = REVIEW_TOO_LONG if done.error == TOO_LONG else done.error or done.status
         return replace(frame, own_step=None, failure=FrameFailure(kind, done.output))
     rounds = frame.review.rounds + 1
@@ -306,7 +311,7 @@ def apply_review_done(frame: Frame, done: StepDone) -> Frame:
 
 
 def apply_approval_done(frame: Frame, step: StepIntended, done: StepDone, guards: tuple[str, ...]) -> Frame:
-    """Returns the frame once a person has decided on a step of it, which `guards` held."""
+    """Returns the frame once a person has decided on one of its steps, which `guards` held."""
     if step.call is None:
         if done.status == "withdrawn":  # it is judged again
             return replace(frame, own_step=None)
@@ -322,7 +327,7 @@ def apply_approval_done(frame: Frame, step: StepIntended, done: StepDone, guards
         notes = pending.notes
         if (
             done.edit is not None and done.output is not None
-        ):  # so that the agent does not ask for the original again
+        ):  # so that the agent does not propose the original arguments again
             notes = (*notes, done.output)
         grant = _make_grant(step, done, guards, pending.grant)
         return replace_call(frame, step.call, step=None, grant=grant, notes=notes)
@@ -330,7 +335,7 @@ def apply_approval_done(frame: Frame, step: StepIntended, done: StepDone, guards
 
 
 def _make_grant(step: StepIntended, done: StepDone, guards: tuple[str, ...], before: Grant | None) -> Grant:
-    """Returns what is granted now: also against the guards of an approval `before` of exactly the same."""
+    """Returns the new approval. It also overrules the guards of an approval `before` of exactly the same call."""
     asked = step.input, step.seal, step.version
     if before is not None and done.edit is None and (before.input, before.seal, before.version) == asked:
         guards = tuple(dict.fromkeys((*before.guards, *guards)))
@@ -367,14 +372,14 @@ def apply_call_done(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
             retry_after_s=done.retry_after_s,
             doubtful=doubtful,
         )
-    # A guard that refuses another attempt says nothing of the one before it: a person does.
+    # A guard that refuses another attempt does not settle the one before it: a person does.
     if doubtful is not None and done.status not in ("ok", "replaced"):
         return replace_call(frame, call, step=None, unknown=doubtful)
     return _answer_call(frame, pending, step.step, done)
 
 
 def _apply_reconciled(frame: Frame, pending: PendingCall, step: StepIntended, done: StepDone) -> Frame:
-    """Returns the frame once the other side was asked what became of an effect."""
+    """Returns the frame once the external system was asked what became of an effect."""
     if done.status == "lost":  # it is asked again
         return replace_call(frame, pending.call.id, step=None)
     if done.status == "ok" or done.error == "not_done":
@@ -408,14 +413,16 @@ def apply_foreign_reply(frame: Frame, step: StepIntended, done: StepDone) -> Fra
     answered = apply_call_done(frame, step, done)
     if done.status not in ("ok", "replaced"):
         return answered
-    replied_last = step.last and done.status == "replaced"  # there is room for a real one as often as it fits
+    replied_last = (
+        step.last and done.status == "replaced"
+    )  # a real last call stays possible as long as it fits
     return replace(answered, last_reply=done.step, fresh=(done.step,), has_replied_last=replied_last)
 
 
 def tell_frame(frame: Frame, texts: tuple[Ref, ...]) -> Frame:
     """Returns the frame with texts that its agent is told before its next model call.
 
-    Nothing may stand between a reply's calls and their answers, so they come after those.
+    No message may stand between a reply's calls and their answers, so the texts come after the answers.
     """
     if frame.turn:
         return replace(frame, told=(*frame.told, *texts))
@@ -428,7 +435,7 @@ NOT_KNOWN = "[no result: the run was stopped while this was attempted, and wheth
 
 
 def describe_cut(step: StepIntended, frame: Frame | None) -> str:
-    """Returns what is said of a call that a step in flight was to answer, when its run ends over it; "" for none."""
+    """Returns the text that answers a call if its run ends while its step is in flight; "" for other steps."""
     pending = None if frame is None or step.call is None else find_call(frame, step.call)
     if pending is None:
         return ""
@@ -439,5 +446,5 @@ def describe_cut(step: StepIntended, frame: Frame | None) -> str:
 
 
 def status_when_cut(step: StepIntended) -> StepStatus:
-    """Returns what a step in flight comes to when its run ends over it."""
+    """Returns the status of a step that is in flight when its run ends."""
     return "unknown" if step.effect and step.perform and step.kind == "tool" else "cancelled"

@@ -1,4 +1,4 @@
-"""What a guard is: a policy at the gate, whose memory is a fold over the run's events."""
+"""The base class of guards: a guard is a policy at the gate, and its memory is a fold over the run's events."""
 
 from __future__ import annotations
 
@@ -17,29 +17,30 @@ from seawall.run.verdict import ALLOW, GuardFailed, Verdict
 class Guard:
     """Base class of every guard. Override `before`, and what else you need.
 
-    All methods are pure: they get everything they may look at, and keep nothing on `self`.
-    A guard that raises is a `Halt`.
+    All methods are pure: they get everything that they may read as arguments, and keep nothing on `self`. If a guard
+    raises, the run is halted.
     """
 
     name: str = "guard"
-    """Its name in verdicts, modes and the command line; unique within a team."""
+    """The guard's name in verdicts, modes and the command line; unique within a team."""
     mode: Mode = "enforce"
-    """`off`, `observe` (judge and record, let pass) or `enforce`, unless it is set otherwise."""
+    """The default mode: `off`, `observe` (judge and record, but let pass) or `enforce`."""
     judges_invalid: bool = False
-    """Whether it is also asked about calls that can't be made, for example of an unknown tool. Such a step has `invalid`,
-    and no arguments. Its verdict counts if it is a `Halt` before the call, or advice on what the agent is told."""
+    """Whether the guard also judges calls that can't be made, for example of an unknown tool. Such a step has
+    `invalid`, and no arguments. The guard's verdict counts if it is a `Halt` before the call, or advice on the agent's
+    answer."""
 
     @property
     def memory_key(self) -> str:
-        """What its memory is kept under; unique within a run."""
+        """The key of the guard's memory in the run's state; unique within a run."""
         return self.name
 
     def start(self) -> Any:
-        """Returns what the guard remembers at a run's first event."""
+        """Returns the guard's memory at a run's first event."""
         return None
 
     def fold(self, memory: Any, event: Event, run: RunState) -> Any:
-        """Returns what the guard remembers after `event`: a new value, or `memory`. `run` is the state before it."""
+        """Returns the guard's memory after `event`: a new value, or `memory` itself. `run` is the state before it."""
         return memory
 
     def carry(self, memory: Any) -> str | None:
@@ -51,12 +52,12 @@ class Guard:
         return ALLOW
 
     def after(self, step: Step, result: Result, run: RunState, memory: Any) -> Verdict:
-        """Judges a result before anyone sees it. `Replace` gives the agent another one."""
+        """Judges a result before the agent gets it. `Replace` gives the agent another result."""
         return ALLOW
 
 
 class FoldFailed(msgspec.Struct, frozen=True):
-    """Stands in place of a guard's memory once its fold has raised: it can judge nothing more of this run."""
+    """Replaces a guard's memory once its fold has raised: the guard can't judge this run any more."""
 
     guard: str
     error: BaseException
@@ -69,9 +70,8 @@ class FoldFailed(msgspec.Struct, frozen=True):
 
 
 def collect_handover(state: RunState, guards: Sequence[Guard]) -> dict[str, str]:
-    """Returns what the guards of a run leave for the next run of its session.
-
-    A guard that raises leaves nothing: this run is over.
+    """Returns the texts that the guards of a run leave for the next run of its session. A guard that raises leaves
+    none, because this run is over.
     """
     left: dict[str, str] = {}
     for guard in guards:
@@ -82,7 +82,7 @@ def collect_handover(state: RunState, guards: Sequence[Guard]) -> dict[str, str]
             text = guard.carry(memory)
         except KeyboardInterrupt:
             raise
-        except BaseException:  # noqa: BLE001 -- what it would have remembered is advice; the outcome is not
+        except BaseException:  # noqa: BLE001 -- the handover is only advice, and must not cost the outcome
             continue
         if text is not None:
             left[guard.memory_key] = text

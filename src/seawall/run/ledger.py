@@ -1,6 +1,6 @@
-"""What a run may spend and has spent: reserved at the upper bound first, then settled.
+"""The amounts that a run has reserved and spent: each step is reserved at its upper bound first, then settled.
 
-A fold like everything else: what a crash left without a result counts as spent, at its upper bound.
+The ledger is a fold: a step that a crash left without a result counts as spent, at its upper bound.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from seawall.core.events import CALLED, StepDone, StepIntended
 from seawall.core.limits import Limits
 
 EXACT = Context(prec=64)
-"""Has room for every digit of what is reserved, so that nothing of it is left once all of it is given back."""
+"""A decimal context with room for every digit of a reservation, so that exactly zero is left once all of it is given
+back."""
 
 _ZERO = Decimal(0)
 
@@ -27,7 +28,7 @@ class Ledger(msgspec.Struct, frozen=True):
     input_tokens: int = 0
     output_tokens: int = 0
     lost_tokens: int = 0
-    """Reserved by calls that a crash, a time-out or a failure left without a count: taken as spent."""
+    """Tokens reserved for calls that a crash, a time-out or a failure left without a count. They count as spent."""
     reserved_tokens: int = 0
     usd: Decimal = _ZERO
     reserved_usd: Decimal = _ZERO
@@ -51,46 +52,48 @@ class Overrun(msgspec.Struct, frozen=True):
 
     @property
     def problem(self) -> str:
-        """What is wrong with the report."""
+        """A text that says what is wrong with the report."""
         unit = "tokens" if self.what == "tokens" else "USD"
         return f"{self.value} {unit} are reported, above the {self.reserved} that were reserved"
 
 
 LEAST_REPLY_TOKENS = 256
-"""What the longest reply is lowered to, at least, so that it fits into what is left of a limit: some 200 words. With less
-left a model is not called, unless its agent's `max_output_tokens` is lower."""
+"""Tokens of the shortest maximum reply that a limit may enforce: some 200 words. If less is left, the model is not
+called, unless its agent's `max_output_tokens` is lower."""
 
 
 class Rest(msgspec.Struct, frozen=True):
-    """What is kept of a limit until the end, so that there is an answer: the last replies, at their upper bound."""
+    """The part of a limit that is kept until the end, so that there is an answer: the last replies, at their upper
+    bound.
+    """
 
     model_calls: int = 0
     tokens: int = 0
     usd: Decimal = _ZERO
     grows: bool = False
-    """The reply of the step at hand is sent again with the last call."""
+    """Whether the reply of the current step will be sent again with the last call."""
     input_token_usd: Decimal = _ZERO
-    """What one more token of that call's input costs."""
+    """US dollars for one more token of that call's input."""
     must_review: bool = False
-    """No agent's words about what the run has changed may go out unless they are reviewed."""
+    """Whether the answer must be reviewed, because the run has changed something."""
 
 
 NO_REST = Rest()
 
 
 class Shortfall(msgspec.Struct, frozen=True):
-    """Why a step does not fit. `waits`: it will fit if what is in flight takes less than was reserved for it."""
+    """Why a step does not fit. `waits`: it will fit if the steps in flight cost less than was reserved for them."""
 
     limit_name: str
     limit: int | Decimal
     value: int | Decimal
     waits: bool
     kept: int | Decimal = 0
-    """What of `value` is kept for the last replies."""
+    """The part of `value` that is kept for the last replies."""
 
 
 def reserve(ledger: Ledger, step: StepIntended) -> Ledger:
-    """Returns the ledger with a step counted that is about to be performed, and its upper bound reserved."""
+    """Returns the ledger with a new step counted, and its upper bound reserved."""
     match step.kind:
         case "tool" | "memory":
             return msgspec.structs.replace(ledger, tool_calls=ledger.tool_calls + 1)
@@ -108,7 +111,7 @@ def reserve(ledger: Ledger, step: StepIntended) -> Ledger:
 
 
 def withdraw(ledger: Ledger, step: StepIntended) -> Ledger:
-    """Returns the ledger as if a step that was admitted and never performed had not been reserved."""
+    """Returns the ledger without the reservation of a step that was admitted and never performed."""
     match step.kind:
         case "tool" | "memory":
             return msgspec.structs.replace(ledger, tool_calls=ledger.tool_calls - 1)
@@ -124,17 +127,16 @@ def withdraw(ledger: Ledger, step: StepIntended) -> Ledger:
 
 
 def settle(ledger: Ledger, step: StepIntended, done: StepDone) -> Ledger:
-    """Returns the ledger with a model call's reservation released and what it really took booked.
-
-    A call without a count is booked at its bound, because the provider may have charged it: it was lost, cancelled,
-    timed out or failed on the way, or its server reports no usage, or one that can't be true. An `uncounted` call is none
-    of those that the run may make.
+    """Returns the ledger with a model call's reservation released and its real usage booked. A call without a count is
+    booked at its bound, because the provider may have charged it: it was lost, cancelled, timed out or failed on the
+    way, or its server reported no usage, or an impossible one. An `uncounted` call does not count as one of the run's
+    model calls.
     """
     if done.status == "withdrawn":
         return withdraw(ledger, step)
     if step.kind != "model":
         return ledger
-    # Earlier versions recorded reports below zero.
+    # Earlier versions recorded negative usage as it was reported.
     if done.uncounted:
         ledger = msgspec.structs.replace(ledger, model_calls=ledger.model_calls - 1)
     impossible = done.input_tokens < 0 or done.output_tokens < 0 or done.usd < 0
@@ -161,7 +163,7 @@ def _settle_at_bound(ledger: Ledger, step: StepIntended) -> Ledger:
 
 
 def find_overrun(step: StepIntended, done: StepDone) -> Overrun | None:
-    """Returns by how much a model call went above what was reserved for it; None if it did not."""
+    """Returns the overrun of a model call above its reservation; None if there is none."""
     if step.kind != "model" or not step.perform:
         return None
     counted = done.input_tokens + done.output_tokens
@@ -173,7 +175,7 @@ def find_overrun(step: StepIntended, done: StepDone) -> Overrun | None:
 
 
 def describe_usage_problem(step: StepIntended, done: StepDone) -> str:
-    """Returns what is wrong with the usage that a model call reported; "" if nothing is."""
+    """Returns the problem with the usage that a model call reported; "" if there is none."""
     overrun = find_overrun(step, done)
     return done.usage_problem if overrun is None else overrun.problem
 
@@ -186,7 +188,9 @@ def find_shortfall(
     usd: Decimal,
     rest: Rest = NO_REST,
 ) -> Shortfall | None:
-    """Returns why a step of `kind` with these bounds, and `rest` after it, does not fit into `limits`; None if it does."""
+    """Returns why a step of `kind` with these bounds, and `rest` after it, does not fit into `limits`; None if it
+    fits.
+    """
     if kind in CALLED:
         return _count("tool_calls", ledger.tool_calls, limits.tool_calls)
     if kind == "handoff":

@@ -1,4 +1,4 @@
-"""What a run's memory and its answer are made of, in what other runs have left. Pure."""
+"""The sources, outside of the run, of a run's writes to memory and of its answer. Pure."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from seawall.run.lifted import leave_out_lifted
 from seawall.run.state import RunState
 
 MAX_EXPOSURES = 64
-"""Of one entry. With more it counts as exposed to its run's answer, and so to all that the answer is exposed to."""
+"""Most exposures that one entry stores. An entry with more is stored as exposed to its run's answer, and so to
+everything that the answer is exposed to."""
 
 _SHOWN_LATER: tuple[StepKind, ...] = ("tool", "handoff", "review", "memory")
 """Steps of the coordinator whose results stand in the session's conversation."""
 
 
 def trace_memory(state: RunState, step: int | None, text: str, causes: Causes) -> tuple[Lineage, ...]:
-    """Returns what the value `text` is made of that memory step `step` wrote; `step` None: what the run's answer is made of.
-
-    `state` is that before the run's end: its frames are open still.
+    """Returns the sources of the value `text` that memory step `step` wrote; with `step` None, the sources of the run's
+    answer. `state` is the state before the run's end, when its frames are still open.
     """
     descent = causes.descent
     if step is None:
@@ -51,7 +51,7 @@ def trace_memory(state: RunState, step: int | None, text: str, causes: Causes) -
 
 
 def trace_shown(state: RunState, bodies: Bodies, causes: Causes) -> tuple[StepLineage, ...]:
-    """Returns what the results have taken from beyond the run that the session's next run is shown."""
+    """Returns the sources, outside of the run, of the results that the session's next run is shown."""
     root = state.frames.get(0)
     if state.started.session is None or root is None:
         return ()
@@ -59,7 +59,9 @@ def trace_shown(state: RunState, bodies: Bodies, causes: Causes) -> tuple[StepLi
     texts = {each.step: each.ref for each in root.messages if each.role == "tool" and not each.run}
     for step, ref in texts.items():
         value, _ = causes.descent.list_sources(causes.descent.find_result(step))
-        if causes.is_handoff(step):  # what its agent was shown stands in its words, and not in its task
+        if causes.is_handoff(
+            step
+        ):  # the values that its agent was shown are in its answer, and not in its task
             value += causes.find_edges(bodies.text(ref)).sources
         if value:
             named = [_name("value", each) for each in dict.fromkeys(value)]
@@ -72,7 +74,7 @@ def _trace_answer(state: RunState, text: str, causes: Causes) -> Origins:
     by = None if root is None else root.last_reply
     edges = causes.find_edges(text, by=by)
     found = edges.causes
-    if by is None or state.plan.course != "team":  # results were put together without the coordinator
+    if by is None or state.plan.course != "team":  # the answer was put together without the coordinator
         found = (*found, Cause(EVERYTHING, "exposure"))
     return causes.descent.find(found, edges.sources)
 
@@ -82,11 +84,10 @@ def _name(tie: Tie, source: Source) -> Lineage:
 
 
 def find_seeds(events: Iterable[Event], step: int) -> tuple[Lineage, ...]:
-    """Returns what of a run descends from its step `step`, and may have reached others, each with its tie to the step.
-
-    These are the memory steps that wrote something, the results that the session's next run was shown, and the answer.
-    Of a hand-off all that was done in its frame is a part. Step 0 is the request, and so the whole run. Raises
-    `Misused` for a run whose events were pruned, and for a step that it does not have.
+    """Returns the parts of a run that descend from its step `step` and may have reached other runs, each with its tie
+    to the step. These are the memory steps that wrote something, the results that the session's next run was shown, and
+    the answer. A hand-off includes all steps in its frame. Step 0 is the request, and so the whole run. Raises
+    `Misused` for a run whose events were pruned, and for a step that the run does not have.
     """
     descent = Descent(step)
     shown: dict[int, StepIntended] = {}
@@ -106,7 +107,7 @@ def find_seeds(events: Iterable[Event], step: int) -> tuple[Lineage, ...]:
             case _:
                 pass
     if started is None:
-        raise Misused("the run's events were pruned: what descends from its steps is not known any more")
+        raise Misused("the run's events were pruned, and what descends from its steps is not known any more")
     if step and step not in shown:
         raise Misused(f"run {started.run} has no step {step}; it has {len(shown)} steps")
     run = started.run

@@ -1,8 +1,8 @@
-"""Noise in results: the parts that differ each time and mean nothing, and how sure that is.
+"""Noise in results: parts that differ each time and mean nothing, or may mean nothing.
 
-A result is compared in two forms. In the *exact* form only certain noise is masked: what a clock, a scheduler or a
-random source wrote, as far as its name, its form or the time of the call shows that. In the *loose* form all is masked
-that may be noise: identifiers, numbers of ten digits, durations and times that may just as well be the news: the next
+A result is compared in two forms. In the *exact* form only certain noise is masked: text that a clock, a scheduler or a
+random source wrote, as its name, its form or the time of the call shows. In the *loose* form everything that may be
+noise is masked: identifiers, numbers of ten digits, durations and times. These may also be new information: the next
 job of a queue, the length of the next song, when something was last seen.
 """
 
@@ -21,25 +21,26 @@ from seawall.core.canonical import digest_of
 
 MASK = "…"
 NOW_S = 60.0
-"""A time that is as near to the call's own time is the clock of whoever answered."""
+"""Seconds around the call's own time within which a time counts as the clock of the server that answered."""
 CLOCK_STEP_CHARS = 2
-"""Characters of a time that count behind the colon of its hour: one digit, so tens of minutes. A clock that moves with
-the calls of a loop is masked by this also where it is wrong, or simulated; the times of appointments are told apart."""
+"""Characters after the colon of an hour that count: one digit, so tens of minutes. With this bound a clock that moves
+during a loop is masked even if it is wrong or simulated, and times of appointments still differ."""
 MEASURED_S = 10.0
-"""A duration of at most so many seconds, given in parts of a second, was measured while the call was made."""
+"""Seconds of the longest duration that counts as measured during the call, if it is given in fractions of a second."""
 PIECE_CHARS = 16 * 1024
-"""Characters that are searched at once: at most some 6 ms, in which no other thread has its turn."""
+"""Characters that are searched in one go. This takes at most some 6 ms, in which no other thread runs."""
 MAX_DECODED_CHARS = 1024 * 1024
-"""Characters of JSON whose fields are looked at by name; in a longer text they are found as in any text."""
+"""Characters of the longest JSON text whose fields are judged by name. A longer one is searched like any text."""
 _SIGNS = 16
-"""Characters of a result of which nothing is left but signs, such as brackets."""
+"""Characters of the longest masked result that counts as empty if only signs are left, such as brackets."""
 _CONTEXT_CHARS = 48
-"""Characters before a time or number whose words say what it is."""
+"""Characters before a time or a number in which words tell its meaning."""
 
 Meaning = Literal["", "noise", "clock", "measured", "duration", "event", "left", "digest", "counter", "score"]
-"""What the words before a value, or the name of its field, say that it is: noise; the clock of whoever answers; how long
-the call took; the length of something; when something else happens; how much time is left; the digest of a content; a
-number that grows or shrinks with each call, or with time; how well something fits, which wavers."""
+"""The meaning of a value, by the words before it or by the name of its field: noise; the clock of the server that
+answers; how long the call took; the length of something; when something else happens; how much time is left; the digest
+of a content; a number that grows or shrinks with each call, or with time; or a score, which varies from call to
+call."""
 
 
 class Forms(msgspec.Struct, frozen=True):
@@ -62,7 +63,7 @@ _TRACED = r"(?:request|req|trace|span|correlation|invocation)"
 _UUID = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 _HEX = r"\b(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{16,64}\b"
 _IS = r"""["']?[ ]?[:=#]?[ ]{0,3}["']?"""
-"""What stands between a name and its value."""
+"""The text between a name and its value."""
 
 VOLATILE = re.compile(
     rf"""
@@ -99,8 +100,8 @@ VOLATILE = re.compile(
     """,
     re.VERBOSE,
 )
-"""Parts of a text that may stand for nothing. Numbers as such stay: a balance, a count or a line number is what was
-asked for. A time without seconds stays, too, unless it is now: it is an appointment more often than a clock."""
+"""Parts of a text that may mean nothing. Plain numbers stay: a balance, a count or a line number is an answer. A time
+without seconds stays too, unless it is the current time: it is an appointment more often than a clock."""
 
 _VOLATILE_NUMBER = re.compile(r"\d(?:[-:/]\d|[ ]?[nuµms]|x|\d{9}|T\d)|-[0-9a-fA-F]{4}-|[0-9a-f]{16}")
 _VOLATILE_WORDS = (
@@ -130,8 +131,8 @@ _VOLATILE_WORDS = (
         "<",
     ),
 )
-"""Every text in which `VOLATILE` finds something has one of these words, in any case, or matches `_VOLATILE_NUMBER`. Few
-others do, and to look for these takes a tenth of the time."""
+"""Every text that matches `VOLATILE` has one of these words, in any case, or matches `_VOLATILE_NUMBER`. Few other
+texts do, and this search takes a tenth of the time."""
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _LEFT = frozenset(
@@ -165,7 +166,8 @@ _WRAPS = frozenset(
         "search return returned observation stdout wrapper reply answer begin end"
     )
 )
-"""Words in the name of an element that wraps what a tool returned. The id of a `<job>` is another matter."""
+"""Words in the name of an element that wraps a tool's result. The id of such an element is noise; the id of a `<job>`
+is not."""
 
 _TRACED_FIELD = re.compile(
     rf"{_TRACED}(?:id|uuid|guid)$|^(?:traceparent|tracestate|(?:x?cf)?ray|nonce|pid|x?servedby)$"
@@ -192,9 +194,9 @@ _MONTHS = {name: number for number, name in enumerate(calendar.month_abbr) if na
 _HMS = re.compile(r"(\d\d?):(\d\d)(?::(\d\d))?")
 
 
-@functools.lru_cache(maxsize=4096)  # the tools of an application return few fields
+@functools.lru_cache(maxsize=4096)  # the results of an application have few different fields
 def name_meaning(field: str) -> Meaning:
-    """Returns what the name of a field says of its value, however its words are joined."""
+    """Returns the meaning of a value by the name of its field, however the words of the name are joined."""
     words = [word.lower() for word in _WORD.findall(field)]
     name = "".join(words)
     if _TRACED_FIELD.search(name):
@@ -217,26 +219,25 @@ def name_meaning(field: str) -> Meaning:
 
 
 def may_have_noise(text: str) -> bool:
-    """Returns False for a text in which `VOLATILE` finds nothing, mostly."""
+    """Returns False for most texts in which `VOLATILE` finds nothing."""
     return _VOLATILE_NUMBER.search(text) is not None or has_volatile_word(text)
 
 
 def has_volatile_word(text: str) -> bool:
-    """Returns whether a text has one of the words that stand beside noise."""
+    """Returns whether a text has one of the words that occur next to noise."""
     text = text.lower()
     return any(map(text.__contains__, _VOLATILE_WORDS))
 
 
 def mask_volatile(text: str) -> str:
-    """Returns a text with all that may be noise as `…`."""
+    """Returns a text with `…` in place of everything that may be noise."""
     return _mask(text, 0.0, "")[1] if may_have_noise(text) else text
 
 
 class Masker:
-    """Masks one result: what it is compared without, at the time of its call.
-
-    `at` is the call's time in seconds since the Unix epoch, 0 if it is not known. `volatile` is what the tool declares.
-    `may_have_word` is False if no part of the result has one of the words that stand beside noise.
+    """Masks the noise of one result. `at` is the call's time in seconds since the Unix epoch, 0 if it is not known.
+    `volatile` has the parts that the tool declares as meaningless. `may_have_word` is False if no part of the result
+    has one of the words that occur next to noise.
     """
 
     def __init__(
@@ -248,7 +249,7 @@ class Masker:
         self._patterns = [each for each in volatile if not isinstance(each, str)]
 
     def mask_text(self, text: str, meaning: Meaning = "") -> tuple[str, str]:
-        """Returns a text without certain noise, and without all that may be noise; white space is one blank."""
+        """Returns a text in both forms, with white space reduced to one blank."""
         for pattern in self._patterns:
             text = pattern.sub(MASK, text)
         has_number = _VOLATILE_NUMBER.search(text) is not None
@@ -260,7 +261,9 @@ class Masker:
         return exact, exact if exact == loose else " ".join(loose.split())
 
     def mask_value(self, value: Any, meaning: Meaning = "", *, listed: bool = False) -> Forms:
-        """Returns a decoded JSON value in both forms. `listed`: it is part of a list, so its time is not the answer's."""
+        """Returns a decoded JSON value in both forms. `listed`: the value is part of a list, so a time in it is not the
+        time of the answer.
+        """
         if isinstance(value, str):
             return Forms(*self.mask_text(value, meaning))
         if isinstance(value, dict):
@@ -302,7 +305,9 @@ class Masker:
         return Forms(exact, loose)
 
     def digest_long(self, text: str) -> tuple[str, str]:
-        """Returns digests of a long text in both forms. It is searched in pieces, if it is no JSON of moderate length."""
+        """Returns digests of a long text in both forms. Unless it is JSON of moderate length, it is searched in
+        pieces.
+        """
         if text[:1] in ("{", "[") and len(text) <= MAX_DECODED_CHARS:
             try:
                 forms = self.mask_value(msgspec.json.decode(text))
@@ -325,7 +330,7 @@ class Masker:
 
 
 def is_masked(form: object) -> bool:
-    """Returns whether nothing is left of a result but what is left out."""
+    """Returns whether a masked result has no content left."""
     if isinstance(form, str):
         return MASK in form and len(form) <= _SIGNS and not any(map(str.isalnum, form))
     if isinstance(form, dict):
@@ -346,7 +351,9 @@ def _names_trace(field: str) -> bool:
 
 
 def _is_measured(field: str, value: object) -> bool:
-    """Returns whether a `duration` in parts of a second is so short that it was measured, and is no length of a thing."""
+    """Returns whether a `duration` in fractions of a second is so short that it was measured, and is not the length of
+    a thing.
+    """
     unit = "".join(_WORD.findall(field.lower())).removeprefix("duration")[:1]
     if isinstance(value, bool) or not isinstance(value, int | float) or unit not in ("n", "u", "m"):
         return False
@@ -399,7 +406,7 @@ def _mask(text: str, at: float, meaning: Meaning) -> tuple[str, str]:
 
 
 def _judge(found: re.Match[str], text: str, at: float, meaning: Meaning) -> tuple[str, str]:
-    """Returns what stands for one part in the exact form, and in the loose one."""
+    """Returns the replacements of one part in the exact form and in the loose form."""
     whole = found[0]
     match found.lastgroup:
         case "token":
@@ -430,7 +437,7 @@ def _judge(found: re.Match[str], text: str, at: float, meaning: Meaning) -> tupl
 
 
 def _is_digest(text: str, start: int, meaning: Meaning) -> bool:
-    """Returns whether it is the digest of a content, which is news when it changes."""
+    """Returns whether a part is the digest of a content: if it changes, that is new information."""
     before = text[max(0, start - _CONTEXT_CHARS) : start].rpartition("\n")[2]
     words = [word.lower() for word in _WORD.findall(before)[-3:]]
     return meaning == "digest" or not _DIGEST.isdisjoint(words)
@@ -468,7 +475,7 @@ def _judge_duration(found: re.Match[str], text: str, meaning: Meaning) -> tuple[
 
 
 def read_meaning(text: str, start: int, end: int) -> Meaning:
-    """Returns what the words around a part of a text say that it is."""
+    """Returns the meaning of a part of a text by the words around it."""
     before = text[max(0, start - _CONTEXT_CHARS) : start].rpartition("\n")[2].rpartition(". ")[2]
     words = [word.lower() for word in _WORD.findall(before)[-4:]]
     after = _WORD.match(text[end : end + 24].lstrip(" \"'])")[:16])
@@ -482,7 +489,7 @@ def read_meaning(text: str, start: int, end: int) -> Meaning:
 
 
 def _is_now(moment: float, at: float, *, day: bool = False) -> bool:
-    """Returns whether a moment is that of the call; `day`: of a time of day, in UTC."""
+    """Returns whether a moment is the time of the call. `day`: the moment is a time of day, in UTC."""
     if not at:
         return False
     distance = abs(moment - (at % 86_400 if day else at))
@@ -495,7 +502,9 @@ _ZONE = re.compile(r"([+-])(\d\d):?(\d\d)$")
 
 
 def _read_moment(text: str, hms: re.Match[str] | None) -> float | None:
-    """Returns a moment in seconds since the Unix epoch, or since midnight; None for what is none. No zone is UTC."""
+    """Returns a moment in seconds since the Unix epoch, or since midnight; None if the text is not a moment. Without a
+    zone it is UTC.
+    """
     if hms is None:
         compact = _COMPACT.match(text)
         return None if compact is None else float(_compute_epoch(*map(int, compact.groups())))

@@ -1,9 +1,8 @@
 """The originals of texts that were redacted: kept in the memory of this process, and nowhere else.
 
-A call is performed with the arguments that the model wrote. What is stored of them has no secrets, so a call whose
-arguments were redacted has a *seal* beside them: a digest of the original under a key that this process has made and
-does not store. The seal finds the original here. Without the key it says nothing of the original, and no model can
-write one.
+A call is performed with the arguments that the model wrote. The stored arguments have no secrets, so a call with
+redacted arguments also has a *seal*: a digest of the original under a key that this process has made and does not
+store. The seal finds the original here. Without the key it tells nothing about the original, and no model can make one.
 """
 
 from __future__ import annotations
@@ -13,17 +12,18 @@ import hashlib
 from seawall.core.canonical import to_canonical_bytes
 
 MAX_CHARS = 32 * 1024 * 1024
-"""Characters kept, of all runs. The oldest originals are dropped first, and their calls then wait for a person."""
+"""Most characters that are kept for all runs together. The oldest originals are dropped first, and their calls then
+wait for a person."""
 KEY_BYTES = 32
 
 
 class Originals:
-    """What models wrote before it was redacted, by run and seal. `key` is secret, and of this process only."""
+    """Texts of models before they were redacted, by run and seal. `key` is secret, and only this process has it."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
         self._texts: dict[tuple[str, str], str] = {}
-        """Oldest first."""
+        """The originals by run and seal, oldest first."""
         self.chars = 0
         """Characters that are kept now."""
 
@@ -36,7 +36,7 @@ class Originals:
         return hashlib.blake2b(data, key=self._key, digest_size=16).hexdigest()
 
     def keep(self, run: str, text: str, seal: str) -> str:
-        """Keeps the original of a redacted text under its seal, and returns that."""
+        """Keeps the original of a redacted text under its seal, and returns the seal."""
         if (run, seal) not in self._texts:
             self._texts[run, seal] = text
             self.chars += len(text)

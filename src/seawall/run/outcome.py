@@ -1,4 +1,4 @@
-"""The outcome of a run, with everything that must stand beside the answer, and what a run waits for."""
+"""The outcome of a run, with everything that belongs to the answer, and the steps that a run waits for."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Output_co = TypeVar("Output_co", covariant=True, default=Any)
 
 
 class EffectReport(msgspec.Struct, frozen=True):
-    """One effect of a run, and what became of it."""
+    """One effect of a run, with its state."""
 
     step: int
     tool: str
@@ -35,7 +35,7 @@ class EffectReport(msgspec.Struct, frozen=True):
 
 
 class AboveLimit(msgspec.Struct, frozen=True):
-    """What a run spent above one of its limits, and why it could."""
+    """An amount that a run spent above one of its limits, and why it was possible."""
 
     limit: str
     """The limit's name, for example `tokens`."""
@@ -46,7 +46,7 @@ class AboveLimit(msgspec.Struct, frozen=True):
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """A run that waits for a person. Its clock stands still."""
+    """A step for which a run waits. The run's active time stands still meanwhile."""
 
     run: str
     step: int
@@ -56,15 +56,15 @@ class Waiting(msgspec.Struct, frozen=True):
     since: float
     """Wall seconds."""
     kind: Literal["hold", "unknown", "effect", "pause"] = "hold"
-    """What it waits for. `hold`: a person decides whether the step may be made. `unknown`: somebody finds out whether the
-    effect happened (`seawall reconcile`). `effect`: the same effect is under way in another call.
-    `pause`: there is no decision to make; the run goes on once the pause `what` is lifted."""
+    """What the run waits for. `hold`: a person decides whether the step may be made. `unknown`: a person finds out
+    whether the effect happened (`seawall reconcile`). `effect`: the same effect is under way in another call. `pause`:
+    there is no decision to make; the run goes on once the pause `what` is lifted."""
     arguments: str | None = None
     """The text of the arguments, or a hand-off's task; None if a model call or a review is held."""
     reason: str = ""
-    """The guard's reason for the hold, or a note that the effect's fate is not known."""
+    """The guard's reason for the hold, or a note that the effect's result is not known."""
     until: float | None = None
-    """Wall seconds at which a pause ends by itself; None if a person has to lift it, as for every other kind."""
+    """Wall seconds at which a pause ends by itself; None if a person must lift it, and for every other kind."""
 
 
 class Outcome(msgspec.Struct, Generic[Output_co], frozen=True, kw_only=True):
@@ -85,29 +85,30 @@ class Outcome(msgspec.Struct, Generic[Output_co], frozen=True, kw_only=True):
     """Whether the reviewer approved; None: the team has no reviewer."""
     unverified: tuple[str, ...] = ()
     pruned: tuple[str, ...] = ()
-    """What was left out: because time was short, or (`limits`, `limits:clerk`) because a limit was used up."""
+    """Work that was left out for lack of time or, for `limits` and `limits:clerk`, because a limit was used up."""
     lacks: tuple[str, ...] = ()
-    """What was not done because a limit was used up, and which limit."""
+    """Work that was not done because a limit was used up, each with the limit."""
     effects: tuple[EffectReport, ...] = ()
     stopped_by: StoppedBy | None = None
     error: str | None = None
     memory: Literal["", "merged", "conflict"] = ""
-    """What became of what it wrote to memory: nothing was written, all was merged, or some of it is kept beside what
-    another run wrote first (`seawall memory conflicts`). Only a completed run merges."""
+    """What became of the run's writes to memory. "": there were none, or they were dropped. `merged`: all were merged.
+    `conflict`: some are kept beside what another run wrote first (`seawall memory conflicts`). Only a completed run
+    merges."""
     unchecked_delivery: bool = False
-    """Whether the answer was streamed to the user as it was made, before anything checked it."""
+    """Whether the answer was streamed to the user while it was made, before it was checked."""
     paused: tuple[PastPause, ...] = ()
     """The pauses that held the run, oldest first; 0 seconds for a pause that still held the run when it ended."""
     usage_problems: tuple[str, ...] = ()
-    """What is wrong with the usage that models reported, each with its step: a report that can't be true (the call is
-    booked at its upper bound), or one above what was reserved (which is booked, and halts the run at its next step)."""
+    """Problems with the usage that models reported, each with its step: an impossible report (the call is booked at its
+    upper bound), or a report above the reservation (it is booked, and halts the run at its next step)."""
     above_limits: tuple[AboveLimit, ...] = ()
-    """What was spent above a limit, and why it could be: a server that did not keep to the longest reply that it was
-    given, or a guard `limits` that is off or only observes."""
+    """Amounts that were spent above a limit, each with the reason: a server did not keep to the maximum reply that it
+    was given, or the guard `limits` is off or only observes."""
     wasted: Mapping[WasteKind, Wasted] = {}
-    """What was spent on what was known, by kind: `repeats` (an agent read again what it had read), `duplicates` (it read
-    what another agent had read) and `rewrites` (a text was written again without anything new). It is part of the sums
-    below, whatever the guards `loops` and `waste` said."""
+    """Cost of work that brought nothing new, by kind: `repeats` (an agent read again what it had read), `duplicates`
+    (an agent read what another agent had read) and `rewrites` (a text was written again without anything new). The cost
+    is also part of the sums below, whatever the guards `loops` and `waste` decided."""
     usd: Decimal = Decimal(0)
     tokens: int = 0
     model_calls: int = 0
@@ -166,7 +167,7 @@ _SPENT = ("tokens", "usd", "model_calls", "tool_calls", "handoffs")
 
 
 def list_above_limits(state: RunState) -> tuple[AboveLimit, ...]:
-    """Returns what a run has spent above its limits, each with the reason why it could."""
+    """Returns the amounts that a run has spent above its limits, each with the reason."""
     limits, found = state.started.limits, list[AboveLimit]()
     for name in _SPENT:
         allowed, spent = getattr(limits, name), getattr(state.ledger, name)
@@ -189,7 +190,7 @@ def _explain_excess(state: RunState) -> str:
 
 
 def list_waits(state: RunState, events: Iterable[Event], text: Callable[[Ref], str]) -> list[Waiting]:
-    """Returns everything that a run waits for, oldest first. `text` returns the text of a body."""
+    """Returns the steps that a run waits for, oldest first. `text` returns the text of a body."""
     held: dict[int, list[str]] = {}
     for event in events:
         if isinstance(event, Judged) and event.verdict == "hold" and event.mode == "enforce":
@@ -225,7 +226,7 @@ def list_waits(state: RunState, events: Iterable[Event], text: Callable[[Ref], s
 
 
 def summarise(state: RunState) -> Summary:
-    """Returns a finished run in one row, for lists."""
+    """Returns the summary row of a finished run, for lists."""
     ended, ledger = state.ended, state.ledger
     if ended is None:
         raise SeawallBug("a run without an outcome has no summary")

@@ -1,4 +1,4 @@
-"""Claims of permission: what texts of a run say of what may be done. A claim never is a permission."""
+"""Claims of permission: sentences in a run's texts that say what is allowed. A claim is never a permission."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from seawall.run.traces import Traces, find_traces
 AUTHORITY = "authority"
 """The name of the guard that judges them, in verdicts and modes."""
 MAX_TEXTS = 200
-"""Texts with a claim that a run keeps whole, the newest of them. Of older ones it keeps what tells which effects may rest on
-them (`_Forgotten`)."""
+"""Most texts with a claim that a run keeps completely, the newest ones. Of older texts it keeps only what shows which
+effects may rest on them (`_Forgotten`)."""
 MAX_TRACES = 100_000
-"""Of the texts that are not kept whole: about 15 MB, as many as `run.causes` keeps of all results. Past that each effect
-counts as one that may rest on a claim."""
+"""Most traces of texts that are not kept completely: about 15 MB, as many as `run.causes` keeps of all results. With
+more, each effect counts as one that may rest on a claim."""
 MAX_WORDS = 5_000
-"""Of the sentences of those texts, for each agent at work: more than claims are made of."""
+"""Most words of the sentences of those texts, for each agent at work: more than claims consist of."""
 HISTORY = -1
-"""What stands for a step: the session's conversation before the run."""
+"""The step number that stands for the session's conversation before the run."""
 
 ClaimKind = Literal[
-    "permission",  # somebody has allowed it
-    "role",  # whoever writes has a role that may allow it
-    "waiver",  # a check need not be made
+    "permission",  # somebody has allowed the effect
+    "role",  # the writer has a role that may allow the effect
+    "waiver",  # a check can be left out
     "voice",  # the text speaks in the name of somebody else
     "order",  # the text tells the agent that reads it to approve, or what to do
 ]
@@ -39,47 +39,50 @@ class PermissionClaim(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: ClaimKind
     quote: str
-    """The sentence that makes it, cut to some characters. It is content: no event holds it."""
+    """The sentence that makes it, cut to some characters. It is content, so it is never stored in an event."""
     by: str = ""
-    """Who is said to allow it or to speak, in lower case, as the text names them; "": nobody is named."""
+    """The person who is said to allow the effect or to speak, in lower case, as the text names them; "": no person is
+    named."""
     near: str = ""
-    """The sentence with what stands right before and after it, in lower case. Content, too."""
+    """The sentence with the text right before and after it, in lower case. It is content as well."""
     markup: bool = False
-    """A `voice` in the markup in which conversations are written for models: no person writes that by chance."""
+    """Whether a `voice` is in the markup in which conversations are written for models: no person writes this by
+    chance."""
     field: bool = False
-    """It is a field, such as `override: true` or, with `by`, `approved_by: cfo`. It is about the record in which it stands."""
+    """Whether the claim is a field, such as `override: true` or, with `by`, `approved_by: cfo`. Such a claim is about
+    the record that has the field."""
 
 
 class FoundClaim(msgspec.Struct, frozen=True, kw_only=True):
-    """A claim, and where it stands."""
+    """A claim, with the text that holds it."""
 
     claim: PermissionClaim
     where: str
-    """What holds it, for people: `the request`, `the result of 'find_order' (step 3)`."""
+    """The name of the text that holds the claim, for people: `the request`, `the result of 'find_order' (step 3)`."""
     read: bool = False
-    """A tool or memory has brought it, and not a user or an agent."""
+    """Whether the claim comes from a tool or from memory, and not from a user or an agent."""
     run: str = ""
-    """The earlier run of the session whose conversation holds it; "": this run."""
+    """The earlier run of the session whose conversation holds the claim; "": this run."""
 
 
 _UNREAD = PermissionClaim(kind="permission", quote="")
-"""Stands for the claims of texts that there was no room for."""
+"""Stands for the claims of texts that were not kept for lack of room."""
 _POINTS = (
     r"\b(?:this|that|it|these|those|everything|all|das|dies\w*|es|alles|cela|ça|tout|esto|eso|todo|lo|la"
     r"|refund\w*|payments?|transfers?|transactions?|purchases?|invoices?|discounts?|credits?|orders?|requests?|amounts?"
     r"|actions?|deletions?|changes?|releases?|withdrawals?)\b|c['’]est|l['’]a\b|\d"
 )
-"""What a sentence has that allows what is asked for beside it, and not something of its own."""
+"""Words of a sentence that allows the thing asked for next to it, and not a thing of its own speaker."""
 _OWN_OBJECT = (
     r"\b(?:approved|authori[sz]ed|signed off on|agreed (?:to|on|with)|okayed|cleared|accepted|confirmed|granted|allowed)"
     r"\s+(?:the|my|our|your|his|her|their|an?)\s+[a-z]"
 )
-"""What somebody is said to have allowed."""
+"""The object that somebody is said to have allowed."""
 _OWN_CONSENT = (
     r"^\W*(?:yes|ok|okay|sure)?\W*(?:i\s+(?:hereby\s+|do\s+|fully\s+|explicitly\s+)?"
     r"(?:approve|authori[sz]e|permit|consent|give|grant)|you\s+have\s+my)\b"
 )
-"""How a user consents who makes the request: that is the request, and says nothing of anybody else."""
+"""Consent by the user who makes the request. It is part of the request, and not a claim about another person."""
 
 
 _compile = functools.cache(re.compile)
@@ -87,33 +90,34 @@ _compile = functools.cache(re.compile)
 
 class _Text(msgspec.Struct, frozen=True):
     step: int
-    """The step that brought it; 0: the request."""
+    """The step that brought the text; 0: the request."""
     frame: int
-    """In whose conversation it stands."""
+    """The frame whose conversation holds the text."""
     text: str
     asked: frozenset[str]
-    """Literals of what it was asked with."""
+    """Literals of the arguments of the step's call."""
     claims: tuple[FoundClaim, ...]
     is_recent: bool = True
-    """It is of this run or, of the conversation before it, of the newest run."""
+    """Whether the text belongs to this run or, in the conversation before it, to the newest run."""
 
 
 class Resting(NamedTuple):
-    """On what an effect rests, beside its own arguments."""
+    """The texts on which an effect rests, besides its own arguments."""
 
     act: Act
     steps: Collection[int]
-    """Steps whose values it has, directly or over others."""
+    """Steps whose values the effect has, directly or through other steps."""
     tasks: Collection[int]
-    """The hand-offs for which it is made; 0: the request."""
+    """The hand-offs for which the effect is made; 0: the request."""
     frames: Mapping[int, int]
-    """The conversations to which it is exposed, each up to a step: its agent's, and those of whoever handed it on."""
+    """The conversations to which the effect is exposed, each up to a step: that of its agent, and those of the agents
+    that handed the work on."""
     shares: Callable[[Traces], bool]
-    """Whether it has a value or a phrase of a text in common with it."""
+    """Returns whether the effect has a value or a phrase in common with a text."""
 
 
 class _Forgotten:
-    """What is kept of texts that there is no room for: enough to tell which effects may rest on them."""
+    """The remains of texts that were dropped for lack of room: enough to tell which effects may rest on them."""
 
     def __init__(self) -> None:
         self.steps = set[int]()
@@ -122,11 +126,11 @@ class _Forgotten:
         self.words: dict[int, set[str]] = {}
         """By frame: the words of the sentences in its conversation."""
         self.unnamed: dict[int, bool] = {}
-        """Frames with a sentence that names nothing, and whether one of these has no value beside it."""
+        """Frames with a sentence that names no object, and whether one of these sentences has no value next to it."""
         self.is_full = False
 
     def add(self, text: _Text, traces: Traces, find: Callable[[str], Traces]) -> None:
-        """Adds a text."""
+        """Adds a text that is dropped."""
         self.steps.add(text.step)
         if len(self.literals) + len(self.shingles) >= MAX_TRACES:
             self.is_full = True
@@ -145,7 +149,7 @@ class _Forgotten:
                 self.unnamed[text.frame] = True
 
     def may_hold(self, resting: Resting) -> bool:
-        """Returns whether an effect may rest on one of the texts."""
+        """Returns whether an effect may rest on one of the dropped texts."""
         if self.is_full or not self.steps.isdisjoint((*resting.steps, *resting.tasks)):
             return True
         if resting.shares(Traces(frozenset(self.literals), frozenset(self.shingles), True)):
@@ -168,14 +172,14 @@ class ClaimIndex:
         find: Callable[[str], tuple[PermissionClaim, ...]] | None = None,
         traces: Callable[[str], Traces] = find_traces,
     ) -> None:
-        """`find` returns the claims of a text. Without it nothing is found. `traces` is `find_traces`, or one that knows
-        the traces of a long text already.
+        """`find` returns the claims of a text. Without it no claim is found. `traces` is `find_traces`, or a function
+        that has cached the traces of long texts.
         """
         self._find = find
         self._traces = traces
         self._looked_at: str = ""
         self._found: tuple[PermissionClaim, ...] = ()
-        """The newest text, and its claims: a result is looked at for the guards, and again to be added."""
+        """The claims of the newest text: they are needed for the guards, and again when the text is added."""
         self._texts: list[_Text] = []
         self._forgotten: _Forgotten | None = None
 
@@ -188,15 +192,14 @@ class ClaimIndex:
 
     @property
     def looks(self) -> bool:
-        """Whether it finds claims at all."""
+        """Whether the index searches for claims at all."""
         return self._find is not None
 
     def find(
         self, text: str, where: str, *, read: bool = False, requested: bool = False, run: str = ""
     ) -> tuple[FoundClaim, ...]:
-        """Returns the claims of a text. What tells its reader what to do counts in what was read only.
-
-        `requested`: whoever makes the request has written it, and may consent in their own name.
+        """Returns the claims of a text. Orders to the reader count as claims only in a text that was read. `requested`:
+        the text was written by the user who makes the request, and who may consent in their own name.
         """
         if self._find is None or not text:
             return ()
@@ -213,7 +216,9 @@ class ClaimIndex:
     def note(
         self, step: int, text: str, where: str, *, frame: int = 0, read: bool = False, asked: str = ""
     ) -> None:
-        """Adds a text that a step has brought into a conversation; 0: the request. `asked`: the arguments of its call."""
+        """Adds a text that a step has brought into a conversation; step 0: the request. `asked` are the arguments of
+        the step's call.
+        """
         self._add(step, frame, text, asked, self.find(text, where, read=read, requested=step == 0))
 
     def note_history(self, run: str, text: str, *, read: bool, is_recent: bool) -> None:
@@ -222,7 +227,9 @@ class ClaimIndex:
         self._add(HISTORY, 0, text, "", claims, is_recent=is_recent)
 
     def note_refused(self, step: int, asked: str, where: str) -> None:
-        """Adds a result that was refused because it speaks as somebody else. What it was asked with says what it is about."""
+        """Adds a result that was refused because it speaks in somebody else's name. The arguments of its call tell what
+        it is about.
+        """
         if self._find is not None:
             claim = PermissionClaim(kind="voice", quote="", markup=True)
             self._add(step, 0, asked, "", (FoundClaim(claim=claim, where=where, read=True),))
@@ -248,15 +255,14 @@ class ClaimIndex:
             self._forgotten.add(forgotten, self._traces(forgotten.text), self._traces)
 
     def list_of(self, step: int) -> tuple[FoundClaim, ...]:
-        """Returns the claims of what a step has brought. `HISTORY`: those of the newest run of the conversation."""
+        """Returns the claims in the texts of a step. `HISTORY`: those of the newest run of the conversation."""
         found = [each for each in self._texts if each.step == step and each.is_recent]
         return tuple([claim for each in found for claim in each.claims])
 
     def list_under(self, resting: Resting) -> Iterator[FoundClaim]:
-        """Yields the claims on which an effect rests.
-
-        These are the claims of its tasks and of what it has a value of, except those that allow something else; and of
-        what its agent has read those that are about it, or that name nothing.
+        """Yields the claims on which an effect rests. These are the claims of its tasks and of texts from which it has
+        a value, except those that allow something else. Of the texts that its agent has only read, these are the claims
+        that are about the effect, or that name no object.
         """
         for each in self._texts:
             is_tied = each.step in resting.tasks or each.step in resting.steps
@@ -274,7 +280,7 @@ class ClaimIndex:
             )
 
     def _is_elsewhere(self, found: FoundClaim, resting: Resting) -> bool:
-        """Returns whether a claim that is tied to an effect allows something of its own, and not the effect."""
+        """Returns whether a claim that is tied to an effect allows a thing of its own speaker, and not the effect."""
         if found.claim.kind != "permission":
             return False
         if found.read:
@@ -282,16 +288,18 @@ class ClaimIndex:
         return _is_elsewhere(found, resting.act, lambda quote: resting.shares(self._traces(quote)))
 
     def _is_about(self, found: FoundClaim, text: _Text, resting: Resting) -> bool:
-        """Returns whether a claim that an agent has merely read is about what it does now."""
+        """Returns whether a claim that an agent has only read is about the agent's current effect."""
         literals = self._traces(found.claim.near).literals | text.asked
         relation = relate(found.claim.quote, literals, resting.act)
-        if found.claim.field:  # of a record; values tell of which one
+        if found.claim.field:  # a field belongs to a record, and only values tell to which one
             return not literals.isdisjoint(resting.act.literals)
         return relation == "same" or (relation == "any" and text.is_recent)
 
 
 def _is_elsewhere(found: FoundClaim, act: Act, shares: Callable[[str], bool]) -> bool:
-    """Returns whether a sentence allows something of its own ("approved my vacation") that is not the call of a tool."""
+    """Returns whether a sentence allows a thing of its own speaker ("approved my vacation") and not the call of a
+    tool.
+    """
     quote = found.claim.quote.rstrip(" :").rpartition(":")[2].lower()
     if not _compile(_OWN_OBJECT).search(quote) or _compile(_POINTS).search(quote) or shares(quote):
         return False
@@ -306,10 +314,14 @@ _decoder = msgspec.json.Decoder(_Reply)
 
 
 def read_content(reply: str) -> str:
-    """Returns what a model's reply, as it is recorded, says beside its calls, which are judged by themselves."""
+    """Returns the text of a recorded model's reply without its calls, which are judged by themselves."""
     if '"content"' not in reply:
         return ""
     try:
         return _decoder.decode(reply).content or ""
-    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):  # it is not JSON in a recording
+    except (
+        msgspec.DecodeError,
+        RecursionError,
+        UnicodeEncodeError,
+    ):  # other systems' recordings may not have JSON
         return reply

@@ -1,7 +1,6 @@
-"""The plan of a run, as a fold: what was pruned, who answers now, and the results that there are to answer with.
-
-The planner that decides it reads quantiles and the time left (`planner/protocol.py`); what it decided is a
-`Planned` event, and from there on everything is a function of the record.
+"""The plan of a run, as a fold: the work that was pruned, who answers now, and the results that an answer can use. The
+planner decides by quantiles and the time left (`planner/pruning.py`). Its decision is a `Planned` event, and everything
+after that follows from the record.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from seawall.core.persistent import Log
 Course = Literal["team", "fallback", "partial"]
 
 OF_ANSWER = ("answer:partial", "review")
-"""What is pruned of the run's answer, and not of the work before it: the next answer may have it."""
+"""Names in `pruned` that concern the run's answer, and not the work before it: a later answer may have it."""
 
 
 class Finding(msgspec.Struct, frozen=True, array_like=True):
-    """A result that passed the gate: of a tool, or of a finished hand-off."""
+    """A result of a tool or of a finished hand-off that passed the gate."""
 
     step: int
     kind: Literal["tool", "handoff"]
@@ -42,9 +41,9 @@ class Closed(msgspec.Struct, frozen=True):
     reason: str
     part: str
     label: str
-    """The name of the agent or team whose limit it is; "": the run's."""
+    """The name of the agent or team that has the limit; "": the run."""
     told: Ref
-    """What stands for the calls that are not made any more."""
+    """The text that answers the calls that are not made any more."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -54,34 +53,33 @@ class Plan(msgspec.Struct, frozen=True):
     """Who answers: the team as it is defined, its fallback agent, or the record."""
     pruned: tuple[str, ...] = ()
     skipped: MappingProxyType[str, Ref] = EMPTY
-    """Calls that are not made, by the model step that asked and the call's id: what the agent is told."""
+    """Calls that are not made, by the model step that asked and the call's id, each with the text for the agent."""
     cut: MappingProxyType[int, Ref] = EMPTY
-    """Frames that end before their next step: what their caller is told."""
+    """Frames that end before their next step, each with the text for the caller."""
     closing: MappingProxyType[int, Closed] = EMPTY
-    """Frames that answer with what they have, and all that is below them, because a limit is used up."""
+    """Frames that answer with what they have, with all frames below them, because a limit is used up."""
     lacks: tuple[str, ...] = ()
-    """What was not done because a limit was used up, and which."""
+    """Work that was not done because a limit was used up, each with the limit."""
     unreviewed: frozenset[int] = frozenset()
     """Frames whose answer goes out without a review."""
     fallback: str = ""
     fallback_step: int | None = None
     """The hand-off to the fallback agent."""
     answer: Ref | None = None
-    """Of the fallback agent, or made from the record."""
+    """The answer of the fallback agent, or the one that was made from the record."""
     earlier: Ref | None = None
-    """What the run had answered before its limits were raised."""
+    """The answer of the run before its limits were raised."""
     made_of: tuple[int, ...] = ()
-    """The steps whose results the record's answer is made of."""
+    """The steps whose results make up the answer from the record."""
     failure: StepDone | None = None
-    """How the fallback agent failed."""
+    """The failed result of the fallback agent."""
     effects: bool = False
-    """Whether an effect was ever proposed, made or not."""
+    """Whether an effect was ever proposed, whether it was made or not."""
     findings: Log[Finding] = Log()
 
     def verified(self, *, words: bool = True) -> list[Finding]:
-        """Returns the results that there are to answer with. A finished hand-off stands for all that was found within it.
-
-        Without `words` nothing that an agent said: only what tools returned.
+        """Returns the results that an answer can use. A finished hand-off stands for all results within it. Without
+        `words` it returns only results of tools, and no text of an agent.
         """
         if not words:
             return [each for each in self.findings if each.kind == "tool"]
@@ -89,7 +87,7 @@ class Plan(msgspec.Struct, frozen=True):
         return [each for each in self.findings if each.frame not in answered]
 
     def list_found(self, frames: Collection[int]) -> list[Finding]:
-        """Returns the results that there are within these frames."""
+        """Returns the results within these frames."""
         return [each for each in self.verified() if each.frame in frames]
 
     def with_intent(self, step: StepIntended) -> Plan:

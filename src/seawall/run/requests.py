@@ -1,10 +1,10 @@
-"""A request to a model that a framework's loop makes: what it means, and how it is recorded.
+"""A request to a model that a framework's loop makes: its meaning, and its record.
 
 *Meaning*: two requests mean the same if they differ only in identifiers, times, empty fields and the order of keys. A
-framework that goes on from its own checkpoint makes new ids and leaves out what is empty.
+framework that goes on from its own checkpoint makes new ids and leaves out empty fields.
 
-*Record*: each message is a body of its own, and a request is a list of messages that begins where the request before it in
-its frame ended. So a conversation of n turns takes room in proportion to n.
+*Record*: each message is a body of its own, and a request is a list of messages that begins where the request before it
+in its frame ended. So the space for a conversation of n turns is proportional to n.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _MEANS_NOTHING = re.compile(
     r"(?:.*_)?(?:id|ids|uuid)|.*[a-z](?:Id|Ids|ID)|(?:.*_)?(?:timestamp|time|at)|created|updated"
     r"|response_metadata|usage_metadata|usage|model_extra|fingerprint"
 )
-"""Names of fields of a message that say when and under which name it was made, or what it took."""
+"""Names of a message's fields that hold ids, times and usage, which do not change its meaning."""
 _ARGUMENTS = frozenset({"args", "arguments", "input", "content", "text", "output"})
-"""Fields that hold what a model or a tool has written: in them every field means something."""
+"""Names of fields with content of a model or a tool, in which every field counts."""
 
 
 class PreparedRequest(NamedTuple):
     """A request as it is judged and recorded."""
 
     digest: str
-    """Of what it means."""
+    """The digest of the request's meaning."""
     messages: tuple[str, ...]
-    """Each as canonical JSON."""
+    """The messages, each as canonical JSON."""
     tools: str
     """The schemas of the tools, as canonical JSON; "" for none."""
     size_bytes: int
@@ -45,7 +45,7 @@ class PreparedRequest(NamedTuple):
 def prepare_request(
     model: str, messages: Sequence[Any], tools: Sequence[Any], max_output_tokens: int
 ) -> PreparedRequest:
-    """Returns a request of JSON values. It changes nothing, so any thread may do it."""
+    """Returns a prepared request, made from JSON values. It changes no state, so any thread may call it."""
     texts = tuple([to_canonical_text(message) for message in messages])
     schemas = to_canonical_text(list(tools)) if tools else ""
     digest = _digest_request(model, texts, schemas)
@@ -58,20 +58,18 @@ def _digest_request(model: str, messages: Sequence[str], tools: str) -> str:
 
 
 class RequestRedactor:
-    """Takes the secrets out of what the requests of one run mean.
-
-    So the digest that is recorded says nothing of a secret, and a loop that goes on with a result as it was recorded asks for
-    the same as before.
+    """Removes secrets from the meaning of one run's requests. So a recorded digest tells nothing about a secret, and a
+    loop that goes on with a recorded result makes the same request as before.
     """
 
     def __init__(self) -> None:
         self._shown: dict[str, str] = {}
-        """By message: without its secrets; "" for one that has none."""
+        """The redacted text of each message; "" for a message without secrets."""
         self._hides = False
-        """Whether any of them has one."""
+        """Whether any message had a secret."""
 
     def redact(self, model: str, request: PreparedRequest, bodies: Bodies) -> PreparedRequest:
-        """Returns a request with the digest of what it means without its secrets."""
+        """Returns a request with the digest of its redacted meaning."""
         shown = self._shown
         for text in (*request.messages, request.tools):
             if text not in shown:
@@ -85,20 +83,21 @@ class RequestRedactor:
 
 
 KEPT_CHARS = 16 * 1024
-"""Characters of a message whose meaning is kept: a conversation is sent again with each step, and grows at its end."""
+"""Characters of the longest message whose digest is cached: a conversation is sent again with each step, and grows at
+its end."""
 KEPT_MESSAGES = 4096
-"""Messages whose meaning is kept, of all conversations of a process: some ten MB."""
+"""Most messages whose digests are cached, for all conversations of a process: some ten MB."""
 
 
 def _digest_meaning(text: str) -> str:
-    """Returns a digest of what a message means, given as JSON text."""
+    """Returns a digest of the meaning of a message, given as JSON text."""
     return (_recall_meaning if len(text) <= KEPT_CHARS else _compute_meaning)(text)
 
 
 def _compute_meaning(text: str) -> str:
     try:
         return digest_of(find_meaning(msgspec.json.decode(text)))
-    except RecursionError:  # lists in lists in lists: it means what it says
+    except RecursionError:  # nested too deeply: the text itself is the meaning
         return digest_of(text)
 
 
@@ -106,7 +105,9 @@ _recall_meaning = functools.lru_cache(maxsize=KEPT_MESSAGES)(_compute_meaning)
 
 
 def find_meaning(value: Any, *, written: bool = False) -> Any:
-    """Returns what a JSON value means. `written`: it is what a model or a tool has written, so every field of it counts."""
+    """Returns the meaning of a JSON value. `written`: a model or a tool has written the value, so every field of it
+    counts.
+    """
     if isinstance(value, str):
         return mask_volatile(value)
     if isinstance(value, Mapping):
@@ -168,7 +169,7 @@ async def read_request(
 
 
 class RequestRecord:
-    """The newest request of one frame, as it is recorded: what the next one is compared with."""
+    """The newest recorded request of one frame, with which the next request is compared."""
 
     def __init__(self) -> None:
         self._messages: tuple[str, ...] = ()
@@ -190,12 +191,12 @@ class RequestRecord:
 
 
 class ShownMessage(NamedTuple):
-    """A message of a recorded request as people read it."""
+    """A message of a recorded request, in a form for people."""
 
     role: Literal["system", "user", "assistant", "tool"]
     text: str
     calls: tuple[tuple[str, str], ...]
-    """(tool, arguments as JSON)."""
+    """The calls in the message: (tool, arguments as JSON)."""
 
 
 _ROLES: Mapping[str, Literal["system", "user", "assistant", "tool"]] = {
@@ -207,7 +208,7 @@ _ROLES: Mapping[str, Literal["system", "user", "assistant", "tool"]] = {
 
 
 def show_message(text: str) -> ShownMessage:
-    """Returns a message in any framework's form: who speaks, what it says, and what it calls."""
+    """Returns the speaker, the text and the calls of a message in any framework's form."""
     try:
         value: Any = msgspec.json.decode(text)
     except msgspec.MsgspecError:

@@ -1,9 +1,8 @@
-"""Which values of a text were shown by nobody: no request, no result and no prompt before it has them. Pure.
+"""Finds the values of a text without a source: no request, no result and no prompt before it has them. Pure.
 
-A value is a literal (`traces.py`). Numbers are equal whatever their trailing zeros and whatever separates their
-thousands, times whatever their seconds and with twelve hours or 24, and a part of a date or an id that was shown was
-shown as well. That says nothing of whether a value is true:
-a sum that an agent has computed rightly is shown by nobody either.
+A value is a literal (`traces.py`). Numbers are compared without trailing zeros and thousands separators, times without
+seconds and in 12 or 24 hours alike, and a part of a date or an id that was shown counts as shown. A value without a
+source is not necessarily wrong: a sum that an agent has computed correctly has no source either.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from seawall.run.traces import MAX_INDEXED_CHARS, literals
 
 _NUMBER = re.compile(r"(?<![\w.])(?<!\w-)\d{1,30}(?:\.\d{1,30})?(?![\w-]|\.\d)")
 _PART = re.compile(r"\d{3,30}")
-"""Digits of a literal that can stand alone in another text: the year of a date."""
+"""Digits within a literal that may occur alone in another text: the year of a date."""
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 _TIME = re.compile(r"(?<!\d)(\d{1,2}):(\d{2})(?::\d{2})?(?!\d)")
 _TIME_ONLY = re.compile(r"(\d{1,2}):(\d{2})(?::\d{2})?(?:\+1)?")
-"""A time of a day, or of the day after."""
+"""A time of day; its hour may be above 23."""
 
 
 class ShownValues:
@@ -52,7 +51,9 @@ class ShownValues:
             self._times.update(_read_time(match) for match in _TIME.finditer(shown))
 
     def find_unsourced(self, text: str) -> list[str]:
-        """Returns the values of a text that no text before it has shown, sorted. Of JSON only the values are looked at."""
+        """Returns the values of a text that no text before it has shown, sorted. In JSON only the values are
+        searched.
+        """
         claimed = literals(_THOUSANDS.sub("", _extract_values(text)))
         return sorted(each for each in claimed if not self._has_shown(each))
 
@@ -88,5 +89,5 @@ def _walk_leaves(value: Any) -> Iterator[str]:
 
 
 def _normalise_number(literal: str) -> Decimal | str:
-    """Returns a number as `Decimal`, so that 250, 250.0 and 250.00 are equal; other literals as they are."""
+    """Returns a number as `Decimal`, so that 250, 250.0 and 250.00 are equal; returns other literals unchanged."""
     return Decimal(literal) if _NUMBER.fullmatch(literal) else literal

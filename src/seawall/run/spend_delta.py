@@ -1,4 +1,6 @@
-"""What a run's steps add to the accounts of its tenant: the changes of its ledger, by the day of each step."""
+"""The amounts that a run's steps add to the accounts of its tenant: the changes of its ledger, by the day of each
+step.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from seawall.journal.protocol import NOTHING, Booking, Spend
 from seawall.run.ledger import EXACT, Ledger
 
 DAY_S = 86_400
-"""A day of an account, from midnight to midnight in UTC."""
+"""Seconds of an account's day, from midnight to midnight in UTC."""
 
 _ZERO = NOTHING.usd
 
@@ -29,14 +31,14 @@ def _day(number: int) -> str:
 
 
 def need_of(kind: str, tokens: int, usd: Decimal) -> Spend:
-    """Returns what a step reserves, its call included."""
+    """Returns the amounts that a step reserves, its call included."""
     if kind == "model":
         return Spend(usd=usd, tokens=tokens, model_calls=1)
     return Spend(tool_calls=1) if kind in CALLED else Spend()
 
 
 class _Change(msgspec.Struct):
-    """What is to be booked on one day."""
+    """The amounts to book on one day."""
 
     reserved_usd: Decimal = _ZERO
     reserved_tokens: int = 0
@@ -59,9 +61,9 @@ def _add(one: Spend, other: Spend) -> Spend:
 
 
 class SpendDelta:
-    """What a run's steps have changed in its ledger and is not booked yet, by the day of each step.
+    """The changes of a run's ledger that are not booked yet, by the day of each step.
 
-    It goes to the journal in the commit of the events that it comes from.
+    They go to the journal in the commit of the events that caused them.
     """
 
     def __init__(self) -> None:
@@ -71,7 +73,9 @@ class SpendDelta:
         return f"<SpendDelta {', '.join(self._changes) or 'nothing to book'}>"
 
     def add(self, step: StepIntended, ledger: Ledger, after: Ledger, *, intended: bool) -> None:
-        """Adds what an event of `step` changed from `ledger` to `after`: its intent, if `intended`, or its result."""
+        """Adds the difference between `ledger` and `after`, which an event of `step` made: its intent, if `intended`,
+        or its result.
+        """
         day = step.prepaid or day_of(step.at)
         change = self._changes.get(day)
         if change is None:
@@ -85,7 +89,9 @@ class SpendDelta:
             if not intended:
                 change.usd += after.usd - ledger.usd
                 change.tokens += after.tokens - ledger.tokens
-        if intended and step.prepaid:  # all of it stands as reserved, its call too, which is spent now
+        if (
+            intended and step.prepaid
+        ):  # all of it is reserved already, the call included, which counts as spent now
             need = need_of(step.kind, step.tokens, step.usd)
             change.reserved_usd = EXACT.subtract(change.reserved_usd, need.usd)
             change.reserved_tokens -= need.tokens
@@ -94,7 +100,7 @@ class SpendDelta:
             change.prepaid = _add(change.prepaid, need)
 
     def take_bookings(self) -> list[Booking]:
-        """Returns what is to be booked now, and forgets it."""
+        """Returns the bookings that are due now, and removes them."""
         if not self._changes:
             return []
         changes, self._changes = self._changes, {}
@@ -112,7 +118,7 @@ class SpendDelta:
                 model_calls=each.model_calls,
                 tool_calls=each.tool_calls,
             )
-            # Most steps leave one of the two as it was; `NOTHING` is not added up.
+            # Most steps change only one of the two sums, so `NOTHING` is not added.
             bookings.append(
                 Booking(
                     day=day,

@@ -24,7 +24,7 @@ from seawall.core.events import (
     StepIntended,
 )
 from seawall.core.frozen import EMPTY
-from seawall.core.persistent import Log
+from seawall.core.persistent import Latest, Log
 from seawall.run.branch import Branch, BranchEntry
 from seawall.run.frame import Frame, find_call
 from seawall.run.ledger import Ledger, Overrun
@@ -32,7 +32,7 @@ from seawall.run.plan import Closed, Plan
 from seawall.run.waste import WasteState
 
 BEFORE = -1
-"""What stands for a step in `RunState.reads`: the runs of the session before this one."""
+"""The key in `RunState.reads` that stands for the earlier runs of the session."""
 
 
 class EffectChange(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ class EffectChange(msgspec.Struct, frozen=True):
     at: float = 0.0
     """Wall seconds of the change."""
     receipt: Ref | None = None
-    """What it returned, or what is said of it outside of its own step."""
+    """The effect's result, or the text that settled it from outside of its step."""
     identity: str = ""
     tool_key: str = ""
     """See `StepIntended.key`."""
@@ -62,7 +62,7 @@ class PastPause(msgspec.Struct, frozen=True):
     by: str
     why: str
     seconds: float
-    """By the wall clock, from the moment in which the run was parked; 0 for one that holds it still."""
+    """Wall-clock seconds from the moment in which the run was parked; 0 for a pause that still holds the run."""
 
 
 class RunState(msgspec.Struct, frozen=True):
@@ -72,7 +72,7 @@ class RunState(msgspec.Struct, frozen=True):
     seq: int = 0
     """Events folded: the next one's seq."""
     steps: int = 0
-    """Steps so far; ids count from 1."""
+    """The number of steps so far; step ids count from 1."""
     frames: MappingProxyType[int, Frame] = EMPTY
     open: MappingProxyType[int, StepIntended] = EMPTY
     """Steps without a result: in flight, waiting, or hand-offs whose frame is at work."""
@@ -80,19 +80,19 @@ class RunState(msgspec.Struct, frozen=True):
     """By frame and call: the steps that wait for an endpoint which is out of order."""
     ledger: Ledger = Ledger()
     delivered: bool = False
-    """A loop outside has passed on text of a model before it was settled."""
+    """Whether an outside loop has passed on text of a model before the step was settled."""
     overrun: Overrun | None = None
-    """The first model call that went above what was reserved for it."""
+    """The first model call whose usage was above its reservation."""
     usage_problems: Log[str] = Log()
-    """What is wrong with the usage that models reported, each with its step."""
+    """Problems with the usage that models reported, each with its step."""
     modes: MappingProxyType[str, Mode] = EMPTY
     halted: Judged | None = None
     before_halt: RunState | None = None
-    """The run as if a limit had not halted it: it goes on from there with raised limits. None: nothing of the kind did."""
+    """The state from which the run goes on if the limit that halted it is raised. None: no limit has halted it."""
     raised: tuple[LimitsRaised, ...] = ()
-    """The limits that people have given it since it was started; `started.limits` are those in force."""
+    """The raises of limits by people since the run was started; `started.limits` are the limits in force."""
     holds: MappingProxyType[int, tuple[str, ...]] = EMPTY
-    """By open approval step: the guards that hold it."""
+    """By open approval step: the guards that hold the step it asks about."""
     stopped: CommandTaken | None = None
     """The rejection with which a person ended the run."""
     cancelled: CommandTaken | None = None
@@ -102,40 +102,43 @@ class RunState(msgspec.Struct, frozen=True):
     history: Ref | None = None
     """The session's conversation before this run."""
     facts: tuple[Ref, ...] = ()
-    """What the coordinator is told before the request: see `RunTaken.facts`."""
+    """Texts that the coordinator is told before the request: see `RunTaken.facts`."""
     answered: StepDone | None = None
     """Errands: the result of the call."""
     behind: Mapping[str, int] = EMPTY
-    """The session's earlier runs that were not over: see `RunTaken.behind`."""
+    """The session's earlier runs that had not ended: see `RunTaken.behind`."""
     left_s: float = 0.0
     effects: Log[EffectChange] = Log()
-    """What became of effects, oldest first; the last change of a key holds."""
+    """Changes of the states of effects, oldest first; the last change of a key holds."""
+    attempts: Latest[str, EffectChange] = Latest()
+    """By key: the newest of these changes."""
     paused: tuple[Paused, ...] = ()
     """The pauses under which the run is parked."""
     past_pauses: tuple[PastPause, ...] = ()
-    """Pauses that held it before."""
+    """Pauses that held the run before."""
     memories: MappingProxyType[str, Any] = EMPTY
-    """What each guard remembers, by its `memory_key`: its name or, of a nested team's guard, the coordinator's too."""
+    """The memory of each guard, by `memory_key`: the guard's name, which for a nested team's guard includes the
+    coordinator's."""
     plan: Plan = Plan()
     waste: WasteState = WasteState()
-    """What was spent on what was known."""
+    """The cost of work that brought nothing new."""
     memory: int = 0
-    """The version of memory that the run sees: its snapshot. 0: it has no memory, or there was nothing in it."""
+    """The version of memory that the run sees: its snapshot. 0: the run has no memory, or memory was empty."""
     reads: MappingProxyType[int, tuple[int, ...]] = EMPTY
-    """By step: the numbers of the entries that it has shown; 0 is what the run was told when it went on, and `BEFORE`
-    what the session's conversation rests on."""
+    """By step: the numbers of the entries that the step has shown. 0 has those that the run was told when it went on,
+    and `BEFORE` those on which the session's conversation rests."""
     cut: tuple[int, ...] = ()
-    """The entries that it has read and that it knows to be reverted."""
+    """The entries that the run has read and that it knows to be reverted."""
     cut_texts: tuple[Ref, ...] = ()
-    """What these entries said."""
+    """The texts of these entries."""
 
     @property
     def pruned(self) -> tuple[str, ...]:
-        """What the planner left out, because it did not fit the time."""
+        """The names of the work that was left out for lack of time, or because of a limit."""
         return self.plan.pruned
 
     def is_closing(self, frame: int) -> bool:
-        """Returns whether a frame, or one above it, answers with what it has because a limit is used up."""
+        """Returns whether a frame, or a frame above it, answers with what it has because a limit is used up."""
         return self.find_closed(frame) is not None
 
     def find_closed(self, frame: int) -> Closed | None:
@@ -159,12 +162,12 @@ class RunState(msgspec.Struct, frozen=True):
 
     @property
     def asked(self) -> list[StepIntended]:
-        """Approval steps that a person is asked about; the others wait for effects of other calls."""
+        """Approval steps for which a person is asked; the others wait for effects of other calls."""
         return [step for step in self.approvals if not step.waits_for]
 
     @property
     def waits(self) -> bool:
-        """Whether nothing can go on before a person decides, or lifts a pause."""
+        """Whether no step can go on before a person decides or lifts a pause."""
         if self.ended is not None:
             return False
         waits = bool(self.paused)
@@ -186,7 +189,7 @@ class RunState(msgspec.Struct, frozen=True):
         return tuple(dict.fromkeys(number for numbers in self.reads.values() for number in numbers))
 
     def list_branches(self, frame: int) -> list[Branch]:
-        """Returns what a frame sees of the run's own writes to memory: its own, then those of the frames above it."""
+        """Returns the branches of memory that a frame sees: its own, then those of the frames above it."""
         found: list[Branch] = []
         at = self.frames.get(frame)
         while at is not None:
@@ -195,12 +198,12 @@ class RunState(msgspec.Struct, frozen=True):
         return found
 
     def find_written(self, frame: int, scope: str, key: Ref) -> BranchEntry | None:
-        """Returns what a frame sees as the run's own newest write of a key; None if there is none."""
+        """Returns the run's newest write of a key that a frame sees; None if there is none."""
         found = (branch.get((scope, key)) for branch in self.list_branches(frame))
         return next((entry for entry in found if entry is not None), None)
 
     def call_key(self, frame: int, call: str | None) -> str:
-        """Returns what makes an attempt the same call within a run: the reply that asked for it, and its call id.
+        """Returns the key that identifies a call within a run: the reply that asked for it, and its call id.
 
         Providers may use the same call id again in another reply.
         """
@@ -219,17 +222,16 @@ class RunState(msgspec.Struct, frozen=True):
 
     def find_attempt(self, frame: int, call: str | None) -> EffectChange | None:
         """Returns the newest change of the effect that this call has attempted; None if it has not."""
-        key = self.call_key(frame, call)
-        return next((change for change in reversed(self.effects) if change.key == key), None)
+        return self.attempts.get(self.call_key(frame, call))
 
     def find_first_attempt(self, frame: int, call: str | None) -> float | None:
-        """Returns when the first attempt of an effect was recorded; None if there was none."""
+        """Returns the wall second at which the first attempt of an effect was recorded; None if there was none."""
         key = self.call_key(frame, call)
         return next((change.at for change in self.effects if change.key == key), None)
 
 
 def may_have_happened(state: RunState, frame: int, call: str | None) -> bool:
-    """Returns whether an attempt of an effect that is being made again may have happened."""
+    """Returns whether an earlier attempt of an effect that is made again may have happened."""
     asked = state.frames.get(frame)
     pending = None if asked is None or call is None else find_call(asked, call)
     return pending is not None and pending.doubtful is not None

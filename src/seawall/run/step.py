@@ -1,4 +1,4 @@
-"""A step on its way through the gate: what is proposed, what is prepared, what came back."""
+"""A step on its way through the gate: the proposal, the prepared step, and its result."""
 
 from __future__ import annotations
 
@@ -32,29 +32,30 @@ from seawall.run.state import RunState
 
 
 class EffectFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What an effect's tool declares of this call, as far as the gate needs it."""
+    """The tool's declaration for this call of an effect, as far as the gate needs it."""
 
     values: tuple[str, ...] = ()
-    """The values of `unique_by`, as text; empty: the call is an effect of its own."""
+    """The values of `unique_by`, as text; empty: the effect is unique to this call."""
     scope: Scope = "tenant"
     amount: Money | None = None
     rules: tuple[Approve, ...] = ()
     confirm: bool = False
     detached: bool = False
     key_ttl_s: float | None = None
-    """Infinite: the other side never forgets the key. None: it honours none."""
+    """Seconds for which the external system remembers the key. Infinite: it never forgets the key. None: it honours no
+    key."""
     has_preview: bool = False
     doubt: str = ""
-    """Why a person must look at this very call, whatever is declared; "": nothing speaks against it."""
+    """Why a person must check this particular call, whatever is declared; "": no reason."""
 
     @property
     def needs_claim(self) -> bool:
-        """Whether the journal must be asked before it is attempted."""
+        """Whether the effect must be claimed in the journal before it is attempted."""
         return bool(self.values or self.rules or self.confirm or self.doubt)
 
 
 class Propose(msgspec.Struct, frozen=True, kw_only=True):
-    """A step that `decide` wants taken next."""
+    """A step that `decide` proposes as the next one."""
 
     kind: StepKind
     name: str
@@ -63,16 +64,16 @@ class Propose(msgspec.Struct, frozen=True, kw_only=True):
     depth: int
     call: Call | None = None
     delay_s: float = 0.0
-    """The step waits this long before it is performed."""
+    """Seconds that the step waits before it is performed."""
     grant: Grant | None = None
     skip: Ref | None = None
-    """The planner pruned it: it is not performed, and the agent gets this text."""
+    """The text that the agent gets if the planner pruned the step, which is then not performed."""
     last: bool = False
     """Model steps: see `StepIntended.last`."""
     ahead: bool = False
-    """It is not its turn: an effect is only asked about, so that a person can decide early."""
+    """Whether the call's turn has not come yet: a person is asked for the effect early, and it is not performed."""
     reconciles: int | None = None
-    """The effect step of which the other side is asked what became of it."""
+    """The effect step whose result the external system is asked for."""
     rest_s: float = 0.0
     """See `Step.rest_s`."""
 
@@ -84,7 +85,7 @@ class Close(msgspec.Struct, frozen=True, kw_only=True):
     status: StepStatus
     output: Ref | None = None
     text: str | None = None
-    """Used where there is no body yet."""
+    """The text of the result, if it has no body yet."""
     error: str | None = None
     approved: bool | None = None
 
@@ -98,7 +99,7 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     stopped_by: StoppedBy | None = None
     error: str | None = None
     error_ref: Ref | None = None
-    """The body of the error, where it has one."""
+    """The body of the error, if it has one."""
 
 
 Action = Propose | Close | End
@@ -125,15 +126,16 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     wording: str = ""
     """See `StepIntended.wording`."""
     lost: bool = False
-    """The arguments were redacted, and this process does not have the original: it must not be performed."""
+    """Whether the arguments were redacted and this process does not have the originals: the step must not be
+    performed."""
     arguments: dict[str, Any] | None = None
     """Tools and hand-offs: the arguments, decoded. Guards are shown a copy that can't be changed."""
     version: str = ""
     effect: bool = False
     facts: EffectFacts | None = None
-    """Effects: what the tool declares. None: nothing."""
+    """Effects: the tool's declaration. None: the tool declares nothing."""
     idempotent: bool = False
-    """An effect whose tool honours the key: it may be attempted again under it."""
+    """Whether the effect's tool honours its key: the effect may then be attempted again under the same key."""
     identity: str = ""
     """See `StepIntended.identity`."""
     key: str = ""
@@ -141,87 +143,91 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     reconciles: int | None = None
     """See `StepIntended.reconciles`."""
     may_write: bool = False
-    """A tool that may change the world or not, for example in a recording: nobody has declared it."""
+    """Whether it is not declared if the tool changes the world, for example in a recording."""
     advice: str = ""
-    """What whoever runs the application is advised on when this step is made. It is recorded, and no agent is told."""
+    """Advice for the operators of the application when this step is made. It is recorded, and agents are not told."""
     poll: bool = False
-    """A tool that is asked until something has happened: equal results are expected of it."""
+    """Whether the tool is called repeatedly until something has happened: equal results of it are expected."""
     untrusted: bool = False
     """See `StepIntended.untrusted`."""
     fresh_s: float | None = None
-    """A read whose result may be given again for so many active seconds, if nothing was written since."""
+    """Active seconds for which a read's result may be given again, if nothing was written since."""
     volatile: tuple[str | re.Pattern[str], ...] = ()
-    """Parts of its results that mean nothing: fields of JSON by name, and patterns."""
+    """Parts of the tool's results that mean nothing: fields of JSON by name, and patterns."""
     gist: Gist | None = None
     """Hand-offs: the task, for comparing."""
     last: bool = False
     """See `StepIntended.last`."""
     halts: bool = False
-    """At a limit it halts the run: whoever asks for it can be told nothing in its place, and can't ask for a last reply."""
+    """Whether the step halts the run at a limit: the loop that asks for it can't be given an answer in its place, and
+    can't ask for a last reply."""
     tokens: int = 0
-    """Upper bound, with the longest reply."""
+    """Upper bound of the step's tokens, with the longest reply."""
     reply_tokens: int = 0
     """Model steps: the longest reply that the model is given. A limit may make it shorter."""
     reply_token_usd: Decimal = Decimal(0)
-    """What one more token of the reply costs."""
+    """US dollars for one more token of the reply."""
     usd: Decimal | None = Decimal(0)
-    """Upper bound; None where the price is not known."""
+    """Upper bound of the step's cost in US dollars; None if the price is not known."""
     prepaid: str = ""
-    """The day in whose account it is reserved already; "" if in none."""
+    """The day (UTC) in whose account the step is already reserved; "" if it is not."""
     input_token_usd: Decimal = Decimal(0)
-    """What one more token of input costs."""
+    """US dollars for one more token of input."""
     context: int = 0
     context_bytes: int = 0
     """See `StepIntended.context_bytes`."""
     context_tokens: int = 0
-    """Model steps: how many tokens the context has, by an estimate."""
+    """Model steps: estimated tokens of the context."""
     junk: float = 0.0
     """See `StepIntended.junk`."""
     folded: ContextFolded | None = None
-    """Model steps: what is shortened before it. It is recorded before the step's intent."""
+    """Model steps: the shortening of the context before this step. It is recorded before the step's intent."""
     endpoint: str = ""
-    """The name of what it calls, as runs share it: `tool:bank`, `model:openai:gpt-5.2`; "" where it calls nothing."""
+    """The name of the endpoint that the step calls, which runs share: `tool:bank`, `model:openai:gpt-5.2`; "" if it
+    calls none."""
     outlasts: bool = False
-    """It may wait for its endpoint's recovery: its agent or tool allows further tries."""
+    """Whether the step may wait for its endpoint's recovery, because its agent or tool allows further tries."""
     rest_s: float = 0.0
-    """Active seconds that what must follow it needs, as the planner estimates: it waits no longer than up to them."""
+    """Active seconds that the following steps need, by the planner's estimate: the step waits at most until only these
+    are left."""
     enclosing: frozenset[int] = frozenset()
-    """Steps in flight that can't end before others do: a tool in which a framework's agent asks for steps of its own."""
+    """Steps in flight that can't end before their inner steps do: a tool in which a framework's agent asks for
+    steps."""
     timeout_s: float | None = None
     claims: tuple[FoundClaim, ...] = ()
-    """Claims of permission: effects have those that they rest on, hand-offs and writes to memory those in their input, and
-    the first model step of a frame those of its task."""
+    """Claims of permission. For effects: those on which they rest. For hand-offs and writes to memory: those in their
+    input. For the first model step of a frame: those of its task."""
     decided: tuple[str, ...] = ()
-    """Effects with claims: what people have approved of this very call before, in words."""
+    """Effects with claims: earlier approvals of exactly this call by people, in words."""
     invalid: str | None = None
-    """Why it can't be performed at all."""
+    """Why the step can't be performed at all; None if it can."""
     invalid_kind: str = ""
-    """Which fields are wrong and in which way, without values; "": `invalid` says it."""
+    """The wrong fields and the kinds of mistakes, without values; "": `invalid` has no values either."""
     likeness: str = ""
     """See `StepIntended.likeness`."""
     about: int = 0
     """Hand-offs: the text (see `StepDone.version_of`) of which the task holds a version; 0: none."""
     target: Any = None
-    """What performs it: a tool and its arguments. Guards are not shown it."""
+    """The object that performs the step: a tool and its arguments. Guards are not shown it."""
 
     @property
     def arguments_key(self) -> str:
-        """What is equal for equal arguments, as they were written."""
+        """A key that is equal for equal arguments, as they were written."""
         return join_seal(self.input, self.seal) if self.seal else self.input or ""
 
     @property
     def asked_key(self) -> str:
-        """What is equal for equal arguments, however they were spelled."""
+        """A key that is equal for equal arguments, however they were spelled."""
         return self.asked or self.arguments_key
 
 
 class MemoryEdit(msgspec.Struct, frozen=True, kw_only=True):
-    """What a memory step writes on its frame's branch."""
+    """A write of a memory step on its frame's branch."""
 
     scope: str
     key: str
     value: str | None = None
-    """None: the key is forgotten."""
+    """The written value; None: the key is forgotten."""
     labels: tuple[str, ...] = ()
     ttl_s: float | None = None
     loose: str = ""
@@ -229,12 +235,12 @@ class MemoryEdit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MemoryUse(msgspec.Struct, frozen=True, kw_only=True):
-    """What a memory step has done beside its text."""
+    """The reads and writes of a memory step, besides its text."""
 
     read: tuple[int, ...] = ()
-    """The numbers of the entries that it shows."""
+    """The numbers of the entries that the step shows."""
     seen: tuple[int, ...] = ()
-    """The steps of the run whose own writes it shows."""
+    """The steps of the run whose writes the step shows."""
     edit: MemoryEdit | None = None
 
 
@@ -247,66 +253,69 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     retryable: bool = False
     retry_after_s: float | None = None
     endpoint: Literal["answered", "broken", "cut", "unasked"] = "answered"
-    """What the result says of the other side: it answered, if only to say no; it is broken; or nothing, because the
-    call was cut short for the run's own reasons, or was not made."""
+    """What the result tells about the endpoint. `answered`: it answered, if only with a refusal. `broken`: it is out of
+    order. `cut`: nothing, because the run ended the call early. `unasked`: nothing, because the call was not made."""
     calls: tuple[tuple[str, str, str], ...] = ()
     """(id, name, arguments as JSON text), as the model wrote them."""
     reasoning: str | None = None
-    """Model steps: what the model's server wants back with its message, as it came."""
+    """Model steps: reasoning data that the model's server expects back with its message, unchanged."""
     answer: str | None = None
     problem: str | None = None
     problem_kind: str = ""
-    """Which fields of the answer are wrong and in which way, without values; "": `problem` says it."""
+    """The wrong fields of the answer and the kinds of mistakes, without values; "": `problem` has no values either."""
     approved: bool | None = None
     fingerprint: str | None = None
     """See `run.fingerprint.compute_fingerprints`; the gate fills it in."""
     loose_fingerprint: str | None = None
     """See `run.fingerprint.compute_fingerprints`; the gate fills it in."""
     whole: tuple[str, str] | None = None
-    """Of a result of which the output is only the beginning: digests of all of it, see `run.fingerprint.digest_whole`."""
+    """Digests of the complete result if the output is only its beginning, see `run.fingerprint.digest_whole`."""
     input_tokens: int = 0
     output_tokens: int = 0
     cache_read_tokens: int = 0
-    """Of the input tokens: what the provider read from its cache."""
+    """Input tokens that the provider read from its cache; they are part of the input tokens."""
     cache_write_tokens: int = 0
-    """Of the input tokens: what the provider wrote to its cache."""
+    """Input tokens that the provider wrote to its cache; they are part of the input tokens."""
     usd: Decimal = Decimal(0)
     uncharged: bool = False
-    """A model call that was turned away before the provider did any work: it costs nothing."""
+    """Whether the provider rejected the model call before it did any work: the call costs nothing."""
     usage_problem: str = ""
     """Why the usage that a model reported can't be true; "" if it can."""
     delivered: bool = False
-    """Models that a loop outside calls: the text was passed on as it came, before it was settled."""
+    """Models that an outside loop calls: whether the text was passed on as it arrived, before the step was settled."""
     memory: MemoryUse | None = None
     """Memory steps: what they read and write."""
     claims: tuple[FoundClaim, ...] = ()
-    """What the output claims of permissions; the gate fills it in."""
+    """Claims of permission in the output; the gate fills it in."""
     trace: str = ""
     """The traceback of a model or tool that raised, without secrets."""
     duration_s: float = 0.0
 
 
 RetryPolicy = Literal["never", "left", "used_up"]
-"""`left`: tries are left. `used_up`: it has had them all, but those that wait for an endpoint's recovery are not counted."""
+"""`left`: tries are left. `used_up`: no tries are left, except those that wait for an endpoint's recovery, which are
+not counted."""
 
 
 class Logic(Protocol):
-    """What the engine needs to know of a team as it is defined today: what to do next, and how. Pure."""
+    """The engine's view of a team as it is defined today: what to do next, and how. Pure."""
 
     def decide(self, state: RunState) -> Sequence[Action]:
         """Returns the next actions; none if everything waits."""
         ...
 
     def prepare(self, proposal: Propose, state: RunState, number: int) -> Step:
-        """Resolves and validates a proposal; what is wrong with it goes into `Step.invalid`."""
+        """Resolves and validates a proposal; the problem with an invalid one goes into `Step.invalid`."""
         ...
 
     def compute_rest(self, frame: int, step: Step | None, state: RunState) -> Rest:
-        """Returns what is kept for the last replies of a frame when `step`, if there is one, is made before them."""
+        """Returns the reserve that is kept for the last replies of a frame if `step` (None: no step) is made before
+        them.
+        """
         ...
 
     def retries(self, step: Step, state: RunState) -> RetryPolicy:
-        """Returns what the policy of the step's agent or tool says of another try after a failure."""
+        """Returns whether the policy of the step's agent or tool allows another try after a failure."""
         ...
 
     def transcript(self, state: RunState, status: Status) -> Ref | None:
@@ -315,21 +324,25 @@ class Logic(Protocol):
 
 
 class Ownership(Protocol):
-    """Whether the run is still this process's, for the call that is about to change the world."""
+    """Tells whether the run still belongs to this process, just before a call that changes the world."""
 
     async def confirm(self) -> float | None:
-        """Returns until when nobody else takes the run, in seconds since the Unix epoch; None if that can't be known.
-
-        Raises `Fenced` if another process has taken it, and what the journal raises if it can't be asked.
+        """Returns the time, in seconds since the Unix epoch, until which no other process takes the run; None if that
+        can't be known. Raises `Fenced` if another process has taken the run, and the journal's error if the journal
+        can't be asked.
         """
         ...
 
     def confirm_in_thread(self) -> float | None:
-        """As `confirm`, for a thread beside the event loop. Waits for the loop if the journal must be asked."""
+        """Returns and raises as `confirm`, in a thread other than the event loop's. It waits for the loop if the
+        journal must be asked.
+        """
         ...
 
     def find_deadline(self) -> float | None:
-        """As `confirm`, from what is known, for any thread; None if the journal must be asked."""
+        """Returns the same time as `confirm` in any thread, without asking the journal; None if the journal must be
+        asked.
+        """
         ...
 
 
@@ -337,7 +350,7 @@ class Executor(Protocol):
     """Performs the steps of one run: calls its models and tools."""
 
     delivered: bool
-    """Whether text of the answer was passed on to whoever streams the run."""
+    """Whether text of the answer was passed on to a caller that streams the run."""
     on_sign: Callable[[int], None]
     """Called with a step's number at each sign of life of its call: a piece of a stream."""
 
@@ -346,8 +359,8 @@ class Executor(Protocol):
     ) -> Awaitable[Result]:
         """Performs a prepared model or tool step. A step with `ownership`, an effect, confirms it at the last moment.
 
-        Raises `CancelledError`, what `ownership` raises, and `Broken` if a person interrupted it (Ctrl-C). Whatever
-        else a tool or a model raises is a result.
+        Raises `CancelledError`, the errors of `ownership`, and `Broken` if a person interrupted it (Ctrl-C). Any other
+        error of a tool or a model becomes a result.
         """
         ...
 
@@ -356,44 +369,46 @@ class Executor(Protocol):
         ...
 
     def withdraw(self, step: Step) -> Result | None:
-        """Gives up a step that has not begun, and returns what it comes to; None: it has begun."""
+        """Gives up a step that has not begun, and returns its result; None if it has begun."""
         ...
 
 
 class LoopElsewhere:
-    """The half of a `Logic` whose decisions were, or are, taken by a loop that is not Seawall's."""
+    """The part of a `Logic` for runs whose decisions are made by a loop outside of Seawall."""
 
     def compute_rest(self, frame: int, step: Step | None, state: RunState) -> Rest:
-        """Returns nothing: that loop decides when it answers."""
+        """Returns an empty reserve, because the outside loop decides when it answers."""
         return NO_REST
 
     def retries(self, step: Step, state: RunState) -> RetryPolicy:
-        """Returns `never`: that loop tries again by a step of its own."""
+        """Returns `never`, because the outside loop tries again with a new step."""
         return "never"
 
     def transcript(self, state: RunState, status: Status) -> Ref | None:
-        """Returns None: that loop has the conversation."""
+        """Returns None, because the outside loop holds the conversation."""
         return None
 
 
 class RunWatcher(Protocol):
-    """Is told what a run records, as it is folded: a loop outside waits for its steps."""
+    """Observes the events of a run as they are folded, for an outside loop that waits for the run's steps."""
 
     def note(self, event: Event, before: RunState, after: RunState) -> None:
-        """Takes in an event, right after it was folded and before anything else is decided."""
+        """Receives an event, right after it was folded and before anything else is decided."""
         ...
 
     def may_wait(self) -> bool:
-        """Returns whether there is something to tell since the last call of `sent`, and all of it may be told before it is durable."""
+        """Returns whether there are events since the last call of `sent` that the loop waits for, and all of them may
+        be told before they are durable.
+        """
         ...
 
     def sent(self, durable: asyncio.Future[None] | None) -> None:
-        """All events noted since the last call are durable with `durable`; None: they may be told now."""
+        """Reports that all events since the last call become durable with `durable`; None: they may be told now."""
         ...
 
 
 class _Unwatched:
-    """Of a run for whose steps no loop outside waits."""
+    """The watcher of a run for whose steps no outside loop waits."""
 
     def note(self, event: Event, before: RunState, after: RunState) -> None:
         pass
@@ -409,7 +424,7 @@ UNWATCHED: RunWatcher = _Unwatched()
 
 
 def restore_step(intent: StepIntended) -> Step:
-    """Returns a step made again from its record: enough to settle it, not to perform it."""
+    """Returns a step that is rebuilt from its record: enough to settle it, but not to perform it."""
     return Step(
         number=intent.step,
         kind=intent.kind,

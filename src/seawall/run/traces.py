@@ -1,9 +1,9 @@
-"""What of a text can be found again in another one: its literals, and shingles of its prose.
+"""The traces of a text that can be found again in another text: its literals, and shingles of its prose.
 
-A *literal* is a token that could hardly be there by chance: it has a digit, an `@` or an underscore, and at least
-three characters (order numbers, amounts, dates, ids, addresses). A *shingle* is three words in a row, however they are
-written, of which two say something ("VIPs get double"); or six characters in a row of a script without spaces.
-Of JSON only the values count: all results of one tool have the same field names.
+A *literal* is a token that hardly occurs by chance: it has a digit, an `@` or an underscore, and at least three
+characters (order numbers, amounts, dates, ids, addresses). A *shingle* is three words in a row, in any spelling, of
+which two are not function words ("VIPs get double"); or six characters in a row of a script without spaces. Of JSON
+only the values count: all results of one tool have the same field names.
 """
 
 from __future__ import annotations
@@ -18,27 +18,30 @@ import msgspec
 _PLAIN = "A-Za-z.:/+#$€£-"
 _PLAIN_CHARS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz.:/+#$€£-"
 _MARKED_RUN = rf"[0-9@_][0-9@_{_PLAIN}]*+"
-"""The rest of a run of such characters from its first mark (a digit, `@` or `_`) on. Few words of a text have one, so
-only they are looked at; what a run begins and ends with is cut off after. No character is looked at twice."""
+"""The part of a word from its first mark (a digit, `@` or `_`) on. Few words of a text have a mark, so only these are
+searched; signs at their beginning and end are cut off later. No character is read twice."""
 _MARKED = re.compile(r"[0-9@_]")
 _BEFORE, _AROUND = "@.:/+-", "@.:/+#$€£-"
-"""What is no part of a token where it begins, and what is none where it ends. A sign of money or of a number that it begins
-with counts toward its length."""
+"""Signs that are cut off at the beginning of a token, and those that are cut off at its end. A sign of money or of a
+number at its beginning counts toward its length."""
 _MIN_LENGTH = 3
 MAX_LITERAL_CHARS = 256
-"""A longer run is content (base64, a path with a query), and not a value that somebody writes again."""
+"""Characters of the longest literal. A longer token is content (base64, a path with a query), and not a value that is
+written again."""
 MAX_INDEXED_CHARS = 200_000
-"""Of a text: enough for `MAX_LITERALS_A_RESULT` with a sentence around each."""
+"""Characters of a text that are indexed: enough for `MAX_LITERALS_A_RESULT` with a sentence around each."""
 MAX_LITERALS_A_RESULT = 2_000
-"""Of a longer result only the first so many are indexed: a page of search results has some hundred."""
+"""Literals of a result that are indexed, the first ones: a page of search results has some hundred."""
 MAX_PROSE_CHARS = 64_000
-"""Of a text: twenty pages. Their shingles take about 5 ms."""
+"""Characters of a text whose shingles are indexed: twenty pages, which take about 5 ms."""
 
 _WORD = re.compile(r"[^\W_]+")
 BLANKS = "".join(chr(code) if chr(code).isalnum() else " " for code in range(128))
-"""Where the words of ASCII text are apart, for `str.translate`: that is twice as fast as to find them by a pattern."""
+"""A table for `str.translate` that turns the separators of words in ASCII text into blanks: twice as fast as a
+pattern."""
 _MIN_SHINGLE_CHARS = 12
-"""Characters of its three words. "In the same" or "is 3 of" stand everywhere."""
+"""Characters of the shortest shingle's three words. Shorter ones, such as "in the same" or "is 3 of", occur
+everywhere."""
 _MIN_WORD_CHARS = 4
 _FUNCTION_WORDS = frozenset(
     [
@@ -77,12 +80,12 @@ _FUNCTION_WORDS = frozenset(
         "your",
     ]
 )
-"""Words of four characters or more that say nothing by themselves. Other languages have only the lengths to go by."""
+"""English words of four characters or more without content. In other languages only the length of words decides."""
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 """Thai, Lao, Burmese, Khmer, Japanese and Chinese."""
 _UNSPACED_RUN = f"[{_UNSPACED}]{{6,}}"
 _UNSPACED_CHARS = 6
-"""About three words."""
+"""Characters of a shingle in a script without spaces: about three words."""
 
 _JSON_BEGINS = frozenset(["{", "[", '"'])
 _has_digit = re.compile(r"\d").search
@@ -93,13 +96,13 @@ _compile = functools.cache(re.compile)
 
 
 class Traces(msgspec.Struct, frozen=True, gc=False):
-    """What of a text can be found again."""
+    """The traces of one text."""
 
     literals: frozenset[str]
     shingles: frozenset[int]
-    """Hashes, which are of this process only."""
+    """Hashes of the shingles, which are valid only in this process."""
     whole: bool
-    """Whether the text was short enough to be gone through to its end."""
+    """Whether the text was short enough to be indexed to its end."""
 
 
 def literals(text: str) -> set[str]:
@@ -123,7 +126,7 @@ def literals(text: str) -> set[str]:
 
 
 def find_traces(text: str) -> Traces:
-    """Returns the literals and shingles of a text. Of JSON only the values are looked at."""
+    """Returns the literals and shingles of a text. In JSON only the values are indexed."""
     values = list_values(text)
     found = literals("\n".join(values))
     shingles: set[int] = set()
@@ -141,7 +144,7 @@ def find_traces(text: str) -> Traces:
 
 
 def _normalise(literal: str) -> str:
-    """Returns one form of what is the same: 12.50 and 12.5, A-17 and a-17."""
+    """Returns one form for equal literals: 12.50 and 12.5, A-17 and a-17."""
     whole, point, rest = literal.partition(".")
     if point and whole.isdecimal() and rest.isdecimal():
         return literal.rstrip("0").rstrip(".")

@@ -10,7 +10,7 @@ from seawall.core.canonical import Ref
 from seawall.core.events import Mode, VerdictKind
 
 MAX_WAIT_S = 1_000_000_000
-"""Seconds that a guard may let a step wait: more than any run has, and few enough for every timer."""
+"""Most seconds that a guard may let a step wait: more than any run has, and few enough for every timer."""
 
 
 class Allow(msgspec.Struct, frozen=True):
@@ -56,7 +56,7 @@ class Refuse(msgspec.Struct, frozen=True):
 
 
 class Rejected(Refuse, frozen=True):
-    """This step fails, because a person has rejected it when it was proposed before."""
+    """This step fails, because a person rejected the same proposal before."""
 
 
 class Halt(msgspec.Struct, frozen=True):
@@ -114,7 +114,7 @@ def kind_of(verdict: Verdict) -> VerdictKind:
 
 
 def check_verdict(verdict: object) -> Verdict:
-    """Returns what a guard gave, if it is a verdict that can be recorded. Raises `TypeError` if it is not."""
+    """Returns a guard's return value if it is a verdict that can be recorded. Raises `TypeError` if it is not."""
     if not isinstance(verdict, Allow | Advise | Replace | Hold | Refuse | Halt):
         raise TypeError(f"it gave {verdict!r}, which is not a verdict")
     for name in ("reason", "note", "answer"):

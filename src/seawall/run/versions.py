@@ -1,8 +1,8 @@
-"""Which answers of a run are versions of one text, and which of them say nothing that earlier versions did not say.
+"""Finds which answers of a run are versions of one text, and which of them say nothing new.
 
 Two texts are versions of one if they have most of their shingles in common (`traces.py`). Numbers, dates and ids are
-looked at apart: a version with a value that no earlier version of the text had brings that value, however little else
-it changes, so it is no rewrite. A value that comes back is no news.
+compared separately: a version with a value that no earlier version of the text had brings new information, however
+little else it changes, so it is not a rewrite. A value that comes back is not new.
 
 The index is made from bodies, so it is not state; what it finds is recorded with the answer.
 """
@@ -18,23 +18,25 @@ from seawall.run.traces import Traces
 from seawall.run.waste import MAX_VERSIONS
 
 MIN_TEXT_CHARS = 200
-"""A shorter answer is a statement, and not a text that is worked on: two agents that say it in the same words agree."""
+"""Characters of the shortest answer that is compared. A shorter answer is a statement: two agents that give it in the
+same words agree."""
 MIN_SHINGLES = 12
-"""Of a text: some three sentences. Below that, one phrase in common would be a large share."""
+"""Shingles of the shortest text that is compared: some three sentences. In a shorter text one common phrase would be a
+large share."""
 SKETCH = 128
 """Shingles by which a text is compared: the smallest hashes, which are a random sample. It is all of them for a page; of
 longer texts it gives the share within 0.05 (one standard deviation)."""
 ALIKE = 0.5
-"""From this share of common shingles on (of those in either text) two texts are versions of one: about two thirds of
-each are in the other. `python bench/arguing.py` prints what other shares find."""
+"""The share of common shingles (of those in either text) from which on two texts are versions of one text: about two
+thirds of each are in the other. `python bench/arguing.py` prints what other shares find."""
 HELD = 0.5
-"""From this share of a version's shingles on a task holds the version."""
+"""The share of a version's shingles from which on a task holds the version."""
 MAX_VALUES = 4_000
-"""Of one text: values of its versions that are remembered. It is twice what is indexed of one version."""
+"""Values of the versions of one text that are remembered: twice the number that is indexed of one version."""
 
 
 class Told(NamedTuple):
-    """What is said of an answer: of which text it is a version, and whether it is a rewrite."""
+    """The result of a comparison: the text of which an answer is a version, and whether the answer is a rewrite."""
 
     version_of: int = 0
     rewrites: bool = False
@@ -45,9 +47,9 @@ class _Sketch(NamedTuple):
 
     shingles: frozenset[int]
     ordered: tuple[int, ...]
-    """The same, ascending."""
+    """The same hashes, ascending."""
     whole: bool
-    """Whether they are all of the text's."""
+    """Whether the sample holds all hashes of the text."""
 
 
 class _Version(NamedTuple):
@@ -55,7 +57,7 @@ class _Version(NamedTuple):
     frame: int
     sketch: _Sketch
     values: frozenset[str]
-    """Those of the versions of its text up to this one."""
+    """The values of the text's versions up to this one."""
 
 
 class Versions:
@@ -69,10 +71,8 @@ class Versions:
         return f"<Versions, {len(self._known)} of {len({each.text for each in self._known})} texts>"
 
     def compare(self, step: int, traces: Traces, is_below: Callable[[int], bool]) -> Told:
-        """Returns what an answer with these traces is. It is not added.
-
-        `is_below` says of a frame whether it is at work for the one that answers: to pass on what was written there is
-        no rewrite.
+        """Returns the result of comparing an answer with these traces, without adding the answer. `is_below` tells
+        whether a frame works for the answering frame: to pass on its text is not a rewrite.
         """
         sketch = _make_sketch(traces)
         if sketch is None:
@@ -88,7 +88,7 @@ class Versions:
         return Told(text, is_alike and traces.literals <= self._find_values(text))
 
     def add(self, version_of: int, frame: int, traces: Traces) -> None:
-        """Adds an answer of which `compare` has said of what text it is a version."""
+        """Adds an answer with the text that `compare` has found for it."""
         sketch = _make_sketch(traces)
         if sketch is None:
             return
@@ -98,7 +98,7 @@ class Versions:
         self._known.append(_Version(version_of, frame, sketch, values))
 
     def find_text(self, traces: Traces) -> int:
-        """Returns the text of which a task with these traces holds a version, the newest one; 0 if it holds none."""
+        """Returns the newest text of which a task with these traces holds a version; 0 if it holds none."""
         for known in reversed(self._known):
             if len(known.sketch.shingles & traces.shingles) >= HELD * len(known.sketch.ordered):
                 return known.text
@@ -129,7 +129,9 @@ def _estimate_share(one: _Sketch, other: _Sketch) -> float:
     Up to the smaller one of their largest hashes both samples are complete, and the smallest hashes of both texts
     together are a random sample of all (Broder: On the resemblance and containment of documents, 1997).
     """
-    both = len(one.shingles & other.shingles)  # none of them is above what both are complete up to
+    both = len(
+        one.shingles & other.shingles
+    )  # both samples are complete up to here, so no common hash is missing
     if not both:
         return 0.0
     lasts = [each.ordered[-1] for each in (one, other) if not each.whole]

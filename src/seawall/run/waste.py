@@ -1,13 +1,13 @@
-"""What a run has spent on what was known: a fold over its steps, whatever guards say of it. Pure.
+"""The cost of work that brought nothing new: a fold over a run's steps, independent of guards. Pure.
 
 Three kinds of work are counted. A read is a *repeat* if its own agent has asked the same and got the same, and a
 *duplicate* if only other agents have, with nothing written since. An answer is a *rewrite* if it says what earlier versions
 of the text said, in nearly the same words and without a new value (`versions.py`).
 
-What a repeat or a duplicate costs is the call's own time, and the tokens of the reply that asked for it, divided by the
-calls of that reply. What a rewrite costs are the model calls of its frame since that frame's answer before, the reply
-that asked for it, divided in the same way, and the review of it. A reply that asked for one in vain, because a known
-version was given to it, counts as well.
+A repeat or a duplicate costs the call's own time, and the tokens of the reply that asked for it, divided by the calls
+of that reply. A rewrite costs the model calls of its frame since the frame's previous answer, the reply that asked for
+it, divided in the same way, and its review. A reply that asked for a new version and was given a known one counts as
+well.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ from seawall.core.persistent import Latest
 WasteKind = Literal["repeats", "duplicates", "rewrites"]
 
 MAX_READS = 1_000
-"""Reads that are remembered: some 300 kB. After more without a write, all are forgotten, and it begins anew."""
+"""Reads that are remembered: some 300 kB. With more reads and no write between them, all are forgotten."""
 MAX_ASKERS = 8
-"""Agents that have asked one question, the newest: most teams have no more."""
+"""Agents that are remembered for one question, the newest: most teams have no more."""
 MAX_VERSIONS = 16
-"""Versions of texts that a new one is compared with, the newest: whoever argues, argues about the newest ones."""
+"""Versions of texts with which a new one is compared, the newest: agents that argue do so about the newest ones."""
 MAX_STEPS = 32
-"""Steps that are named for one kind, the newest: more than anybody looks at. Calls and costs count all."""
+"""Steps that are named for one kind, the newest: more than a person reads. Calls and costs include all steps."""
 
 _ZERO = Decimal(0)
 
 
 class Wasted(msgspec.Struct, frozen=True):
-    """What work of one kind has cost that brought what was known."""
+    """The cost of work of one kind that brought nothing new."""
 
     calls: int = 0
     """The calls that brought nothing new: tool calls or, of `rewrites`, the model calls that gave the answers."""
     tokens: int = 0
-    """What was spent on them; see `seawall.run.waste` for what is counted."""
+    """Tokens that were spent on these calls; `seawall.run.waste` says what is counted."""
     usd: Decimal = _ZERO
     seconds: float = 0.0
-    """The sum of their durations, also of those that were made beside each other."""
+    """The sum of the calls' durations in seconds; parallel calls are added as well."""
     steps: tuple[int, ...] = ()
     """The steps that brought nothing new, the newest 32."""
 
     def add(self, step: int, spent: Spent) -> Wasted:
-        """Returns the sum with what `step` has cost, or with what it has cost further."""
+        """Returns the sum with the cost of `step`, or with a further cost of it."""
         return Wasted(
             self.calls + (step not in self.steps),
             self.tokens + spent.tokens,
@@ -63,7 +63,7 @@ class Wasted(msgspec.Struct, frozen=True):
 
 
 class Spent(msgspec.Struct, frozen=True):
-    """What model calls have taken."""
+    """The cost of model calls."""
 
     tokens: int = 0
     usd: Decimal = _ZERO
@@ -74,38 +74,38 @@ class Spent(msgspec.Struct, frozen=True):
         return Spent(self.tokens + other.tokens, self.usd + other.usd, self.seconds + other.seconds)
 
     def subtract(self, other: Spent) -> Spent:
-        """Returns what is left without `other`."""
+        """Returns the difference of both."""
         return Spent(self.tokens - other.tokens, self.usd - other.usd, self.seconds - other.seconds)
 
     def divide(self, parts: int) -> Spent:
-        """Returns one of so many equal parts."""
+        """Returns one of `parts` equal parts."""
         if parts <= 1:
             return self
         return Spent(self.tokens // parts, round(self.usd / parts, 9), self.seconds / parts)
 
 
 class FrameSpent(msgspec.Struct, frozen=True):
-    """What the model calls of one frame have taken."""
+    """The cost of the model calls of one frame."""
 
     since: Spent = Spent()
-    """Since its newest answer."""
+    """The cost since the frame's newest answer."""
     newest: Spent = Spent()
-    """Of its newest reply."""
+    """The cost of the frame's newest reply."""
     asked: int = 1
-    """The calls of that reply."""
+    """The number of calls in the newest reply."""
 
 
 class KnownRead(msgspec.Struct, frozen=True):
-    """A read, with what it has brought."""
+    """A read, with the fingerprints of its result."""
 
     step: int
     agent: str
     fingerprint: str
     agents: tuple[str, ...]
-    """Those that have asked it."""
+    """The agents that have made this read."""
     output: Ref | None
     left_s: float
-    """The active seconds that the run had left when it came."""
+    """The active seconds that the run had left when the result came."""
 
 
 class TextVersion(msgspec.Struct, frozen=True):
@@ -117,18 +117,19 @@ class TextVersion(msgspec.Struct, frozen=True):
     agent: str
     frame: int
     parent: int
-    """The frame that has asked for it."""
+    """The frame that has asked for the answer."""
     ref: Ref
     rewrites: bool
-    """It brought nothing that the versions before it did not say."""
+    """Whether the version says nothing that earlier versions did not say."""
     check: Literal["", "review", "contract"] = ""
-    """What it has passed: a review that approved it, or the type that its agent's answers must have."""
+    """The check that the version has passed: a review that approved it, or the type that its agent's answers must have.
+    "": none."""
     checked_in: int = 0
-    """The step of that review."""
+    """The step of the review."""
 
 
 class TextHistory(msgspec.Struct, frozen=True):
-    """What has become of one text: its versions, and what rewriting it has cost."""
+    """The history of one text: its checked version, and the cost of rewriting it."""
 
     newest: TextVersion
     passed: TextVersion | None = None
@@ -139,40 +140,43 @@ class TextHistory(msgspec.Struct, frozen=True):
 
 
 class WasteState(msgspec.Struct, frozen=True):
-    """All that is remembered of a run for this."""
+    """Everything that the fold remembers of a run."""
 
     written: int = 0
-    """The newest step that had begun when the world was changed last: what a read up to it has brought may be older."""
+    """The newest step that had begun when the world was last changed: the result of a read up to this step may be
+    outdated."""
     reads: Latest[str, KnownRead] = Latest()
-    """By question, since that."""
+    """The reads since the last change, by question."""
     remembered: int = 0
-    """How many were put there."""
+    """The number of reads that were put into `reads`."""
     frames: MappingProxyType[int, FrameSpent] = EMPTY
     versions: tuple[TextVersion, ...] = ()
-    """The newest, newest last."""
+    """The newest versions of texts, newest last."""
     texts: MappingProxyType[int, TextHistory] = EMPTY
-    """By the step of the first version: texts of which one of the newest versions is."""
+    """By the step of the first version: the texts of the newest versions."""
     wasted: MappingProxyType[WasteKind, Wasted] = EMPTY
 
     def find_read(self, name: str, arguments_key: str) -> KnownRead | None:
-        """Returns who has asked this since the world was changed last; None if nobody has."""
+        """Returns the known read with the same question since the world was last changed; None if there is none."""
         return self.reads.get(f"{name}\0{arguments_key}")
 
     def find_same(
         self, step: int, name: str, arguments_key: str, fingerprint: str | None
     ) -> KnownRead | None:
-        """Returns who has brought what the read `step` has brought, with nothing written since; None if nobody has."""
+        """Returns the known read with the same question and result as the read `step`, with nothing written since; None
+        if there is none.
+        """
         known = self.find_read(name, arguments_key)
         return known if known and known.fingerprint == fingerprint and step > self.written else None
 
 
 def note_intent(state: WasteState, step: StepIntended) -> WasteState:
-    """Forgets what was read once a call begins that changes the world."""
+    """Forgets all reads once a call begins that changes the world."""
     return _forget_reads(state, step.step) if step.effect and step.perform else state
 
 
 def note_taken(state: WasteState, event: RunTaken, steps: int) -> WasteState:
-    """Forgets what was read once a run goes on after a while: nobody knows what was written meanwhile."""
+    """Forgets all reads once a run goes on after an interruption, because other programs may have written meanwhile."""
     return _forget_reads(state, steps) if event.epoch > 1 else state
 
 
@@ -190,8 +194,8 @@ def note_done(
     parent: int,
     steps: int,
 ) -> WasteState:
-    """Takes in a result. `tokens` and `usd` were booked for it; `parent` is the frame around the step's frame, and `steps`
-    the newest step.
+    """Counts a result. `tokens` and `usd` were booked for it; `parent` is the frame around the step's frame, and
+    `steps` the newest step.
     """
     if step.kind == "tool":
         return _note_call(state, step, done, steps) if step.perform else state
@@ -238,7 +242,7 @@ def _remember(state: WasteState, step: StepIntended, read: KnownRead) -> WasteSt
 
 
 def _share_reply(state: WasteState, frame: int) -> Spent:
-    """Returns what one call of a frame's newest reply has cost: its part of that reply."""
+    """Returns the cost of one call of a frame's newest reply: an equal part of the reply's cost."""
     spent = state.frames.get(frame)
     return Spent() if spent is None else spent.newest.divide(spent.asked)
 
@@ -256,7 +260,7 @@ def _note_reply(
 ) -> WasteState:
     newest = Spent(tokens, usd, done.duration_s)
     since = state.frames.get(step.frame, FrameSpent()).since.add(newest)
-    if done.answer is not None and done.approved is None:  # a review is no version, and costs what it reviews
+    if done.answer is not None and done.approved is None:  # a review is not a version of a text
         if done.version_of:
             state = _note_version(state, step, done, done.answer, since, parent)
         since = Spent()
@@ -275,7 +279,9 @@ def _note_version(
         parent,
         answer,
         done.rewrites,
-        "contract" if done.calls else "",  # only the tool of its type is called with an answer
+        "contract"
+        if done.calls
+        else "",  # an answer comes with a call only if the call has the answer's type
     )
     text = state.texts.get(version.text) or TextHistory(version)
     text = replace(text, newest=version, authors=text.authors | {version.agent})
@@ -295,7 +301,9 @@ def _note_version(
 
 
 def _take_reply(state: WasteState, frame: int) -> tuple[WasteState, Spent]:
-    """Returns what a frame's newest reply has cost for one of its calls, and the state in which it is counted there no more."""
+    """Returns the cost of a frame's newest reply for one of its calls, and the state in which the frame no longer
+    counts it.
+    """
     asked, spent = _share_reply(state, frame), state.frames.get(frame)
     if spent is None:
         return state, asked
@@ -329,7 +337,7 @@ def _note_taken_version(state: WasteState, step: StepIntended, done: StepDone) -
 
 
 def _note_review(state: WasteState, step: StepIntended, spent: Spent, *, approved: bool) -> WasteState:
-    """Notes what a review says of the newest version of its frame, and what it has cost."""
+    """Adds the result and the cost of a review to the newest version of its frame."""
     reviewed = next((each for each in reversed(state.versions) if each.frame == step.frame), None)
     text = None if reviewed is None else state.texts.get(reviewed.text)
     if reviewed is None or text is None:
@@ -337,7 +345,7 @@ def _note_review(state: WasteState, step: StepIntended, spent: Spent, *, approve
     checked = replace(reviewed, check="review" if approved else "", checked_in=step.step if approved else 0)
     versions = tuple([checked if each == reviewed else each for each in state.versions])
     passed = text.passed
-    if approved or passed == reviewed:  # else it is an older version, which has passed still
+    if approved or passed == reviewed:  # otherwise an older version has passed, and that stays so
         passed = next(
             (each for each in reversed(versions) if each.text == text.newest.text and each.check), None
         )

@@ -1,8 +1,8 @@
-"""The words of a question, to tell a question in other words from another question.
+"""The words of a question, to distinguish a question in other words from a new question.
 
-Twenty names that are looked up are twenty questions: each has a word that none before had. A search that is worded
-anew, whose words are put into another order or whose limit is raised runs out of new words soon. Between the two stands
-a question for another part of the same: the next page, the next range.
+Look-ups of twenty names are twenty questions: each has a word that no earlier one had. A search that is reworded,
+reordered or repeated with a higher limit soon has no new words. A question for another part of the same data, such as
+the next page or the next range, is between the two.
 """
 
 from __future__ import annotations
@@ -13,32 +13,33 @@ from typing import Any, NamedTuple, cast
 from zlib import crc32
 
 MAX_WORDS = 32
-"""Words of a question that are kept, those with the least hashes: of two texts with more, hardly all are the same."""
+"""Words of a question that are kept, those with the smallest hashes. Two different texts with more words hardly agree
+in all of these."""
 MAX_POSITIONS = 4
-"""Numbers of a question that say which part is asked for, at most."""
+"""Most numbers of a question that count as positions."""
 _WORD = re.compile(r"\w+")
 _NAME_CHARS, _WORD_CHARS = 8, 4
-"""Characters of a hash: of one word among some hundred, and of all that is no word."""
+"""Characters of the hash of all values that are not words, and of the hash of one word among some hundred."""
 _FIELD_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _MEASURES = frozenset(
     _FIELD_WORD.findall(
         "limit max maximum top size timeout wait pages depth retries lines results window radius"
     )
 )
-"""Words in the name of a number that says how much is asked for, or how long: not what."""
+"""Words in the name of a number that says how much is asked for, or for how long, but not what."""
 _POSITIONS = frozenset(_FIELD_WORD.findall("page offset skip"))
-"""Words in the name of a number that says which part is asked for: not of what."""
+"""Words in the name of a number that says which part is asked for, but not of what."""
 _POSITION = "p"
-"""Stands before the shorter hash of a position; no hash of a word begins with it."""
+"""Prefix of the shorter hash of a position; no hash of a word begins with it."""
 
 
 class Wording(NamedTuple):
-    """What a question is made of."""
+    """The parts of a question."""
 
     names: str
-    """A hash of all that is no word of a text: numbers, ids, addresses, names, values of one word."""
+    """A hash of all values that are not words of a text: numbers, ids, addresses, names, values of one word."""
     words: frozenset[str]
-    """Hashes of the words of its texts."""
+    """Hashes of the words of the question's texts."""
     positions: frozenset[str] = frozenset()
     """Hashes of the numbers that say which part is asked for."""
 
@@ -68,7 +69,7 @@ def read_wording(arguments: Any) -> str:
 
 
 def decode_wording(text: str) -> Wording:
-    """Returns what `read_wording` wrote."""
+    """Returns the `Wording` that `read_wording` encoded."""
     hashes = {text[at : at + _WORD_CHARS] for at in range(_NAME_CHARS, len(text), _WORD_CHARS)}
     positions = frozenset(each for each in hashes if each.startswith(_POSITION))
     return Wording(text[:_NAME_CHARS], frozenset(hashes - positions), positions)
@@ -92,7 +93,7 @@ def list_values(arguments: Any) -> list[tuple[str, object]]:
     return found
 
 
-@functools.lru_cache(maxsize=4096)  # the questions of an application are written in few words
+@functools.lru_cache(maxsize=4096)  # an application's questions use few different words
 def _hash_word(word: str) -> str:
     return f"{crc32(word.encode()) & 0xFFFF:04x}"
 

@@ -1,4 +1,4 @@
-"""Admission: how many runs a process drives at once, how many wait for it, and who is next."""
+"""Admission: how many runs a process drives at once, how many wait for a slot, and which run is next."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from seawall.core.errors import Broken, Misused, Refused
 GUARD = "admission"
 """The guard that a refusal of admission names."""
 COMPLETIONS_KEPT = 64
-"""Completions from which the rate is computed. One odd run among so many changes little, and the rate still follows
-a change soon."""
+"""How many completions the rate is computed from. One unusual run among them changes little, and the rate still
+follows a change soon."""
 MAX_RETRY_AFTER_S = 3600.0
-"""The longest time after which a caller is asked to try again. At a lower rate an estimate says nothing but
-`later`."""
+"""The longest time, in seconds, after which a caller is asked to try again. If the rate is lower, an estimate means
+only `later`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Admission:
-    """How many runs one process takes: runs that it drives, and runs that wait in line for that.
+    """How many runs one process takes: runs that it drives, and runs that wait for a slot.
 
-    A run beyond these bounds is refused before anything is recorded, with a time after which to try again. Each
-    process on a journal has bounds of its own.
+    A run beyond these bounds is refused before anything is recorded, with a time after which to try again. Each process
+    on a journal has its own bounds.
     """
 
     in_flight: int = 256
@@ -88,9 +88,9 @@ class _Ticket:
         self.run = run
         self.tenant = tenant
         self.waits = False
-        """Whether the run counts as waiting: it is new and has no slot."""
+        """True if the run counts as waiting, because it is new and has no slot."""
         self.ready: asyncio.Future[None] | None = None
-        """Of a run in line: done once the run has a slot."""
+        """For a run in line, a future that is done once the run has a slot."""
 
     @property
     def has_slot(self) -> bool:
@@ -164,7 +164,7 @@ class CompletionRate:
         self._stamps.append(self._compute_full_s())
 
     def estimate_wait_s(self, runs: int) -> float | None:
-        """Returns how long it takes until so many runs have freed a slot; None if no rate was measured yet."""
+        """Returns the seconds until `runs` runs have freed a slot; None if no rate was measured yet."""
         took_s = self._compute_full_s() - self._base_s
         return runs * took_s / len(self._stamps) if self._stamps and took_s > 0 else None
 
@@ -256,7 +256,7 @@ class AdmissionQueue:
             self._line_up(ticket, self._reentering)
 
     def leave(self, run: str) -> None:
-        """Takes back what the run has here, if it has anything."""
+        """Frees the run's slot or its position in line, if it has one."""
         ticket = self._tickets.pop(run, None)
         if ticket is None:
             return
@@ -277,7 +277,7 @@ class AdmissionQueue:
             if ticket.ready is not None and not ticket.ready.done():
                 text = f"run {ticket.run} waited for a slot, and this Seawall was closed; resume it"
                 ticket.ready.set_exception(Broken(text))
-                ticket.ready.exception()  # marks it as seen: perhaps nobody awaits this future
+                ticket.ready.exception()  # marks the error as seen, because no task may await this future
 
     # ---- reading
 

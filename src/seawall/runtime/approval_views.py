@@ -1,4 +1,4 @@
-"""What people are shown of proposals and effects: the journal's records with the texts that they refer to."""
+"""Builds what people are shown of proposals and effects: the journal's records with their texts."""
 
 from __future__ import annotations
 
@@ -27,54 +27,55 @@ ERASED = "[erased]"
 
 
 class Approval(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person is asked, or was: may exactly this be done?
+    """A proposal as people are shown it: may exactly this be done?
 
-    Show the arguments first, and all of them: they are what is performed. What the tool's preview and the agent say
-    comes after them.
+    Show all arguments first, because they are what is performed. Show the tool's preview and the agent's words after
+    them.
     """
 
     id: str
-    """Its id; of what an older version asked, the run and the step, with a space between them: that is decided with
-    `Seawall.decide(run, step)`, in a shell `seawall approve RUN STEP`."""
+    """The proposal's id. For a question of an older version, it is the run and the step with a space between them, and a
+    person decides with `Seawall.decide(run, step)` or, in a shell, `seawall approve RUN STEP`."""
     hash: str
-    """Of what would be performed. A decision names it, so nobody approves what they were not shown. "": an older version
-    asked."""
+    """The hash of what would be performed. A decision names it, so that nobody approves anything that they were not shown;
+    "" for a question of an older version."""
     state: ProposalState
     kind: str
     """`tool`, or the kind of another step that a guard holds."""
     tool: str
-    """The tool's name; of another kind of step its name."""
+    """The name of the tool, or of another kind of step."""
     version: str
     """Fingerprint of the tool's definition: name, declared version, description and schema."""
     arguments: dict[str, Any] | None
-    """Decoded; None if they were erased, or the step has none."""
+    """The decoded arguments; None if they were erased, or the step has none."""
     arguments_text: str
     """The canonical text of the arguments, without secrets: what is performed, and what `hash` covers."""
     amount: Money | None
     flags: tuple[str, ...]
-    """What is odd about the arguments: invisible or bidirectional characters, markup, padding."""
+    """Warnings about the arguments: invisible or bidirectional characters, markup, padding."""
     reasons: tuple[Reason, ...]
-    """Why each guard holds it. An approval covers these guards, and no others."""
+    """Why each guard holds the step. An approval covers only these guards."""
     preview: str | None
-    """What the tool's own preview function says; None: it has none."""
+    """The text of the tool's preview function; None if it has none."""
     preview_failed: bool
     reverted: tuple[str, ...]
-    """What its run had read in memory that a person has reverted since, with who wrote it: it may rest on that."""
+    """Entries of memory, and their authors, that the run had read and a person has reverted since. The call may rest on
+    them."""
     summary: str | None
-    """What the agent wrote beside the call. Nobody has checked it, and it may contradict the arguments. Only
-    `Seawall.approval` reads it; None elsewhere, and if the agent wrote nothing."""
+    """The agent's text beside the call. It is not checked, and may contradict the arguments. Only `Seawall.approval` reads
+    it; it is None elsewhere, and if the agent wrote nothing."""
     causes: tuple[CauseStep, ...]
-    """The earlier steps that led to it, the nearest first."""
+    """The earlier steps that led to the call, the nearest first."""
     asks: Literal["approve", "confirm"]
     """`approve`: anybody but the requester decides. `confirm`: the requester does."""
     declared: bool
-    """The tool declares that it is asked about, so whoever decides must be authenticated."""
+    """True if the tool declares that a person decides; the person must then be authenticated."""
     roles: tuple[str, ...]
-    """One of these is needed; empty: none is."""
+    """The roles of which the person who decides needs one; empty if no role is needed."""
     people: int
     """How many different people must approve."""
     votes: tuple[Vote, ...]
-    """Who has decided on the arguments as they are now."""
+    """The decisions of people on the current arguments."""
     created_at: float
     """Wall seconds, like all times here."""
     expires_at: float | None
@@ -85,7 +86,7 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     """The arguments as the agent proposed them, if a person has edited them."""
     edited_by: str
     requester: str
-    """The principal on whose behalf the run is."""
+    """The principal for whom the run is made."""
     agent: str
     run: str
     step: int
@@ -96,7 +97,7 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     effect: str
     """The id of the effect that is claimed for it; "": none."""
     group: str
-    """Equal for proposals of one kind from one source: tool, requester and session."""
+    """The group of the proposal. It is equal for proposals with the same tool, requester and session."""
 
 
 class RecordedEffect(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,52 +108,52 @@ class RecordedEffect(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     """The idempotency key that the tool gets."""
     state: EffectState
-    """`proposed`: a person is asked. `approved`: it may begin. `attempting`: it has begun. `committed`, `failed`, or
-    `unknown`: nobody knows which of both."""
+    """`proposed`: a person is asked. `approved`: the effect may begin. `attempting`: it has begun. `committed`: it
+    happened. `failed`: it did not happen. `unknown`: it is not known whether it happened."""
     tool: str
     """The tool's name."""
     version: str
     """Fingerprint of the tool's definition: name, declared version, description and schema."""
     arguments: dict[str, Any] | None
-    """Decoded; None if they were erased, or there are none."""
+    """The decoded arguments; None if they were erased, or there are none."""
     arguments_text: str
     """The canonical text of the arguments, without secrets."""
     amount: Money | None
-    """What counts in the tool's sums; None: the tool declares no amount."""
+    """The amount that counts in the tool's sums; None if the tool declares no amount."""
     receipt: str | None
-    """What the tool returned, or what a person said that it would have."""
+    """The tool's result, or the receipt that a person gave in its place."""
     reason: str
-    """Why it failed, or what somebody said of it who found out what became of it."""
+    """Why the effect failed, or the explanation of the person who found out what became of it."""
     settled_by: str
-    """"": the run's own result; `late`, `reconcile`, or the person who said what became of it."""
+    """Who settled the effect: "" for the run's own result, `late`, `reconcile`, or the name of a person."""
     run: str
     """The run that has claimed it."""
     step: int | None
-    """The newest attempt."""
+    """The step of the newest attempt."""
     agent: str
     """The agent that called the tool."""
     requester: str
-    """The principal on whose behalf the run is."""
+    """The principal for whom the run is made."""
     session: str | None
     """The conversation that it belongs to."""
     tenant: str
     """The tenant of its run."""
     claimed_at: float
-    """When its run claimed it, before anybody was asked."""
+    """When the run claimed the effect, before a person was asked."""
     attempted_at: float | None
-    """When the first attempt began: from then on the other side may know the key."""
+    """When the first attempt began. From then on the other system may know the key."""
     settled_at: float | None
-    """When it was known what became of it; None: it is not known yet."""
+    """When it became known whether the effect happened; None if that is not known yet."""
     proposal: str
-    """The id of the proposal under which it is asked about, or was approved; "": nobody was asked."""
+    """The id of the effect's proposal; "" if no person was asked."""
     undoes: str
     """The id of the effect that it undoes; "": none."""
     again: str
-    """The person who has allowed another one like it, until that is claimed."""
+    """The person who has allowed the same effect once more, until that effect is claimed."""
 
 
 async def list_proposals(journal: Journal, wanted: ProposalFilter, limit: int, now: float) -> list[Proposal]:
-    """Returns proposals, oldest first. One that is past its expiry is not open, also where nobody has marked it yet."""
+    """Returns proposals, oldest first. A proposal past its expiry is not open, even if it is not marked as expired yet."""
     found: list[Proposal] = []
     while True:
         page = await journal.proposals(wanted, limit=limit - len(found))
@@ -163,7 +164,7 @@ async def list_proposals(journal: Journal, wanted: ProposalFilter, limit: int, n
 
 
 def has_expired(proposal: Proposal, now: float) -> bool:
-    """Returns whether nobody may decide on an open proposal any more."""
+    """Returns whether an open proposal has expired, so that it can't be decided any more."""
     return proposal.state == "open" and proposal.expires_at is not None and now >= proposal.expires_at
 
 
@@ -182,7 +183,7 @@ async def build_approvals(
 
 
 async def read_approval(journal: Journal, proposal: str, now: float) -> Approval:
-    """Returns one proposal, with what the agent wrote beside the call. Raises `Misused` if there is none."""
+    """Returns one proposal, with the agent's text beside the call. Raises `Misused` if there is no such proposal."""
     found = await journal.proposal(proposal)
     (approval,) = await build_approvals(journal, [found], now)
     return replace(approval, summary=await _read_summary(journal, found))
@@ -195,14 +196,14 @@ async def build_effects(journal: Journal, records: Sequence[EffectRecord]) -> li
 
 
 async def _read_summary(journal: Journal, proposal: Proposal) -> str | None:
-    """Returns what the agent wrote beside the call that is asked about; None if it wrote nothing, or that is lost."""
+    """Returns the agent's text beside the call of a proposal; None if there is none, or if it is lost."""
     ref = _find_reply(await journal.events(proposal.run), proposal.step)
     data = None if ref is None else (await journal.bodies(proposal.tenant, [ref])).get(ref)
     return None if data is None else read_assistant(data.decode("utf-8", "replace")).content or None
 
 
 def _find_reply(events: Iterable[Event], approval: int) -> Ref | None:
-    """Returns the model's message that asked for the call on which approval step `approval` is about."""
+    """Returns the model's message that asked for the call of approval step `approval`."""
     frames: dict[int, int] = {}
     replies: list[StepDone] = []
     for event in events:
@@ -267,7 +268,7 @@ def _decode_arguments(text: str) -> dict[str, Any] | None:
 async def _read_texts(
     journal: Journal, wanted: Iterable[tuple[str, Iterable[Ref | None]]]
 ) -> dict[tuple[str, Ref], str]:
-    """Returns the texts of these bodies, by tenant and address; one that is absent was erased."""
+    """Returns the texts of these bodies, by tenant and address. Erased bodies are left out."""
     refs: dict[str, list[Ref]] = {}
     for tenant, found in wanted:
         refs.setdefault(tenant, []).extend(ref for ref in found if ref)

@@ -1,4 +1,4 @@
-"""Decisions of people: on proposals, and on what became of an effect. From any process, by anybody who can prove who they are."""
+"""Takes people's decisions on proposals, and their findings on effects, in any process. Credentials identify people."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ from seawall.team.team import Team, as_team
 from seawall.team.tool import encode
 
 Authenticate = Callable[[Any], "Principal | Awaitable[Principal | None] | None"]
-"""Returns who a credential belongs to, or None. The embedding program's; it may be async."""
+"""A function of the embedding program that returns the owner of a credential, or None. It may be async."""
 
 NOBODY = "the credential is not valid"
 REFUSALS_EVERY_S = 1.0
-"""Seconds between two wrong credentials that are recorded: whoever tries many fills no disk with it."""
+"""Seconds between two recorded wrong credentials, so that many attempts can't fill the disk."""
 LINK_S = 3_600.0
-"""Seconds for which a link holds by default: somebody who is told of a proposal looks at it within the hour."""
+"""Seconds for which a link is valid by default: people look at a proposal within an hour."""
 
 
 class _Finding(NamedTuple):
@@ -62,7 +62,7 @@ class _Finding(NamedTuple):
 
 
 class Decisions:
-    """What `Seawall` offers to those who decide."""
+    """The methods of `Seawall` for people who decide."""
 
     def __init__(
         self, supervisor: Supervisor, authenticate: Authenticate | None, link_key: bytes | None
@@ -97,19 +97,19 @@ class Decisions:
         return [*older, *await build_approvals(self._journal, found, now)]
 
     async def read_approval(self, proposal: str) -> Approval:
-        """Returns one proposal, with what the agent wrote beside the call."""
+        """Returns one proposal, with the agent's text beside the call."""
         return await read_approval(self._journal, proposal, self._clock.wall_s())
 
     async def list_effects(self, wanted: EffectFilter, limit: int) -> list[RecordedEffect]:
         """Returns effects, newest first."""
         return await build_effects(self._journal, await self._journal.effects(wanted, limit=limit))
 
-    # ---- who decides
+    # ---- identifying the person
 
     async def identify(self, credential: object, by: str = "", *, on: str = "") -> Decider:
-        """Returns whose credential this is. Without one, `by` names somebody whom nobody has checked.
+        """Returns the owner of a credential. Without a credential, `by` is a name that is not checked.
 
-        Raises `Refused` for a credential that is nobody's, whatever is wrong with it. That is recorded with proposal `on`.
+        Raises `Refused` for an invalid credential, and records the attempt with proposal `on`.
         """
         try:
             return await self._identify(credential, by)
@@ -120,11 +120,11 @@ class Decisions:
 
     @property
     def authenticates(self) -> bool:
-        """Whether the embedding program says who somebody is."""
+        """Whether the embedding program authenticates people."""
         return self._authenticate is not None
 
     async def identify_person(self, credential: object, by: str) -> str:
-        """Returns the name of whoever has this credential. Raises `Refused` for an agent, and for an unchecked name."""
+        """Returns the name of a credential's owner. Raises `Refused` for an agent, and for a name that is not checked."""
         decider = await self.identify(credential, by)
         await self._check_name(decider)
         return decider.principal.name
@@ -148,7 +148,7 @@ class Decisions:
         return Decider(principal=principal, key=found.key_hash)
 
     async def _ask(self, authenticate: Authenticate, credential: object) -> Decider:
-        """Returns what the embedding program says. Whatever it raises, nothing is decided and the credential is not told."""
+        """Returns the owner that the embedding program names. If that raises, nothing is decided and no message has the key."""
         principal, error = await call_apart(authenticate, credential, thread="seawall-authenticate")
         if error is not None:
             raise Broken(f"authenticate raised {name_error(error)}: nothing was decided") from error
@@ -162,12 +162,12 @@ class Decisions:
         return Decider(principal=principal)
 
     async def _record_refused(self, proposal: str) -> None:
-        """Lets the journal record that somebody without a valid credential wanted to decide, once in a while."""
+        """Records an attempt to decide without a valid credential, at most once in `REFUSALS_EVERY_S`."""
         now = self._clock.monotonic_s()
         if now < self._no_refusal_before:
             return
         self._no_refusal_before = now + REFUSALS_EVERY_S
-        with contextlib.suppress(Refused, Misused):  # it has no such key, and may have no such proposal
+        with contextlib.suppress(Refused, Misused):  # the key is invalid, and the proposal may not exist
             await self._journal.decide(
                 Ballot(proposal=proposal, hash="", approve=False, principal="", key="none")
             )
@@ -190,7 +190,7 @@ class Decisions:
         stop: bool = False,
         link: str = "",
     ) -> Approval:
-        """Counts a decision, and lets the run go on if it is here. Returns the proposal as it is then."""
+        """Records a decision, and lets the run go on if this process has it. Returns the proposal after the decision."""
         _check_text(hash=hash, reason=reason)
         if " " in proposal:
             run, _, step = proposal.partition(" ")
@@ -227,9 +227,9 @@ class Decisions:
     async def decide_step(
         self, run: str, step: int, *, approve: bool, decider: Decider, reason: str, stop: bool = False
     ) -> None:
-        """Decides on what approval step `step` of a run asks, as it is now. The same decision again changes nothing.
+        """Decides on approval step `step` of a run as it is now. A repetition of the same decision changes nothing.
 
-        Raises `Misused` if the run does not wait for a decision on that step, and if it was decided otherwise.
+        Raises `Misused` if the run does not wait for a decision on that step, and if another decision was made.
         """
         _check_text(reason=reason)
         state = await self._supervisor.read_state(run)
@@ -255,7 +255,7 @@ class Decisions:
                 await self.decide(
                     waiting.proposal, approve=approve, hash=hash_, decider=decider, reason=reason, stop=stop
                 )
-            except Refused:  # perhaps because somebody else has decided meanwhile
+            except Refused:  # perhaps because another person has decided meanwhile
                 if not await check_earlier_decision(self._journal, state, decision):
                     raise
             return
@@ -278,13 +278,13 @@ class Decisions:
         decider: Decider,
         reason: str,
     ) -> None:
-        """Records what a person found out about an effect, or about the one that `step` of run `effect` asks about.
+        """Records a person's finding on an effect, or on the effect that `step` of run `effect` asks about.
 
-        Raises `Refused` for somebody who may not say that.
+        Raises `Refused` for a person who may not settle the effect.
         """
         finding = await self._make_finding(committed, failed, reason)
         found = effect if step is None else await self._find_in_doubt(effect, step)
-        if found is None:  # an earlier version attempted it, and has no record of it but the run's own
+        if found is None:  # an earlier version attempted it, so that only the run has recorded it
             assert step is not None
             await self._check_name(decider)
             command = Command(
@@ -313,7 +313,7 @@ class Decisions:
     async def _find_in_doubt(self, run: str, step: int) -> str | None:
         """Returns the id of the effect whose fate approval step `step` of a run asks for; None if it has no record.
 
-        Raises `Misused` if it asks for no fate.
+        Raises `Misused` if the step does not ask what became of an effect.
         """
         state = await self._supervisor.read_state(run)
         waiting = state.open.get(step)
@@ -324,7 +324,7 @@ class Decisions:
         return next((each.id for each in records if each.step == effect), None)
 
     async def _make_finding(self, committed: object, failed: str | None, reason: str) -> _Finding:
-        """Returns what somebody says. Raises `Misused` unless exactly one of both is said."""
+        """Returns a person's finding. Raises `Misused` unless exactly one of `committed` and `failed` is given."""
         _check_text(failed=failed, reason=reason)
         if (committed is None) == (failed is None):
             raise Misused("say what became of the effect: committed=RECEIPT or failed=TEXT, and not both")
@@ -342,17 +342,17 @@ class Decisions:
         return _Finding(True, bodies.put(text), told, bodies.unsaved())
 
     async def allow_again(self, effect: str, *, decider: Decider) -> RecordedEffect:
-        """Lets an effect that was done be done once more."""
+        """Allows an effect that was done once more."""
         record = await self._journal.effect(effect)
         await self._check_settler(record, decider)
         changed = await self._journal.allow_again(record.id, decider.principal.name)
         return (await build_effects(self._journal, [changed]))[0]
 
     async def _check_settler(self, record: EffectRecord, decider: Decider) -> None:
-        """Raises `Refused` for somebody who may not say what became of an effect, or allow another one.
+        """Raises `Refused` for a person who may not settle an effect, or allow it once more.
 
-        That is an agent, the requester of what somebody else had to approve, and a name that nobody has checked where
-        names are checked.
+        These are agents, the requester of an effect that another person had to approve, and unchecked names where names are
+        checked.
         """
         asked = await self._journal.proposal(record.proposal) if record.proposal else None
         await self._check_name(decider, declared=asked is not None and asked.declared)
@@ -365,7 +365,7 @@ class Decisions:
             )
 
     async def _check_name(self, decider: Decider, *, declared: bool = False) -> None:
-        """Raises `Refused` for an agent, and for a name that nobody has checked where names are checked."""
+        """Raises `Refused` for an agent, and for an unchecked name where names are checked."""
         _refuse_agent(decider.principal)
         name = decider.principal.name
         if not decider.authenticated and (declared or await self._journal.principals()):
@@ -398,7 +398,7 @@ class Decisions:
         who = await self._read_principal(principal) if isinstance(principal, str) else principal
         _refuse_agent(who)
         now = self._clock.wall_s()
-        check_may_vote(found, who.name, who.roles, now + expires_s)  # others may decide by then, too
+        check_may_vote(found, who.name, who.roles, now + expires_s)  # it may be escalated by then
         return links.make(
             Link(
                 proposal=found.id,
@@ -413,7 +413,7 @@ class Decisions:
         )
 
     async def read_link(self, token: str) -> Approval:
-        """Returns what a link is about, for the page that asks; it may still be used."""
+        """Returns the proposal of a link, for the page that asks. The link stays valid."""
         link = self._require_links().read(token, self._clock.wall_s())
         return await self.read_approval(link.proposal)
 
@@ -447,7 +447,7 @@ class Decisions:
         )
 
     async def _find_recorded(self, link: Link) -> Decider:
-        """Returns whom a link was made for, as they are recorded now; who was removed meanwhile decides nothing."""
+        """Returns the person that a link was made for, with today's roles. Raises `Refused` for a removed person."""
         for each in await self._journal.principals():
             if each.name == link.principal and each.removed_at is None and each.created_at <= link.made_at:
                 principal = Principal(each.name, each.roles, each.agent)

@@ -1,4 +1,4 @@
-"""Computes in a thread what a run will need of its long texts, before the event loop needs it."""
+"""Processes a run's long texts in a thread, before the event loop needs the results."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from seawall.team.prepare import expect_calls
 from seawall.team.team import Member, Team
 
 LongText = tuple[int, Callable[[], object]]
-"""Its size in bytes, and what computes what is needed of it."""
+"""The size of a text in bytes, and the function that computes and caches what is needed of it."""
 
 
 async def compute_apart(texts: Iterator[LongText], bodies: Bodies) -> None:
-    """Computes what is needed of these texts, unless they are short altogether. `bodies` has them loaded."""
+    """Processes these texts in a thread, unless all together are short. `bodies` must have them loaded."""
     listed = list(texts)
     if sum(size for size, _ in listed) > BIG_CHARS:
         await start_in_thread(lambda: [work() for _, work in listed], "seawall-big")
 
 
 async def put_apart(text: str, bodies: Bodies) -> None:
-    """Makes `bodies.put` of a text quick, if it is a big one."""
+    """Prepares a big text in a thread, so that `bodies.put` of it is quick."""
     if len(text) > BIG_CHARS:
         await start_in_thread(partial(bodies.prepare, text), "seawall-big")
 

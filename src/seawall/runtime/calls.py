@@ -1,4 +1,4 @@
-"""Calls of code that is not ours: it may raise anything, cancel its own task, or return in a forked child."""
+"""Calls code of the embedding program, which may raise anything, cancel its own task, or return in a forked child."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from seawall.core.forks import leave_child
 from seawall.core.threads import start_in_thread
 
 MAX_GROUP_ERRORS = 10_000
-"""Errors of a group, and of the groups in it, that are looked at for an interrupt."""
+"""How many errors of a group, and of the groups in it, are searched for an interrupt."""
 
 
 class CallOutcome(NamedTuple):
@@ -27,10 +27,10 @@ class CallOutcome(NamedTuple):
 
 
 async def await_apart(call: Callable[[], Awaitable[Any]]) -> CallOutcome:
-    """Awaits what `call` returns in a task of its own, so that a call that cancels its task does not cancel this one.
+    """Awaits the result of `call` in a separate task, so that a call that cancels its task does not cancel this one.
 
-    Raises `CancelledError` only if this task was cancelled, and `Broken` if a person interrupted the call (Ctrl-C);
-    the interrupt itself goes on to whoever runs the event loop.
+    Raises `CancelledError` only if this task was cancelled, and `Broken` if a person interrupted the call (Ctrl-C). The
+    interrupt itself is raised again in the event loop.
     """
     task = asyncio.get_running_loop().create_task(_capture(call, os.getpid()))
     try:
@@ -47,9 +47,9 @@ async def await_apart(call: Callable[[], Awaitable[Any]]) -> CallOutcome:
 async def call_apart(
     function: Callable[..., Any], *arguments: object, thread: str, timeout_s: float | None = None
 ) -> CallOutcome:
-    """Calls a function of the embedding program: an async one in a task of its own, any other one in a thread.
+    """Calls a function of the embedding program: an async function in a separate task, any other one in a thread.
 
-    `timeout_s` gives up an async one. A thread can't be given up.
+    After `timeout_s` an async function is given up. A thread can't be given up.
     """
 
     async def call() -> Any:
@@ -66,7 +66,7 @@ def is_async(function: Callable[..., Any]) -> bool:
     """Returns whether a function, a partial of one, or an object that can be called is async."""
     while isinstance(function, partial):
         function = function.func
-    return any(map(inspect.iscoroutinefunction, (function, getattr(type(function), "__call__", None))))  # noqa: B004 -- not whether it is there, but what it is
+    return any(map(inspect.iscoroutinefunction, (function, getattr(type(function), "__call__", None))))  # noqa: B004 -- not a test whether it can be called
 
 
 async def _capture(call: Callable[[], Awaitable[Any]], pid: int) -> CallOutcome:
@@ -95,7 +95,7 @@ def _find_current_task() -> asyncio.Task[Any] | None:
 
 
 def _raise_interrupt(error: BaseException) -> None:
-    """Raises `KeyboardInterrupt` if `error` is one, or a group that holds one: a person's, which the main thread alone gets."""
+    """Raises `KeyboardInterrupt` if `error` is one, or a group with one. It comes from a person: only the main thread gets it."""
     if threading.current_thread() is not threading.main_thread():
         return
     if is_error(error, KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""What was decided on an approval step before somebody decides on it again: the first decision stands."""
+"""Finds the earlier decision on an approval step when a person decides on it again. The first decision stands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from seawall.run.state import RunState
 
 
 class StepDecision(NamedTuple):
-    """A decision as somebody makes it on an approval step."""
+    """A person's decision on an approval step."""
 
     step: int
     approve: bool
@@ -24,9 +24,9 @@ class StepDecision(NamedTuple):
 
 
 async def check_earlier_decision(journal: Journal, state: RunState, decision: StepDecision) -> bool:
-    """Returns whether the same person has decided the same on this step, so that there is nothing more to do.
+    """Returns whether the same person has made the same decision on this step, so that there is nothing more to do.
 
-    Raises `Misused` if it was decided otherwise, or by somebody else: it says who decided what, and when.
+    Raises `Misused` for another decision, or another person's decision; the message says who decided what, and when.
     """
     run, step = state.started.run, decision.step
     votes, decided = await _find_votes(journal, state, step)
@@ -46,7 +46,7 @@ async def check_earlier_decision(journal: Journal, state: RunState, decision: St
 
 
 def explain_not_waiting(state: RunState, step: int) -> Misused:
-    """Returns the error of a decision on a step that waits for none."""
+    """Returns the error for a decision on a step that does not wait for one."""
     waiting = _list_waiting(state)
     return Misused(f"run {state.started.run}: step {step} does not wait for a decision (waiting: {waiting})")
 
@@ -56,7 +56,7 @@ def _list_waiting(state: RunState) -> str:
 
 
 async def _find_votes(journal: Journal, state: RunState, step: int) -> tuple[tuple[Vote, ...], bool]:
-    """Returns what people have said of a step, and whether it is decided. Before proposals, the run's inbox held it."""
+    """Returns the votes on a step, and whether it is decided. In older versions, the run's inbox has the votes."""
     run = state.started.run
     proposal = await _find_proposal(journal, run, step)
     if proposal is not None:

@@ -1,4 +1,4 @@
-"""Edits: other arguments that a person gives in the place of the agent's, checked by the tool itself."""
+"""Edits: a person replaces the agent's arguments by others, which the tool itself checks."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def prepare_edit(
 ) -> Ballot:
     """Returns the ballot with other arguments, which are kept in `bodies`.
 
-    Raises `Misused` if the tool does not take them, and if this process does not have the tool as it was proposed.
+    Raises `Misused` if the tool does not accept them, and if this process does not have the tool's proposed version.
     """
     tool = _find_tool(proposal, team)
-    if isinstance(edit, str) and not edit.strip():  # as a model's arguments it would mean the defaults
+    if isinstance(edit, str) and not edit.strip():  # empty arguments of a model would mean the defaults
         raise Misused(f"proposal {proposal.id}: the edit is empty; write all arguments as a JSON object")
     given = edit if isinstance(edit, str) else encode(edit, "edit")
     try:
@@ -48,7 +48,7 @@ def prepare_edit(
 
 
 def _find_tool(proposal: Proposal, team: Team | None) -> Tool:
-    """Returns the tool that would be called, as it was when it was proposed."""
+    """Returns the tool of a proposal. Raises `Misused` if this process does not have its proposed version."""
     if proposal.kind != "tool":
         raise Misused(f"proposal {proposal.id} is about a {proposal.kind}, which has no arguments to edit")
     if team is None:

@@ -1,8 +1,8 @@
-"""Errands: one call as a run of its own, for an effect that nobody waits for.
+"""Errands: runs with a single call, for an effect whose result no run waits for.
 
 A detached effect that a person must decide on, and the undoing of an effect, are errands. An errand passes the same
-gate, proposals and claims as any call, waits as any run does, and ends with the call's result. It is in no session; the
-session that it is for is told how it ended.
+gate, proposals and claims as any call, waits as any run does, and ends with the call's result. It belongs to no session;
+the session that asked for it is told how it ended.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MAY_HAVE_HAPPENED = ("attempting", "unknown", "committed")
 
 
 class Errands:
-    """Starts errands, and runs that answer a request once more."""
+    """Starts errands, and runs that answer a recorded request again."""
 
     def __init__(
         self,
@@ -70,10 +70,10 @@ class Errands:
         reasons: tuple[str, ...] = (),
         origin: tuple[str, str | None] = ("", None),
     ) -> Run:
-        """Starts an errand, or returns the one that this `request_id` has. `arguments` are JSON text with all secrets.
+        """Starts an errand, or returns the one with this `request_id`. `arguments` are JSON text with all secrets.
 
-        `run` is the one that asked for it, `session` the one that is told; for the others see `Errand`. Raises what
-        `Seawall.start` raises.
+        `run` is the run that asked for it, and `session` is told its end; for the others see `Errand`. Raises the errors of
+        `Seawall.start`.
         """
         supervisor = self._supervisor
         known = await supervisor.journal.run_of_request(tenant, request_id)
@@ -113,10 +113,10 @@ class Errands:
         return await supervisor.start_task(self._launcher.launch(team, started, bodies))
 
     async def start_again(self, started: RunStarted, team: Team, request_id: str) -> Run:
-        """Starts a run that answers a recorded request once more, or returns the one that this `request_id` has.
+        """Starts a run that answers a recorded request again, or returns the one with this `request_id`.
 
-        It is for the same session, principal and tenant, and its effects wait for a person. Raises what `Seawall.start`
-        raises, and `Misused` if the request was erased.
+        It has the same session, principal and tenant, and its effects wait for a person. Raises the errors of
+        `Seawall.start`, and `Misused` if the request was erased.
         """
         supervisor = self._supervisor
         known = await supervisor.journal.run_of_request(started.tenant, request_id)
@@ -143,9 +143,7 @@ class Errands:
         return await supervisor.start_task(self._launcher.launch(team, again, bodies))
 
     async def detach(self, step: Step, state: RunState, reasons: tuple[str, ...]) -> str:
-        """Starts an errand for a call that a person must decide on, for these reasons; returns what its agent is told
-        meanwhile.
-        """
+        """Starts an errand for a call that a person must decide on, for these reasons. Returns the text for the agent."""
         supervisor, started = self._supervisor, state.started
         driver, team = (
             supervisor.registry.drivers.get(started.run),
@@ -188,11 +186,11 @@ class Errands:
         )
 
     async def undo(self, name: str, team: Team | None, principal: str, app: str | None) -> Run:
-        """Starts the errand that undoes a committed effect; returns the one that there is already.
+        """Starts the errand that undoes a committed effect, or returns the existing one.
 
-        One that ended without doing anything (rejected, expired, cancelled) is in nobody's way: another one is started.
-        Raises `Misused` if the effect was not committed, if its team is not known here, or if its tool declares no undo, or
-        none that can be filled.
+        If the existing one ended without doing anything (rejected, expired, cancelled), a new one is started. Raises
+        `Misused` if the effect was not committed, if its team is not known here, if its tool declares no undo, or if the
+        undo tool's arguments can't be filled.
         """
         effect = await self._supervisor.journal.effect(name)
         row = await self._supervisor.journal.row(effect.run)
@@ -240,7 +238,7 @@ class Errands:
             records = await journal.effects(EffectFilter(run=run, tenant=effect.tenant), limit=2)
             if any(each.state in _MAY_HAVE_HAPPENED for each in records):
                 break
-            request_id = f"undo:{effect.id}:{run}"  # the same for all who find that run
+            request_id = f"undo:{effect.id}:{run}"  # the same id for every caller that finds that run
         return request_id
 
 

@@ -1,8 +1,8 @@
-"""What a tool's exception says about its endpoint: that the endpoint answered, if only with a refusal, or is broken.
+"""Decides whether a tool's exception means that its endpoint answered, perhaps with a refusal, or is broken.
 
-A tool that raises `Broken` says it itself. Connection errors, time-outs, and what common clients raise for a status
-of 408, 429 or 5xx say the same. The classifier knows these exceptions by names and attributes, so it imports none of
-the clients' libraries.
+A tool raises `Broken` to report a broken endpoint. Connection errors, time-outs, and the errors of common clients for a
+status of 408, 429 or 5xx mean the same. The classifier knows these exceptions by names and attributes, so it imports
+none of the clients' libraries.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any, Literal, NamedTuple, cast
 from seawall.core.errors import Broken
 
 MAX_CAUSES = 10
-"""Exceptions of one chain that are looked at; a longer chain says nothing new."""
+"""How many exceptions of one chain are examined."""
 
 _LOCAL = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
-"""`OSError`s that are answers: the file system works, and says no."""
+"""The `OSError`s that are answers of a working file system."""
 _BROKEN_NAMES = frozenset(
     {
         "TransportError", "TimeoutException",  # httpx: connections, time-outs
@@ -33,14 +33,14 @@ _BROKEN_CODES = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUST
 
 
 class EndpointSignal(NamedTuple):
-    """What an exception says about the endpoint."""
+    """What an exception means for the endpoint."""
 
     endpoint: Literal["answered", "broken"]
     retry_after_s: float | None = None
 
 
 def classify_exception(error: BaseException) -> EndpointSignal:
-    """Returns what this exception says. The first one of its chain that is definite decides."""
+    """Returns what an exception means. The first exception of its chain with a clear meaning decides."""
     for one in _list_causes(error):
         try:
             status = _find_status(one)
@@ -53,7 +53,7 @@ def classify_exception(error: BaseException) -> EndpointSignal:
                 return EndpointSignal("broken", read_seconds(getattr(one, "retry_after_s", None)))
         except KeyboardInterrupt:
             raise
-        except BaseException:  # noqa: BLE001 -- an exception class of the user's own may do anything
+        except BaseException:  # noqa: BLE001 -- a user's own exception class may do anything
             continue
     return EndpointSignal("answered")
 
@@ -108,7 +108,7 @@ def _read_retry_after_s(error: BaseException) -> float | None:
 
 
 def read_seconds(value: object) -> float | None:
-    """Returns a time to wait that somebody else has named; None unless it is a number, zero or more, and finite."""
+    """Returns a number of seconds from outside; None unless it is a finite number, zero or more."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -128,6 +128,6 @@ def _list_causes(error: BaseException) -> list[BaseException]:
             one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
     except KeyboardInterrupt:
         raise
-    except BaseException:  # noqa: BLE001 -- an exception class of the user's own may do anything
+    except BaseException:  # noqa: BLE001 -- a user's own exception class may do anything
         pass
     return found

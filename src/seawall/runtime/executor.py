@@ -41,15 +41,15 @@ from seawall.team.team import Member, Team
 from seawall.team.tool import INLINE_BYTES, PREVIEW_CHARS, NotDone, Tool, ToolFailed
 
 STREAM_CHARS = 64 * 1024
-"""Characters of a stream that are passed on before other tasks have their turn: a few milliseconds."""
+"""Characters of a stream that are passed on before other tasks get their turn, which takes a few milliseconds."""
 STREAM_PIECE_CHARS = 256
-"""What each piece of a stream counts in addition, as it takes time itself."""
+"""Characters that each piece of a stream counts in addition, because the piece itself takes time."""
 PREVIEW_S = 10.0
-"""Seconds that a preview may take: a person is asked in any case."""
+"""The most seconds for a preview; without it, a person is asked anyway."""
 PREVIEW_MAX_CHARS = 20_000
-"""Characters of a preview that a person is shown."""
+"""The most characters of a preview that a person is shown."""
 BIG_THREADS = 1
-"""Threads for big values. What they do holds the interpreter's lock most of the time, so a second would not help."""
+"""The number of threads for big values. Their work holds the GIL most of the time, so a second one would not help."""
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ _log = logging.getLogger("seawall.calls")
 
 
 class Resources:
-    """What the runs of one team share in a process: models and prices by agent, and the threads of its tools."""
+    """The resources that the runs of one team share in a process: models and prices by agent, and threads of its tools."""
 
     def __init__(
         self,
@@ -66,17 +66,17 @@ class Resources:
         price: Callable[[Agent], Price | None],
         window: Callable[[Agent], int | None],
     ) -> None:
-        """`price` returns the price of an agent's model, `window` the tokens that it takes; None: not known."""
+        """`price` returns the price of an agent's model, `window` the tokens of its context; None if they are not known."""
         self.models = dict(models)
         self.prices = {name: price(member.agent) for name, member in team.members.items()}
         self.windows = {name: window(member.agent) for name, member in team.members.items()}
         self._pools: dict[int, ThreadPool] = {}
-        """By the identity of the tool; 0 is the pool for big values."""
+        """The thread pools by the identity of the tool; 0 is the pool for big values."""
         self._big: ThreadPool | None = None
         weakref.finalize(self, _close_all, self._pools).atexit = False  # daemon threads need no end
 
     async def call_apart(self, work: Callable[[], T]) -> T:
-        """Does the work on a big value in a thread, and returns or raises what it does."""
+        """Does the work on a big value in a thread, and returns its result or raises its error."""
         if self._big is None:
             self._big = self._pools[0] = ThreadPool("seawall-big", BIG_THREADS)
         value, error = await self._big.call(lambda: work, QueuedCall())
@@ -124,7 +124,7 @@ class TeamExecutor:
         self.delivered = False
         self.on_sign: Callable[[int], None] = _ignore
         self._queued: dict[int, QueuedCall] = {}
-        """By step: the sync calls that wait for a thread or run in one."""
+        """The sync calls that wait for a thread or run in one, by step."""
 
     def __repr__(self) -> str:
         return f"<TeamExecutor {len(self._queued)} calls in threads>"
@@ -158,13 +158,13 @@ class TeamExecutor:
         )
 
     def _find_key(self, step: Step, state: RunState) -> str:
-        """Returns the key of an effect, or of the one that a step asks about."""
+        """Returns the key of an effect, or of the effect that a step asks about."""
         known = None if step.reconciles is None else state.find_effect(step.reconciles)
         key = step.key if known is None else known.tool_key
         return key or f"{state.started.run}:{state.call_key(step.frame, step.call and step.call.id)}"
 
     async def _call_reconcile(self, tool: Tool, context: ToolContext) -> Result:
-        """Asks the other side what became of an effect, with the function that its tool has for that."""
+        """Asks the other system what became of an effect, with the tool's reconcile function."""
         value, error = await self._call_beside(tool, partial(call_reconcile, tool, context))
         if error is None and value is None:
             text = f"Error: what became of this call of {tool.name!r} could not be found out"
@@ -172,7 +172,7 @@ class TeamExecutor:
         if error is None:
             try:
                 return await self._record(tool, value)
-            except Exception as raised:  # noqa: BLE001 -- a serializer of the user's own may raise anything
+            except Exception as raised:  # noqa: BLE001 -- a user's own serializer may raise anything
                 error = raised
         trace = (
             ""
@@ -189,23 +189,23 @@ class TeamExecutor:
             self._call_beside(tool, partial(call_preview, tool, thaw(step.arguments or {}), context))
         )
         try:
-            # A thread can't be stopped, so nobody waits for it to heed a cancellation.
+            # A thread can't be stopped, so this does not wait until it ends after a cancellation.
             await asyncio.wait({asking}, timeout=min(PREVIEW_S, left_s) if left_s > 0 else PREVIEW_S)
             if not asking.done():
                 return f"it did not answer within {PREVIEW_S:g} s", True
             value, error = asking.result()
             if error is None:
                 return str(tool.encode_result(value))[:PREVIEW_MAX_CHARS], False
-        except Exception as raised:  # noqa: BLE001 -- the user's own function; the question is asked without it
+        except Exception as raised:  # noqa: BLE001 -- the user's own function; the person is asked without a preview
             error = raised
         finally:
-            if asking.cancel():  # a call in a thread is given up with the second one
+            if asking.cancel():  # the wait for a thread ends with the second cancellation
                 asyncio.get_running_loop().call_soon(asking.cancel)
         self._trace(error, f"preview of {tool.name!r}", step.number)
         return describe_error(error), True
 
     async def _call_beside(self, tool: Tool, call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-        """Calls a function that a tool has beside its own, a sync one in a thread of the tool."""
+        """Calls a preview or reconcile function of a tool. A sync function runs in a thread of the tool."""
         value, error = await self._resources.get_pool(tool).call(lambda: call, QueuedCall())
         if error is None and inspect.isawaitable(value):
             return await await_apart(partial(_await, value, None))
@@ -248,10 +248,10 @@ class TeamExecutor:
         return replace(_make_model_failure(error, model), trace=trace)
 
     async def _read_big_reply(self, read: Callable[[], Result], member: Member) -> Result:
-        """Reads a reply in the thread for big values, and computes there what follows from its texts."""
+        """Reads a reply in the thread for big values, and prepares its texts there for later steps."""
         bodies = self._bodies
 
-        bodies.cache.clear()  # of replies before this one
+        bodies.cache.clear()  # it has the results of earlier replies
 
         def work() -> Result:
             result = read()
@@ -268,7 +268,7 @@ class TeamExecutor:
         return await self._resources.call_apart(work)
 
     async def _stream_model(self, model: Model, request: ModelRequest, number: int) -> ModelReply:
-        """Returns a model's reply, and passes its text on as it comes, without secrets."""
+        """Returns a model's reply, and passes its text on in pieces, without secrets."""
         reply: ModelReply | None = None
         redactor = self._bodies.stream()
         since = 0
@@ -283,7 +283,7 @@ class TeamExecutor:
                 piece = item.text[at : at + STREAM_CHARS]
                 self._deliver(number, redactor.feed(piece))
                 since += len(piece) + STREAM_PIECE_CHARS
-                if since > STREAM_CHARS:  # a model that has much at once does not hold up the other runs
+                if since > STREAM_CHARS:  # a model that sends much at once must not hold up the other runs
                     since = 0
                     await asyncio.sleep(0)
         self._deliver(number, redactor.end())
@@ -299,21 +299,21 @@ class TeamExecutor:
     async def _call_with_long(
         self, tool: Tool, step: Step, context: ToolContext, ownership: Ownership | None
     ) -> Result:
-        """Calls a tool whose arguments are long: what the function gets of them is made anew, in a thread."""
+        """Calls a tool with long arguments, which are validated again in a thread."""
 
         def read() -> dict[str, Any]:
             return tool.validate_arguments(thaw(step.arguments or {}))
 
         try:
             arguments = await self._resources.call_apart(read)
-        except Exception as error:  # noqa: BLE001 -- a validator of the user's own may raise anything, also now
+        except Exception as error:  # noqa: BLE001 -- a user's own validator may raise anything, also now
             return _make_tool_failure(error, tool)
         return await self._call_tool(tool, arguments, context, ownership)
 
     async def _call_tool(
         self, tool: Tool, arguments: dict[str, Any], context: ToolContext, ownership: Ownership | None
     ) -> Result:
-        """Calls a tool. An effect confirms at the last moment, where it is called, that the run is still ours."""
+        """Calls a tool. Right before an effect is called, it confirms that this process still owns the run."""
 
         async def _call() -> Any:
             until = None if ownership is None else await _confirm(ownership)
@@ -331,7 +331,7 @@ class TeamExecutor:
                 value, error = await self._resources.get_pool(tool).call(_prepare, queued)
             finally:
                 self._queued.pop(context.step, None)
-            if inspect.isawaitable(value):  # a wrapper around an async function: what it returns runs here
+            if inspect.isawaitable(value):  # a wrapper around an async function: its awaitable runs here
                 value, error = await await_apart(partial(_await, value, ownership))
         if error is not None and is_error(error, _Withheld):
             raise error.why
@@ -340,9 +340,9 @@ class TeamExecutor:
                 return await self._record(tool, value)
             except KeyboardInterrupt:
                 raise
-            except BaseException as raised:  # noqa: BLE001 -- a serializer of the user's own may raise anything
+            except BaseException as raised:  # noqa: BLE001 -- a user's own serializer may raise anything
                 error = raised
-                if tool.effect:  # it returned, so it was done, and is never made again
+                if tool.effect:  # the effect returned, so it was done, and is never repeated
                     self._trace(error, f"tool {tool.name!r}", context.step)
                     text = f"[{tool.name!r} was done; its result can't be shown: {describe_error(error)}]"
                     return Result(status="ok", output=text)
@@ -359,7 +359,7 @@ class TeamExecutor:
         return trace
 
     async def _record(self, tool: Tool, value: object) -> Result:
-        """Returns a tool's result. A big one is encoded, redacted and hashed in a thread; the others would only wait."""
+        """Returns a tool's result. A big result is encoded, redacted and hashed in a thread, so that other runs go on."""
         bodies = self._bodies
 
         def work() -> tuple[Result, PreparedBody | None]:
@@ -400,7 +400,7 @@ def _is_big_reply(reply: ModelReply) -> bool:
 
 
 class _Withheld(BaseException):
-    """An effect is not made, because it could not be confirmed that the run is still this process's."""
+    """An effect is not made, because it could not be confirmed that this process still owns the run."""
 
     def __init__(self, why: Exception) -> None:
         super().__init__(str(why))
@@ -447,13 +447,13 @@ def _bind(
 
 
 def _make_model_failure(error: BaseException, model: Model) -> Result:
-    """Returns the result of a model call that raised. A model class of the user's own may raise anything."""
+    """Returns the result of a model call that raised. A user's own model class may raise anything."""
     if is_error(error, ModelFailed):
         try:
             return _read_model_failed(error, model)
         except KeyboardInterrupt:
             raise
-        except BaseException:  # noqa: BLE001 -- the attributes of a class of the user's own may do anything
+        except BaseException:  # noqa: BLE001 -- the attributes of a user's own class may do anything
             pass
     signal = classify_exception(error)
     return Result(
@@ -480,7 +480,7 @@ def _read_model_failed(error: ModelFailed, model: Model) -> Result:
 
 
 def _make_tool_failure(error: BaseException, tool: Tool) -> Result:
-    """Returns the result of a tool that raised: what its agent gets, and what the error says about the endpoint."""
+    """Returns the result of a tool that raised: the text for the agent, and what the error means for the endpoint."""
     if is_error(error, asyncio.CancelledError):
         text = f"Error: tool {tool.name!r} was cancelled"
         return Result(status="error", output=text, error="CancelledError")
@@ -502,7 +502,7 @@ def _make_tool_failure(error: BaseException, tool: Tool) -> Result:
 
 
 def _make_result(tool: Tool, encoded: str | bytes, bodies: Bodies) -> tuple[Result, PreparedBody | None]:
-    """Returns a tool's result, and the body to keep: bytes, and texts too long for a context, are referred to."""
+    """Returns a tool's result, and a body to keep if the result is bytes or too long for a context."""
     if isinstance(encoded, str) and measure_bytes(encoded) <= INLINE_BYTES:
         return Result(status="ok", output=encoded), None
     body = bodies.prepare(encoded)
@@ -511,7 +511,7 @@ def _make_result(tool: Tool, encoded: str | bytes, bodies: Bodies) -> tuple[Resu
         output = f"[{len(encoded):,} bytes, kept as {body.ref}]"
     else:
         whole = digest_whole(body.text, tool.volatile)
-        # Cut only now: half a secret would not be recognised.
+        # Cut after redaction, because half a secret would not be recognised.
         named = f"{len(body.text):,} characters; whole: {body.ref}"
         output = f"{body.text[:PREVIEW_CHARS]}\n[the first {PREVIEW_CHARS:,} of {named}]"
     return Result(status="ok", output=output, whole=whole), body

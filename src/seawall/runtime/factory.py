@@ -60,13 +60,13 @@ from seawall.team.team import ANY_LOOP, Team
 from seawall.team.tool import encode_canonical
 
 CLOSE_S = 1.0
-"""Seconds that `close` waits for models to close their connections. Then it goes on without them."""
+"""The most seconds that `close` waits for models to close their connections."""
 
 _log = logging.getLogger("seawall")
 
 
 class Factory:
-    """Makes the parts of runs. It holds what all runs of a process have in common: guards, models, prices, secrets."""
+    """Makes the parts of runs. It holds what all runs of a process share: guards, models, prices, secrets."""
 
     def __init__(
         self,
@@ -90,29 +90,29 @@ class Factory:
         self._prices = dict(prices or {})
         self._redactor = redactor
         self.originals = Originals(secrets.token_bytes(KEY_BYTES))
-        """Here, because a run that waits for a person keeps nothing else in memory."""
+        """Original texts with secrets. They are kept here, because a run that waits for a person keeps nothing in memory."""
         self._guards: weakref.WeakKeyDictionary[Team, tuple[Guard, ...]] = weakref.WeakKeyDictionary()
         self._common: weakref.WeakKeyDictionary[Team, frozenset[int]] = weakref.WeakKeyDictionary()
-        """Shingles of the tools' descriptions."""
+        """Shingles of the tools' descriptions, by team."""
         self._resources: weakref.WeakKeyDictionary[Team, Resources] = weakref.WeakKeyDictionary()
         self._models: dict[str, Model] = {}
-        """By name: models that the factory has made."""
+        """The models that the factory has made, by name."""
         self._windows: dict[tuple[str, str | None], int | None] = {}
-        """By name and address: what the list says of models. A program has a handful."""
+        """The windows of models from the list, by name and address. A program has a handful of models."""
         self._latencies = Latencies()
         self._asked_prices: dict[str, Price | None] = {}
-        """By the names of models that frameworks call."""
+        """The prices of models that frameworks call, by name."""
 
     def __repr__(self) -> str:
         return f"<Factory of {len(self._resources)} teams>"
 
-    # ---- what runs of one team have in common
+    # ---- what runs of one team share
 
     def get_guards(self, team: Team) -> tuple[Guard, ...]:
-        """Returns the guards of a team's runs: those of `Seawall`, the team's own, and those of the teams nested in it.
+        """Returns the guards of a team's runs: those of `Seawall`, of the team, and of its nested teams.
 
-        Raises `Misused` for a guard of a team with a name of Seawall's own, two of one team with one name, or guards of
-        several teams with one name and different modes.
+        Raises `Misused` for a team's guard with the name of a built-in guard, two guards of one team with one name, or guards
+        of several teams with one name and different modes.
         """
         known = self._guards.get(team)
         if known is None:
@@ -152,8 +152,8 @@ class Factory:
     ) -> None:
         """Makes the team's models, and raises `Refused` if money is limited and the price of a model is not known.
 
-        Money is limited by the run's `limits`, by those of a nested team, or by the tenant's cap. Also raises what making a
-        model raises, and `Misused` if the run that goes on has a loop that this team does not stand for.
+        Money is limited by the run's `limits`, by the limits of a nested team, or by the tenant's cap. Also raises the errors
+        of making a model, and `Misused` if the run that goes on belongs to the loop of another framework.
         """
         if goes_on is not None and goes_on.loop and team.loop not in (goes_on.loop, ANY_LOOP):
             raise Misused(f"run {goes_on.run}: {explain_own_loop(goes_on)}")
@@ -241,7 +241,7 @@ class Factory:
         return prices.find_price(name, at=self._clock.wall_s(), base_url=base_url, settings=agent.settings)
 
     def find_price(self, model: str) -> Price | None:
-        """Returns the price of a model that somebody else calls, by its name `provider:name`; None if it is not known."""
+        """Returns the price of a model that a framework calls, by its name `provider:name`; None if it is not known."""
         if model not in self._asked_prices:
             price = self._prices.get(model)
             if price is None and ":" in model:
@@ -252,9 +252,9 @@ class Factory:
         return self._asked_prices[model]
 
     def _find_window(self, agent: Agent) -> int | None:
-        """Returns the tokens that an agent's model takes, with its reply: as the model says, or from the list."""
+        """Returns the tokens of the context of an agent's model, reply included, from the model or from the list."""
         if agent.context is not None and agent.context.tokens is not None:
-            return None  # nobody asks
+            return None  # the window is not needed
         model = agent.model
         if isinstance(model, str):
             name, base_url = model, find_base_url(model)
@@ -272,7 +272,7 @@ class Factory:
     async def close(self) -> None:
         """Closes the models that the factory has made. Models that the caller passed stay open.
 
-        Waits up to `CLOSE_S` seconds; what a model raises is logged.
+        Waits up to `CLOSE_S` seconds; errors of models are logged.
         """
         models, self._models = self._models, {}
         self._resources.clear()
@@ -293,7 +293,7 @@ class Factory:
         return Bodies(self._redactor, known, self.originals)
 
     def make_logic(self, team: Team, bodies: Bodies, history: Sequence[MessageRef]) -> TeamLogic:
-        """Returns a team's logic for a run that only decides: it makes no models, not even to read their prices."""
+        """Returns a team's logic for a run that only decides. It makes no models, not even to read their prices."""
         prices = {name: self._find_price(member.agent) for name, member in team.members.items()}
         windows = {name: self._find_window(member.agent) for name, member in team.members.items()}
         return TeamLogic(team, bodies, prices=prices, windows=windows, history=history)
@@ -391,7 +391,7 @@ class Factory:
 
 
 def _check_names(owner: str, guards: Sequence[Guard]) -> None:
-    """Raises `Misused` for guards of one owner without a name, with one name, or with a name of Seawall's own."""
+    """Raises `Misused` for guards of one owner without a name, with equal names, or with the name of a built-in guard."""
     names = [guard.name for guard in guards]
     for name in names:
         check_recordable(**{f"a guard's name in {owner}": name})
@@ -401,8 +401,11 @@ def _check_names(owner: str, guards: Sequence[Guard]) -> None:
         raise Misused(f"{owner} has two guards of the name {twice[0]!r}")
     if taken := [name for name in names if name in (*BUILT_IN, SECRETS, EFFECTS, MEMORY_GUARD)]:
         raise Misused(f"a guard can't be named {taken[0]!r}: that is one of Seawall's own")
-    if any(guard.name == AUTHORITY and not isinstance(guard, AuthorityGuard) for guard in guards):
-        raise Misused(f"a guard can't be named {AUTHORITY!r}: that is one of Seawall's own")
+    for guard in guards:
+        if guard.name == AUTHORITY and type(guard) is not AuthorityGuard:
+            raise Misused(f"a guard can't be named {AUTHORITY!r}: that is one of Seawall's own")
+        if isinstance(guard, AuthorityGuard) and guard.permits:
+            raise Misused(f"{owner}: AuthorityGuard was given permits; they are made of Team(authority=…)")
 
 
 async def _close_model(name: str, model: Any) -> None:
@@ -412,7 +415,7 @@ async def _close_model(name: str, model: Any) -> None:
 
 
 def _wrap_guards(team: Team) -> list[Guard]:
-    """Returns what guards a nested team's part of a run: its limits, if it was given any, and its guards."""
+    """Returns the guards of a nested team's part of a run: its limits, if it has any, and its guards."""
     lead, agents = team.coordinator.name, frozenset(team.members)
     wrapped: list[Guard] = [TeamGuard(guard, lead, agents) for guard in team.guards]
     if team.given_limits is not None:
@@ -421,7 +424,7 @@ def _wrap_guards(team: Team) -> list[Guard]:
 
 
 def _list_agent_limits(team: Team) -> list[TeamLimits]:
-    """Returns the limits that agents were given, those of nested teams among them."""
+    """Returns the limits of agents, also of agents in nested teams."""
     return [
         TeamLimits("agent", name, f"agent:{name}", frozenset({name}), member.agent.limits)
         for name, member in team.members.items()

@@ -1,7 +1,7 @@
 """Exports the journal's head: the hash of the newest batch, which stands for all that was recorded before it.
 
-Whoever can write the journal can rewrite it, chain and all. Nobody can rewrite a head that somebody else keeps, and
-`seawall verify --head HASH` finds that the history before it is not the one that it was.
+A person who can write the journal can rewrite it with its whole chain, but can't rewrite a head that is kept elsewhere.
+`seawall verify --head HASH` finds out whether the history before that head was changed.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ class HeadExport:
     """
 
     to: Path | str | Sequence[str]
-    """A file, which always holds the newest head; a URL (http or https), to which each head is posted; or a command
-    with its arguments, which reads each head from its standard input. Choose a place that whoever can write the
-    journal can't write. There is no default, because only you know such a place."""
+    """A file, which always holds the newest head; a URL (http or https), to which each head is posted; or a command with
+    its arguments, which reads each head from its standard input. Choose a place that people who can write the journal
+    can't write. There is no default, because only you know such a place."""
     every_s: float = 60.0
-    """Seconds between two exports. A history that is rewritten or cut is found from the last exported head back.
-    60: what was recorded in the last minute can still be looked up elsewhere, and a day makes 1,440 lines."""
+    """Seconds between two exports. A change of the history before the last exported head is found. With 60, only the last
+    minute is unprotected, and a day makes 1,440 lines."""
     timeout_s: float = 10.0
-    """Seconds after which an export is given up, and tried again at the next time. 10: as long as a slow endpoint
-    takes, and well below `every_s`, so exports never overlap."""
+    """Seconds after which an export is given up, and tried again at the next time. 10 is enough for a slow endpoint, and
+    well below `every_s`, so that exports never overlap."""
 
     def __post_init__(self) -> None:
-        """Raises `Misused` for a place that nothing can be exported to, and for times that are not above zero."""
+        """Raises `Misused` for an invalid place, and for times that are not above zero."""
         to = cast("object", self.to)
         if isinstance(to, str):
             if not to.startswith(_SCHEMES):
@@ -74,7 +74,7 @@ class HeadExport:
 
     @property
     def place(self) -> str:
-        """Where heads go, for a message: a URL without its path and query, which may hold a token."""
+        """The place of the heads, for a message. A URL is shown without its path and query, which may hold a token."""
         if isinstance(self.to, Path):
             return str(self.to)
         if isinstance(self.to, str):
@@ -93,7 +93,7 @@ class HeadExporter:
         self._task: asyncio.Task[None] | None = None
         self._exported: str | None = None
         self._sending: asyncio.Future[None] | None = None
-        """The newest export in a thread. While it hangs there is no other: one thread at most is held."""
+        """The newest export in a thread. No other export begins while it hangs, so at most one thread is held."""
 
     def open(self, journal: Journal) -> None:
         """Begins to export the heads of this journal."""
@@ -101,7 +101,7 @@ class HeadExporter:
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self) -> None:
-        """Exports the last head, and stops. What is written after this is exported by the next process."""
+        """Exports the last head, and stops. The next process exports later heads."""
         task, self._task = self._task, None
         if task is None:
             return
@@ -127,7 +127,7 @@ class HeadExporter:
             ):  # `wait_for` of Python 3.11 can lose a cancellation
                 await self._send(head)
             self._exported = head.hash
-        except Exception as error:  # noqa: BLE001 -- whatever the other side does, runs go on
+        except Exception as error:  # noqa: BLE001 -- a failure of the other system must not stop runs
             _log.warning(
                 "the journal's head was not exported to %s: %s", self._options.place, describe_error(error)
             )
@@ -138,7 +138,7 @@ class HeadExporter:
             await _run_command(to, line)
             return
         if self._sending is not None:
-            await asyncio.wait([self._sending])  # what became of it was told by the export that it belongs to
+            await asyncio.wait([self._sending])  # its own export has logged its failure
         if isinstance(to, Path):
             work = partial(_replace_file, to, line)
         else:
@@ -161,7 +161,7 @@ def _post(url: str, line: bytes, timeout_s: float) -> None:
     import urllib.request  # noqa: PLC0415 -- the same
 
     class NoRedirect(urllib.request.HTTPRedirectHandler):
-        """Follows no redirect: what is redirected arrives as a GET without the head."""
+        """Follows no redirect, because a redirected request would be a GET without the head."""
 
         def redirect_request(self, *_: Any, **__: Any) -> None:
             return None

@@ -14,15 +14,15 @@ from seawall.journal.protocol import Journal, Setting, SettingKind
 from seawall.runtime.shared_reading import SharedReading
 
 POLL_S = 0.05
-"""How long a write of another process may wait before the inbox reads its commands."""
+"""Seconds between two looks for writes of other processes, after which the inbox reads their commands."""
 RETRY_S = 1.0
-"""Seconds until the inbox tries a run again that could not take its commands. A busy database recovers in much less,
-and the person who has decided does not notice it."""
+"""Seconds until the inbox delivers again to a run that could not take its commands. A busy database recovers much
+sooner, and a person who has decided does not notice the delay."""
 HANDED_AT_ONCE = 32
-"""Runs that get their commands at the same time. As many share a commit; more would hold up the journal's readers."""
+"""How many runs get their commands at the same time and share a commit. More would hold up the journal's readers."""
 MAX_UNDELIVERED = 100_000
-"""Runs whose commands are still to be delivered. No process has so many in flight or waiting. Beyond that the oldest
-is dropped; its commands stay in the journal until the run is resumed."""
+"""The most runs with commands that are not delivered yet, which is more than a process has. Beyond it, the oldest run is
+dropped; its commands stay in the journal until the run is resumed."""
 
 Settings = Mapping[tuple[SettingKind, str], Setting]
 """The newest live setting of each kind and name."""
@@ -42,9 +42,9 @@ class Receiver(Protocol):
         ...
 
     async def hand_over(self, run: str, driver: Driver | None) -> None:
-        """Gives a run every command that it has not taken, in order. A run that waits is woken up.
+        """Gives a run every command that it has not taken, in order. A waiting run is woken up.
 
-        With `driver` the run began just now. If it waits already, it is woken up only if there are commands.
+        With `driver`, the run has just begun. If it waits already, it is woken up only if there are commands.
         """
         ...
 
@@ -53,7 +53,7 @@ class Receiver(Protocol):
         ...
 
     async def refresh(self, journal: Journal) -> None:
-        """Reads from the journal whatever else the receiver reads in each round."""
+        """Reads the other data that the receiver reads from the journal in each round."""
         ...
 
 
@@ -73,16 +73,16 @@ class Inbox:
         self._slots = asyncio.Semaphore(HANDED_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
         self._deliveries: dict[str, asyncio.Task[None]] = {}
-        """By run: its newest delivery, until that has ended."""
+        """The newest delivery of each run that has not ended, by run."""
         self._waiting: set[str] = set()
-        """The runs whose newest delivery has not begun. It reads all commands of its run, so they share it."""
+        """The runs whose newest delivery has not begun. A delivery reads all commands of its run, so callers share it."""
         self._undelivered: dict[str, str] = {}
-        """By run: why the last delivery failed; "" before the first try."""
+        """Why the last delivery to a run failed, by run; "" before the first try."""
         self._retry_timer: Timer | None = None
         self._retry: asyncio.Task[None] | None = None
         self._readings_begun = 0
         self._reading_applied = 0
-        """The number of the newest reading that was applied: two readings may overlap."""
+        """The number of the newest reading that was applied, because two readings may overlap."""
 
     def __repr__(self) -> str:
         return f"<Inbox {len(self._undelivered)} runs undelivered>"
@@ -132,16 +132,16 @@ class Inbox:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a run is being handed its commands."""
+        """Whether commands are being delivered to a run."""
         return bool(self._tasks)
 
     # ---- delivering
 
     async def deliver(self, run: str | None = None) -> None:
-        """Delivers what came before this call: all of it, or the commands of one run.
+        """Delivers the commands that came before this call, to all runs or to one run.
 
-        Those that call this at the same time share their readings, and each waits for its own run only. If a run can't
-        take its commands now, the inbox tries it again.
+        Concurrent callers share their readings, and each waits only for its own run. If a run can't take its commands now,
+        the inbox tries it again.
         """
         found = await self._commands.get()
         runs = (
@@ -154,7 +154,7 @@ class Inbox:
             await self._settings.get()
 
     async def refresh_settings(self) -> None:
-        """Reads and applies the live settings and whatever else the receiver reads, as they are now or later."""
+        """Reads and applies the current live settings, and the other data that the receiver reads."""
         await self._settings.get()
 
     async def _read_commands(self) -> list[str]:
@@ -172,7 +172,7 @@ class Inbox:
         return runs
 
     def request_delivery(self, run: str) -> None:
-        """Lets the run get its commands, unless a delivery waits that will read them with those before."""
+        """Requests a delivery to a run, unless one is waiting already that will read all commands."""
         if run not in self._waiting:
             self._waiting.add(run)
             task = asyncio.get_running_loop().create_task(self._deliver_to(run))
@@ -193,7 +193,7 @@ class Inbox:
         self._schedule_retry()
 
     async def _read_settings(self) -> None:
-        """Reads and applies the live settings, unless a reading that began later was applied already."""
+        """Reads the live settings, and applies them unless a reading that began later was applied already."""
         journal = self._journal
         if journal is None:
             return
@@ -210,13 +210,13 @@ class Inbox:
         try:
             if self._journal is not None:
                 await self._receiver.hand_over(run, driver)
-        except Exception as error:  # noqa: BLE001 -- whatever is wrong with one run, the others get their commands
+        except Exception as error:  # noqa: BLE001 -- a failure of one run must not keep commands from others
             self.retry_later(run, error)
         else:
             self._undelivered.pop(run, None)
 
     def retry_later(self, run: str, error: Exception) -> None:
-        """Tries a run again later that could not take its commands because of `error`."""
+        """Schedules another delivery to a run that could not take its commands because of `error`."""
         if self._undelivered.get(run) != str(error):
             _log.warning("run %s could not be handed its commands; it is tried again: %s", run, error)
         self._add_undelivered(run, str(error))
@@ -245,4 +245,4 @@ def _log_failure(reading: asyncio.Task[Any]) -> None:
     if not reading.cancelled() and (error := reading.exception()) is not None:
         _log.warning(
             "commands and settings could not be read: %s", error
-        )  # the next write brings the next reading
+        )  # the next write starts the next reading

@@ -1,4 +1,4 @@
-"""The launcher: starts new runs, at once or in line."""
+"""The launcher: starts new runs, at once or after a wait in line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from seawall.runtime.supervisor import Supervisor, begin_segment
 from seawall.team.team import Team
 
 MAX_TRIES = 3
-"""Tries to begin as the newest run of a session in which other processes start runs at the same moment."""
+"""The most tries to begin a run in a session in which other processes start runs at the same moment."""
 
 _log = logging.getLogger("seawall")
 
@@ -46,10 +46,11 @@ class Launcher:
         return f"<Launcher {self._supervisor.admission!r}>"
 
     async def launch(self, team: Team, started: RunStarted, bodies: Bodies, *, raises: bool = False) -> Run:
-        """Begins a run, or records it and lets it wait in line. `raises`: its limits go to a run that the request has.
+        """Begins a run, or records it and lets it wait in line. With `raises`, an existing run of the request gets its limits.
 
-        Raises `Refused` if the line is full, the tenant is paused, or the session takes no other run now, and `Misused`
-        if its limits have no room for a single call. Call this in a task of its own: then a caller that is cancelled does not leave the run half started.
+        Raises `Refused` if the line is full, the tenant is paused, or the session takes no other run now, and `Misused` if
+        its limits have no room for a single call. Call this in a separate task, so that a cancelled caller does not leave the
+        run half started.
         """
         admission, run_id = self._supervisor.admission, started.run
         started = replace(started, authority=team.permits)
@@ -59,7 +60,7 @@ class Launcher:
                 self._supervisor.pauses.check_new_run(started.tenant)
             admission.enter(run_id, started.tenant)
             run = await self._begin_or_queue(team, started, bodies)
-        except Refused:  # perhaps because this request has its run already
+        except Refused:  # perhaps because this request has a run already
             admission.leave(run_id)
             request_id, journal = started.request_id, self._supervisor.journal
             known = request_id and await journal.run_of_request(started.tenant, request_id)
@@ -77,7 +78,7 @@ class Launcher:
         return run
 
     async def _raise_limits(self, run: Run, team: Team, started: RunStarted) -> Run:
-        """Goes on with a run that a limit has halted, if the request was asked for again with limits that let it."""
+        """Goes on with a run that a limit has halted, if the request came again with limits that allow it."""
         supervisor = self._supervisor
         row = await supervisor.journal.row(run.id)
         if row.state != "ended" or not row.events:
@@ -92,7 +93,7 @@ class Launcher:
         try:
             await raise_limits(supervisor, run.id, team, raised)
             driver = await supervisor.take_up(run.id, team)
-        except (Misused, Refused) as error:  # it stays as it ended, or another process goes on with it
+        except (Misused, Refused) as error:  # the run stays ended, or another process goes on with it
             _log.info("run %s: its request was sent again with other limits: %s", run.id, error)
             return run
         return Run(supervisor, run.id, driver=driver, team=team)
@@ -103,14 +104,14 @@ class Launcher:
         return Run(self._supervisor, run_id)
 
     async def _attach_known(self, run_id: str, started: RunStarted, bodies: Bodies) -> Run:
-        """Returns a handle on the run that has the request id. Raises `Misused` if it is of another request."""
+        """Returns a handle on the run with the request id. Raises `Misused` if its request was another one."""
         journal = self._supervisor.journal
         known = next(iter(await journal.events(run_id)), None)
         if isinstance(known, RunStarted):  # else it was pruned
             given = bodies.text(started.intent)
             stored = await journal.bodies(known.tenant, [known.intent])
             text = stored.get(known.intent)
-            # What an older version stored may have secrets in it that are known as such today.
+            # A text that an older version stored may have secrets that only today's version knows.
             before = given if text is None else bodies.redact(text.decode("utf-8", "replace"))
             for what, old, new in (
                 ("request", before, given),
@@ -209,7 +210,7 @@ class Launcher:
                 supervisor.apply_live_modes(driver)
             if supervisor.pauses.active:
                 driver.withdraw_paused()
-                driver.decide_again()  # what waits for an endpoint is held, too
+                driver.decide_again()  # steps that wait for an endpoint are affected, too
             await supervisor.hand_over_missed(run_id)
 
     # ---- in line
@@ -240,7 +241,7 @@ class Launcher:
             supervisor.admission.leave(run_id)
             await supervisor.release(lease)
             raise
-        except Exception as error:  # noqa: BLE001 -- a guard's or a model's code may be what fails
+        except Exception as error:  # noqa: BLE001 -- code of a guard or a model may fail
             _log.error("run %s was recorded and could not begin: %s", run_id, error)
             supervisor.admission.leave(run_id)
             supervisor.registry.remove(run_id)
@@ -265,13 +266,13 @@ class Launcher:
         commands = await supervisor.journal.inbox(started.run)
         driver = supervisor.make_driver(team, state, lease, bodies, history.messages)
         driver.start(first, commands)
-        # Nothing here may fail any more: the driver has started.
+        # Nothing after this may fail, because the driver has started.
         supervisor.start_task(supervisor.inbox.hand_over(started.run, driver))
 
     async def _wait_for_session(self, started: RunStarted) -> RunRow | None:
-        """Returns the run before this one in its session, once it is over or waits for a person.
+        """Returns the run before this one in its session, once it has ended or waits for a person.
 
-        None: there is none, or this one is cancelled first.
+        Returns None if there is none, or if this run is cancelled first.
         """
         if started.session is None:
             return None

@@ -1,4 +1,4 @@
-"""Live settings that a person makes: written to the journal, and in force in this process when the call returns."""
+"""Writes a person's live settings to the journal. They are in force in this process when the call returns."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def put_setting(
 async def put_mode(
     supervisor: Supervisor, guard: str, mode: str, by: str, why: str, for_s: float | None
 ) -> None:
-    """Records a guard's mode. One that this process does not know is recorded with a warning in the log."""
+    """Records a guard's mode. For a guard that this process does not know, it also logs a warning."""
     if mode != AUTO:
         check_mode(guard, mode)
     await put_setting(supervisor, "guard", guard, mode, by, why, for_s)

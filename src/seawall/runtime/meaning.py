@@ -1,4 +1,4 @@
-"""Keeps an index of the user's up to date with memory, and asks it."""
+"""Keeps a user's own index up to date with memory, and searches it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from seawall.journal.protocol import Journal, MemoryEntry
 from seawall.memory.index import IndexedEntry, IndexUpdate, MemoryIndex
 
 UPDATE_ENTRIES = 200
-"""Entries of one update: what an embedding model takes in a call or two."""
+"""The most entries of one update: as many as an embedding model takes in a call or two."""
 SEARCH_S = 10.0
-"""Seconds that an index may take for a `recall`, with what it has to take over before. Words are looked for in
-milliseconds, and an agent that waits longer for meaning than for a model is not served by it."""
+"""The most seconds that an index may take for a `recall`, with the updates before it. The search for words takes
+milliseconds, and an agent should not wait longer for an index than for a model."""
 _log = logging.getLogger("seawall")
 
 
 async def update_index(journal: Journal, tenant: str, scope: str, index: MemoryIndex) -> int:
-    """Tells an index what it does not know of a scope, oldest first; returns how many entries were written to it.
+    """Tells an index the changes of a scope that it does not have, oldest first. Returns how many entries were written.
 
-    Each part has a version of its own, so an index that fails goes on where it was.
+    Each part has its own version, so an index that fails continues after its last part.
     """
     known = await index.version(tenant, scope)
     changes = await journal.memory_since(tenant, scope, known)
@@ -73,12 +73,12 @@ async def ask_index(
     limit: int,
     now: float,
 ) -> list[MemoryEntry] | None:
-    """Returns what an index finds of what a snapshot holds, the best first; None if the index fails, which is logged."""
+    """Returns the entries of a snapshot that an index finds, the best first; None if the index fails, which is logged."""
     try:
         async with asyncio.timeout(SEARCH_S):
             await update_index(journal, tenant, scope, index)
             numbers = [int(number) for number in await index.search(tenant, scope, query, limit)]
-    except Exception as error:  # noqa: BLE001 -- the user's own code; words are looked for all the same
+    except Exception as error:  # noqa: BLE001 -- the user's own code; the search for words is still done
         _log.warning("memory index %r failed for scope %s: %s", index, scope, describe_error(error))
         return None
     found = await journal.memory_numbered(list(dict.fromkeys(numbers))[:limit])
@@ -90,6 +90,6 @@ async def ask_index(
 
 
 def _holds(entry: MemoryEntry, tenant: str, scope: str, at: int) -> bool:
-    """Returns whether a snapshot holds an entry, so that an agent may be shown it."""
+    """Returns whether an entry is in a snapshot, so that an agent may be shown it."""
     here = (entry.tenant, entry.scope) == (tenant, scope) and entry.value is not None
     return here and entry.born <= at and (entry.died is None or entry.died > at) and not entry.quarantined

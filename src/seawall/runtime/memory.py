@@ -1,4 +1,4 @@
-"""Memory as people have it: what one tenant's agents have remembered, how it came about, and how it is put right."""
+"""The memory of one tenant for people: what its agents have remembered, where it came from, and how to correct it."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ from seawall.team.agent import Agent
 from seawall.team.team import Team, as_team
 
 MAX_KEEPS = 1_000
-"""Entries of a preview that have nothing to do with what is reverted; more are counted."""
+"""How many unaffected entries a preview of a revert lists; the others are counted."""
 WRITES_AT_ONCE = 1_000
-"""Entries that an import writes in one commit: some megabytes, while runs go on."""
+"""How many entries an import writes in one commit: some megabytes, so that runs go on meanwhile."""
 MAX_CONFLICTS = 1_000_000
-"""Conflicts that are looked through for those of one scope, or for one number."""
+"""How many conflicts are searched for those of one scope, or for one number."""
 KEEP_S = 30 * 86_400.0
-"""Seconds for which versions that nothing holds any more are kept by default: a month to find a bad run."""
+"""Seconds for which unreferenced versions are kept by default: a month, in which people find a bad run."""
 
 
 class RevertPlan:
     """What a revert would do; nothing has been done yet.
 
-    `removes` took a value from the step, `flags` were merely exposed to it, `keeps` have nothing to do with it.
+    The entries `removes` took a value from the step, `flags` were only exposed to it, and `keeps` are unaffected.
     """
 
     def __init__(
@@ -63,27 +63,27 @@ class RevertPlan:
         flags: Sequence[MemoryItem],
         keeps: Sequence[MemoryItem],
     ) -> None:
-        """`plans` are what is done without and with what was merely exposed."""
+        """`plans` are the plan without the exposed entries, and the plan with them."""
         self._memory, self._plans = memory, plans
         plan = plans[0]
         self.run = plan.run
         self.step = plan.step
         self.removes = tuple(removes)
-        """Entries that go: they, or what they are made of, took a value from the step."""
+        """Entries that are removed, because they, or entries that they descend from, took a value from the step."""
         self.flags = tuple(flags)
-        """Entries that stay, with a mark: their agents were shown something that came from the step."""
+        """Entries that stay and are flagged, because their agents were shown a text that came from the step."""
         self.keeps = tuple(keeps)
-        """Live entries of the same scopes that stay as they are, the first `MAX_KEEPS` of them."""
+        """The first `MAX_KEEPS` of the live entries of the same scopes that stay unchanged."""
         self.kept = plan.keeps
-        """How many these are."""
+        """The number of all entries that stay unchanged."""
         self.answers = plan.answers
-        """Runs whose answers took a value from it."""
+        """Runs whose answers took a value from the step."""
         self.exposed = plan.exposed
-        """Runs whose answers were merely exposed to it."""
+        """Runs whose answers were only exposed to the step."""
         self.conflicts = plan.conflicts
-        """Open conflicts whose run took its value from it: they end, and what is there stays."""
+        """Open conflicts whose run took its value from the step. They end, and the value in memory stays."""
         self.running = plan.running
-        """Runs that have not ended, and read what goes: they are told, and their effects wait for a person."""
+        """Runs that have not ended and have read removed entries. They are told, and their effects wait for a person."""
         self._applied: tuple[MemoryPlan, str] | None = None
 
     def __repr__(self) -> str:
@@ -91,7 +91,7 @@ class RevertPlan:
         return f"<RevertPlan of {self.run} step {self.step}: {what}>"
 
     def is_within(self, seen: RevertPlan) -> bool:
-        """Returns whether it does no more than a plan that somebody has seen."""
+        """Returns whether this plan changes nothing that the plan `seen` does not change."""
         return all(
             {*mine.removes} <= {*theirs.removes}
             and {*mine.flags} <= {*theirs.flags}
@@ -102,11 +102,11 @@ class RevertPlan:
     async def apply(
         self, *, credential: object = None, by: str = "", exposed: bool = False
     ) -> list[MemoryVersion]:
-        """Does it, in one commit, and returns the new versions, one a scope. What was before stays in the history.
+        """Applies the plan in one commit, and returns the new versions, one for each scope. The history stays.
 
-        `exposed`: what was merely exposed is removed, too. Raises `Refused` for somebody who may not do it, and if more
-        descends from the step by now: make a new plan. Raises `Misused` while the run of the step has not ended: what it
-        has written is not in memory yet, and would get there afterwards.
+        With `exposed`, entries that were only exposed are removed, too. Raises `Refused` for a person who may not do it, and
+        if more entries descend from the step by now; then make a new plan. Raises `Misused` while the run of the step has not
+        ended, because it would merge its entries afterwards.
         """
         person = await self._memory.identify(credential, by)
         if (await self._memory.journal.row(self.run)).state != "ended":
@@ -119,15 +119,15 @@ class RevertPlan:
         return versions
 
     async def list_affected(self) -> list[str]:
-        """Returns the runs that read what goes, or whose answers took a value from it; not the run of the bad step."""
+        """Returns the runs that read removed entries, or whose answers took a value from them, without the bad step's run."""
         return await self._memory.list_affected(self._plans[0])
 
     async def rerun(self, teams: Sequence[Team | Agent] = ()) -> list[Run]:
-        """Starts the requests of the affected runs again, each as a new run, once the plan was applied.
+        """Starts the requests of the affected runs again, each as a new run, after the plan was applied.
 
-        They see memory as it is now, are for the same sessions, principals and tenants, and each of their effects waits
-        for a person: some may have been done by the first run. Affected runs that have not ended are cancelled.
-        `teams` are those of these runs, if this process does not have them. Calling it again returns the same runs.
+        The new runs read the current memory and have the same sessions, principals and tenants. Each of their effects waits
+        for a person, because the first run may have done it. Affected runs that have not ended are cancelled. `teams` are
+        the teams of these runs, if this process does not have them. Calling it again returns the same runs.
         Raises `Misused` before `apply`, and if a run's team is not known here.
         """
         if self._applied is None and (self.removes or self.flags):
@@ -137,29 +137,29 @@ class RevertPlan:
 
 
 class TenantMemory:
-    """The memory of one tenant. What is changed here makes new versions; nothing is overwritten."""
+    """The memory of one tenant. Changes make new versions, and overwrite nothing."""
 
     def __init__(self, supervisor: Supervisor, decisions: Decisions, errands: Errands, tenant: str) -> None:
         check_recordable(tenant=tenant)
         self._supervisor, self._decisions, self._errands = supervisor, decisions, errands
         self.tenant = tenant
-        """Whose memory it is."""
+        """The tenant that owns the memory."""
 
     def __repr__(self) -> str:
         return f"<TenantMemory of {self.tenant or 'the tenant without a name'}>"
 
     @property
     def journal(self) -> Journal:
-        """Where it is kept."""
+        """The journal that has the memory."""
         return self._supervisor.journal
 
     async def identify(self, credential: object, by: str) -> str:
-        """Returns the name of who makes a change, as for decisions. Raises `Refused` for somebody who may not."""
+        """Returns the name of the person who makes a change. Raises `Refused` as for decisions."""
         if credential is None and not by and not self._decisions.authenticates:
             by = _find_user()
         return await self._decisions.identify_person(credential, by)
 
-    # ---- looking
+    # ---- reading
 
     async def scopes(self) -> list[tuple[str, int, int]]:
         """Returns each scope with its newest version and the number of its live entries."""
@@ -168,7 +168,7 @@ class TenantMemory:
     async def log(
         self, *, scope: str | None = None, before: int | None = None, limit: int = 50
     ) -> list[MemoryVersion]:
-        """Returns versions, newest first. `before`: the number of the last one of the page before."""
+        """Returns versions, newest first. `before` is the number of the last version on the previous page."""
         _check_scope(scope)
         _check_limit(limit)
         return await self.journal.memory_log(self.tenant, scope=scope, before=before, limit=limit)
@@ -184,10 +184,10 @@ class TenantMemory:
         quarantined: bool = False,
         limit: int = 100,
     ) -> list[MemoryItem]:
-        """Returns entries, those of one scope after those of another, the newest first.
+        """Returns entries, scope by scope, the newest first in each scope.
 
-        `at`: as they were at a version. `text`: those that have these words. `quarantined`: also those that were
-        imported and not accepted. Raises `Misused` for a version that has been collected.
+        `at`: the entries of that version. `text`: only entries with these words. `quarantined`: also imported entries that
+        were not accepted. Raises `Misused` for a version that was collected.
         """
         _check_scope(scope)
         if at is not None:
@@ -212,7 +212,7 @@ class TenantMemory:
     async def diff(self, a: int, b: int, *, scope: str | None = None) -> list[MemoryDifference]:
         """Returns the keys that differ between two versions, in one scope or in all.
 
-        Raises `Misused` for a version that there is not, or that has been collected.
+        Raises `Misused` for a version that does not exist, or that was collected.
         """
         _check_scope(scope)
         await self._check_versions(a, b)
@@ -236,7 +236,7 @@ class TenantMemory:
     async def conflicts(
         self, *, scope: str | None = None, state: str | None = "open", limit: int = 100
     ) -> list[ConflictItem]:
-        """Returns the oldest conflicts, in one scope or in all. `state`: those that are `resolved`; None: all."""
+        """Returns the oldest conflicts, in one scope or in all. `state` is `open` or `resolved`; None: both."""
         _check_scope(scope)
         _check_limit(limit)
         most = limit if scope is None else MAX_CONFLICTS
@@ -245,9 +245,9 @@ class TenantMemory:
         return await build_conflicts(self.journal, self.tenant, wanted[:limit])
 
     async def export(self, subject: str, *, scope: str | None = None) -> list[MemoryItem]:
-        """Returns every entry about a person (`user:7`): of their own scope, and those written on their behalf.
+        """Returns every entry about a person (`user:7`): the entries of their scope, and those that their runs wrote.
 
-        `scope`: only those of this scope.
+        `scope`: only entries of this scope.
         """
         _check_scope(scope)
         found = await self.journal.export_subject(self.tenant, _check_subject(subject))
@@ -263,14 +263,14 @@ class TenantMemory:
     async def _list_scopes(self) -> list[str]:
         return [name for name, _, _ in await self.journal.memory_scopes(self.tenant)]
 
-    # ---- putting right
+    # ---- corrections
 
     async def resolve(
         self, conflict: int, *, ours: bool, dry_run: bool = False, credential: object = None, by: str = ""
     ) -> ConflictItem:
-        """Ends a conflict: with `ours` what the run wrote becomes a new version, else what is there stays.
+        """Ends a conflict: with `ours` the run's value becomes a new version, otherwise the value in memory stays.
 
-        `dry_run`: only returns it. Raises `Misused` for a conflict that this tenant does not have.
+        `dry_run`: only returns the conflict. Raises `Misused` for a conflict that this tenant does not have.
         """
         person = "" if dry_run else await self.identify(credential, by)
         found = await self._find_conflict(conflict)
@@ -296,11 +296,12 @@ class TenantMemory:
         credential: object = None,
         by: str = "",
     ) -> MemoryVersion:
-        """Makes a new version of one scope that is equal to an old one, and returns it; the history stays.
+        """Makes a new version of one scope that equals an old one, and returns it; the history stays.
 
-        What was reverted since does not come back: in its place comes what it had replaced, and `reverted` counts it.
-        `last_reviewed`: to the newest one whose run has passed review. `dry_run`: only says what it would do. Raises
-        `Misused` for a version that has been collected, for a scope that never was, and unless one of both is said.
+        Entries that were reverted since do not come back. They are replaced by the entries before them, and `reverted` counts
+        them. `last_reviewed`: goes back to the newest version whose run passed review. `dry_run`: only returns what it would
+        do. Raises `Misused` for a version that was collected, for a scope that never existed, and unless exactly one of
+        `version` and `last_reviewed` is given.
         """
         _check_scope(scope)
         if (version is None) != last_reviewed:
@@ -311,10 +312,10 @@ class TenantMemory:
         )
 
     async def revert(self, *, run: str, step: int) -> RevertPlan:
-        """Returns what undoing a step of a run would do to memory, over all runs; `apply` does it.
+        """Returns the plan of what undoing a step would change in memory, over all runs. `RevertPlan.apply` does it.
 
-        Step 0 is the request, and so the whole run. Raises `Misused` for a run of another tenant, for one whose events
-        were pruned, and for a step that it does not have.
+        Step 0 is the request, and so the whole run. Raises `Misused` for a run of another tenant, for a run whose events were
+        pruned, and for a step that the run does not have.
         """
         row = await self.journal.row(run)
         if row.tenant != self.tenant:
@@ -352,10 +353,10 @@ class TenantMemory:
         return sorted(found)
 
     async def start_again(self, plan: MemoryPlan, person: str, teams: Sequence[Team | Agent]) -> list[Run]:
-        """Starts the requests of the runs again that a revert affects."""
+        """Starts the requests of the runs that a revert affects again."""
         known = {team.name: team for team in map(as_team, teams)}
         wanted: list[tuple[RunStarted, Team]] = []
-        for run in await self.list_affected(plan):  # all of them can be, before the first one is
+        for run in await self.list_affected(plan):  # check all of them before the first one is started
             started = next(iter(await self.journal.events(run)), None)
             if not isinstance(started, RunStarted) or started.fork is not None or started.errand is not None:
                 continue
@@ -381,10 +382,10 @@ class TenantMemory:
     async def gc(
         self, *, scope: str | None = None, older_than_s: float = KEEP_S, dry_run: bool = False
     ) -> Collected:
-        """Removes what has expired, and versions that nothing has held for so long. What is in force stays.
+        """Removes expired entries, and old versions that were not referred to for `older_than_s`. What is in force stays.
 
-        `scope`: only of this one, and of all without it.
-        Versions that runs in flight see, and each scope's last reviewed one, stay.
+        `scope`: only in this scope; by default in all.
+        Versions that runs in flight read, and each scope's last reviewed version, stay.
         """
         _check_scope(scope)
         if not 0 <= older_than_s < float("inf"):
@@ -395,9 +396,9 @@ class TenantMemory:
     async def forget(
         self, subject: str, *, dry_run: bool = False, credential: object = None, by: str = ""
     ) -> Forgotten:
-        """Erases a person (`user:7`) for good: entries, runs, conversations and receipts. What is erased can't be restored.
+        """Erases a person (`user:7`) for good: entries, runs, conversations and receipts. This can't be undone.
 
-        Runs of theirs that have not ended are named in `running`, and nothing is erased before they have.
+        `running` names the person's runs that have not ended; nothing is erased before they have ended.
         """
         if not dry_run:
             await self.identify(credential, by)
@@ -407,10 +408,10 @@ class TenantMemory:
         return forgotten
 
     async def update_index(self, index: MemoryIndex, *, scope: str | None = None) -> int:
-        """Tells an index (`Memory.index`) what it does not know yet; returns how many entries were written to it.
+        """Tells an index (`Memory.index`) the changes that it does not have. Returns how many entries were written to it.
 
-        A `recall` does it for what it looks through. Call this to fill an index before it is used, and after `forget`, so
-        that the index has nothing of the person any more.
+        A `recall` does this for the scopes that it searches. Call this to fill an index before its first use, and after
+        `forget`, so that the index does not keep entries of the person.
         """
         _check_scope(scope)
         scopes = [scope] if scope is not None else await self._list_scopes()
@@ -429,11 +430,12 @@ class TenantMemory:
     ) -> int:
         """Imports entries from JSON lines or from LangGraph's SQLite store, and returns how many keys the file has.
 
-        A line is an object with `key` and `value`; `scope`, `labels` and `ttl_s` are optional. Of several lines
-        with one key in one scope the last counts. The file is checked as a whole first. What it says is untrusted: no agent is shown it before somebody accepts it, and each entry has the
-        label `imported`. Raises `Misused`, which names the line, for a file that is not as it should be.
+        A line is an object with `key` and `value`; `scope`, `labels` and `ttl_s` are optional. If several lines have the same
+        key in one scope, the last one counts. The whole file is checked first. The entries are untrusted: no agent is shown
+        them before a person accepts them, and each has the label `imported`. Raises `Misused`, which names the line, for an
+        invalid file.
         """
-        from seawall.runtime.memory_import import read_import  # noqa: PLC0415 -- loaded when it is asked for
+        from seawall.runtime.memory_import import read_import  # noqa: PLC0415 -- loaded at the first import
 
         now = self._supervisor.clock.wall_s()
         entries = await start_in_thread(
@@ -471,7 +473,7 @@ class TenantMemory:
 
 
 def _put_value(text: str, bodies: Bodies) -> Ref:
-    """Keeps a value without its secrets. JSON stays JSON."""
+    """Puts a value into `bodies`, without its secrets. JSON stays JSON."""
     return bodies.put_json(text) if text[:1] in ("{", "[") else bodies.put(text)
 
 
@@ -486,7 +488,7 @@ def _check_limit(limit: int) -> None:
 
 
 def _check_subject(subject: str) -> str:
-    """Returns the name of a person; that of their scope will do, too."""
+    """Returns the name of a person. `subject` may also be the name of their scope."""
     name = subject.removeprefix("subject:")
     check_recordable(subject=name)
     if not name.strip():
@@ -495,7 +497,7 @@ def _check_subject(subject: str) -> str:
 
 
 def _find_user() -> str:
-    import getpass  # noqa: PLC0415 -- it loads much, and few changes need it
+    import getpass  # noqa: PLC0415 -- it is slow to load, and seldom needed
 
     try:
         return getpass.getuser()

@@ -1,4 +1,4 @@
-"""Entries from outside: JSON lines, and the SQLite store of LangGraph. Everything in them is untrusted."""
+"""Reads entries from outside: JSON lines, or the SQLite store of LangGraph. Everything in them is untrusted."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from seawall.memory.access import check_scope
 from seawall.memory.calls import MAX_KEY_CHARS, MAX_LABELS, MAX_TTL_S, MAX_VALUE_CHARS
 
 MAX_ENTRIES = 100_000
-"""Of one file. They are checked as a whole before the first one is written."""
+"""The most entries of one file, because all are checked before the first one is written."""
 MAX_LINE_BYTES = 1024 * 1024
-"""Several times the longest value."""
+"""The most bytes of one line: several times the longest value."""
 IMPORTED = "imported"
-"""The label of every entry that came from outside. An agent is shown it, and it stays when the entry is accepted."""
+"""The label of every imported entry. Agents are shown it, and it stays after the entry is accepted."""
 _LABEL = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
 
 
@@ -35,9 +35,9 @@ class ImportedEntry(NamedTuple):
 
 
 def read_import(path: Path, *, scope: str, now: float) -> list[ImportedEntry]:
-    """Returns the entries of a file, of each scope and key the last; `scope` is that of those which name none.
+    """Returns the entries of a file, the last one for each scope and key. `scope` is the default scope.
 
-    Raises `Misused` for the first bad one.
+    Raises `Misused` for the first invalid entry.
     """
     check_scope(scope)
     try:
@@ -56,7 +56,7 @@ def read_import(path: Path, *, scope: str, now: float) -> list[ImportedEntry]:
 
 
 def _read_items(path: Path, scope: str, now: float) -> Iterator[tuple[str, ImportedEntry]]:
-    """Yields the items of a LangGraph store. The namespace is a part of the key: it is no scope that a run would have."""
+    """Yields the items of a LangGraph store. The namespace becomes a part of the key, because it is not a scope of a run."""
     for item in read_store(path, MAX_ENTRIES + 1):
         ttl_s = None if item.expires_at is None else item.expires_at - now
         if ttl_s is not None and ttl_s <= 0:
@@ -100,7 +100,7 @@ def _read_line(line: bytes, where: str, scope: str) -> ImportedEntry:
 
 
 def _check(entry: ImportedEntry, where: str) -> ImportedEntry:
-    """Returns the entry with its key as agents look for it."""
+    """Returns the entry with its key in the form that agents search for. Raises `Misused` for an invalid entry."""
     key, ttl_s = cast("object", entry.key), cast("object", entry.ttl_s)
     if not isinstance(key, str) or not key.strip():
         raise Misused(f"{where}: key is {key!r}; it must be a text")

@@ -1,4 +1,4 @@
-"""What people are shown of memory: the journal's entries and conflicts with the texts that they refer to."""
+"""Builds what people are shown of memory: the journal's entries and conflicts with their texts."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ BODIES_AT_ONCE = 500
 
 
 class MemoryItem(msgspec.Struct, frozen=True, kw_only=True):
-    """One version of one entry, with its texts. What it says is data: an agent wrote it, or somebody outside."""
+    """One version of one entry, with its texts. They are data, because an agent or an outsider wrote them."""
 
     number: int
     scope: str
     """`tenant`, `session:s-17`, `team:desk` or `subject:user:7`."""
     key: str
     value: str | None
-    """As it was remembered: text, or JSON. None: the entry says that the key was forgotten."""
+    """The remembered text or JSON. None if the entry says that the key was forgotten."""
     born: int
-    """The version that wrote it."""
+    """The version that wrote the entry."""
     died: int | None
-    """The version that put another one in its place, or removed it; None: it holds."""
+    """The version that replaced or removed the entry; None if it is in force."""
     run: str
-    """"": it came from outside."""
+    """The run that wrote the entry; "" if it came from outside."""
     step: int | None
     agent: str
     principal: str
@@ -37,25 +37,25 @@ class MemoryItem(msgspec.Struct, frozen=True, kw_only=True):
     """Wall seconds, like all times here."""
     expires_at: float | None
     reviewed: bool
-    """Its run has passed review."""
+    """True if the entry's run has passed review."""
     flagged: int | None
-    """The version of the revert that found it exposed to what was reverted."""
+    """The version of the revert that flagged the entry, because it was exposed to reverted entries; None without one."""
     reverted: bool
-    """It died because it descends from what was reverted."""
+    """True if the entry was removed because it descends from a reverted step."""
     quarantined: bool
-    """It was imported, and no agent is shown it before somebody accepts it."""
+    """True if the entry was imported and not accepted yet, so that no agent is shown it."""
 
 
 class ConflictItem(msgspec.Struct, frozen=True, kw_only=True):
-    """A run wrote a key that another one had written meanwhile, or had read what was reverted since."""
+    """A conflict: a run wrote a key that another run had written meanwhile, or had read entries that were reverted since."""
 
     number: int
     scope: str
     key: str
     theirs: MemoryItem | None
-    """What is in memory; None: there is nothing any more."""
+    """The entry in memory; None if there is none (any more)."""
     ours: str | None
-    """What the run wrote, which is not in memory; None: it forgot the key."""
+    """The value that the run wrote, which is not in memory; None if the run forgot the key."""
     run: str
     step: int
     at: float
@@ -70,7 +70,7 @@ class MemoryDifference(msgspec.Struct, frozen=True, kw_only=True):
     scope: str
     key: str
     before: MemoryItem | None
-    """None: the key was not there."""
+    """The entry at the first version; None if the key did not exist."""
     after: MemoryItem | None
 
 

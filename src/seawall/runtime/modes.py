@@ -1,4 +1,4 @@
-"""Modes of guards: the mode in the code, and the live setting that a person made, for a limited time or not."""
+"""Modes of guards: the mode in the code, and the live setting of a person, which may have an end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from seawall.run.guard import Guard
 
 MODES: tuple[Mode, ...] = ("off", "observe", "enforce")
 AUTO = "auto"
-"""The live setting that goes back to the mode in the code."""
+"""The live setting that restores the mode in the code."""
 
 
 def check_mode(guard: str, mode: str) -> None:
@@ -34,14 +34,14 @@ def check_by(what: str, by: str) -> None:
 
 
 class GuardModes:
-    """The live settings of guards, as they are in the journal."""
+    """The live settings of guards in the journal."""
 
     def __init__(self, clock: Clock) -> None:
         self._settings = LiveSettings("guard", clock)
         self._known: set[str] = set(BUILT_IN)
         """Names of all guards that this process has seen."""
         self.any_set = False
-        """Whether a guard was ever set live."""
+        """True if a guard was ever set live."""
 
     def read(self, settings: Mapping[tuple[SettingKind, str], Setting], expired: Callable[[], None]) -> bool:
         """Applies the journal's settings; returns whether those of guards changed. Calls `expired` when one runs out."""
@@ -73,7 +73,7 @@ class GuardModes:
     def compute_start_modes(
         self, guards: Sequence[Guard], process: Mapping[str, Mode], run: Mapping[str, Mode]
     ) -> dict[str, Mode]:
-        """Returns each guard's mode in the code. The run's overrides the one of the process, and that the guard's own.
+        """Returns each guard's mode in the code. The run's mode overrides the process's mode, which overrides the guard's.
 
         Raises `Misused` for a mode that does not exist, and for a guard that the run does not have.
         """

@@ -1,4 +1,4 @@
-"""Whether a run whose limits are raised gets anywhere with them: its next step is weighed before anything is recorded."""
+"""Checks whether a run's next step fits raised limits, before these are recorded."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ async def check_next_step(
 ) -> None:
     """Raises `Misused` if a run with these events, whose limits were just raised, is halted again at once.
 
-    `answered`: it has an answer already, which is worth more than one made of its record. So its next step must fit, and
-    not only bring it to its end. `texts` are the bodies that the journal does not have yet.
+    `answered`: the run has an answer already, which is better than one made from its record. So its next step must fit
+    the limits; it is not enough that the run could end. `texts` are the bodies that the journal does not have yet.
     """
     guards, journal = supervisor.factory.get_guards(team), supervisor.journal
     state = await fold_in_slices(events, guards)
@@ -53,7 +53,7 @@ async def check_next_step(
 
 
 def _find_reason(found: Fits | Defer | Planned | list[GuardVerdict], *, answered: bool) -> str | None:
-    """Returns why a step does not let its run go on; None if it does."""
+    """Returns why the run can't go on with a step; None if it can."""
     if isinstance(found, Fits | Defer):
         return None
     if isinstance(found, Planned):

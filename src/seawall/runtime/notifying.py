@@ -1,7 +1,8 @@
-"""Tells the embedding program of proposals: new ones, and those that are reminded of, handed to others, or expired.
+"""Notifies the embedding program of proposals that are new, still wait, are escalated, or have expired.
 
-Each is told at least once, after it is durable: the journal notes what `notify` has returned for, so a process that dies
-meanwhile, or another one, tells it again. What expires and what is handed to others is changed also where nobody is told.
+Each notification is sent at least once, after the proposal is durable. The journal notes the notifications for which
+`notify` has returned, so that after a crash this or another process sends the others again. Proposals expire and are
+escalated also without a `notify` function.
 """
 
 from __future__ import annotations
@@ -21,45 +22,47 @@ from seawall.runtime.calls import call_apart
 NotificationKind = Literal["new", "reminded", "escalated", "expired"]
 
 AT_ONCE = 8
-"""Calls of `notify` at the same time: one that is slow holds up no other, and a chat takes a few requests a second."""
+"""The most calls of `notify` at the same time. A slow call does not hold up the others, and a chat service takes a few
+requests a second."""
 TIMEOUT_S = 60.0
-"""Seconds after which an async `notify` is given up and tried again. A thread can't be given up: it keeps its place."""
+"""Seconds after which an async `notify` is given up and tried again. A thread can't be given up, and keeps its slot."""
 PAGE = 100
-"""Proposals that one look takes up. The next look follows once these are told."""
+"""How many proposals one look handles. The next look follows once their notifications are sent."""
 MAX_UNTOLD = 1_000
-"""Proposals whose notification failed, up to which others are tried as well. With so many nobody can be told now."""
+"""The number of failed notifications from which on no others are tried, because the service is down then."""
 AHEAD_S = 365 * 86_400.0
-"""How far ahead the next due time is looked for: no proposal stands so long."""
+"""Seconds ahead in which the next due time is searched, because no proposal is open for longer."""
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 300.0
-"""Seconds between two tries of one notification, doubled each time. An outage of the other side ends within hours, and
-then it takes five minutes at most until everybody is told."""
+"""The longest pause, in seconds, between two tries of one notification; pauses double each time. After an outage of the
+other system, it takes at most five minutes until all notifications are sent."""
 LEAST_DELAY_S = 0.05
-"""Seconds until the next look, if the clock is a little behind the time that is waited for."""
+"""The shortest pause, in seconds, before the next look, because the timer may fire a little early."""
 LATE_S = 1.0
-"""Seconds that `close` waits for a `notify` that ignores cancellation."""
+"""The most seconds that `close` waits for a `notify` that ignores cancellation."""
 
 _log = logging.getLogger("seawall")
 
 
 @dataclass(frozen=True)
 class Notification:
-    """What `notify` is called with."""
+    """The argument of `notify`."""
 
     kind: NotificationKind
-    """`new`: it was proposed. `reminded`: it still waits. `escalated`: others may decide as well. `expired`: nobody
-    decided in time, and nothing is done."""
+    """`new`: the call was proposed. `reminded`: it still waits. `escalated`: other people may decide, too. `expired`: it
+    was not decided in time, and nothing is done."""
     approval: Approval
     """The proposal as it is now."""
 
 
 Notify = Callable[[Notification], "Awaitable[object] | object"]
-"""Tells people of a proposal. The embedding program's; it may be async."""
+"""A function of the embedding program that tells people of a proposal. It may be async."""
 
 
 def list_due(proposal: Proposal, now: float) -> list[NotificationKind]:
-    """Returns what is to be told of a proposal by now, and was not. That others may decide, or nobody any more, is told
-    once it is recorded.
+    """Returns the notifications of a proposal that are due and were not sent.
+
+    An escalation and an expiry are due once they are recorded.
     """
     kinds: list[NotificationKind] = []
     if proposal.state == "expired":
@@ -78,7 +81,7 @@ def _is_past(at: float | None, now: float) -> bool:
 
 
 class Notifier:
-    """Marks what is due with proposals, and calls `notify`, until it is closed."""
+    """Records escalations and expiries that are due, and calls `notify`, until it is closed."""
 
     def __init__(self, clock: Clock, notify: Notify | None, redact: Callable[[str], str]) -> None:
         if notify is not None and not callable(notify):
@@ -91,21 +94,21 @@ class Notifier:
         self._look_again = False
         self._timer: Timer | None = None
         self._telling: dict[str, asyncio.Task[None]] = {}
-        """By proposal: the task that tells of it."""
+        """The task that sends a proposal's notifications, by proposal."""
         self._places = asyncio.Semaphore(AT_ONCE)
         self._failed: dict[str, _Failed] = {}
-        """By proposal."""
+        """The failed notifications, by proposal."""
 
     def __repr__(self) -> str:
         return f"<Notifier {len(self._telling)} being told, {len(self._failed)} failed>"
 
     def open(self, journal: Journal) -> None:
-        """Begins to look for what is due."""
+        """Begins to look for proposals with something due."""
         self._journal, self._places = journal, asyncio.Semaphore(AT_ONCE)
         self.look()
 
     async def close(self) -> None:
-        """Stops. What `notify` has not returned for is told again, by the next process."""
+        """Stops. The next process sends notifications for which `notify` has not returned again."""
         self._journal = None
         if self._timer is not None:
             self._timer.cancel()
@@ -118,7 +121,7 @@ class Notifier:
         self._failed.clear()
 
     def look(self) -> None:
-        """Looks for what is due, now and whenever a process has written to the journal."""
+        """Looks for proposals with something due. It is called at each write to the journal."""
         if self._journal is None:
             return
         if self._looking is not None:
@@ -128,9 +131,9 @@ class Notifier:
 
     async def _look(self, journal: Journal) -> None:
         try:
-            changes_at = await self._mark(journal)  # before anybody is told
+            changes_at = await self._mark(journal)  # before notifications are sent
             self._set_timer(changes_at, await self._tell_all(journal))
-        except Exception as error:  # noqa: BLE001 -- whatever is wrong with the journal, the next look finds it well or not
+        except Exception as error:  # noqa: BLE001 -- after any failure of the journal, the next look tries again
             _log.warning(
                 "proposals could not be looked after, and are again later: %s", describe_error(error)
             )
@@ -142,7 +145,7 @@ class Notifier:
                 self.look()
 
     def _set_timer(self, *times: float | None) -> None:
-        """Sets the one timer, for the first of these times. Without open proposals there is none."""
+        """Sets the timer for the first of these times. Without open proposals there is no timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -153,7 +156,7 @@ class Notifier:
             self._timer = self._clock.call_later(min(delay_s, AHEAD_S), self.look)
 
     async def _mark(self, journal: Journal) -> float | None:
-        """Changes what has expired, or is handed to others; returns when the next one is due."""
+        """Records expiries and escalations that are due. Returns when the next one is due."""
         while True:
             now = self._clock.wall_s()
             found = await journal.due_proposals(now + AHEAD_S, told=False, limit=PAGE)
@@ -167,14 +170,14 @@ class Notifier:
                 return min((at for each in found for at in _list_changes(each) if at > now), default=None)
 
     async def _tell_all(self, journal: Journal) -> float | None:
-        """Begins to tell what is due; returns when the next one is."""
+        """Begins to send the notifications that are due. Returns when the next one is due."""
         if self._notify is None:
             return None
         now, monotonic, wait_until = self._clock.wall_s(), self._clock.monotonic_s(), list[float]()
         busy = len(self._failed) + len(self._telling)
         for proposal in await journal.due_proposals(now + AHEAD_S, limit=PAGE + busy):
             if proposal.id in self._telling:
-                continue  # the end of the task brings a look
+                continue  # the end of the task starts a look
             kinds = list_due(proposal, now)
             failed = self._failed.get(proposal.id)
             if not kinds:
@@ -202,7 +205,7 @@ class Notifier:
                     if error is not None:
                         break
                     proposal = await journal.mark_proposal(proposal.id, kind)
-        except Exception as raised:  # noqa: BLE001 -- the journal's; whatever it is, this is tried again
+        except Exception as raised:  # noqa: BLE001 -- any failure of the journal is tried again
             error = raised
         finally:
             self._telling.pop(proposal.id, None)
@@ -228,12 +231,12 @@ class _Failed(NamedTuple):
     """A notification that failed."""
 
     until: float
-    """It is not tried before this monotonic time."""
+    """The monotonic time before which it is not tried again."""
     wait_s: float
 
 
 def _list_changes(proposal: Proposal) -> list[float]:
-    """Returns when an open proposal changes by itself."""
+    """Returns when an open proposal is escalated or expires."""
     if proposal.state != "open":
         return []
     times = (proposal.expires_at, None if proposal.escalated else proposal.escalate_at)
@@ -241,7 +244,7 @@ def _list_changes(proposal: Proposal) -> list[float]:
 
 
 def _find_change(proposal: Proposal, now: float) -> Literal["escalated", "expired"] | None:
-    """Returns how a proposal is to be changed by now."""
+    """Returns the change of a proposal that is due now; None if none is due."""
     if proposal.state != "open":
         return None
     if _is_past(proposal.expires_at, now):

@@ -1,4 +1,4 @@
-"""What older versions asked: approval steps without a proposal, which are decided as steps of their runs."""
+"""Reads questions of older versions: approval steps without a proposal, which are decided as steps of their runs."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from seawall.run.state import RunState
 from seawall.runtime.approval_views import Approval, build_approvals
 
 MAX_RUNS = 1_000
-"""Runs of older versions that are looked at: the oldest that wait. Each decision lets another one come up."""
+"""How many of the oldest waiting runs of older versions are read. After a decision, a further run is read."""
 
 
 async def list_older_approvals(journal: Journal, wanted: ProposalFilter, limit: int) -> list[Approval]:
-    """Returns what older versions asked and nobody has decided, oldest first. Anybody may decide, whatever their role."""
+    """Returns the undecided questions of older versions, oldest first. People of any role may decide on them."""
     if wanted.state not in ("open", None):
         return []
     run, _, step = wanted.after.partition(" ")
     since = (await journal.row(run)).started_at if run else 0.0
     found: list[Approval] = []
     for row in await journal.older_waits(limit=MAX_RUNS):
-        if row.started_at < since:  # of the pages before
+        if row.started_at < since:  # it was on an earlier page
             continue
         if wanted.run in (None, row.run) and wanted.tenant in (None, row.tenant):
             asked = await _read_run(journal, row)
@@ -38,7 +38,7 @@ async def list_older_approvals(journal: Journal, wanted: ProposalFilter, limit: 
 
 
 async def _read_run(journal: Journal, row: RunRow) -> list[Approval]:
-    """Returns what a run asks without a proposal."""
+    """Returns the questions of a run that have no proposal."""
     events = await journal.events(row.run)
     if not events:  # pruned meanwhile
         return []
@@ -57,7 +57,7 @@ async def _read_run(journal: Journal, row: RunRow) -> list[Approval]:
 
 
 def _describe(step: StepIntended, state: RunState, events: Sequence[Event]) -> Proposal:
-    """Returns what the proposal would say that the step has not."""
+    """Returns a proposal made from an approval step that has none."""
     started = state.started
     return Proposal(
         id=f"{started.run} {step.step}",

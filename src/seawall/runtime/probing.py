@@ -1,7 +1,7 @@
-"""Probes a team's reviewer: recorded answers are reviewed again, with a contradiction planted into each.
+"""Probes a team's reviewer: it reviews recorded answers again, each with a planted contradiction.
 
-A probe costs what the review costs, and that is booked on the tenant of the run that it is made from. Nothing else of it is
-left but its record: see `history/probes.py`.
+A probe costs as much as a review, which is booked on the tenant of the original run. It leaves nothing but its record:
+see `history/probes.py`.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ from seawall.team.decide import PROBE
 from seawall.team.team import Team, as_team
 
 MAX_LOOKED_AT = 1_000
-"""Runs that are looked at for some that had a review: with fewer than one in a hundred there is little to probe."""
+"""How many runs are searched for runs with a review."""
 
 
 LAST_RUNS = 5
-"""Runs that are probed if none are named. With five contradictions each, the 95% interval of what is caught is 30% wide."""
+"""How many runs are probed by default. With five contradictions each, the 95% interval of the caught share is 30% wide."""
 
 
 class _Origin(NamedTuple):
@@ -78,15 +78,16 @@ async def probe_reviewer(
     rng: random.Random | None = None,
     on_probe: Callable[[Probe], None] | None = None,
 ) -> ProbeReport:
-    """Has the team's reviewer judge answers of recorded runs that it must not approve, and returns what it caught.
+    """Has the team's reviewer judge recorded answers with planted contradictions, and returns how many it caught.
 
-    `runs` are the ids of runs, or how many of the newest completed ones (of `tenant`) that had a review.
+    `runs` are the ids of runs, or the number of the newest completed runs (of `tenant`) with a review.
 
-    Each run's answer is reviewed as it is first: if that is rejected today, a rejection of a changed one says nothing, and
-    the run is skipped. Then each kind of contradiction is planted into it that it has a place for, one at a time. Only the
-    reviewer is called, with its own tools; effects are simulated. `calls` and `usd` bound all model calls of all probes.
-    The same `seed` plants the same. `on_probe` is called with each probe. Raises `Misused` for a team without a reviewer,
-    limits that are not above zero, an unknown run or none, and for `usd` if a price is not known.
+    Each run's answer is first reviewed unchanged. If the reviewer rejects it today, a rejection of a changed answer proves
+    nothing, and the run is skipped. Then each kind of contradiction that the answer has a place for is planted into it, one
+    at a time. Only the reviewer is called, with its own tools; effects are simulated. `calls` and `usd` bound all model
+    calls of all probes. The same `seed` plants the same contradictions. `on_probe` is called with each probe. Raises
+    `Misused` for a team without a reviewer, limits that are not above zero, an unknown run, if there is no run to probe, and
+    for `usd` if a price is not known.
     """
     team = as_team(team)
     if all(member.reviewer is None for member in team.members.values()):
@@ -154,7 +155,7 @@ def _plant(origin: _Origin, kind: PlantKind, seed: int) -> Planted | None:
 
 
 async def _read_origin(journal: Journal, team: Team, run: str) -> _Origin | str:
-    """Returns what is needed of a run to probe it, or why it can't be."""
+    """Returns the data of a run that its probes need, or why it can't be probed."""
     events = await journal.events(run)
     if not events:
         return "its events were pruned"
@@ -179,7 +180,7 @@ async def _read_origin(journal: Journal, team: Team, run: str) -> _Origin | str:
 
 
 class _Prober:
-    """Makes probes, one after another, within what is left."""
+    """Makes probes, one after another, within the limits on calls and dollars."""
 
     def __init__(
         self,
@@ -200,14 +201,14 @@ class _Prober:
         self.made: list[Probe] = []
 
     async def make(self, origin: _Origin, planted: Planted | None) -> Probe | None:
-        """Makes one probe; without `planted` the answer is as it was. None: no call is left."""
+        """Makes one probe; without `planted` the answer is unchanged. Returns None if no call is left."""
         if self._left.is_used_up:
             return None
         kind: ProbeKind = "unchanged" if planted is None else planted.kind
         run, used = await self._record(origin, kind, origin.answer if planted is None else planted.answer)
         handle = await self._sea.resume(run, self._team)
         rest = await handle.rest()
-        if not isinstance(rest, Outcome):  # whatever it waits for, a probe is not worth it
+        if not isinstance(rest, Outcome):  # a probe must not wait, neither for a person nor for a pause
             await handle.cancel(by=PROBE, reason="a probe waits for nobody")
             rest = await handle.outcome()
         judgement = _read_judgement(rest)
@@ -236,7 +237,7 @@ class _Prober:
         return made
 
     async def _record(self, origin: _Origin, kind: ProbeKind, answer: str) -> tuple[str, Ledger]:
-        """Records a probe, which nobody drives yet; returns its id and what its origin had used up to there."""
+        """Records a probe without driving it. Returns its id and what its origin had used up to that step."""
         sea, team = self._sea, self._team
         supervisor, run = sea.supervisor, self._ids.make_run_id()
         bodies = supervisor.make_bodies(origin.tenant)
@@ -261,7 +262,7 @@ class _Prober:
         return run, used
 
     async def _read_feedback(self, run: str, rest: Outcome, judgement: Judgement) -> str:
-        """Returns what the reviewer said, or why there is nothing."""
+        """Returns the reviewer's feedback, or why there is none."""
         if judgement == "not judged":
             return str(rest)
         journal = self._sea.journal
@@ -276,14 +277,14 @@ class _Prober:
 
 
 def _names(feedback: str, planted: Planted) -> bool:
-    """Returns whether a reviewer's words hold the value that was there, the planted one, or one of a planted sentence."""
+    """Returns whether a reviewer's words contain the original value, the planted one, or a value of a planted sentence."""
     said = feedback.casefold()
     values = [each.casefold() for each in (planted.original, planted.planted) if each]
     return any(value in said for value in values) or bool(literals(planted.planted) & literals(feedback))
 
 
 def _read_judgement(rest: Outcome) -> Judgement:
-    """Returns how the reviewer judged: it is the value of what has stopped the probe."""
+    """Returns the reviewer's judgement, which is the value of the probe's `stopped_by`."""
     stopped = rest.stopped_by
     if stopped is None or stopped.guard != PROBE:
         return "not judged"

@@ -1,4 +1,4 @@
-"""Raised limits: a run that one of its limits has halted goes on, and the journal says who wanted that."""
+"""Raises limits: a run that one of its limits has halted goes on, and the journal records who raised the limits."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ GO_ON = (
     "[Not from the user: the limits of this run were raised. Go on with what your last reply says is missing, and then "
     "answer anew, and in full.]"
 )
-"""What the coordinator of a run is told that had answered at its limit."""
+"""The note for the coordinator of a run that had answered at its limit."""
 HAVE_TOOLS = (
     "[Not from the user: the limits of this run were raised. You can call your tools again, so this need not be your last "
     "reply.]"
 )
-"""What agents are told that were to answer with what they had when their run was halted."""
+"""The note for agents that had been asked for their last reply when their run was halted."""
 COUNTED = ("tool_calls", "model_calls", "handoffs", "tokens", "usd")
-"""The limits of which the ledger says what is spent."""
+"""The limits whose usage is in the ledger."""
 
 
 async def sign_limits(
     decisions: Decisions, clock: Clock, limits: Limits | None, by: str, credential: object, reason: str
 ) -> LimitsRaised | None:
-    """Returns the limits with who gives them; None without limits.
+    """Returns the limits with the person who gives them; None without limits.
 
-    Raises what `Seawall.approve` raises for somebody who may not.
+    Raises the errors of `Seawall.approve` for a person who may not do it.
     """
     if limits is None:
         return None
@@ -61,11 +61,11 @@ async def sign_limits(
 
 
 async def raise_limits(supervisor: Supervisor, run: str, team: Team, raised: LimitsRaised) -> bool:
-    """Records other limits for a run that a limit has halted: from then on it has not ended, and can be taken up.
+    """Records other limits for a run that a limit has halted. From then on the run has not ended, and can be taken up.
 
-    Nothing is recorded for a run with just these limits that has not ended: they were raised before, and nobody took it
-    up since. Returns whether a framework's loop asks for its steps, and goes on with it: not `team`, which stands for nothing
-    then. Raises `Misused` for any other run, and for limits with which this one can't go on.
+    Nothing is recorded for a run that has these limits already and has not ended: they were raised before, and no process
+    has taken it up since. Returns whether a framework's loop asks for the run's steps; then that loop goes on with it, and
+    `team` is not used. Raises `Misused` for any other run, and for limits with which this run can't go on.
     """
     journal = supervisor.journal
     events = await read_events(journal, run)
@@ -96,7 +96,7 @@ async def raise_limits(supervisor: Supervisor, run: str, team: Team, raised: Lim
 
 
 def put_note(state: RunState, bodies: Bodies) -> Ref | None:
-    """Returns what agents are told once the limits of a run are raised; None if none of them was to come to an end."""
+    """Returns the note for agents once the limits of a run are raised; None if no agent had been asked for its last reply."""
     before = state if state.before_halt is None else state.before_halt
     if has_answered(state) and leave_out_limits(before.pruned) != before.pruned:
         return bodies.put(GO_ON)
@@ -120,7 +120,7 @@ def check_halted(state: RunState) -> None:
 
 
 def check_room(state: RunState, limits: Limits) -> None:
-    """Raises `Misused` for limits below what the run has spent, and for those that would halt it again at once."""
+    """Raises `Misused` for limits below what the run has spent, and for limits that would halt it again at once."""
     check_spent(state, limits)
     stopped = None if state.ended is None else state.ended.stopped_by
     if limits == state.started.limits and (stopped is None or stopped.guard != "budget"):
@@ -169,7 +169,7 @@ def _check_next(run: str, stopped: StoppedBy, limits: Limits) -> None:
     ):  # the value is that of the longest reply: `check_next_step` knows the shortest
         return
     allowed: object = getattr(limits, name, None)
-    with contextlib.suppress(InvalidOperation):  # of a price that is not known there is no value
+    with contextlib.suppress(InvalidOperation):  # without a known price there is no value
         needed = Decimal(stopped.value or "0")
         if allowed is not None and Decimal(str(allowed)) < needed:
             raise Misused(
@@ -179,7 +179,7 @@ def _check_next(run: str, stopped: StoppedBy, limits: Limits) -> None:
 
 
 def check_leads(team: Team, state: RunState) -> None:
-    """Raises `Misused` for a team without the agent that leads the run: it could not go on."""
+    """Raises `Misused` for a team without the agent that leads the run, because the run could not go on."""
     started = state.started
     if started.agent not in team.members:
         members = ", ".join(team.members)
@@ -189,7 +189,7 @@ def check_leads(team: Team, state: RunState) -> None:
 
 
 def list_attempted_again(state: RunState, team: Team, now: float) -> tuple[int, ...]:
-    """Returns the effects that the halt cut off, and that may be attempted again under their keys, as after a crash."""
+    """Returns the effects that the halt cut off and that may be attempted again with their keys, as after a crash."""
     before = state.before_halt
     if before is None:
         return ()
@@ -200,13 +200,13 @@ def list_attempted_again(state: RunState, team: Team, now: float) -> tuple[int, 
 
 
 async def read_fates(journal: Journal, state: RunState, bodies: Bodies, now: float) -> list[Event]:
-    """Returns what has become known since the run's end of its effects, and is not among its events."""
+    """Returns events about the run's effects that became known after its end and are not among its events."""
     known: list[Event] = []
     for change in () if state.before_halt is None else state.before_halt.effect_states():
         if change.state not in ("attempting", "unknown"):
             continue
         record = None
-        with contextlib.suppress(Misused):  # an older version has no record of it
+        with contextlib.suppress(Misused):  # an older version made no record of it
             record = await journal.effect(
                 make_effect_id(change.tool_key or f"{state.started.run}:{change.key}")
             )

@@ -1,6 +1,6 @@
-"""Asks the other side what became of effects of unknown fate, of runs that nobody drives: those that ended or wait.
+"""Asks other systems what became of effects of unknown fate, for runs that no process drives: ended or waiting runs.
 
-A run that is driven asks by itself, as a step of its own.
+A run that is driven asks by itself, with a step.
 """
 
 from __future__ import annotations
@@ -23,38 +23,38 @@ from seawall.team.team import Team
 from seawall.team.tool import NotDone, Tool
 
 ASK_S = 30.0
-"""Seconds that one question may take."""
+"""The most seconds that one question may take."""
 FIRST_WAIT_S = 30.0
-"""Seconds until an effect is asked about again of which nothing is known yet; doubled each time."""
+"""Seconds until the next question about an effect whose fate is still unknown; doubled each time."""
 MAX_WAIT_S = 3_600.0
-"""Seconds between two questions about one effect, at most."""
+"""The longest pause, in seconds, between two questions about one effect."""
 PAGE = 100
-"""Effects of unknown fate that are looked at in one sweep, the newest first."""
+"""How many effects of unknown fate one sweep handles, the newest first."""
 AT_ONCE = 8
-"""Questions at the same time, each to another tool: one other side that is slow, or hangs, holds up no other."""
+"""How many questions are asked at the same time, each to another tool, so that a slow system does not hold up others."""
 MAX_ASKED = 10_000
-"""Effects whose next question is remembered."""
+"""How many effects are kept with the time of their next question."""
 
 _log = logging.getLogger("seawall")
 
 
 class Reconciler:
-    """Settles effects of unknown fate by what their tools' `reconcile` functions say."""
+    """Settles effects of unknown fate by the results of their tools' `reconcile` functions."""
 
     def __init__(self, clock: Clock, teams: Sequence[Team], make_bodies: Callable[[], Bodies]) -> None:
         self._clock = clock
         self._teams = tuple(teams)
         self._make_bodies = make_bodies
         self._next: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        """By effect: when it may be asked about again (monotonic), and the wait after that."""
+        """For each effect, the monotonic time of its next question, and the pause after that."""
 
     def __repr__(self) -> str:
         return f"<Reconciler {len(self._next)} asked>"
 
     async def sweep(self, journal: Journal) -> list[EffectRecord]:
-        """Asks about each effect that is due; returns those that are settled now. What one of them raises is logged.
+        """Asks about each effect that is due, and returns those that are settled now. Errors are logged.
 
-        One question after another goes to each tool. One that does not answer is asked no more in this sweep.
+        Each tool gets one question after another. A tool that does not answer gets no further question in this sweep.
         """
         by_tool: dict[int, tuple[Tool, list[EffectRecord]]] = {}
         for record in await journal.effects(EffectFilter(state="unknown"), limit=PAGE):
@@ -100,13 +100,13 @@ class Reconciler:
                 except TimeoutError:
                     _log.warning("reconcile of effect %s did not answer within %g s", record.id, ASK_S)
                     return
-                except Exception as error:  # noqa: BLE001 -- whatever is wrong with one, the others are asked about
+                except Exception as error:  # noqa: BLE001 -- a failure for one effect must not stop the others
                     _log.warning(
                         "effect %s could not be reconciled yet: %s", record.id, describe_error(error)
                     )
 
     def _is_due(self, effect: str) -> bool:
-        """Returns whether an effect may be asked about now, and notes when it may be again."""
+        """Returns whether a question about an effect is due now, and if so sets the time of the next one."""
         now = self._clock.monotonic_s()
         due, wait_s = self._next.get(effect, (now, FIRST_WAIT_S))
         if now < due:
@@ -121,9 +121,9 @@ class Reconciler:
         return any(tool.name == name for team in self._teams for _, tool in _list_tools(team))
 
     def _find_tool(self, record: EffectRecord, team: str) -> Tool | None:
-        """Returns the tool of an effect that can ask; that of the agent which attempted it, if there are several.
+        """Returns the effect's tool if it can ask; if several agents have one, the tool of the agent that made the attempt.
 
-        Another team's tool of the same name may ask somebody else, who knows nothing of it.
+        Another team's tool of the same name is not used, because it may ask another system.
         """
         tools = [pair for each in self._teams if each.name == team for pair in _list_tools(each)]
         found = [(agent, tool) for agent, tool in tools if tool.name == record.tool]
@@ -131,7 +131,7 @@ class Reconciler:
         return mine[0] if mine else found[0][1] if found else None
 
     async def _ask(self, tool: Tool, record: EffectRecord) -> tuple[Settle | None, Mapping[Ref, bytes]]:
-        """Returns what the other side says of an effect; None if it can't say. Raises `TimeoutError`."""
+        """Returns the fate of an effect in the other system; None if it is not known there. Raises `TimeoutError`."""
         context = ToolContext(
             run=record.run,
             step=record.step or 0,

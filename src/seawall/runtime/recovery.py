@@ -1,4 +1,4 @@
-"""After a crash: which runs are resumed, which are set aside, and how a run is ended that no process drives."""
+"""Decides after a crash which runs are resumed and which are set aside, and ends runs that no process drives."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from seawall.team.agent import Agent
 from seawall.team.team import ANY_LOOP, Team
 
 MAX_TRIES = 3
-"""Times that a run is taken up without a finished step before it is set aside. One crash may be chance and a second
-one bad luck. A run that ends its worker three times would do so for ever."""
+"""How often a run is taken up without a finished step before it is set aside. Two crashes may be chance. A run that
+crashes its worker three times would probably do so for ever."""
 MAX_RUNS = 10_000
-"""Interrupted runs that are looked at: more than the processes of one machine have in flight."""
+"""How many interrupted runs are read: more than the processes of one machine have in flight."""
 
 LOOK_S = 1.0
-"""Seconds between two looks at the heartbeats of others, which come every ten seconds."""
+"""Seconds between two looks at the heartbeats of other processes, which come every ten seconds."""
 
 _NOT_PROGRESS = frozenset({"lost", "unknown", "cancelled", "withdrawn"})
 
@@ -34,7 +34,7 @@ class SetAside(NamedTuple):
 
 
 class Recovery(NamedTuple):
-    """The interrupted runs of a journal, and those of which nobody here knows whether they are. Each oldest first."""
+    """The interrupted runs of a journal, and the runs that may be interrupted. Each list has the oldest first."""
 
     resumable: list[RunRow]
     set_aside: list[SetAside]
@@ -46,12 +46,13 @@ class Recovery(NamedTuple):
 async def find_resumable(
     journal: Journal, *, max_tries: int = MAX_TRIES, teams: Collection[str] | None = None
 ) -> Recovery:
-    """Returns the interrupted runs, which `seawall resume` without a run takes up; with `teams` those of these teams.
+    """Returns the interrupted runs, which `seawall resume` without a run takes up; with `teams` only those of these teams.
 
     A poison run crashes each worker that takes it up. A run that was taken up `max_tries` times since its last
     finished step is set aside, so that the others go on; resuming it by its id tries it once more.
 
-    A lease that has run out is nobody's, wherever its owner was: on this host, in another container or on another one.
+    After a lease has run out, any process may take the run, whether the owner was on this host, in a container or on
+    another machine.
     """
     left_alone = await find_left_alone(journal)
     interrupted = await journal.runs(RunFilter(state="interrupted"), limit=MAX_RUNS)
@@ -79,7 +80,7 @@ async def find_left_alone(journal: Journal) -> list[RunRow]:
 
 
 async def await_leases(journal: Journal, clock: Clock) -> None:
-    """Waits until it is known of each run that is left alone now whether its owner lives: a lease at most."""
+    """Waits, at most for one lease, until it is known of each run that is left alone whether its owner lives."""
     asked = {(row.run, row.owner) for row in await find_left_alone(journal)}
     while left := [row for row in await find_left_alone(journal) if (row.run, row.owner) in asked]:
         first_s = min(row.lease_left_s or 0.0 for row in left)
@@ -94,7 +95,7 @@ def find_last_progress(events: Sequence[Event]) -> int:
             epoch = event.epoch
         elif isinstance(event, StepDone) and event.status not in _NOT_PROGRESS:
             progress = epoch
-        elif isinstance(event, LimitsRaised):  # it has an epoch of its own
+        elif isinstance(event, LimitsRaised):  # raised limits have their own epoch
             epoch = progress = epoch + 1
     return progress
 

@@ -11,8 +11,8 @@ from seawall.runtime.streaming import StreamedText
 from seawall.team.team import Team
 
 POLL_OTHERS_S = 10.0
-"""Seconds between two looks at a run of another process: a process that dies writes nothing. A third of a journal's
-default lease."""
+"""Seconds between two looks at a run of another process, because a process that dies writes nothing. It is a third of
+a journal's default lease."""
 
 
 class Registry:
@@ -25,14 +25,14 @@ class Registry:
     def __init__(self, clock: Clock) -> None:
         self.drivers: dict[str, Driver] = {}
         self.teams: dict[str, Team] = {}
-        """By run: of runs in flight, and of runs that wait and are taken up again when a person has decided."""
+        """The teams, by run, of runs in flight and of waiting runs that are taken up again after a decision."""
         self.streamed: dict[str, StreamedText] = {}
         self.queued: dict[str, asyncio.Task[None]] = {}
-        """By run: the task that waits in line with it."""
+        """The task that waits in line for a run, by run."""
         self.taking: set[str] = set()
         """Runs that are being taken up and have no driver yet."""
         self.waking: set[str] = set()
-        """Runs that wait and are about to be taken up, because their pause is lifted."""
+        """Waiting runs that are about to be taken up, because their pause was lifted."""
         self.closed = False
         self._clock = clock
         # The waiting tasks hold the futures. A future for which no task waits disappears.
@@ -66,7 +66,7 @@ class Registry:
     # ---- changes
 
     def get_next_change(self, run: str) -> asyncio.Future[None]:
-        """Returns a future that is done once something happens to the run here, or a command for it comes."""
+        """Returns a future that is done once the run changes in this process, or a command for it comes."""
         future = self._changes.get(run)
         if future is None:
             future = self._changes[run] = asyncio.get_running_loop().create_future()
@@ -85,7 +85,7 @@ class Registry:
         self._writes = None
 
     def close(self) -> None:
-        """Wakes all waiting tasks: no change will come any more."""
+        """Wakes all waiting tasks, because no further change will come."""
         self.closed = True
         for run in list(self._changes):
             self.wake(run)

@@ -13,6 +13,7 @@ from seawall.core.canonical import Ref
 from seawall.core.clock import Clock
 from seawall.journal.protocol import Journal, MemoryEntry, MemoryFilter
 from seawall.memory.calls import MemoryCall
+from seawall.memory.index import MemoryIndex
 from seawall.memory.sameness import make_loose
 from seawall.run.bodies import Bodies
 from seawall.run.branch import BranchEntry
@@ -21,17 +22,17 @@ from seawall.run.step import MemoryEdit, MemoryUse, Result, Step
 from seawall.runtime.meaning import ask_index
 
 SHOWN_CHARS = 32_000
-"""Characters of all values of one `recall` with several entries; each has its share, and one alone is shown whole."""
+"""The most characters of all values of one `recall`, of which each entry gets a share. A single entry is shown whole."""
 LEAST_SHOWN_CHARS = 300
-"""Characters of a value that are shown in any case."""
+"""The fewest characters of a value that are shown."""
 PHRASE_CHARS = 40
-"""A value from this length on says by itself what it is about: it is not stored again under another key."""
+"""The length from which on a value is understood without its key, so that it is not stored again under another key."""
 
 _word = re.compile(r"\w+")
 
 
 class Known(NamedTuple):
-    """What a frame sees of one key."""
+    """The entry of one key that a frame sees."""
 
     label: str
     scope: str
@@ -39,7 +40,7 @@ class Known(NamedTuple):
     value: Ref | None
     labels: tuple[str, ...]
     stored: MemoryEntry | None
-    """The entry; None: the run has written it itself."""
+    """The stored entry; None if the run itself has written the value."""
     step: int = 0
     """The step that wrote it, if the run has."""
 
@@ -57,7 +58,7 @@ class MemorySteps:
         return f"<MemorySteps on {self._journal!r}>"
 
     async def answer(self, step: Step, state: RunState) -> Result:
-        """Returns the text for the agent, and what it read and wrote."""
+        """Returns the text for the agent, and the entries that the step read and wrote."""
         call = cast("MemoryCall", step.target)
         match call.tool:
             case "recall":
@@ -73,10 +74,10 @@ class MemorySteps:
         found: list[Known] = []
         reverted, index_failed = 0, False
         hidden: set[Ref] = set()  # keys that a nearer scope has
-        for label, scope in call.scopes:
+        for (label, scope), index in zip(call.scopes, call.indexes, strict=True):
             own = _list_own(state, step.frame, scope)
             await self._load([ref for entry in own.values() for ref in (entry.key, entry.value) if ref])
-            stored, failed = await self._read(call, scope, state, more=len(own))
+            stored, failed = await self._read(call, scope, index, state, more=len(own))
             index_failed = index_failed or failed
             mine = [entry for entry in reversed(own.values()) if entry.value and self._fits(entry, call)]
             here = [_know_own(label, entry) for entry in mine]
@@ -103,11 +104,11 @@ class MemorySteps:
         return Result(status="ok", output=_encode(document), memory=use)
 
     async def _read(
-        self, call: MemoryCall, scope: str, state: RunState, *, more: int
+        self, call: MemoryCall, scope: str, index: MemoryIndex | None, state: RunState, *, more: int
     ) -> tuple[list[MemoryEntry], bool]:
-        """Returns what the run's snapshot has of a scope, and whether an index of the user's has failed.
+        """Returns the matching entries of a scope in the run's snapshot, and whether the user's own index has failed.
 
-        `more` entries may be hidden by the run's own writes. What fits by its meaning comes first.
+        `more` entries may be hidden by the run's own writes. Entries that match by meaning come first.
         """
         if not state.memory:
             return [], False
@@ -121,11 +122,11 @@ class MemorySteps:
             limit=limit,
         )
         found = await self._journal.memory_entries(tenant, wanted)
-        if call.index is None or call.query is None:
+        if index is None or call.query is None:
             return found, False
         meant = await ask_index(
             self._journal,
-            call.index,
+            index,
             call.query,
             tenant=tenant,
             scope=scope,
@@ -137,7 +138,7 @@ class MemorySteps:
         return [*(meant or ()), *(each for each in found if each.number not in numbers)], meant is None
 
     def _fits(self, entry: BranchEntry, call: MemoryCall) -> bool:
-        """Returns whether one of the run's own writes is asked for."""
+        """Returns whether one of the run's own writes matches the call."""
         key = self._bodies.text(entry.key)
         if call.key is not None:
             return key == call.key
@@ -181,7 +182,7 @@ class MemorySteps:
         if known is not None and known.value is not None and await self._is_same(known, loose):
             edit = replace(edit, labels=tuple(dict.fromkeys((*known.labels, *call.labels))))
             expires = known.stored is None or known.stored.expires_at is not None
-            changes = expires or edit.labels != known.labels  # its time begins anew, and it has more labels
+            changes = expires or edit.labels != known.labels  # new lifetime or labels
             use = MemoryUse(edit=edit if changes else None)
             note = "this is in memory already"
             note += ", and stays for longer" if call.ttl_s is not None and not expires else ""
@@ -199,7 +200,7 @@ class MemorySteps:
     async def _find_twin(
         self, scope: str, call: MemoryCall, loose: str, state: RunState
     ) -> MemoryEntry | None:
-        """Returns an entry that the run has recalled and that says the same at length."""
+        """Returns an entry with the same long value that the run has recalled; None if there is none."""
         if len(call.value) < PHRASE_CHARS or not state.reads:
             return None
         for entry in await self._journal.memory_numbered(state.read_entries):
@@ -228,10 +229,10 @@ class MemorySteps:
         where = ", ".join(label for label, _ in call.scopes)
         return _answer(MemoryUse(), forgotten=None, note=f"there is no such key in {where}")
 
-    # ---- looking
+    # ---- look-ups
 
     async def _find(self, label: str, scope: str, key: str, step: Step, state: RunState) -> Known | None:
-        """Returns what the step's frame sees of one key."""
+        """Returns the entry of one key that the step's frame sees."""
         ref = self._bodies.prepare(key).ref
         own = state.find_written(step.frame, scope, ref)
         if own is not None:
@@ -257,9 +258,9 @@ def format_age(seconds: float) -> str:
 
 
 def _list_own(state: RunState, frame: int, scope: str) -> dict[Ref, BranchEntry]:
-    """Returns what a frame sees of the run's own writes to a scope, by key, the newest last."""
+    """Returns the run's own writes to a scope that a frame sees, by key, the newest last."""
     own: dict[Ref, BranchEntry] = {}
-    for branch in state.list_branches(frame):  # what the frame itself wrote hides what those above it did
+    for branch in state.list_branches(frame):  # the frame's own writes hide the writes of frames above it
         for (place, key), entry in branch.items():
             if place == scope:
                 own.setdefault(key, entry)
@@ -275,7 +276,7 @@ def _know_stored(label: str, entry: MemoryEntry) -> Known:
 
 
 def _has_words(text: str, query: str) -> bool:
-    """Returns whether each word of the query begins a word of the text, as the journal's search has it."""
+    """Returns whether each word of the query begins a word of the text, as in the journal's search."""
     words = _word.findall(text.casefold())
     return all(any(word.startswith(each) for word in words) for each in _word.findall(query.casefold()))
 
@@ -291,7 +292,7 @@ def _list_notes(shown: int, found: int, reverted: int) -> list[str]:
 
 
 def decode_value(text: str) -> Any:
-    """Returns an object or a list as it was remembered; any other value is text."""
+    """Returns a remembered JSON object or list decoded, and any other value as text."""
     if text[:1] not in ("{", "["):
         return text
     try:

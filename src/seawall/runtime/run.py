@@ -35,12 +35,12 @@ class Run(Generic[Output_co]):
         self.id = run_id
         self._supervisor = supervisor
         self._registry = supervisor.registry
-        # Kept here: the run may end and leave the registry before anybody reads its outcome.
+        # Kept here, because the run may end and leave the registry before its outcome is read.
         self._driver = driver or self._registry.drivers.get(run_id)
         self._streamed = self._registry.streamed.get(run_id)
         self._team = team or self._registry.teams.get(run_id)
         self._newest_command: tuple[int, int] = (-1, -1)
-        """So many events the run had, and the number of the newest command that it had taken by then."""
+        """A number of the run's events, and the number of the newest command that the run had taken by then."""
 
     def __repr__(self) -> str:
         return f"<Run {self.id}>"
@@ -52,7 +52,7 @@ class Run(Generic[Output_co]):
         journal failed.
         """
         while True:
-            # Taken before the look, so that no change in between is missed.
+            # Taken before the run is read, so that no change in between is missed.
             change = self._registry.get_next_change(self.id)
             current = await self._read_current()
             if isinstance(current, Outcome):
@@ -66,10 +66,10 @@ class Run(Generic[Output_co]):
             elif self.id in self._registry.waking or self._registry.holds(self.id):
                 await asyncio.shield(change)  # its pause was lifted, and this process takes it up
             elif waits := await read_waits(self._supervisor.journal, self.id):
-                return waits[0]  # without any, it was taken up just now
+                return waits[0]  # without any, the run was taken up just now
 
     async def outcome(self) -> Outcome[Output_co]:
-        """Returns how the run ended. Waits as long as it takes, also for a person.
+        """Waits until the run has ended, also if it waits for a person, and returns its outcome.
 
         Raises `Broken` as `rest` does.
         """
@@ -81,7 +81,7 @@ class Run(Generic[Output_co]):
             await self._wait_for_change(change, current)
 
     async def _read_current(self) -> Outcome[Output_co] | RunRow:
-        """Returns the outcome; of a run that has not ended and is not in flight here, its row.
+        """Returns the outcome. For a run that has not ended and is not in flight here, returns its row.
 
         Waits for a run that is in flight here.
         """
@@ -109,7 +109,7 @@ class Run(Generic[Output_co]):
         return build_outcome(driver.state, answer, output)
 
     async def _has_command(self, row: RunRow) -> bool:
-        """Returns whether the inbox of a run that waits has a command that the run has not taken."""
+        """Returns whether the inbox of a waiting run has a command that the run has not taken."""
         if self._newest_command[0] != row.events:
             self._newest_command = row.events, (await read_state(self._supervisor.journal, self.id)).inbox
         return bool(await self._supervisor.journal.inbox(self.id, after=self._newest_command[1]))
@@ -117,7 +117,7 @@ class Run(Generic[Output_co]):
     async def _wait_for_change(self, change: asyncio.Future[None], row: RunRow) -> None:
         """Waits until the run may have changed since `row` was read. Raises `Broken` if it will not change."""
         moves = True
-        if row.state == "waiting":  # no process takes it up again before there is a command for it
+        if row.state == "waiting":  # no process takes the run up before there is a command for it
             moves = await self._has_command(row)
         elif self._registry.holds(self.id):
             await asyncio.shield(change)
@@ -156,7 +156,7 @@ class Run(Generic[Output_co]):
         return None if data is None else data.decode("utf-8", "replace")
 
     async def events(self, *, after: int = -1) -> AsyncIterator[Event | TextDelta]:
-        """Yields what happens, as it happens: each recorded event with seq > `after`, until the outcome.
+        """Yields each recorded event with seq > `after` as it happens, until the run has ended.
 
         With `stream=True`, each reader in the process that drives the run gets pieces of text in between; these are
         neither recorded nor checked. A client that was cut off calls this again with the seq of the last event that
@@ -202,7 +202,7 @@ class Run(Generic[Output_co]):
         return row.events <= after + 1
 
     async def _find_text(self, reader: TextReader | None, after: int) -> TextReader | None:
-        """Returns the reader of what the run streams now. It leaves out the text of steps that ended up to `after`."""
+        """Returns a reader of the text that the run streams now. It leaves out the text of steps that ended up to `after`."""
         streamed = self._streamed = self._registry.streamed.get(self.id) or self._streamed
         if streamed is None or (reader is not None and reader.source is streamed):
             return reader

@@ -22,7 +22,7 @@ async def run_team(
     """Answers one request and returns its outcome: opens a `Seawall`, waits for the run, and closes it.
 
     The journal is in memory and gone afterwards; `journal="desk.db"` keeps it. The other options are those
-    of `Seawall.start`. Raises what that raises, and `Refused` if the run waits for a person.
+    of `Seawall.start`. Raises the errors of `Seawall.start`, and `Refused` if the run waits for a person.
     """
     async with Seawall(journal) as sea:
         run = await sea.start(as_team(team), request, **options)

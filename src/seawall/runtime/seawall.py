@@ -47,7 +47,7 @@ from seawall.runtime.approval_views import Approval, RecordedEffect
 from seawall.runtime.approvals import LINK_S, Authenticate, Decisions
 from seawall.runtime.errands import Errands
 from seawall.runtime.factory import Factory
-from seawall.runtime.given import check_journal, check_options, check_request
+from seawall.runtime.given import check_journal, check_names, check_options, check_request
 from seawall.runtime.head_export import HeadExport, HeadExporter
 from seawall.runtime.launcher import Launcher
 from seawall.runtime.live_changes import lift_pause, put_mode, put_pause
@@ -70,17 +70,18 @@ class Seawall:
             outcome = await run.outcome()
 
     `journal` is a path, `:memory:`, or a `Journal`. `guards` are added to the default ones (`Loops()`,
-    `ContextGuard()`, `AuthorityGuard()`, `WasteGuard()`), and those of a team to both; one of the same name takes the place of
-    the one before it. `modes` sets guards to `off`, `observe` or `enforce`; `off` leaves one out. `models` makes a `Model` from a name such as `openai:gpt-5.2`; `prices` are by model name.
-    `admission` bounds how many runs this process takes. `budget` caps what tenants and days may spend, in every
-    process on the journal; without it, the caps that were recorded there last stay in force. `endpoints` are options
-    by name, such as `tool:bank`. Values in `secrets`, and those of variables in `environment` (by default that of the
-    process) whose names look like keys, never reach the journal. `signing_key` signs every batch of the journal: at
-    least 16 bytes, or the `Path` of a file that holds them. `head_export` hands the newest hash of the journal's chain
-    to somebody who keeps it. `teams` are teams whose waiting runs this process takes up as soon as a person has decided,
-    whichever process has started them and whichever receives the decision. `authenticate` says whose a credential is;
-    without it credentials are keys of `seawall principals`. `notify` is called, at least once each, for proposals that
-    are new, reminded of, escalated or expired. `link_key` signs links to decide. `clock` and `rng` are for tests.
+    `ContextGuard()`, `AuthorityGuard()`, `WasteGuard()`), and the guards of a team to both; a guard replaces an
+    earlier one of the same name. `modes` sets guards to `off`, `observe` or `enforce`; `off` leaves one out. `models`
+    makes a `Model` from a name such as `openai:gpt-5.2`; `prices` are by model name. `admission` bounds how many runs
+    this process takes. `budget` caps what tenants and days may spend, in every process on the journal; without it,
+    the caps that were recorded there last stay in force. `endpoints` are options by name, such as `tool:bank`. Values
+    in `secrets`, and those of variables in `environment` (by default that of the process) whose names look like keys,
+    never reach the journal. `signing_key` signs every batch of the journal: at least 16 bytes, or the `Path` of a
+    file that holds them. `head_export` hands the newest hash of the journal's chain to a place that keeps it. `teams`
+    are teams whose waiting runs this process takes up as soon as a person has decided, whichever process has started
+    them and whichever receives the decision. `authenticate` returns the owner of a credential; without it,
+    credentials are keys of `seawall principals`. `notify` is called at least once for each proposal that is new,
+    still waits, is escalated or has expired. `link_key` signs links to decide. `clock` and `rng` are for tests.
     """
 
     def __init__(
@@ -197,7 +198,7 @@ class Seawall:
         if not supervisor.is_open or supervisor.closing or supervisor.is_copy:
             return
         journal, supervisor.closing = supervisor.journal, True
-        async with AsyncExitStack() as stack:  # whatever one of these raises, the others are closed
+        async with AsyncExitStack() as stack:  # if one of these raises, the others are still closed
             stack.callback(supervisor.detach)
             stack.callback(self._pauses.close)
             stack.push_async_callback(self._factory.close)
@@ -238,17 +239,17 @@ class Seawall:
 
         `team`: an `Agent` alone is a team of one.
         `session`: the conversation that the run belongs to. Its runs are serial, so this run waits for the one
-        before it. If that one waits for a person's decision, this one begins at once, and knows that it waits. What
-        the earlier one does after the decision is told to the first run that begins after it.
+        before it. If that run waits for a person's decision, this one begins at once, and is told so. What the earlier run
+        does after the decision is told to the first run that begins after it.
         `request_id`: the same id again returns the same run; it is `Misused` with another request, team, session or
-        principal. `limits` replace those of the team. Given again with a `request_id` whose run a limit has halted, they
-        are raised, and it goes on.
-        `stream`: `run.events()` also yields pieces of the coordinator's text; the outcome says that nobody checked
-        them. `app`: the team's import path, for `seawall resume`.
+        principal. `limits` replace those of the team. If a limit has halted the run of the `request_id`, its limits are
+        replaced, and it goes on.
+        `stream`: `run.events()` also yields pieces of the coordinator's text; the outcome says that they were not
+        checked. `app`: the team's import path, for `seawall resume`.
         A caller that is cancelled meanwhile does not cancel the run; the same `request_id` returns it later. If
         `admission` has no free slot, the run is recorded and waits in line, which is not active time.
-        Raises `Misused` for an empty request or an argument of another type; `Refused` if the line is full or the
-        tenant is paused (with `retry_after_s`), if the session's last run is paused or interrupted, or if money is
+        Raises `Misused` for an empty request, an argument of a wrong type, or a name that holds a secret;
+        `Refused` if the line is full or the tenant is paused (with `retry_after_s`), if the session's last run is paused or interrupted, or if money is
         limited and a price is not known; `JournalFull`; `JournalFailed`.
         """
         team = as_team(team)
@@ -258,6 +259,8 @@ class Seawall:
         usd_cap = self._budget.get_usd_cap(tenant) if self._budget.active else None
         self._factory.check(team, bounds, usd_cap)
         bodies = self.supervisor.make_bodies(tenant, session)
+        names = {"session": session, "tenant": tenant, "principal": principal, "request_id": request_id}
+        check_names(bodies.redact, **names)
         started = RunStarted(
             at=self._clock.wall_s(),
             run=self._ids.make_run_id(),
@@ -305,8 +308,8 @@ class Seawall:
         steps are not made again. A read or model call that was in flight is made again. An effect is made again
         only if its tool is idempotent; otherwise its fate is `unknown`, and the run waits for a person.
         `limits` replace the run's. The journal records who raised them, `by` or `credential` as in `approve`, and `reason`.
-        A run whose steps a framework's loop asks for goes on with that loop alone: with `limits` they are raised, and the loop
-        goes on once it asks for the same request again; without, `Misused` says how.
+        Only the framework's loop goes on with a run whose steps such a loop asks for. With `limits`, the limits are raised, and
+        the loop goes on when it sends the same request again; without `limits`, `Misused` says how to do that.
         Raises `Refused` if a live process has the run (`force` takes the run from it), and `Misused` if there is no
         such run, and for limits with which it can't go on.
         """
@@ -329,16 +332,16 @@ class Seawall:
         after: str = "",
         limit: int = 100,
     ) -> list[Approval]:
-        """Returns what people are asked, oldest first: may exactly this be done?
+        """Returns proposals, oldest first: may exactly this be done?
 
-        `role`: what somebody with this role may decide. `after`: the id of the last one of the page before. `state`:
-        also what was decided; None: all.
+        `role`: only proposals that people with this role may decide on. `after`: the id of the last proposal on the previous
+        page. `state`: another state than `open`; None: all.
         """
         wanted = ProposalFilter(state=state, role=role, tenant=tenant, run=run, after=after)
         return await self._decisions.list_approvals(wanted, limit)
 
     async def approval(self, proposal: str) -> Approval:
-        """Returns one proposal, with what the agent wrote beside the call. Raises `Misused` if there is none."""
+        """Returns one proposal, with the agent's text beside the call. Raises `Misused` if there is no such proposal."""
         return await self._decisions.read_approval(proposal)
 
     async def approve(
@@ -352,14 +355,14 @@ class Seawall:
         team: Team | Agent | None = None,
         reason: str = "",
     ) -> Approval:
-        """Approves a proposal, from any process, and returns it as it is then: it may need more people.
+        """Approves a proposal, from any process, and returns its new state, in which it may need more people.
 
-        `hash` is that of the `Approval` which the person was shown. `credential` goes to `authenticate` or, without that,
-        is a key of `seawall principals`. `by` names somebody without a credential: only for what no tool declares, and
-        while nobody has, or had, a key. `edit`: other arguments, as a dict or JSON, for which this is the first vote; `team`
-        has the tool that checks them, where this process has not the run.
-        Raises `Refused` (guard `approval`) for a decision that does not hold, and `Misused` for an unknown proposal and
-        for an edit that the tool does not take.
+        `hash` is the hash of the `Approval` that the person was shown. `credential` goes to `authenticate` or, without that,
+        is a key of `seawall principals`. `by` names a person without a credential; this is allowed only if no tool declares
+        who approves, and nobody has or had a key. `edit`: other arguments, as a dict or JSON, for which this is the first
+        vote; `team` has the tool that checks them, if this process does not have the run.
+        Raises `Refused` (guard `approval`) for a decision that is not valid, and `Misused` for an unknown proposal and for an
+        edit that the tool does not accept.
         """
         decider = await self._decisions.identify(credential, by, on=proposal)
         return await self._decisions.decide(
@@ -393,9 +396,9 @@ class Seawall:
         reason: str = "",
         stop: bool = False,
     ) -> None:
-        """Decides on approval step `step` of a run that waits, as it is now: short for `approve` and `reject`.
+        """Decides on approval step `step` of a waiting run, as it is now: short for `approve` and `reject`.
 
-        Raises `Misused` if the run does not wait for that, if nobody is named, or if it was decided otherwise: the first stands.
+        Raises `Misused` if the run does not wait for that step, if no person is named, or if another decision was made before.
         """
         decider = await self._decisions.identify(credential, by)
         await self._decisions.decide_step(
@@ -412,13 +415,13 @@ class Seawall:
     ) -> str:
         """Returns a token with which this principal may decide once, for a URL of your own. Send it to nobody else.
 
-        A name is that of a principal of `seawall principals`. Without `hash` it is for the proposal as it is now.
-        Raises `Misused` without `link_key`, and `Refused` for a proposal that is not open and for who may not decide on it.
+        `principal` may be a name in `seawall principals`. Without `hash`, the link is for the proposal as it is now. Raises
+        `Misused` without `link_key`, and `Refused` if the proposal is not open or the principal may not decide on it.
         """
         return await self._decisions.make_link(proposal, principal, hash, expires_s)
 
     async def read_link(self, token: str) -> Approval:
-        """Returns what a link is about, to show it. Raises `Refused` for a token that is not valid (any more)."""
+        """Returns the proposal of a link, to show it. Raises `Refused` for a token that is not valid (any more)."""
         return await self._decisions.read_link(token)
 
     async def decide_by_link(
@@ -438,7 +441,7 @@ class Seawall:
         before: str = "",
         limit: int = 100,
     ) -> list[RecordedEffect]:
-        """Returns effects, newest first. `before`: the id of the last one of the page before."""
+        """Returns effects, newest first. `before`: the id of the last effect on the previous page."""
         wanted = EffectFilter(state=status, tenant=tenant, tool=tool, run=run, session=session, before=before)
         return await self._decisions.list_effects(wanted, limit)
 
@@ -453,11 +456,11 @@ class Seawall:
         by: str = "",
         reason: str = "",
     ) -> None:
-        """Says what became of an effect of unknown fate: its receipt, or why it is known not to have happened.
+        """Records what became of an effect of unknown fate: its receipt, or why it is known not to have happened.
 
-        Look at the other side first. Runs that wait for it go on. Instead of the effect's id, that of a run and the
-        `step` that asks may be given. Raises `Misused` unless one of both is said, and `Refused` for somebody who may
-        not say it: an agent, or the requester of what others had to approve.
+        Look it up in the other system first. Runs that wait for it go on. Instead of the effect's id, the id of a run and the
+        `step` that asks may be given. Raises `Misused` unless exactly one of `committed` and `failed` is given, and `Refused`
+        for an agent, or the requester of an effect that others had to approve.
         """
         decider = await self._decisions.identify(credential, by)
         await self._decisions.reconcile(
@@ -465,7 +468,7 @@ class Seawall:
         )
 
     async def allow_again(self, effect: str, *, credential: object = None, by: str = "") -> RecordedEffect:
-        """Lets the same effect be done once more, where that is meant. Raises `Misused`, and `Refused` as `reconcile`."""
+        """Allows the same effect once more, if that is intended. Raises `Misused`, and `Refused` as `reconcile`."""
         decider = await self._decisions.identify(credential, by)
         return await self._decisions.allow_again(effect, decider=decider)
 
@@ -480,16 +483,16 @@ class Seawall:
     ) -> Run:
         """Starts a run that undoes a committed effect with the tool that its own tool declares (`Effect(undo=…)`).
 
-        That is an effect itself: proposed, approved and done once. Undoing the same effect again returns the same run,
-        and a new one if that did nothing, because it was rejected, expired or was cancelled.
-        `team`: the effect's, if it is not in `teams`. `app`: its import path, if it is not the recorded one. Raises
+        Undoing is an effect itself: it is proposed, approved and done once. Undoing the same effect again returns the same
+        run, or a new one if that run did nothing because it was rejected, expired or was cancelled.
+        `team`: the effect's team, if it is not in `teams`. `app`: its import path, if it is not the recorded one. Raises
         `Misused` if the effect can't be undone, or its team is not known here, and `Refused` as `reconcile`.
         """
         person = await self._decisions.identify_person(credential, by)
         return await self._errands.undo(effect, None if team is None else as_team(team), person, app)
 
     def memory(self, tenant: str = "") -> TenantMemory:
-        """Returns the memory of a tenant: to look at, and to put right."""
+        """Returns the memory of a tenant, to read and correct it."""
         return TenantMemory(self.supervisor, self._decisions, self._errands, tenant)
 
     # ---- backups and trials
@@ -537,7 +540,7 @@ class Seawall:
     ) -> Run[Output_co]:
         """Goes on live from the result of step `at`, as a new run. `result` replaces the result of that step.
 
-        Without `at` it is the last step that has one. Effects are simulated unless `live_effects`. `app` is the team's
+        Without `at`, it is the last step with a result. Effects are simulated unless `live_effects`. `app` is the team's
         import path, if it is not the recorded one. `limits`, with who gives them, are as in `resume`, and the fork's own.
         Raises `Misused` for a step after which no fork is possible, and if the run's events were pruned.
         """
@@ -550,11 +553,11 @@ class Seawall:
     # ---- reading
 
     async def state(self, run_id: str) -> RunState:
-        """Returns the run's state as it is recorded. Raises `Misused` if its events were pruned."""
+        """Returns the recorded state of a run. Raises `Misused` if its events were pruned."""
         return await read_state(self.journal, run_id)
 
     async def outcome(self, run_id: str) -> Outcome:
-        """Returns the outcome of a run that has ended, from the journal; of a pruned run, what its row says."""
+        """Returns the outcome of a run that has ended, from the journal; for a pruned run, the outcome in its row."""
         return await read_outcome(self.journal, run_id)
 
     # ---- commands
@@ -578,16 +581,16 @@ class Seawall:
         why: str = "",
         for_s: float | None = None,
     ) -> None:
-        """Sets the mode of a guard live, for all runs on this journal: those in flight and those to come.
+        """Sets the mode of a guard live, for all runs on this journal: those in flight and later ones.
 
-        `auto` goes back to the mode in the code; with `for_s` that happens after so many seconds. The journal records
-        `by` and `why`. A guard that this process does not know is set all the same, with a warning in the log: it may
-        belong to a team of another process. Raises `Misused` if `by` is empty or `mode` is not a mode.
+        `auto` restores the mode in the code; with `for_s` that happens after this many seconds. The journal records `by` and
+        `why`. A guard that this process does not know is also set, with a warning in the log, because it may belong to a team
+        of another process. Raises `Misused` if `by` is empty or `mode` is not a mode.
         """
         await put_mode(self.supervisor, guard, mode, by, why, for_s)
 
     async def pause(self, what: str, *, by: str, why: str = "", for_s: float | None = None) -> None:
-        """Pauses `what` in all processes on this journal: no step of it begins any more.
+        """Pauses `what` in all processes on this journal, so that none of its steps begins any more.
 
         `what` is `tool:refund`, `agent:clerk`, `tenant:acme`, `run:r-…` or `all`. Steps in flight go on to their end.
         A run that can do nothing else is parked: its clock stands still, and it goes on when the pause is lifted, or

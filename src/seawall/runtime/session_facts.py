@@ -1,8 +1,8 @@
-"""What a session's next run is told of: what earlier runs did after the conversation had gone on without them.
+"""Tells a session's next run what earlier runs did after the conversation had gone on without them.
 
-A run that waits for a person is overtaken when the user writes again. The next run notes how many events of it it knew
-(`RunTaken.behind`). The run after that reads what came since, and is shown it as a message before its request. So each
-event is told once, to the first run that begins after it, and what was told is part of that run's own record.
+When the user writes again while a run waits for a person, the next run begins, and notes how many events of the waiting
+run it knew (`RunTaken.behind`). The run after that reads the later events, and is shown them as a message before its
+request. So each event is told once, to the first run that begins after it, and that run's record has what it was told.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from seawall.team.context import quote_text
 
 
 class SessionFacts(NamedTuple):
-    """What is told, oldest run first, and the runs that are still not over."""
+    """The facts to tell, oldest run first, and the runs that have not ended."""
 
     facts: tuple[Ref, ...]
     behind: dict[str, int]
@@ -31,7 +31,7 @@ class SessionFacts(NamedTuple):
 async def read_facts(
     journal: Journal, tenant: str, behind: Mapping[str, int], bodies: Bodies
 ) -> SessionFacts:
-    """Returns what has happened in runs of which only so many events are known."""
+    """Returns what has happened in runs after the events that are known of each."""
     facts: list[Ref] = []
     still: dict[str, int] = {}
     for run, known in behind.items():
@@ -51,7 +51,7 @@ async def read_facts(
 async def read_stored_facts(
     journal: Journal, tenant: str, session: str, bodies: Bodies
 ) -> tuple[tuple[Ref, ...], tuple[int, ...]]:
-    """Returns what has happened apart from the session's runs, and the numbers of these facts."""
+    """Returns what has happened outside the session's runs, and the numbers of these facts."""
     stored = await journal.facts(tenant, session)
     told: list[Ref] = []
     for fact in stored:
@@ -95,7 +95,7 @@ def describe_changes(events: Sequence[Event], bodies: Bodies) -> list[str]:
 
 
 def _describe_events(events: Sequence[Event], known: int, bodies: Bodies) -> Iterator[str]:
-    """Yields what became, after the first `known` events, of each call that changes the world, and how the run ended."""
+    """Yields what became of each effect after the first `known` events, and how the run ended."""
     steps = {event.step: event for event in events if isinstance(event, StepIntended)}
     calls: dict[tuple[int, str | None], str] = {}  # the newest attempt of a call counts
     end: list[str] = []
@@ -115,7 +115,7 @@ def _describe_events(events: Sequence[Event], known: int, bodies: Bodies) -> Ite
 
 
 def _find_fate(event: StepDone | EffectMoved, step: StepIntended) -> str | None:
-    """Returns what an event says of a call that changes the world; None if it says nothing."""
+    """Returns the fate of an effect in words, by an event about it; None if the event does not change it."""
     if isinstance(event, EffectMoved):
         return _FATES.get(event.state)
     if step.kind == "tool" and step.effect and step.perform and event.status != "withdrawn":
@@ -138,7 +138,7 @@ def describe_call(at: float, step: StepIntended, fate: str, output: Ref | None, 
 
 
 _PLAIN = ("cancel", "approval", "limits", "deadline", "budget", "review")
-"""What these say is of people and bounds."""
+"""The guards whose reasons are told, because they come from people and limits, and not from tools."""
 
 
 def _describe_end(ended: RunEnded, bodies: Bodies) -> str:

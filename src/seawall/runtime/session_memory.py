@@ -1,8 +1,8 @@
-"""What a session's conversation rests on in memory: what was reverted of it is not shown to the next run.
+"""Leaves out of a session's conversation the answers that rest on reverted memory.
 
-An earlier run of the session has read entries and written some, and its messages may say what they said. The next run
-counts as having read them, so that a later revert finds it. If one of them was reverted already, of that run only facts
-are shown: what the user asked, and what it has changed.
+An earlier run of the session has read and written entries, and its messages may repeat them. The next run counts as
+having read these entries, so that a later revert finds it. If one of them was reverted already, only the facts of that
+earlier run are shown: what the user asked, and what the run has changed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LEFT_OUT = "[Not from the user: the answer to the request above rested on memory
 async def leave_out_reverted(
     journal: Journal, tenant: str, history: SessionHistory, bodies: Bodies
 ) -> SessionHistory:
-    """Returns the history without what rests on reverted entries, and with the numbers of the others."""
+    """Returns the history without answers that rest on reverted entries, and with the numbers of the other entries."""
     runs = list(dict.fromkeys(message.run for message in history.messages if message.run))
     behind = await journal.memory_behind(runs) if runs else []
     if not behind:
@@ -52,7 +52,7 @@ async def _keep_facts(
 ) -> list[MessageRef]:
     """Returns what the user asked in a run, and what the run has changed."""
     asked = list(itertools.takewhile(lambda message: message.role == "user", messages))
-    if len(asked) == len(messages):  # it has not completed, or was left out before
+    if len(asked) == len(messages):  # the run has not completed, or its answer was left out before
         return asked
     events = await journal.events(run)
     bodies.load(await journal.bodies(tenant, bodies.missing(refs_of(events))))
@@ -62,9 +62,9 @@ async def _keep_facts(
 
 
 def _write_manifests(messages: Iterable[MessageRef], history: SessionHistory, bodies: Bodies) -> Ref | None:
-    """Returns the conversation of these messages, one manifest a run.
+    """Returns the conversation of these messages, with one manifest for each run.
 
-    What was shortened is whole again: a line that stands for many exchanges may tell of one that is left out now.
+    Folds are dropped, because a line that replaces many exchanges may tell of one that is left out now.
     """
     prev: Ref | None = None
     for run, group in itertools.groupby(messages, key=lambda message: message.run):

@@ -1,4 +1,4 @@
-"""Sessions: conversations made of runs. Each goes on where the last one ended, or where it waits for a person.
+"""Sessions: conversations of several runs. Each run goes on where the last one ended, or where it waits for a person.
 
 The runs of a session are serial: at most one is at work. While one waits for a person's decision, the next one begins
 with the conversation so far. What the earlier one does when it goes on is told to the first run that begins after it.
@@ -27,40 +27,40 @@ from seawall.runtime.session_facts import read_facts, read_stored_facts
 from seawall.team.context import Manifest, build_transcript, decode_manifest, encode_manifest
 
 SESSIONS_KEPT = 256
-"""Conversations that are kept in memory between their runs; the others are read from the journal."""
+"""How many conversations are kept in memory between their runs; the others are read from the journal."""
 SESSIONS_BYTES = 64 * 1024 * 1024
-"""Texts of all kept conversations together. A model's whole context is some 4 MB of text (a million tokens), and few
-conversations are near it. A worker that shares a machine with others can spare this much. The least recently used
-conversations are dropped first."""
+"""The most bytes of the texts of all kept conversations. A model's whole context is some 4 MB of text (a million
+tokens), and few conversations come near that. A worker that shares a machine can spare this much memory. The least
+recently used conversations are dropped first."""
 
 
 class _Conversation(NamedTuple):
-    """A conversation in memory, as the last run of this process left it."""
+    """A conversation in memory after the last run of this process in it."""
 
     transcript: Ref
     messages: tuple[MessageRef, ...]
     bodies: Mapping[Ref, bytes]
-    """The texts that its messages refer to, and nothing else that its runs read."""
+    """The texts of its messages, without other texts that its runs read."""
     size_bytes: int
     behind: Mapping[str, int]
     """See `RunTaken.behind`."""
 
 
 class SessionHistory(NamedTuple):
-    """What a session's next run goes on from."""
+    """The history from which a session's next run goes on."""
 
     transcript: Ref | None
     messages: tuple[MessageRef, ...]
     handover: Mapping[str, str]
-    """What the guards of the run that wrote the transcript handed over to the next run."""
+    """The state that the guards of the run that wrote the transcript hand over to the next run."""
     facts: tuple[Ref, ...] = ()
-    """What has happened since in runs that were not over then."""
+    """What has happened since then in runs that had not ended."""
     behind: Mapping[str, int] = MappingProxyType({})
-    """Runs that are not over, and how many events of each are known."""
+    """The runs that have not ended, and how many events of each are known."""
     since: tuple[str, int] | None = None
-    """The run that waits and whose conversation this is, and how many events it had."""
+    """The waiting run that the conversation belongs to, and the number of its events; None if it has ended."""
     told: tuple[RecordChange, ...] = ()
-    """What the journal forgets with the run's first segment, because the run is told it."""
+    """Facts that the journal deletes with the run's first segment, because the run is told them."""
     memory: int = 0
     """The version of memory that the run sees."""
     changed: tuple[Ref, ...] = ()
@@ -75,7 +75,7 @@ NO_HISTORY = SessionHistory(None, (), {})
 async def add_stored_facts(
     journal: Journal, started: RunStarted, history: SessionHistory, bodies: Bodies
 ) -> SessionHistory:
-    """Returns the history with what has happened apart from the session's runs."""
+    """Returns the history with what has happened outside the session's runs."""
     if started.session is None:
         return history
     facts, numbers = await read_stored_facts(journal, started.tenant, started.session, bodies)
@@ -115,20 +115,20 @@ class Sessions:
     ) -> RunRow | Literal["busy"] | None:
         """Returns the run before `started` in its session, once it has ended or waits for a person; `busy` until then.
 
-        None: there is no run before it. `queued` tells whether this process has a run. `own`: `started` is recorded
-        already. Raises `Refused` if the run before is paused or interrupted, so that it does not go on by itself.
+        Returns None if there is no run before it. `queued` returns whether this process has a run. `own`: `started` is
+        recorded already. Raises `Refused` if the run before is paused or interrupted, so that it does not go on by itself.
         """
         session = started.session or ""
         newest = await journal.session_tail(started.tenant, session, before=started.run if own else None)
         tail = newest
-        while tail is not None and _never_began(tail):  # the run that it waited for may still go on
+        while tail is not None and _never_began(tail):  # the run before it may still go on
             tail = await journal.session_tail(started.tenant, session, before=tail.run)
         if tail is None or tail.state == "ended":
             return newest
         was_given_up = tail.state == "running" and tail.owner == journal.owner
         if tail.state == "waiting":
             state = await read_state(journal, tail.run)
-            if not state.waits:  # it was taken up just now
+            if not state.waits:  # the run was taken up just now
                 return "busy"
             if not state.paused:
                 return newest
@@ -151,11 +151,11 @@ class Sessions:
         answers_only: bool = False,
         guards: Sequence[Guard] = (),
     ) -> SessionHistory:
-        """Returns what the run after `tail` goes on from: the newest conversation up to it that a run has left.
+        """Returns the history for the run after `tail`: the newest conversation up to `tail` that a run has left.
 
-        Of a run that waits for a person that is its conversation so far. `answers_only` and `guards` are those of the
-        next run. Raises `Refused` if that run goes on meanwhile. A run that was stopped before its first step, or whose
-        events were pruned, has no transcript. Neither have the runs before a pruned one, which ended earlier.
+        For a run that waits for a person, this is its conversation so far. `answers_only` and `guards` belong to the next
+        run. Raises `Refused` if the waiting run goes on meanwhile. A run that was stopped before its first step, or whose
+        events were pruned, has no transcript; nor have the runs before a pruned one, which ended earlier.
         """
         while tail is not None and tail.session is not None:
             if tail.events == 0 and not _never_began(tail):
@@ -173,7 +173,7 @@ class Sessions:
     async def _load_transcript(
         self, journal: Journal, tail: RunRow, transcript: Ref, bodies: Bodies
     ) -> tuple[tuple[MessageRef, ...], Mapping[str, int]]:
-        """Returns the messages of a conversation, and the runs that were not over (see `RunTaken.behind`)."""
+        """Returns the messages of a conversation, and the runs that had not ended (see `RunTaken.behind`)."""
         key = (tail.tenant, tail.session or "")
         cached = self._conversations.get(key)
         if cached is not None and cached.transcript == transcript:

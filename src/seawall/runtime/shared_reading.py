@@ -1,4 +1,4 @@
-"""Readings that callers share: all that ask before a reading begins get what that one reading finds."""
+"""Shares readings among callers: all callers that ask before a reading begins get its result."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 READINGS_AT_ONCE = 4
-"""Readings of one kind under way at once, as many as a journal has threads to read with. A further one waits for the
-first of them to end, so a reading that hangs holds nobody up, and n callers at once cost few readings."""
+"""The most readings of one kind at the same time: as many as a journal has reading threads. A further one waits until
+one of them has ended. So a reading that hangs does not hold up callers, and many callers at once cost few readings."""
 
 
 class SharedReading(Generic[T]):
-    """Calls `read` for those that ask for it.
+    """Calls `read` for its callers.
 
     A reading begins after each of its callers has asked, so it finds what was written before that. A caller never joins
     a reading that has begun, and waits for an older one only if `READINGS_AT_ONCE` are under way.
@@ -30,7 +30,7 @@ class SharedReading(Generic[T]):
 
     @property
     def tasks(self) -> list[asyncio.Task[T]]:
-        """The readings that have not ended, for the one who closes."""
+        """The readings that have not ended, so that `close` can wait for them."""
         return [*self._under_way, *(() if self._next is None else (self._next,))]
 
     def request(self) -> asyncio.Task[T]:
@@ -41,7 +41,7 @@ class SharedReading(Generic[T]):
         return self._next
 
     async def get(self) -> T:
-        """Returns what the reading that begins next returns. It goes on if this caller is cancelled."""
+        """Returns the result of the reading that begins next. The reading goes on if this caller is cancelled."""
         return await asyncio.shield(self.request())
 
     async def _run(self) -> T:
@@ -57,4 +57,4 @@ class SharedReading(Generic[T]):
         if self._next is task:  # cancelled before it began
             self._next = None
         if not task.cancelled():
-            task.exception()  # whoever shares it gets it; nobody need
+            task.exception()  # marks the error as seen, because there may be no caller left

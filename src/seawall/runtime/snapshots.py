@@ -1,4 +1,4 @@
-"""Which version of memory a segment of a run sees, and what it is told has changed in what it read before."""
+"""Finds the version of memory that a segment of a run reads, and which entries have changed since the run read them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ HEAD = "[Not from the user: while this request waited, memory that was read here
 
 
 class Snapshot(NamedTuple):
-    """What a new segment of a run begins with."""
+    """The memory with which a new segment of a run begins."""
 
     memory: int
     """See `RunTaken.memory`."""
     changed: tuple[Ref, ...] = ()
     """See `RunTaken.changed`."""
     events: tuple[Event, ...] = ()
-    """What is recorded after `RunTaken`."""
+    """The events that are recorded after `RunTaken`."""
 
 
 async def read_snapshot(journal: Journal, started: RunStarted, team: Team) -> int:
@@ -32,9 +32,9 @@ async def read_snapshot(journal: Journal, started: RunStarted, team: Team) -> in
 
 
 async def read_changes(journal: Journal, state: RunState, team: Team, bodies: Bodies, now: float) -> Snapshot:
-    """Returns what a run that goes on begins its segment with: the newest version, and what has changed since.
+    """Returns the snapshot of a run that goes on: the newest version, and the changes of entries that it has read.
 
-    A fork stays at the snapshot of its origin: it never merges, and is no part of what goes on.
+    A fork stays at the snapshot of its origin, because it never merges.
     """
     if state.started.fork is not None:
         return Snapshot(state.memory)

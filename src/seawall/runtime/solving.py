@@ -1,4 +1,4 @@
-"""Solves conflicts of a merge with the function that the writing agent's `Memory` has for it."""
+"""Solves conflicts of a merge with the `resolve` function of the writing agent's `Memory`."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from seawall.runtime.remembering import decode_value
 from seawall.team.team import Team
 
 RESOLVE_S = 10.0
-"""Seconds that a function may take: the run has its answer, and whoever asked waits for it."""
+"""The most seconds for a `resolve` function, because the run has its answer and its caller waits."""
 
 _log = logging.getLogger("seawall")
 
 
 class ConflictSolver:
-    """Solves the conflicts of one run that ends: `engine.merging.Resolve`."""
+    """Solves the conflicts of one run that ends. It is an `engine.merging.Resolve`."""
 
     def __init__(self, journal: Journal, started: RunStarted, team: Team, bodies: Bodies) -> None:
         self._journal = journal
@@ -46,11 +46,11 @@ class ConflictSolver:
         return f"<ConflictSolver of {self._started.run}>"
 
     async def __call__(self, write: MemoryWrite, conflict: MemoryConflict) -> MemoryWrite | None:
-        """Returns what to write instead; None: it stays a conflict, because nobody solves it."""
+        """Returns the write that solves a conflict; None if no function solves it, so that the conflict stays."""
         resolve = self._find_resolver(write)
         if resolve is None:
             return None
-        version = await self._journal.memory_version()  # what is written is newer than all that is seen here
+        version = await self._journal.memory_version()  # newer than all that is read here
         theirs = await self._read(write, version)
         base = await self._read(write, write.base) if write.base else None
         ours = self._decode(write.value)
@@ -60,7 +60,7 @@ class ConflictSolver:
                 if inspect.isawaitable(value):
                     value = await value
             text = _encode(value)
-        except Exception as error:  # noqa: BLE001 -- the user's own function; a person decides then
+        except Exception as error:  # noqa: BLE001 -- the user's own function; if it fails, a person decides
             _log.warning(
                 "run %s: the conflict of step %s was not solved: %s",
                 self._started.run,
@@ -78,7 +78,7 @@ class ConflictSolver:
         )
 
     def _find_resolver(self, write: MemoryWrite) -> Resolver | None:
-        """Returns the function of the agent that wrote it, for that scope."""
+        """Returns the `resolve` function of the agent that wrote the entry, for its scope."""
         member = self._team.members.get(write.agent)
         places = () if member is None else member.memory.writes
         return next(
@@ -108,7 +108,7 @@ class ConflictSolver:
 
 
 def _encode(value: object) -> str | None:
-    """Returns a value as it is stored. Raises `TypeError` or `ValueError` for one that can't be."""
+    """Returns a value in its stored form. Raises `TypeError` or `ValueError` if it can't be stored."""
     if value is None:
         return None
     text = value if isinstance(value, str) else to_canonical_bytes(value).decode()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from seawall.models.protocol import TextDelta
 
 MAX_DELTAS = 10_000
-"""Pieces of text that are kept for slow readers of `events()`. Older pieces are dropped; the answer is never."""
+"""How many pieces of text are kept for slow readers of `events()`. Older pieces are dropped; the answer never is."""
 
 
 class StreamedText:

@@ -1,4 +1,4 @@
-"""The supervisor: owns the drivers of this process. It takes runs up, lets go of them, and wakes those that wait."""
+"""The supervisor: owns the drivers of this process. It takes runs up, releases them, and wakes waiting runs."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ from seawall.team.prepare import honours_key
 from seawall.team.team import Team
 
 SLICE_RESULTS = 4
-"""Results of a run whose values are indexed before other tasks have their turn: some milliseconds."""
+"""How many results of a run are indexed before other tasks get their turn, which takes some milliseconds."""
 LATE_S = 1.0
-"""Seconds that `close` waits for tools that ignore cancellation. Then it goes on without them."""
+"""The most seconds that `close` waits for tools that ignore cancellation."""
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ _log = logging.getLogger("seawall")
 
 
 class Supervisor:
-    """Owns the drivers of this process, and what all runs of this process have in common."""
+    """Owns the drivers of this process, and what all its runs share."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Supervisor:
         self.admission = AdmissionQueue(admission, clock)
         self.closing = False
         self.on_write: Callable[[], None] = lambda: None
-        """Is called after a process, perhaps this one, has written to the journal."""
+        """Called after a process, perhaps this one, has written to the journal."""
         self.pauses = pauses
         self.budget = budget
         self.effects = effects
@@ -94,13 +94,13 @@ class Supervisor:
         self._journal: Journal | None = None
         self._pid = os.getpid()
         self.on_taken: Callable[[str, int], None] | None = None
-        """Is told of each run that this process goes on with, and how many events it had."""
+        """Called with each run that this process goes on with, and the number of its events."""
         self.tasks: set[asyncio.Task[Any]] = set()
         """Tasks that `close` waits for."""
         self._states: WeakValueDictionary[str, SharedReading[RunState]] = WeakValueDictionary()
-        """By run: its state in the journal, for those that decide on the run at the same time."""
+        """The shared readings of runs' states, by run, for concurrent decisions on a run."""
         self._missed: set[str] = set()
-        """New runs that got a command before this process knew that they are recorded."""
+        """New runs that got a command before this process knew that they were recorded."""
 
     def __repr__(self) -> str:
         return f"<Supervisor of {len(self.registry.drivers)} drivers>"
@@ -121,7 +121,7 @@ class Supervisor:
 
     @property
     def is_copy(self) -> bool:
-        """Whether this is the copy in a forked child, of a Seawall that the parent goes on with."""
+        """Whether this is the copy, in a forked child, of a supervisor that the parent still uses."""
         return is_child_of(self._pid)
 
     def attach(self, journal: Journal) -> None:
@@ -132,7 +132,7 @@ class Supervisor:
         self.admission = AdmissionQueue(self.admission.options, self.clock)
 
     def detach(self) -> None:
-        """Lets go of a journal that was closed."""
+        """Forgets a journal that was closed."""
         self._journal = None
         self.closing = False
         self.registry.close()
@@ -219,34 +219,34 @@ class Supervisor:
         return driver
 
     def _on_rest(self, driver: Driver) -> None:
-        """Lets go of a run that has ended, waits, or was given up."""
+        """Releases a run that has ended, waits, or was given up."""
         run = driver.state.started.run
         self._forget_shared(run, parked=driver.parked)
-        driver.bodies.cache.clear()  # whoever holds a handle on the run may hold it long
+        driver.bodies.cache.clear()  # a handle on the run may be held for long
         if driver.state.ended is not None and self.factory.originals.chars:
             self.factory.originals.forget(run)
-        newest = self.registry.drivers.get(run) is driver  # else it was taken up again meanwhile
+        newest = self.registry.drivers.get(run) is driver  # else the run was taken up again meanwhile
         if newest:
             del self.registry.drivers[run]
             self.registry.streamed.pop(run, None)
         if driver.broken is not None:
             rested = (
                 driver.finished.exception() is None
-            )  # only a late result could not be recorded: nothing is left to do
+            )  # only a late result could not be recorded, which needs no action
             if not self.closing and not rested:
                 self.start_task(self._let_go(driver, self.registry.teams.get(run)))
         elif driver.state.started.session is not None:
             self.sessions.remember(driver.state, driver.bodies)
         if newest:
             self.admission.leave(run)
-        if newest and not driver.state.waits:  # a run that waits is taken up again when a person has decided
+        if newest and not driver.state.waits:  # a waiting run is taken up again after a decision
             self.registry.teams.pop(run, None)
         self.registry.wake(run)
         if self.registry.queued:
             self.inbox.wake()
 
     async def _let_go(self, driver: Driver, team: Team | None) -> None:
-        """Lets other processes go on with a run that was given up, and this one, if another run of its session is first."""
+        """Releases the lease of a run that was given up, and takes the run up later if another run of its session goes first."""
         await self.release(driver.lease)
         error = driver.broken
         if team is not None and isinstance(error, Refused) and error.guard == "session":
@@ -271,7 +271,7 @@ class Supervisor:
             await self.inbox.hand_over(run)
 
     async def release(self, lease: Lease) -> None:
-        """Lets other processes go on with a run that was given up, if the journal can still record that."""
+        """Releases the lease of a run that was given up, if the journal can still record that."""
         try:
             await self.journal.release(lease)
         except SeawallError as error:
@@ -282,7 +282,7 @@ class Supervisor:
     async def take_up(self, run: str, team: Team, *, force: bool = False) -> Driver | None:
         """Goes on with a run that no process drives, and returns its driver; None if it has ended.
 
-        Raises what `Seawall.resume` raises.
+        Raises the errors of `Seawall.resume`.
         """
         if self.registry.holds(run):
             owner = self.journal.owner
@@ -313,11 +313,11 @@ class Supervisor:
         if row.state == "ended":
             self.admission.leave(run)
             return None
-        if row.state == "running":  # raises at once if its owner is alive
+        if row.state == "running":  # raises at once if the owner is alive
             lease = await self.journal.take(run, force=force)
         elif (
             row.session is not None and row.events == 1
-        ):  # taken in vain, it would look like one that ends its workers
+        ):  # a lease without a step would count as a crash of its worker
             await self._check_turn(run)
         try:
             self.admission.reenter(run, row.tenant)
@@ -357,7 +357,7 @@ class Supervisor:
         bodies = self.make_bodies(lease.tenant, state.started.session)
         missing = bodies.missing(refs_of(events))
         bodies.load(await self.journal.bodies(lease.tenant, missing, or_erased=True))
-        begins = state.epoch == 0 and state.started.fork is None  # it waited in line and never began
+        begins = state.epoch == 0 and state.started.fork is None  # the run waited in line and never began
         snapshot = Snapshot(0)
         if begins:
             tail = None if state.started.session is None else await self._find_tail(state.started)
@@ -393,7 +393,7 @@ class Supervisor:
     async def load_history(
         self, started: RunStarted, tail: RunRow | None, team: Team, bodies: Bodies
     ) -> SessionHistory:
-        """Returns what a run of `team` goes on from, after run `tail` of its session, and what it is told besides.
+        """Returns the history of a run of `team` after run `tail` of its session, with the facts that it is told.
 
         Raises `Refused` if `tail` was taken up meanwhile.
         """
@@ -410,10 +410,10 @@ class Supervisor:
     async def begin_in_line(
         self, team: Team, state: RunState, lease: Lease, bodies: Bodies, history: SessionHistory
     ) -> tuple[RunState, list[Event]]:
-        """Begins a run that was recorded before: returns its state, and the events that are still to be recorded.
+        """Begins a run that was recorded before. Returns its state, and the events that must still be recorded.
 
-        A run of a session begins in one step across all processes, unless it was cancelled and only ends. Raises `Refused` if another run of the session is at
-        work, or if the one whose conversation this is has gone on.
+        A run of a session begins atomically across all processes, unless it was cancelled and only ends. Raises `Refused` if
+        another run of the session is at work, or if the waiting run that the conversation belongs to has gone on.
         """
         first = self._build_segment(state, lease, history)
         if state.started.session is None or await self.is_cancelled(state.started.run):
@@ -446,7 +446,9 @@ class Supervisor:
             await self._find_tail(started)
 
     async def _find_tail(self, started: RunStarted) -> RunRow | None:
-        """Returns the run before one that has not begun. Raises `Refused` while it goes on; a cancelled run needs none."""
+        """Returns the run before a run that has not begun. Raises `Refused` while that run goes on, unless this one was
+        cancelled.
+        """
         if await self.is_cancelled(started.run):
             return None
         tail = await self.sessions.find_tail(self.journal, started, queued=self.registry.holds, own=True)
@@ -499,7 +501,7 @@ class Supervisor:
         team = self.registry.teams.get(run) or make_placeholder_team(row.team)
         try:
             driver = await self.take_up(run, team)
-        except Refused as refused:  # else another process was quicker, and reads the inbox
+        except Refused as refused:  # else another process has taken it, and reads the inbox
             if refused.guard == "session":
                 self.waker.take_up_in_turn(run, team)
             return
@@ -507,7 +509,7 @@ class Supervisor:
             await asyncio.shield(driver.finished)
 
     async def read_state(self, run: str) -> RunState:
-        """Returns a run's state as it is recorded. Those that ask at the same time share a reading of its events."""
+        """Returns the recorded state of a run. Concurrent callers share a reading of its events."""
         reading = self._states.get(run)
         if reading is None:
             reading = self._states[run] = SharedReading(partial(read_state, self.journal, run))
@@ -520,19 +522,19 @@ class Supervisor:
         await self.journal.send(run, command, bodies)
         await self.inbox.deliver(run)
 
-    # ---- what the inbox delivers: `runtime.inbox.Receiver`
+    # ---- the methods of `runtime.inbox.Receiver`, which the inbox calls
 
     def notice(self, run: str) -> None:
         """Wakes the tasks that wait for the run, because a command for it has come."""
         self.registry.wake(run)
 
     def notice_write(self) -> None:
-        """Wakes what waits for a write of any process."""
+        """Wakes the tasks that wait for a write of any process."""
         self.registry.wake_on_write()
         self.on_write()
 
     async def hand_over(self, run: str, driver: Driver | None) -> None:
-        """Gives a run every command that it has not taken, in order. A run that waits is woken up."""
+        """Gives a run every command that it has not taken, in order. A waiting run is woken up."""
         driver = driver or self.registry.drivers.get(run)
         if driver is not None and not driver.is_recorded:
             self._missed.add(run)
@@ -545,7 +547,7 @@ class Supervisor:
                 for item in items:
                     driver.take_command(item)
                 return
-            if not items:  # it has ended or waits by now, and had taken all commands
+            if not items:  # the run has ended or waits, and has taken all commands
                 return
         await self.waker.wake(run)
 
@@ -556,7 +558,7 @@ class Supervisor:
         if self.pauses.read(settings):
             for driver in list(self.registry.drivers.values()):
                 driver.withdraw_paused()
-                driver.decide_again()  # what waits for an endpoint is held, too
+                driver.decide_again()  # steps that wait for an endpoint are affected, too
 
     async def refresh(self, journal: Journal) -> None:
         """Reads the caps that another process has set."""

@@ -16,7 +16,7 @@ from seawall.runtime.calls import CallOutcome
 
 
 class QueuedCall:
-    """A call that waits for a thread: it begins or is withdrawn, never both."""
+    """A call that waits for a thread. It either begins or is withdrawn."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -24,7 +24,7 @@ class QueuedCall:
 
     @property
     def is_withdrawn(self) -> bool:
-        """Whether the call is never made."""
+        """Whether the call was withdrawn."""
         return self._withdrawn
 
     def begin(self) -> bool:
@@ -34,7 +34,7 @@ class QueuedCall:
             return self._begun
 
     def withdraw(self) -> bool:
-        """Makes sure that the call is never made; returns False if it has begun."""
+        """Withdraws the call, so that it is never made. Returns False if it has begun."""
         with self._lock:
             self._withdrawn = not self._begun
             return self._withdrawn
@@ -52,11 +52,10 @@ class ThreadPool:
     async def call(self, prepare: Callable[[], Callable[[], Any]], queued: QueuedCall) -> CallOutcome:
         """Runs the function that `prepare` returns in a thread, unless the call is withdrawn first.
 
-        `prepare` runs in the thread at the last moment before the function; nothing is called if it raises. What
-        either raises is returned.
-        If the caller is cancelled before a thread is free, the function never runs. If it is cancelled while the
-        function runs, this goes on waiting: the thread can't be stopped, and its late result is worth recording.
-        Cancelled once more, it stops waiting.
+        `prepare` runs in the thread right before the function; if it raises, the function is not called. An exception of
+        either is returned. If the caller is cancelled before a thread is free, the function never runs. If it is cancelled
+        while the function runs, this still waits, because the thread can't be stopped and its late result is recorded. A
+        second cancellation ends the wait.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[CallOutcome] = loop.create_future()
@@ -67,7 +66,7 @@ class ThreadPool:
             outcome = None if queued.is_withdrawn else _run(context, prepare, queued)
             leave_child(pid)
             if outcome is not None:
-                with contextlib.suppress(RuntimeError):  # the loop is closed: no task waits any more
+                with contextlib.suppress(RuntimeError):  # the loop is closed, so no task waits
                     loop.call_soon_threadsafe(_resolve, future, outcome)
 
         self._threads.submit(job)
@@ -86,9 +85,9 @@ class ThreadPool:
 def _run(
     context: contextvars.Context, prepare: Callable[[], Callable[[], Any]], queued: QueuedCall
 ) -> CallOutcome | None:
-    """Returns what the call comes to; None if it was withdrawn meanwhile.
+    """Returns the outcome of the call; None if it was withdrawn meanwhile.
 
-    A `KeyboardInterrupt` is an error like any other here: a person's reaches the main thread only.
+    A `KeyboardInterrupt` is handled like any other error here, because a person's interrupt reaches only the main thread.
     """
     try:
         function = context.run(prepare)

@@ -1,4 +1,4 @@
-"""Trials: a recorded run is decided again, or gone on with live from one of its steps."""
+"""Trials: replays a recorded run, or forks it live from one of its steps."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ async def replay_run(
 
 
 class ForkOptions(NamedTuple):
-    """What a fork is given: see `Seawall.fork`."""
+    """The options of a fork: see `Seawall.fork`."""
 
     at: int | None
     result: str | None
     live_effects: bool
     app: str | None
     raised: LimitsRaised | None
-    """Other limits, with who gives them."""
+    """Other limits, with the person who gives them."""
 
 
 async def fork_run(supervisor: Supervisor, run_id: str, team: Team, run: str, options: ForkOptions) -> None:

@@ -1,7 +1,8 @@
-"""Waking: takes up runs that wait, once a command for them has come or their pause is lifted.
+"""Waking: takes up waiting runs, once a command for them has come or their pause is lifted.
 
-This process wakes the runs that it has driven itself and, of the teams that it was given (`Seawall(teams=…)`), also
-those that another process has started, even if that one is gone. Of several processes with the team one gets the lease.
+This process wakes the runs that it has driven itself. For the teams that it was given (`Seawall(teams=…)`), it also wakes
+runs that another process has started, even if that process has ended. If several processes have the team, one of them
+gets the lease.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from seawall.runtime.registry import Registry
 from seawall.team.team import Team
 
 LOOK_S = 5.0
-"""Seconds between two looks for runs that may be woken. A command wakes its run at once; a look finds those whose process
-ended between the command and taking it, and those that are paused no longer."""
+"""Seconds between two looks for runs to wake. A command wakes its run at once. A look finds runs whose process ended
+before it took the command, and runs that are not paused any more."""
 MAX_WOKEN = 1_000
-"""Runs that one look wakes. The next look finds the others."""
+"""How many runs one look wakes. The next look finds the others."""
 LAST_EVENTS = 32
-"""The newest events of a run among which its pauses are looked for. A run waits for a few pauses at the same time."""
+"""How many of the newest events of a run are searched for its pauses. A run waits for only a few pauses at once."""
 
 T = TypeVar("T")
 
@@ -36,7 +37,7 @@ _log = logging.getLogger("seawall")
 
 
 class Taker(Protocol):
-    """What takes runs up: the supervisor."""
+    """The part of the supervisor that takes runs up."""
 
     registry: Registry
     inbox: Inbox
@@ -49,7 +50,7 @@ class Taker(Protocol):
         ...
 
     async def take_up(self, run: str, team: Team) -> object:
-        """Goes on with a run that no process drives. Raises what `Seawall.resume` raises."""
+        """Goes on with a run that no process drives. Raises the errors of `Seawall.resume`."""
         ...
 
     def start_task(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -58,7 +59,7 @@ class Taker(Protocol):
 
 
 class Waker:
-    """Wakes runs. `teams` are those whose runs this process takes up whoever has started them."""
+    """Wakes runs. This process takes up the runs of `teams`, whichever process has started them."""
 
     def __init__(self, clock: Clock, taker: Taker, teams: Iterable[Team] = ()) -> None:
         self.teams: dict[str, Team] = {}
@@ -66,11 +67,11 @@ class Waker:
         self._clock = clock
         self._taker = taker
         self._in_line: dict[str, asyncio.Task[None]] = {}
-        """By run: the task with which it waits until a slot is free, and no other run of its session is at work."""
+        """The task that waits for a run until a slot is free and no other run of its session is at work, by run."""
         self._timer: Timer | None = None
         self._look: asyncio.Task[None] | None = None
         self._pauses: set[str] | None = None
-        """What was paused at the last look; None before the first."""
+        """The pauses at the last look; None before the first look."""
 
     def __repr__(self) -> str:
         return f"<Waker of {', '.join(self.teams) or 'no team'}>"
@@ -109,13 +110,13 @@ class Waker:
         await self._look_for_unpaused()
 
     async def _look_for_commands(self) -> None:
-        """Wakes those that have a command which no process has taken."""
+        """Wakes the runs with a command that no process has taken."""
         for run in await self._taker.journal.woken_runs(list(self.teams), limit=MAX_WOKEN):
             if run not in self._in_line and not self._taker.registry.holds(run):
                 self._taker.inbox.request_delivery(run)
 
     async def _look_for_unpaused(self) -> None:
-        """Wakes those that are paused no longer, if a pause was lifted since the last look."""
+        """Wakes the runs that are not paused any more, if a pause was lifted since the last look."""
         journal = self._taker.journal
         on = set(await read_pauses(journal, self._clock.wall_s()))
         before, self._pauses = self._pauses, on
@@ -143,7 +144,7 @@ class Waker:
     # ---- waking
 
     async def wake(self, run: str) -> None:
-        """Takes up a run that waits, because a command for it has come or its pause is lifted."""
+        """Takes up a waiting run, because a command for it has come or its pause is lifted."""
         taker, own = self._taker, self._taker.registry.teams.get(run)
         if taker.registry.holds(run) or run in self._in_line or (own is None and not self.teams):
             return
@@ -156,9 +157,9 @@ class Waker:
         if own is None and not await self._may_go_on(run, team):
             return
         if taker.admission.is_full_for(row.tenant) or await is_session_at_work(taker.journal, row):
-            self.take_up_in_turn(run, team)  # meanwhile the other runs get their commands
+            self.take_up_in_turn(run, team)  # in a task, so that other runs get their commands meanwhile
             return
-        taker.admission.reenter(run, row.tenant)  # at once: others are woken at the same time
+        taker.admission.reenter(run, row.tenant)  # before any await: others are woken, too
         try:
             await taker.take_up(run, team)
         except Refused as refused:
@@ -179,7 +180,7 @@ class Waker:
         return any(pause.what not in on for pause in state.paused)
 
     def take_up_in_turn(self, run: str, team: Team) -> None:
-        """Takes up a run that waits as soon as there is a slot for it, and no other run of its session is at work."""
+        """Takes up a waiting run as soon as there is a slot for it and no other run of its session is at work."""
         if run not in self._in_line:
             task = self._in_line[run] = self._taker.start_task(self._wait_and_take_up(run, team))
             task.add_done_callback(lambda _: self._in_line.pop(run, None))
@@ -202,7 +203,7 @@ class Waker:
                         if refused.guard != "session":
                             raise
                 await change
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the run must still get its commands
+        except Exception as error:  # noqa: BLE001 -- after any error, the run must still get its commands
             if not taker.closing:
                 taker.inbox.retry_later(run, error)
 
@@ -217,7 +218,7 @@ async def is_session_at_work(journal: Journal, row: RunRow) -> bool:
 
 
 async def _read_last_pauses(journal: Journal, row: RunRow) -> list[Paused]:
-    """Returns the pauses under which a run was parked: its last events, but for late results."""
+    """Returns the pauses for which a run was parked. They are its last events, apart from late results."""
     found: list[Paused] = []
     for event in reversed(await journal.events(row.run, after=row.events - 1 - LAST_EVENTS)):
         if isinstance(event, Paused):

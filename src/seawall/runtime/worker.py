@@ -1,7 +1,7 @@
 """A worker: a process that goes on with the runs of its teams, whichever process has started them.
 
-The `Seawall` with its teams wakes the runs that wait no longer (`waking.py`). The worker adds the interrupted ones, looks
-again and again, and keeps going when a run, or one look, fails.
+The `Seawall` with its teams wakes runs that need not wait any more (`waking.py`). The worker also takes up interrupted
+runs, looks for them again and again, and keeps working after a run or a look has failed.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from seawall.runtime.supervisor import Supervisor
 from seawall.team.team import Team
 
 LOOK_S = 2.0
-"""Seconds between two looks for interrupted runs. A process that dies writes nothing, so nobody is told of it."""
+"""Seconds between two looks for interrupted runs, because a process that dies notifies no other."""
 SWEEP_S = 60.0
-"""Seconds between two sweeps. What they settle has waited for minutes already."""
+"""Seconds between two sweeps. The effects that they settle have waited for minutes already."""
 RETRY_S = 60.0
-"""Seconds after which a run that could not be taken up is tried again: somebody has to put something right first."""
+"""Seconds after which a run that could not be taken up is tried again, because a person must first fix the cause."""
 AT_ONCE = 32
-"""Runs that are taken up at the same time. How many are driven at the same time is the admission's to say."""
+"""How many runs are taken up at the same time. The admission bounds how many are driven."""
 
 Sweep = Callable[[Journal], Awaitable[object]]
 
@@ -34,23 +34,23 @@ _log = logging.getLogger("seawall")
 
 
 class WorkerListener(Protocol):
-    """Is told what a worker does."""
+    """Receives messages about what a worker does."""
 
     def note_taken(self, run: str, events: int) -> None:
-        """This process goes on with a run, which had so many events."""
+        """Notes that this process goes on with a run, which had `events` events."""
         ...
 
     def note_set_aside(self, aside: SetAside) -> None:
-        """A run is not taken up by itself, because it may be what ends its workers."""
+        """Notes that a run is not taken up, because it may be the cause that its workers end."""
         ...
 
     def note_problem(self, run: str, problem: str) -> None:
-        """A run could not be taken up; it is tried again later."""
+        """Notes that a run could not be taken up. It is tried again later."""
         ...
 
 
 class Worker:
-    """Goes on with the runs of its teams. `sweep` is called every `SWEEP_S` seconds, beside all else that it does."""
+    """Goes on with the runs of its teams, and calls `sweep` every `SWEEP_S` seconds."""
 
     def __init__(
         self,
@@ -69,14 +69,14 @@ class Worker:
         self._next_sweep_s = clock.monotonic_s()
         self._sweeping: asyncio.Task[None] | None = None
         self._taking: dict[str, asyncio.Task[None]] = {}
-        """By run: the task that takes it up."""
+        """The task that takes a run up, by run."""
         self._aside: dict[str, int] = {}
-        """Runs that are set aside and were told of: with how many epochs."""
+        """The runs that were reported as set aside, each with the number of its epochs."""
         self._problems: dict[str, tuple[str, float]] = {}
-        """By run: why it could not be taken up, and when it is tried again."""
+        """Why a run could not be taken up, and when it is tried again, by run."""
         self._change = asyncio.Event()
         self.taken = 0
-        """Runs that this worker has gone on with."""
+        """The number of runs that this worker has gone on with."""
 
     def __repr__(self) -> str:
         return f"<Worker {self.taken} runs taken up, {len(self._taking)} about to be>"
@@ -84,8 +84,8 @@ class Worker:
     async def run(self, *, once: bool = False, max_runs: int | None = None) -> None:
         """Goes on with runs until it is cancelled.
 
-        `once`: until nothing is left to go on with. `max_runs`: until so many were taken up and rest. Raises
-        `JournalFailed` and what else shows that the journal can't be used any more.
+        With `once`, it ends when no run is left to go on with; with `max_runs`, when this many runs were taken up and have
+        ended or wait. Raises `JournalFailed` and other errors of a journal that can't be used any more.
         """
         supervisor = self._supervisor
         supervisor.on_taken = self._note_taken
@@ -120,7 +120,7 @@ class Worker:
         self._listener.note_taken(run, events)
 
     async def _wait(self) -> None:
-        """Waits for the next look: some seconds, or until a run was taken up or rests."""
+        """Waits for the next look: some seconds, or until a run was taken up, has ended or waits."""
         timer = self._clock.call_later(LOOK_S, self._change.set)
         waits = [driver.finished for driver in self._supervisor.registry.drivers.values()]
         for future in waits:
@@ -138,7 +138,7 @@ class Worker:
     # ---- one look
 
     async def _look(self, most: int | None) -> None:
-        """Takes up interrupted runs, `most` of them at most, and sweeps if that is due."""
+        """Takes up at most `most` interrupted runs, and sweeps if a sweep is due."""
         try:
             await self._take_up_interrupted(most)
             self._begin_sweep()
@@ -148,7 +148,7 @@ class Worker:
             _log.warning("the worker could not look for runs, and tries again: %s", error)
 
     def _begin_sweep(self) -> None:
-        """Begins to sweep, if that is due and the sweep before has ended. Raises what that one has raised."""
+        """Begins a sweep, if one is due and the last one has ended. Raises the error of the last one."""
         if self._sweeping is not None and self._sweeping.done():
             ended, self._sweeping = self._sweeping, None
             ended.result()
@@ -204,7 +204,7 @@ class Worker:
                 return
             await self._supervisor.take_up(row.run, team)
         except Refused as refused:
-            # Another process was quicker, or another run of its session comes first: the next look sees.
+            # Another process has taken it, or another run of its session comes first; the next look decides.
             if refused.guard not in ("lease", "session"):
                 self._note_problem(row.run, str(refused))
         except Exception as error:  # noqa: BLE001 -- one run that can't go on must not end the worker

@@ -20,11 +20,11 @@ from seawall.team.tool import Tool, make_adapter, tool
 ANSWER_TOOL = "final_answer"
 """The tool that an agent with an `output` type calls to answer."""
 READ_RESULT = "read_result"
-"""The tool that gives an agent again what was shortened in its context."""
+"""The tool with which an agent reads again what was shortened in its context."""
 ASK_PREFIX = "ask_"
-"""With a colleague's name after it: the tool that an agent calls to hand work over."""
+"""The prefix of the tool with which an agent hands work over; a colleague's name follows it."""
 MAX_OUTPUT_TOKENS = 4096
-"""Tokens that are reserved for each reply; providers' own default for most models."""
+"""Tokens that are reserved for each reply: the providers' default for most models."""
 
 
 _SETTING_PLACES = {
@@ -34,11 +34,11 @@ _SETTING_PLACES = {
     "request_timeout": "Limits(active_s=…), whose rest is each call's time limit",
     "max_retries": "Agent(retries=…)",
 }
-"""By a provider's setting: where the same is set here."""
+"""Where Seawall sets the same option, by the name of a provider's setting."""
 
 
 class AgentOptions(TypedDict, total=False):
-    """What `Agent` takes besides name, role, model and output. Its parameters say what each means."""
+    """The options of `Agent` besides name, role, model and output. The docstring of `Agent` explains them."""
 
     instructions: str | None
     tools: Sequence[Tool | Callable[..., Any]]
@@ -61,14 +61,15 @@ class Agent(Generic[Output_co]):
     `output` is a pydantic model or any other type with a schema: the final answer is then of that type. An agent is
     an `Agent[Order]` if its `output` is the class `Order`, and an `Agent[None]` without one.
     `retries`: further tries of a model call whose failure may be temporary.
-    `optional`: when time gets short the agent is skipped, and its caller gets a result that says so (see `Planner`).
+    `optional`: when time gets short, the agent is skipped, and its caller gets a result that says so (see `Planner`).
     `memory`: what the agent may read and write of memory, which outlives runs; it gets the tools `remember`, `recall` and
     `forget` for that.
-    `context`: the budget of its context; without it, the team's.
-    `limits`: what its own steps may take in one run, in all hand-offs to it together, within the limits of the run. Once
-    that is used up it answers with what it has found, and whoever asked it goes on.
+    `context`: the budget of its context; the team's budget by default.
+    `limits`: what its own steps may take in one run, in all hand-offs to it and reviews by it together, within the limits of
+    the run. Once a limit is used up, the agent answers with what it has found, and its caller goes on. The active seconds of
+    a coordinator pass from the start of the run.
     Raises `Misused` for a name that is not an identifier, two tools of one name, and an option that is out of range or
-    of another type.
+    of a wrong type.
     """
 
     @overload
@@ -93,7 +94,7 @@ class Agent(Generic[Output_co]):
         **options: Unpack[AgentOptions],
     ) -> None: ...
 
-    @overload  # a type that is no class, such as `Order | None`: checkers do not know what it holds
+    @overload  # a type that is not a class, such as `Order | None`: the output is `Any` for type checkers
     def __init__(
         self,
         name: str,
@@ -206,7 +207,7 @@ class Agent(Generic[Output_co]):
 def _check_request_options(
     name: str, model: Model | str, temperature: object, settings: Mapping[str, Any] | None
 ) -> None:
-    """Raises `Misused` for what can't be sent, and for settings of a provider that have another place."""
+    """Raises `Misused` for options that can't be sent, and for a provider's settings that Seawall sets elsewhere."""
     number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
     if temperature is not None and not (number and math.isfinite(cast("float", temperature))):
         raise Misused(f"agent {name!r}: temperature is {temperature!r}; it must be a finite number")
@@ -226,7 +227,7 @@ def _is_model(model: object) -> bool:
 
 
 def check_items(what: str, given: object, kind: type | tuple[type, ...] = object) -> None:
-    """Raises `Misused` unless `given` is a sequence of `kind`. A single item is not a sequence, nor is a text."""
+    """Raises `Misused` unless `given` is a sequence of `kind`. Neither a single item nor a text is a sequence."""
     if not isinstance(given, Sequence) or isinstance(given, str | bytes):
         raise Misused(f"{what} is {given!r}; it must be a list")
     for item in cast("Sequence[object]", given):
@@ -243,7 +244,7 @@ def _check_whole(what: str, given: object) -> None:
 
 
 def _check_flag(what: str, given: object) -> None:
-    """Raises `Misused` unless `given` is a truth value: any other value would count as one, `"no"` as true."""
+    """Raises `Misused` unless `given` is a bool, because Python would take `"no"` for true."""
     if not isinstance(given, bool):
         raise Misused(f"{what} is {given!r}; it must be True or False")
 

@@ -1,4 +1,4 @@
-"""The budgets of a team's contexts: how a model step is prepared, what is shortened before it, and what if it is too long."""
+"""Keeps the contexts of a team's agents within their budgets: prepares model steps, and shortens contexts before them."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from seawall.team.team import Member, Team
 
 _NO_USD = Decimal(0)
 CLOSING_TOKENS = 400
-"""What an agent is told with its last call: some 260 bytes that it is the last, and some 80 in place of a call that is not
-made. A token is at least one byte."""
+"""Upper bound of the tokens of what an agent is told with its last call: about 260 bytes say that it is the last one, and
+about 80 replace a call that is not made. A token has at least one byte."""
 
 
 class Assembly:
-    """What the agents of one run are sent, within their budgets."""
+    """Assembles what the models of one run's agents are sent, within their budgets."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Assembly:
         prices: Mapping[str, Price | None],
         windows: Mapping[str, int | None],
     ) -> None:
-        """By agent: `prices`, and the tokens that its model takes with its reply; None where that is not known."""
+        """`prices` and `windows` are by agent. A window is the tokens of the model's context, reply included; None: unknown."""
         self._team, self._conversation, self._bodies = team, conversation, bodies
         self._prices, self._windows = prices, windows
         self._token_usd = {name: compute_bound_usd(price, 1, 0) for name, price in prices.items()}
@@ -50,7 +50,7 @@ class Assembly:
         return f"<Assembly of {self._team.name}>"
 
     def prepare_model(self, step: Step, member: Member, state: RunState) -> Step:
-        """Returns a model step with what it reserves, and with what is shortened before it."""
+        """Returns a model step with its reservation, and with the part of the context that is shortened before it."""
         agent, frame = member.agent, state.frames[step.frame]
         weighed, folded = self._weigh(frame, member, state)
         if folded is not None:
@@ -75,17 +75,17 @@ class Assembly:
         )
 
     def compute_rest(self, frame: Frame, step: Step | None, state: RunState) -> Rest:
-        """Returns what is kept for a frame's last reply, and for the review that its answer must have.
+        """Returns the reserve for a frame's last reply, and for the required review of its answer.
 
-        A hand-off below that frame to which `step` belongs has a last reply, too, which its caller is sent. What will be
-        found until then is not known; the last call is sent as much of it as fits.
+        If `step` belongs to a hand-off below that frame, the hand-off has a last reply, too, which its caller is sent. What
+        is found until then is not known; the last call is sent as much of it as fits.
         """
         member = self._team.members.get(frame.agent)
         if member is None:
             return NO_REST
         reviews = int(member.reviewer is not None and not frame.review.approved)
         must_review = member.reviewer is not None and state.plan.effects
-        if step is None or step.kind != "model":  # what it takes is counted apart from replies
+        if step is None or step.kind != "model":  # the cost of other steps is counted apart from replies
             return Rest(must_review=must_review)
         own = step.frame == frame.id
         if (own and step.last) or step.frame in self._list_reviews(frame, state):
@@ -102,12 +102,12 @@ class Assembly:
         return rest
 
     def _is_answer(self, step: Step, frame: Frame) -> bool:
-        """Returns whether a model step of a frame can be nothing but its answer."""
+        """Returns whether the reply of a frame's model step must be the frame's answer."""
         member = self._team.members.get(frame.agent)
         return step.last or (member is not None and member.only_answers)
 
     def _keep_reply(self, rest: Rest, frame: Frame) -> Rest:
-        """Returns what is kept, with a frame's last reply: the shortest, to its context as it is now."""
+        """Returns the reserve with a frame's last reply added: the shortest reply, to the context as it is now."""
         member = self._team.members.get(frame.agent)
         if member is None:
             return rest
@@ -125,7 +125,7 @@ class Assembly:
         )
 
     def _keep_answer(self, rest: Rest, frame: Frame, caller: Frame) -> Rest:
-        """Returns what is kept, with a hand-off's last reply as its caller's last call is sent it."""
+        """Returns the reserve with a hand-off's last reply added, which its caller's last call is sent."""
         member = self._team.members.get(frame.agent)
         least = (
             LEAST_REPLY_TOKENS if member is None else min(LEAST_REPLY_TOKENS, member.agent.max_output_tokens)
@@ -141,9 +141,9 @@ class Assembly:
         ]
 
     def answer_too_long(self, state: RunState) -> RunState:
-        """Returns the state in which a frame goes on whose context was too long and can be shortened.
+        """Returns the state in which a frame goes on if its context was too long and can be shortened.
 
-        Of any other the failure says that it can't be.
+        For a context that can't be shortened, the frame's failure says so.
         """
         changed: dict[int, Frame] = {}
         for frame in state.frames.values():
@@ -178,14 +178,14 @@ class Assembly:
         return int(member.context.fold_at * budget / TOKENS_PER_BYTE) - fixed
 
     def _weigh(self, frame: Frame, member: Member, state: RunState) -> tuple[Weighed, ContextFolded | None]:
-        """Returns how long a frame's context is, and what is to be shortened of it before its next model step."""
+        """Returns the size of a frame's context, and what must be shortened before the frame's next model step."""
         agent, options = member.agent, member.context
         weighed = self._conversation.weigh(frame, agent.instructions, member.specs_bytes, member.version)
         budget = self._find_budget(member)
         return weighed, self._conversation.plan(frame, weighed, state.steps + 1, options, budget)
 
     def _find_budget(self, member: Member) -> int | None:
-        """Returns the tokens that an agent's context may have; None if that is not known."""
+        """Returns the tokens that an agent's context may have; None if the budget is not known."""
         if member.context.tokens is not None:
             return member.context.tokens
         window = self._windows.get(member.agent.name)

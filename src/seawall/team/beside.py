@@ -1,4 +1,4 @@
-"""What an effect's tool has beside its own function: its preview, the question what became of a call, and its undo."""
+"""Calls the further functions of an effect's tool: its preview, its reconcile function, and its undo tool."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from seawall.team.tool import Tool, encode_canonical, get_plain_function
 
 
 def call_preview(tool: Tool, arguments: dict[str, Any], context: ToolContext) -> Any:
-    """Calls a tool's preview function with those of the call's arguments that it takes."""
+    """Calls a tool's preview function with the arguments of the call that the function takes."""
     return _call(tool, tool.options.preview, tool.validate_arguments(arguments), context)
 
 
 def call_reconcile(tool: Tool, context: ToolContext) -> Any:
-    """Asks the other side what became of the call with the context's key."""
+    """Calls a tool's reconcile function, which finds out what became of the call with the context's key."""
     return _call(tool, tool.options.reconcile, {"key": context.key}, context)
 
 
 def fill_undo_arguments(tool: Tool, arguments: Mapping[str, Any], receipt: str | None) -> dict[str, Any]:
-    """Returns the arguments of the tool that undoes a call of `tool`, made of the call's own and of its receipt.
+    """Returns the arguments for the undo tool of `tool`, made from the call's arguments and its receipt.
 
-    `arguments` and `receipt` are as they were recorded. A receipt that is an object or a list is given as that, if the
-    undo tool takes it so, and else as text. Raises `Misused` if the tool has no undo, and `ValueError` if a value is
-    needed that was redacted or that the undo tool does not take.
+    `arguments` and `receipt` are the recorded ones. A receipt that is a JSON object or list is passed as such if the undo
+    tool accepts that, and otherwise as text. Raises `Misused` if the tool has no undo, and `ValueError` if a needed value
+    was redacted or the undo tool does not accept it.
     """
     undo = tool.options.undo
     if not isinstance(undo, Tool):
@@ -52,7 +52,7 @@ def fill_undo_arguments(tool: Tool, arguments: Mapping[str, Any], receipt: str |
 
 
 def _list_readings(receipt: str | None) -> Iterator[dict[str, Any]]:
-    """Yields what a recorded receipt may be, the likeliest first."""
+    """Yields the possible values of a recorded receipt, the most likely first."""
     if receipt is None:
         yield {}
         return

@@ -1,4 +1,4 @@
-"""The messages of a conversation: how each is read from its bodies, how long it is, and what a session keeps of a run."""
+"""Reads and writes the messages of a conversation, bounds their size, and builds what a session keeps of a run."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from seawall.run.state import RunState
 from seawall.team.problem import InvalidValue
 
 MAX_FACT_CHARS = 20_000
-"""Of one receipt or answer that a session's next run is told of. It is an ordinary result's size; the whole of it is in
-the run's record."""
+"""The most characters of one receipt or answer that a session's next run is told. Ordinary results are not longer; the
+run's record has the whole text."""
 FRAMING_TOKENS = 16
 """Upper bound of a message's tokens beside its text (role, separators, names)."""
 
 NOT_DECIDED = "[no result yet: this waits for a person's decision, and is not done]"
-"""Stands for the answer to a call of a run that waits, in the conversation that the session's next run gets. What comes
-of it is told to a later run."""
+"""The result of a call that waits for a decision, in the conversation that the session's next run gets. A later run is
+told the real result."""
 NOT_SETTLED = "[no result yet: whether this happened is not known, and a person is asked]"
-"""Stands for the answer to a call of a run that waits until a person says what became of it."""
+"""The result of a call whose fate a person must find out, in the conversation that the session's next run gets."""
 NOT_ANSWERED = "[no answer yet: this request waits for a person's decision]"
-"""Stands for the answer of a run that waits."""
+"""The answer of a run that waits, in the conversation that the session's next run gets."""
 
 _assistant = msgspec.json.Decoder(Assistant)
 _reasoning: msgspec.json.Decoder[tuple[str, msgspec.Raw]] = msgspec.json.Decoder(tuple[str, msgspec.Raw])
@@ -42,19 +42,19 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     prev: Ref | None
     messages: tuple[MessageRef, ...]
     behind: dict[str, int] = {}
-    """Earlier runs whose end is not in it: see `RunTaken.behind`."""
+    """Earlier runs whose end is not in the conversation: see `RunTaken.behind`."""
     run: str = ""
-    """The run that added them; "" in a conversation of an earlier version."""
+    """The run that added the messages; "" in a conversation that an earlier version wrote."""
     folds: tuple[Folded, ...] = ()
-    """What that run has shortened. Places from 0 are in `messages`; below zero, in the conversation before."""
+    """The messages that the run has shortened. Places from 0 are in `messages`, places below zero in the conversation before."""
     before: int = 0
-    """How many messages the conversation before had for that run."""
+    """The number of messages that the conversation had before that run."""
 
     def add_to(self, conversation: list[MessageRef]) -> None:
-        """Adds these messages to a conversation, each with its run, and notes what is sent in the place of each.
+        """Adds these messages to a conversation, each with its run and with the text that is sent in its place.
 
-        If `conversation` is not what the run had before, because something was erased meanwhile, what it shortened there
-        does not count any more.
+        If `conversation` differs from the one before the run, because parts were erased meanwhile, the run's folds in it are
+        ignored.
         """
         first = len(conversation)
         conversation += [replace(message, run=self.run) for message in self.messages]
@@ -73,12 +73,12 @@ def encode_assistant(message: Assistant) -> str:
 
 
 def encode_reasoning(reasoning: Reasoning) -> str:
-    """Returns the body of what goes back to a model's server, as JSON text."""
+    """Returns the body of the reasoning that is sent back to a model's server, as JSON text."""
     return f"[{_encoder.encode(reasoning.origin).decode()},{reasoning.parts}]"
 
 
 def read_reasoning(ref: MessageRef, bodies: Bodies, run: str) -> Reasoning | None:
-    """Returns what goes back with a message; None if nothing does, or if it can't go back as it came."""
+    """Returns the reasoning that is sent back with a message; None if there is none or it can't be sent back unchanged."""
     text = bodies.find_opaque(run, ref.reasoning) if ref.reasoning else None
     try:
         origin, parts = ("", None) if text is None else _reasoning.decode(text)
@@ -118,7 +118,7 @@ def read_message(ref: MessageRef, bodies: Bodies, run: str = "") -> Message:
 
 
 def add_notes(text: str, ref: MessageRef, bodies: Bodies) -> str:
-    """Returns a result's text, or what stands for it, with what guards advised on it."""
+    """Returns a result's text, or the text that replaces it, followed by the advice of guards on it."""
     return "\n\n".join([text, *(bodies.text(note) for note in ref.notes)])
 
 
@@ -148,12 +148,12 @@ def build_transcript(
 ) -> Manifest | None:
     """Returns what this run adds to its session's conversation; None if there is no session.
 
-    `before`: how many messages the conversation had before; None: what the run has shortened is not taken along.
-        `status` is how it ends; None: it waits. Of a run that does not complete only facts stay: what the user asked, and
-    what it has changed. What its tools returned, and what was made of that, does not reach the next run.
+    `before` is the number of messages that the conversation had before; with None, the run's folds are left out.
+    `status` is the run's end; None if it waits. Of a run that does not complete, only facts stay: the user's request, and
+    what the run has changed. The results of its tools and the replies to them do not reach the next run.
 
-    If the run was stopped between calls and their answers, or waits there, each call gets an answer here that says so: a
-    provider would reject a conversation with an unanswered call, and the next run must know of calls that were made.
+    If the run was stopped between calls and their results, or waits there, each call gets a result here that says so. A
+    provider would reject a conversation with an unanswered call, and the next run must know which calls were made.
     """
     frame = state.frames.get(0)
     if state.started.session is None or frame is None:
@@ -177,7 +177,7 @@ def build_transcript(
 
 
 def _list_ends(state: RunState, frame: Frame, bodies: Bodies, *, answers_only: bool) -> Iterator[MessageRef]:
-    """Yields what comes behind the messages of a run that completes or waits."""
+    """Yields the messages after the messages of a run that completes or waits."""
     for pending in () if answers_only else frame.turn:
         text = _describe_unanswered(state, pending)
         yield pending.answer or MessageRef("tool", bodies.put(text), 0, pending.call.id, pending.call.name)
@@ -193,7 +193,7 @@ def _list_ends(state: RunState, frame: Frame, bodies: Bodies, *, answers_only: b
 
 
 def write_unfinished(state: RunState, status: Status, bodies: Bodies) -> str:
-    """Returns what a session's next run is told of one that ended without an answer: what it has changed."""
+    """Returns what a session's next run is told about a run without an answer: what that run has changed."""
     head = f"[Not from the user: the request above ended as {status}, without an answer."
     lines: list[str] = []
     for change in state.effect_states():
@@ -208,7 +208,7 @@ def write_unfinished(state: RunState, status: Status, bodies: Bodies) -> str:
 
 
 def quote_text(text: str) -> str:
-    """Returns a text on one line, in quotes: nothing in it can look like a line of its own."""
+    """Returns a text on one line, in quotes, so that no part of it looks like a separate line."""
     cut = (
         "" if len(text) <= MAX_FACT_CHARS else f" (cut after {MAX_FACT_CHARS:,} of {len(text):,} characters)"
     )
@@ -216,7 +216,7 @@ def quote_text(text: str) -> str:
 
 
 def _describe_unanswered(state: RunState, pending: PendingCall) -> str:
-    """Returns what is said of a call that has no answer, because the run was stopped, or waits."""
+    """Returns the text for a call that has no result, because the run was stopped, or waits."""
     if pending.unknown is not None or pending.doubtful is not None:
         return NOT_SETTLED if state.approvals else NOT_KNOWN
     return NOT_DECIDED if state.approvals else NOT_MADE
@@ -253,13 +253,13 @@ class ReviewTask(NamedTuple):
     request: str
     answer: str
     evidence: str
-    """The results, each with its name; "": it was shown none."""
+    """The results, each with its name; "" if the reviewer was shown none."""
 
 
 def split_review_task(task: str) -> ReviewTask:
     """Returns the parts of what `write_review_task` has written.
 
-    A request that holds such a heading itself is cut at it: the parts are for comparing, and not for sending.
+    A request that contains one of the headings is cut there. The parts are only compared, and never sent.
     """
     head, mark, rest = task.rpartition(_EVIDENCE)
     head, evidence = (head, rest.rpartition("\n\n")[0]) if mark else (task.rpartition("\n\n")[0], "")
@@ -268,7 +268,7 @@ def split_review_task(task: str) -> ReviewTask:
 
 
 def shorten_review_task(task: str, limit: int) -> str:
-    """Returns a reviewer's task in `limit` bytes, or as short as it gets: of each result, the beginning.
+    """Returns a reviewer's task with each result cut to its beginning, in `limit` bytes or as short as possible.
 
     The request and the answer stay whole.
     """
@@ -284,7 +284,7 @@ def shorten_review_task(task: str, limit: int) -> str:
 
 
 def _cut_result(text: str, limit: int) -> str:
-    """Returns the beginning of a result in at most `limit` bytes, with how much of it that is."""
+    """Returns the beginning of a result in at most `limit` bytes, with the number of characters of the whole."""
     if measure_bytes(text) <= limit:
         return text
     end = f"… [cut, of {len(text):,} characters]"

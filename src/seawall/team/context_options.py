@@ -1,4 +1,4 @@
-"""`Context`: what an agent's model is sent, and when that is shortened."""
+"""`Context`: how long an agent's context may get, and when it is shortened."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from seawall.core.errors import Misused
 from seawall.models.usage import MAX_TOKENS
 
 LEAST_TOKENS = 500
-"""Tokens of the smallest budget: less does not hold instructions, tools, a request and one result."""
+"""Tokens of the smallest budget. Instructions, tools, a request and one result do not fit into less."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,15 +30,15 @@ class Context:
     """The share of the budget from which on the context is shortened, above 0 and up to 1. Tokens are estimated, within
     a few per cent once the provider has counted a call; one more result of ordinary size must fit as well."""
     fold_to: float = 0.5
-    """The share of the budget to which it is shortened then, below `fold_at`. What was sent stays byte-equal from one
-    such step to the next, so that a provider's prompt cache holds; the lower this is, the rarer the steps are."""
+    """The share of the budget to which the context is shortened, below `fold_at`. Between two such steps, the messages
+    that were sent stay byte-equal, so that a provider's prompt cache stays valid; the lower the share, the rarer the steps."""
     junk_at: float = 0.3
-    """The share of failures, repeats and results out of date from which on these are shortened below the budget, too;
-    1: never. Folding gives up the prompt cache, so it must take a good part of the context away: of the longer model
-    calls of recorded coding agents, 17% are above this and 22% above 0.2 (`python bench/context.py`)."""
+    """The share of failures, repeats and outdated results from which on these are shortened even below the budget; 1:
+    never. Folding gives up the prompt cache, so it must remove a good part of the context: of the longer model calls of
+    recorded coding agents, 17% are above this share and 22% above 0.2 (`python bench/context.py`)."""
     head_chars: int = 300
-    """Characters that are kept of a large result's beginning. Results shorter than twice that are never cut: a
-    reference itself takes some hundred characters."""
+    """Characters that are kept of a large result's beginning. Results shorter than twice that are never cut, because a
+    reference has some hundred characters itself."""
 
     def __post_init__(self) -> None:
         for name, number in (("tokens", self.tokens or LEAST_TOKENS), ("head_chars", self.head_chars)):

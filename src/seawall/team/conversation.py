@@ -1,7 +1,7 @@
-"""What is sent to a model: the system prompt, the session so far, and the frame's own conversation, within a budget.
+"""Assembles what is sent to a model within a budget: the system prompt, the session so far, and the frame's messages.
 
-What is sent is a pure function of a frame's messages and of the folds that are recorded for it. `plan` chooses further
-folds where it gets too long; they are recorded with the model step before which they are made.
+The result is a pure function of a frame's messages and of its recorded folds. `plan` chooses further folds if the
+context gets too long; they are recorded with the model step before which they are made.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from seawall.team.read_result import PAGE_CHARS, READ_BYTES, cut_page
 from seawall.team.survey import Item, Survey
 
 TOKENS_PER_BYTE = 0.3
-"""Before a provider has counted anything: JSON and code have three to three and a half bytes a token, prose has more."""
+"""The estimate before a provider has counted tokens: JSON and code have 3 to 3.5 bytes per token, prose has more."""
 LEAST_SAVING = 0.1
-"""Of the context: to shorten it by less would give up the provider's prompt cache for nothing."""
+"""The smallest share of the context that folding must save, because it gives up the provider's prompt cache."""
 LEAST_JUNK_TOKENS = 1_000
-"""Junk of fewer tokens is not worth the prompt cache that is lost when it is folded below the budget."""
+"""The fewest tokens of junk that are folded below the budget, because folding gives up the prompt cache."""
 WAIT_SHARE = 0.05
-"""By so much the context grows, after a look that found nothing worth it, before the next look."""
+"""The share by which the context must grow after a plan that found no worthwhile folds, before the next plan."""
 
 
 class Weighed(NamedTuple):
-    """How long a frame's context is, and what of it is junk."""
+    """The size of a frame's context, and its share of junk."""
 
     bound: int
-    """Upper bound of its tokens."""
+    """Upper bound of the context's tokens."""
     size: int
-    """Bytes, with the system prompt and the tools' schemas."""
+    """Bytes of the context, with the system prompt and the tools' schemas."""
     tokens: int
-    """By an estimate."""
+    """The estimated tokens of the context."""
     junk: float
-    """The share of it that is junk, from 0 to 1."""
+    """The share of the context that is junk, from 0 to 1."""
 
 
 class Conversation:
@@ -54,15 +54,15 @@ class Conversation:
         *,
         effects: Mapping[str, Collection[str]] | None = None,
     ) -> None:
-        """`effects`: by agent, its tools that change the world."""
+        """`effects` holds the tools that change the world, by agent."""
         self._bodies = bodies
         self._run = run
         self._history = tuple(history)
         self._effects = effects or {}
         self._surveys: dict[int, Survey] = {}
-        """By frame. A conversation only grows, but for its folds."""
+        """The surveys by frame. Except for its folds, a conversation only grows."""
         self._weighed: dict[int, tuple[Frame, str, int, str, Weighed]] = {}
-        """By frame: what was weighed last. A step asks for it more than once."""
+        """The newest result of `weigh` by frame, because a step asks for it more than once."""
 
     def __repr__(self) -> str:
         return f"<Conversation of {self._run or 'a run'}, {len(self._surveys)} frames>"
@@ -73,7 +73,7 @@ class Conversation:
         return len(self._history)
 
     def has_folds(self, frame: Frame) -> bool:
-        """Returns whether something of a frame's conversation is shortened, so that the agent can read it again."""
+        """Returns whether a part of a frame's conversation is shortened, so that the agent needs the tool to read it again."""
         return self.survey(frame).has_folds
 
     def assemble(self, frame: Frame, system: str) -> list[Message]:
@@ -97,7 +97,7 @@ class Conversation:
         return known
 
     def weigh(self, frame: Frame, system: str, schemas_bytes: int, version: str) -> Weighed:
-        """Returns how long the frame's context is.
+        """Returns the size of the frame's context.
 
         A token is at least one byte of text in every byte-level vocabulary. Once the provider has counted a context of
         this `version` of the agent, only the messages after it are bounded by their bytes.
@@ -125,9 +125,9 @@ class Conversation:
     def plan(
         self, frame: Frame, weighed: Weighed, step: int, options: Context, budget: int | None
     ) -> ContextFolded | None:
-        """Returns what is to be shortened before the frame's next model step, which has the number `step`.
+        """Returns the folds to make before the frame's next model step, which has the number `step`; None if there are none.
 
-        None: nothing is. `budget`: tokens of the whole context, if it is known.
+        `budget` is the tokens of the whole context, if it is known.
         """
         if frame.failure is not None and frame.failure.kind == TOO_LONG:
             return self._fold(frame, weighed, step, options, "too_long", weighed.tokens // 2)
@@ -156,7 +156,7 @@ class Conversation:
         goal: int,
         limit: int = 0,
     ) -> ContextFolded | None:
-        """Returns the folds that bring a context to `goal` tokens; None if there are none, or too few to be worth it."""
+        """Returns the folds that bring a context to `goal` tokens; None if there are none, or if they save too little."""
         rate = weighed.tokens / weighed.size
         survey = self.survey(frame)
         folding = Folding(
@@ -198,7 +198,7 @@ class Conversation:
         )
 
     def read_again(self, frame: Frame, label: str, page: int, budget: int | None) -> str | None:
-        """Returns a page of a message, whole; None if there is no such message or page."""
+        """Returns a page of the unshortened message; None if there is no such message or page."""
         item = self.survey(frame).find(label.strip())
         if item is None:
             return None
@@ -214,11 +214,11 @@ class Conversation:
 
 
 def _learn_budget(frame: Frame, weighed: Weighed) -> int:
-    """Returns the budget of a frame whose model took no context of this length: a tenth less than that."""
+    """Returns the budget of a frame whose model refused a context of this length: a tenth less."""
     learned = weighed.tokens * 9 // 10
     return min(learned, frame.budget) if frame.budget else learned
 
 
 def fold_frame(frame: Frame, folded: ContextFolded | None) -> Frame:
-    """Returns the frame with what is planned to be shortened."""
+    """Returns the frame with the planned folds applied."""
     return frame if folded is None else apply_folded(frame, folded)

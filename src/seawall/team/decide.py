@@ -1,4 +1,4 @@
-"""What a team does next: `decide(team, state) -> actions`. Pure: a function of the definition and the fold.
+"""Decides what a team does next: `decide(team, state) -> actions`. It is a pure function of the definition and the fold.
 
 A frame is one agent at work. Each frame repeats the same loop: call the model; make the calls of its reply (all
 reads at once, effects one after another); call the model again, until its reply is an answer. Effects of one reply
@@ -20,11 +20,11 @@ from seawall.team.agent import ASK_PREFIX
 from seawall.team.team import Member, Team
 
 PROBE = "probe"
-"""What has stopped a run that is a probe (`StoppedBy.guard`)."""
+"""The value of `StoppedBy.guard` for a run that is a probe."""
 BACKOFF_S = 0.5
 """Seconds before the second try of a model call, doubled for each further try. Providers' clients use the same."""
 MAX_BACKOFF_S = 8.0
-"""Seconds before any further try, at most; providers' clients use the same."""
+"""The longest pause, in seconds, before a further try; providers' clients use the same."""
 
 
 def decide(team: Team, state: RunState) -> list[Action]:
@@ -53,7 +53,7 @@ def decide(team: Team, state: RunState) -> list[Action]:
 
 
 def decide_stop(state: RunState) -> End | None:
-    """Returns the end of a run that somebody has cancelled or rejected, or that a guard has halted; None for any other."""
+    """Returns the end of a run that a person has cancelled or rejected, or that a guard has halted; None for other runs."""
     if state.cancelled is not None:
         by = state.cancelled.by or "the caller"
         reason = state.cancelled.reason or f"cancelled by {by}"
@@ -71,7 +71,7 @@ def decide_stop(state: RunState) -> End | None:
 
 
 def _decide_errand(team: Team, state: RunState) -> Iterator[Action]:
-    """Yields the actions by which an errand makes its one call and then ends with the result."""
+    """Yields the actions by which an errand makes its only call and then ends with the result."""
     done, root = state.answered, state.frames[0]
     if done is None:
         if root.own_step is None:
@@ -96,7 +96,7 @@ def _find_probed_step(state: RunState) -> int | None:
 
 
 def _decide_probe(team: Team, state: RunState, at: int) -> Iterator[Action]:
-    """Yields the actions of a probe: the review of the answer of step `at`, and then the end. It never has an answer."""
+    """Yields the actions of a probe: the review of the answer of step `at`, and then the end, which has no answer."""
     judged = next((frame for frame in state.frames.values() if frame.last_reply == at), None)
     member = None if judged is None else team.members.get(judged.agent)
     if judged is None or member is None or member.reviewer is None:
@@ -204,7 +204,7 @@ def _decide_frame(team: Team, state: RunState, frame: Frame) -> Iterator[Action]
 
 
 def _settle_deserted(team: Team, frame: Frame) -> Iterator[Action]:
-    """Settles what an agent began that is no longer in the team, and then fails its frame."""
+    """Settles the effects of an agent that is no longer in the team, and then fails its frame."""
     unanswered = [each for each in frame.turn if each.answer is None]
     for pending in unanswered:
         if pending.unknown is not None and pending.step is None:
@@ -228,7 +228,7 @@ def _propose_approval(frame: Frame, pending: PendingCall) -> Propose:
 
 
 def _compute_backoff_s(failures: int, spared: int, retry_after_s: float | None) -> float:
-    """Returns the pause before the next try. After a try that was `spared`, its endpoint makes it wait for longer."""
+    """Returns the seconds before the next try. `spared` tries are not counted, because the endpoint itself makes them wait."""
     if failures + spared == 0:
         return 0.0
     if retry_after_s is not None:
@@ -239,8 +239,9 @@ def _compute_backoff_s(failures: int, spared: int, retry_after_s: float | None) 
 def _decide_calls(state: RunState, frame: Frame, member: Member) -> Iterator[Action]:
     """Proposes all reads before the first effect at once, and each effect once the calls before it are answered.
 
-    An effect that waits for a person's decision lets those behind it pass. One that waits for another run's effect lets
-    pass what people have approved: that other run may wait for it. Before its turn an effect is only asked about.
+    The effects behind an effect that waits for a person's decision may go on. Behind an effect that waits for another
+    run's effect, only approved effects may go on, because the other run may wait for them. Before its turn, an effect is
+    only proposed to people.
     """
     effects = member.effects
     waits = blocked = behind_effect = False
@@ -260,9 +261,9 @@ def _decide_calls(state: RunState, frame: Frame, member: Member) -> Iterator[Act
 
 
 def find_skip(state: RunState, frame: int, call: str, pending: PendingCall | None) -> Ref | None:
-    """Returns what is said in place of a call that is not made; None if it is made.
+    """Returns the text that replaces the result of a call that is left out; None if the call is made.
 
-    What a person has approved, and what may have happened, is not left out because its agent is to come to an end.
+    A call that a person has approved, or that may have happened, is not left out although its agent must end.
     """
     skip = state.plan.skipped.get(state.call_key(frame, call))
     settles = pending is not None and (
@@ -275,14 +276,14 @@ def find_skip(state: RunState, frame: int, call: str, pending: PendingCall | Non
 def find_asked_skip(
     state: RunState, kind: StepKind, frame: Frame, call: str, pending: PendingCall | None
 ) -> Ref | None:
-    """As `find_skip`, of what a framework's loop asks for. The reply of a model is cut once: what comes after it is judged."""
+    """As `find_skip`, for a step that a framework's loop asks for. After a frame's last reply, guards judge model steps."""
     if kind == "model":
         return None if frame.has_replied_last else state.plan.cut.get(frame.id)
     return find_skip(state, frame.id, call, pending)
 
 
 def _find_question(state: RunState, pending: PendingCall) -> StepIntended | None:
-    """Returns the approval step with which a call waits until it may be made; None if it does not wait so."""
+    """Returns the approval step for which a call waits; None if it waits for none."""
     step = None if pending.step is None else state.open.get(pending.step)
     return None if step is None or step.kind != "approval" or pending.unknown is not None else step
 

@@ -1,4 +1,4 @@
-"""Checks what a tool declares of its effect, when the tool is defined: a mistake there is found before anything is paid."""
+"""Checks a tool's declaration of its effect when the tool is defined, so that a mistake is found before the first call."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from seawall.team.parameters import find_context_parameter
 from seawall.team.type_paths import NoSuchField, describe_type, find_types
 
 RECEIPT = "receipt"
-"""The parameter of an undo tool that is given what the effect's tool returned."""
+"""The name of the parameter through which an undo tool gets what the effect's tool returned."""
 _NUMBERS = (int, float, Decimal, str)
-"""Types of an amount that has its currency elsewhere; a text is read as a number."""
+"""The types of an amount without its own currency; a text is read as a number."""
 
 
 def check_named(what: str, options: Effect, hints: Mapping[str, Any] | None, names: Collection[str]) -> None:
-    """Raises `Misused` if `unique_by` and `amount` do not fit the tool's parameters.
+    """Raises `Misused` if `unique_by` or `amount` does not fit the tool's parameters.
 
-    `hints` are the annotations by parameter; None for a tool that has a JSON schema with properties `names` instead.
+    `hints` are the annotations by parameter. None for a tool with a JSON schema, whose properties are `names`.
     """
     for path in options.unique_by:
         _find(what, "unique_by", path, hints, names)
@@ -49,7 +49,7 @@ def _check_amount(
 ) -> None:
     assert options.amount is not None
     found = _find(what, "amount", options.amount, hints, names)
-    if hints is None:  # a schema says nothing of Money: each call is checked
+    if hints is None:  # a JSON schema has no type Money, so each call is checked
         return
     for kind in cast("list[object]", found):
         is_money = isinstance(kind, type) and issubclass(kind, Money)
@@ -70,9 +70,9 @@ def _check_amount(
 
 
 def check_function(what: str, function: object, given: Collection[str], needs: Collection[str] = ()) -> None:
-    """Raises `Misused` for a function that can't be called with the parameters `given` by name, and the context.
+    """Raises `Misused` unless a function can be called with the parameters `given`, by name, and a context.
 
-    It must take those of `needs`, or the context.
+    The function must take all parameters in `needs`, or the context.
     """
     if not callable(function) or inspect.isclass(function):
         raise Misused(f"{what} is {function!r}; it must be a function")

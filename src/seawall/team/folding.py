@@ -1,7 +1,7 @@
-"""What of a conversation is shortened, and to what: junk first, then earlier turns, large results, and old exchanges.
+"""Shortens a conversation: junk first, then earlier turns, large results, and old exchanges.
 
-Calls and results stay in pairs: a result is replaced by a shorter text under the same call, or an exchange goes as a
-whole. Every text that stands for something says how to read it again.
+Calls and results stay in pairs: either a result is replaced by a shorter text under the same call, or a whole exchange
+is replaced. Every replacement says how to read the original again.
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ from seawall.team.context import (
 from seawall.team.survey import RECALL, Item, Survey, ToolExchange, read_folded
 
 NOT_FROM_USER = "[Not from the user: "
-"""What every message begins with that Seawall writes under the user's name."""
+"""The beginning of every message that Seawall writes in the role of the user."""
 
 LESSON_CHARS = 200
-"""Of an error: its first words say what was wrong, or the last line of a traceback."""
+"""Characters that are kept of an error: its first words, or the last line of a traceback, say what was wrong."""
 LINE_CHARS = 120
-"""Of arguments and of a result in the line that stands for an exchange."""
+"""Characters of the arguments, and of the result, in the line that replaces a call."""
 RECEIPT_CHARS = 2_000
-"""Of an effect's result, wherever it is shortened: what was done is what a later request is about most often."""
+"""Characters that are kept of an effect's result, because later requests are mostly about what was done."""
 HITS_CHARS = 400
-"""Of memory entries in such a line."""
+"""Characters of memory entries in the line that replaces a call."""
 KEPT_TURNS = 1
-"""Earlier turns of the session that are never left out altogether: a request often means the one before it."""
+"""How many earlier turns of the session are never left out, because a request often refers to the one before it."""
 KEPT_EXCHANGES = 1
-"""Newest exchanges that stay as they are, beside the one that the model has not seen yet."""
+"""How many of the newest exchanges stay unchanged, besides the one that the model has not seen yet."""
 
 
 class Chosen(NamedTuple):
-    """What is shortened, and what that comes to."""
+    """The chosen folds, and what they save."""
 
     folded: tuple[Folded, ...]
     saved: int
-    """Bytes."""
+    """Saved bytes."""
     bound: int
     """See `ContextFolded.bound`."""
 
 
 class Folding:
-    """Chooses what of a survey is shortened, until `spare` bytes are saved."""
+    """Chooses which parts of a survey are shortened, until `spare` bytes are saved."""
 
     def __init__(self, survey: Survey, bodies: Bodies, *, counted: int, head_chars: int) -> None:
-        """`counted`: how many of the frame's own messages the provider has counted."""
+        """`counted` is the number of the frame's own messages whose tokens the provider has counted."""
         self._survey, self._bodies = survey, bodies
         self._counted, self._head_chars = counted, head_chars
         self._fresh = survey.find_fresh()
@@ -64,7 +64,7 @@ class Folding:
         self.saved = 0
 
     def conclude(self) -> Chosen:
-        """Returns what was chosen."""
+        """Returns the chosen folds."""
         bound = 0
         for place, fold in self._new.items():
             if place < self._counted and fold.text:
@@ -74,24 +74,24 @@ class Folding:
     # ---- the rules, in the order in which they are applied
 
     def fold_junk(self, kept: Sequence[ToolExchange] = ()) -> None:
-        """Shortens failures, repeats, and results out of date, but for repeats in exchanges that are `kept`."""
+        """Shortens failures, repeats, and outdated results, except repeats in exchanges that are `kept`."""
         for item in self._survey.items[: self._fresh]:
             needed = item.junk == "repeated" and item.exchange in kept
             if item.junk and item.fold is None and not needed:
                 self._replace(item, "line", item.junk, self._write_junk(item))
 
     def fold_to(self, spare: int, least: int) -> None:
-        """Shortens one thing after another, the oldest first, until `spare` bytes are saved or nothing is left.
+        """Applies the rules in turn, to the oldest messages first, until `spare` bytes are saved or nothing is left.
 
-        What users said and were told is left out only if not even `least` bytes are saved otherwise.
+        Earlier requests and answers are left out only if the other rules save less than `least` bytes.
         """
-        self.fold_junk(self._find_kept())  # what these repeat may be left out now
+        self.fold_junk(self._find_kept())  # the results that these repeat may be left out next
         for rule in (self._fold_turns, self._fold_results, self._fold_exchanges, self._drop_lines):
             rule(spare)
         self._drop_turns(least)
 
     def fold_fresh(self, spare: int) -> None:
-        """Shortens the newest results, the largest first, though the model has not seen them: they do not fit."""
+        """Shortens the newest results, the largest first, although the model has not seen them, because they do not fit."""
         kept = [item for exchange in self._find_kept() for item in exchange.results]
         fresh = [*kept, *self._survey.items[self._fresh :]]
         results = [item for item in fresh if item.ref.role == "tool"]
@@ -99,7 +99,7 @@ class Folding:
             self._refer_largest(results, spare, least)
 
     def shorten_review(self, spare: int) -> None:
-        """Shortens the results in a reviewer's task, which is its first message that is no fact."""
+        """Shortens the results in a reviewer's task, which is its first message that is not a fact."""
         for at in range(len(self._survey.items) if self.saved < spare else 0):
             item = self._survey.items[at]
             if item.ref.role == "user" and not self._is_fact(self._survey.items, at):
@@ -118,7 +118,7 @@ class Folding:
         self._refer_largest(said, spare, self._head_chars)
 
     def _refer_largest(self, items: Sequence[Item], spare: int, least: int) -> None:
-        """Refers to the largest of these messages; at least `least` characters of each stay."""
+        """Cuts the largest of these messages to their beginning; at least `least` characters of each stay."""
         for item in sorted(items, key=lambda item: -self._size_of(item)):
             fold = self._new.get(item.place) or item.fold
             if self.saved < spare and (fold is None or fold.how == "reference"):
@@ -126,13 +126,13 @@ class Folding:
                 self._refer(item, max(least, keep), 2 * least)
 
     def _fold_turns(self, spare: int) -> None:
-        """Leaves the requests and answers of earlier turns, with one line for each call."""
+        """Reduces earlier turns to their requests and answers, with one line for each call."""
         for exchanges in self._list_neighbours(earlier=True):
             if self.saved < spare:
                 self._fold_together(exchanges)
 
     def _fold_results(self, spare: int) -> None:
-        """Refers to large results of this run, with their heads."""
+        """Cuts large results of this run to their beginning."""
         for item in self._list_old():
             if self.saved >= spare:
                 return
@@ -153,7 +153,7 @@ class Folding:
                 self._fold_together(chosen)
 
     def _drop_turns(self, spare: int) -> None:
-        """Leaves out the oldest turns of the session; facts, and lines about what was done, stay."""
+        """Leaves out the oldest turns of the session; facts, and lines about effects, stay."""
         turns = self._list_turns()
         if not turns or self.saved >= spare:
             return
@@ -173,7 +173,7 @@ class Folding:
             self._replace_all(dropped, text, "turn")
 
     def _drop_lines(self, spare: int) -> None:
-        """Leaves out the lines about the oldest exchanges that only read; one line says that they were there."""
+        """Replaces the lines about the oldest exchanges that only read by one line that counts them."""
         for block in list(self._list_blocks()):
             chosen: list[list[Item]] = []
             size = 0
@@ -194,7 +194,7 @@ class Folding:
     # ---- which items
 
     def _list_old(self) -> Iterator[Item]:
-        """Yields the messages of this run that may be shortened: neither the fresh ones, nor the newest exchanges."""
+        """Yields the messages of this run that may be shortened: all but the unseen ones and the newest exchanges."""
         kept = self._find_kept()
         for item in self._survey.items[: self._fresh]:
             if item.place >= 0 and item.exchange is not None and item.exchange not in kept:
@@ -210,11 +210,11 @@ class Folding:
         return exchanges
 
     def _list_neighbours(self, *, earlier: bool) -> Iterator[list[ToolExchange]]:
-        """Yields exchanges that stand side by side, oldest first; open questions, and what is folded, part them."""
+        """Yields groups of adjacent exchanges, oldest first. Open questions and folded exchanges separate the groups."""
         kept = self._find_kept()
         chosen: list[
             ToolExchange
-        ] = []  # what reads, or what changes the world: lines about that are kept for longer
+        ] = []  # either reads or effects, because lines about effects are kept longer
         for item in self._survey.items[: self._fresh]:
             exchange = item.exchange
             folded = item.fold is not None and exchange is not None and exchange.asked is item
@@ -237,7 +237,7 @@ class Folding:
             yield chosen
 
     def _list_blocks(self) -> Iterator[list[list[Item]]]:
-        """Yields lines about exchanges that stand side by side, each line with all messages that it stands for."""
+        """Yields groups of adjacent lines about exchanges, each line with all messages that it replaces."""
         block: list[list[Item]] = []
         for item in self._survey.items[: self._fresh]:
             fold = self._new.get(item.place) or item.fold
@@ -254,7 +254,7 @@ class Folding:
             yield block
 
     def _list_turns(self) -> list[list[Item]]:
-        """Returns what may be left out of each earlier turn: a request, its answer, and lines about reads."""
+        """Returns the messages of each earlier turn that may be left out: a request, its answer, and lines about reads."""
         turns: list[list[Item]] = []
         items = [item for item in self._survey.items if item.place < 0]
         for at, item in enumerate(items):
@@ -263,7 +263,7 @@ class Folding:
                 continue
             if item.ref.role == "user":
                 if self._is_fact(items, at):
-                    if turns and turns[-1] == [items[at - 1]]:  # it says what became of the request before it
+                    if turns and turns[-1] == [items[at - 1]]:  # a fact about that request
                         turns.pop()
                     continue
                 turns.append([])
@@ -281,7 +281,7 @@ class Folding:
         return read_assistant(self._bodies.text(item.ref.ref)).content == NOT_ANSWERED
 
     def _is_folded(self, exchange: ToolExchange) -> bool:
-        """Returns whether a line stands in the place of the whole exchange, or one before it speaks of it."""
+        """Returns whether a line replaces the whole exchange, alone or together with earlier ones."""
         return exchange.asked.place in self._new or exchange.asked.fold is not None
 
     def _is_fact(self, items: Sequence[Item], at: int) -> bool:
@@ -293,7 +293,7 @@ class Folding:
         return self._sizes.get(item.place, item.size)
 
     def _replace(self, item: Item, how: FoldKind, why: FoldReason, text: str) -> bool:
-        """Sends `text` instead of a message, if that is shorter."""
+        """Replaces a message by `text`, if that is shorter."""
         fold = Folded(item.place, how, why, self._bodies.put(text) if text else _NO_TEXT)
         size = self._measure(item.ref, fold)
         saved = self._size_of(item) - size
@@ -308,7 +308,7 @@ class Folding:
         return 0 if message is None else bound_tokens(message)
 
     def _replace_all(self, items: Sequence[Item], text: str, why: FoldReason) -> bool:
-        """Sends `text` in the place of the first of these messages, and nothing of the others, if that is shorter."""
+        """Replaces the first of these messages by `text` and leaves the others out, if that is shorter."""
         size = sum(self._size_of(item) for item in items)
         if measure_bytes(text) + FRAMING_TOKENS >= size:
             return False
@@ -321,7 +321,7 @@ class Folding:
         return True
 
     def _refer(self, item: Item, keep: int, least: int) -> None:
-        """Refers to a text of which only the beginning is sent, if it is not shorter than `least`."""
+        """Cuts a text to its beginning, with a reference to the whole, if it is not shorter than `least`."""
         text = self._bodies.text(item.ref.ref)
         if item.ref.role == "assistant":
             text = read_assistant(text).content or ""
@@ -389,13 +389,13 @@ def one_line(text: str, limit: int) -> str:
 
 
 def cut_middle(text: str, limit: int) -> str:
-    """Returns a text without its middle, if it is longer than `limit`: a number may stand at its end."""
+    """Returns a text without its middle, if it is longer than `limit`. The end stays, because it may hold a number."""
     half = limit // 2
     return text if len(text) <= limit else f"{text[:half]}…{text[-half:]}"
 
 
 def find_lesson(text: str) -> str:
-    """Returns what an error says: the last line of a traceback that is not indented, or the text."""
+    """Returns the message of an error: the last line of a traceback that is not indented, or the whole text."""
     if "Traceback (most recent call last)" not in text:
         return text
     lines = [line for line in text.splitlines() if line.strip() and not line[0].isspace()]
@@ -403,7 +403,7 @@ def find_lesson(text: str) -> str:
 
 
 def shorten_hits(text: str) -> str:
-    """Returns memory entries without their values: keys, versions and ages stay; "" for what is not such a result."""
+    """Returns memory entries without their values: keys, versions and ages stay. "" if the text has no memory entries."""
     try:
         value: Any = json.loads(text)
     except (ValueError, RecursionError):

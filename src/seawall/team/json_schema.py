@@ -1,6 +1,6 @@
-"""JSON schemas that a program or a server gives for a tool: checked when the tool is defined, and arguments against them.
+"""Checks JSON schemas that a program or a server gives for a tool, and the arguments of calls against them.
 
-Neither may take long: a schema may come from a server that nobody vouches for, and arguments from a model.
+Both checks are bounded, because a schema may come from an untrusted server, and arguments come from a model.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from seawall.team.problem import InvalidValue, join_kinds
 from seawall.team.schema_patterns import Patterns, find_unmatched
 
 MAX_PROBLEMS = 10
-"""Problems that a model is told at once."""
+"""The most problems that a model is told at once."""
 MAX_CHECKS = 200_000
-"""Keywords that are checked for one call, about a second of a processor: references can make a small schema ask for years.
-Arguments of a hundred thousand values are within it."""
+"""The most keywords that are checked for one call, which takes about a second of CPU time. With references, a small
+schema could ask for years. Arguments with a hundred thousand values are below the bound."""
 MAX_DEPTH = 80
-"""Objects and lists within each other in a schema, and keywords within each other while a value is checked. What a person writes
-has a dozen; Python's stack ends at some two hundred, in a way that libraries do not survive."""
+"""The deepest nesting of objects and lists in a schema, and of keywords while a value is checked. Schemas that people
+write have about a dozen levels; the libraries exhaust Python's stack at about two hundred."""
 CHARS_A_CHECK = 1_000
-"""Characters of an error's text that are written while one keyword is checked: errors quote what they are about."""
+"""Characters of an error's text that count as one check, because errors quote the values."""
 _MAX_GIVEN_CHARS = 200
 _DATA = frozenset({"const", "default", "enum", "examples"})
 """Keywords whose values are data, not schemas."""
@@ -32,11 +32,11 @@ _spent: ContextVar[_Spent] = ContextVar("what a check has taken")
 
 
 class _TooMuch(Exception):
-    """A schema asks for more than is done."""
+    """A schema asks for more checks than the bound."""
 
 
 class _Spent:
-    """What one check of arguments has taken."""
+    """The checks that one validation of arguments has used."""
 
     def __init__(self) -> None:
         self.checks = 0
@@ -46,8 +46,8 @@ class _Spent:
 class SchemaValidator:
     """Checks arguments against a JSON schema (draft 2020-12, or the draft that `$schema` names).
 
-    It needs the extra `schema`. References lead to places in the schema itself: nothing is fetched. Patterns are those of
-    `schema_patterns.py`.
+    It needs the extra `schema`. References may only lead to places in the schema itself, so nothing is fetched. Patterns
+    are matched by `schema_patterns.py`.
     """
 
     def __init__(self, what: str, schema: object) -> None:
@@ -73,11 +73,11 @@ class SchemaValidator:
             raise Misused(f"{what}: the schema is not valid at {where}: {error.message:.200}") from None
         except referencing.exceptions.Unresolvable as error:
             raise Misused(f"{what}: the schema refers to {error.ref!r:.200}, which is not in it") from None
-        except Exception as error:  # noqa: BLE001 -- an address of another form makes the libraries raise anything
+        except Exception as error:  # noqa: BLE001 -- for an invalid address the libraries may raise anything
             raise Misused(f"{what}: the schema can't be read: {describe_error(error):.200}") from None
 
     def _prepare(self, what: str, document: dict[str, Any]) -> Any:
-        """Returns what checks values. Raises what the libraries raise for a schema that can't be read."""
+        """Returns the validator. Raises the libraries' errors for a schema that can't be read."""
         import jsonschema
         import jsonschema.validators
         import referencing
@@ -89,7 +89,7 @@ class SchemaValidator:
         patterns = Patterns(document)
         if (unmatched := find_unmatched(document, patterns)) is not None:
             raise Misused(f"{what}: {unmatched}")
-        # Where a part names its draft, jsonschema checks it with that draft's own, unbounded validator.
+        # If a part names its draft, jsonschema checks it with that draft's own validator, which has no bounds.
         document = cast("dict[str, Any]", _drop_drafts(document))
         registry: Any = referencing.Registry
         resource: Any = referencing.Resource.from_contents(
@@ -101,7 +101,7 @@ class SchemaValidator:
         return bounded(document, registry=registry())
 
     def check(self, arguments: dict[str, Any]) -> None:
-        """Raises `ValueError` with what is wrong with the arguments, or why that can't be found out."""
+        """Raises `ValueError`, which says what is wrong with the arguments, or why they can't be checked."""
         lines: list[str] = []
         kinds: list[tuple[tuple[object, ...], str]] = []
         token = _spent.set(_Spent())
@@ -115,7 +115,7 @@ class SchemaValidator:
         except _TooMuch as error:
             lines.append(f"the schema asks for more than {error} of these arguments")
             kinds.append(((), "too much"))
-        except Exception as error:  # noqa: BLE001 -- a schema that is valid can still ask for what can't be done
+        except Exception as error:  # noqa: BLE001 -- a valid schema may still be impossible to apply
             lines.append(
                 f"the schema can't be applied to these arguments: {describe_error(error)[:_MAX_GIVEN_CHARS]}"
             )
@@ -127,7 +127,7 @@ class SchemaValidator:
 
 
 def _is_deeper(value: object, levels: int) -> bool:
-    """Returns whether a value has more levels of objects and lists than this."""
+    """Returns whether a value has more than `levels` levels of objects and lists."""
     level = [value]
     for _ in range(levels + 1):
         level = [part for each in level for part in _list_parts(each)]
@@ -141,7 +141,7 @@ def _list_parts(value: object) -> Iterable[object]:
 
 
 def _check_references(document: dict[str, Any], resolver: Any) -> None:
-    """Follows each reference once. Raises `Unresolvable` for one that leads out of the schema."""
+    """Follows each reference once. Raises `Unresolvable` for a reference that leads out of the schema."""
     todo: list[object] = [document]
     while todo:
         each = todo.pop()
@@ -156,7 +156,7 @@ def _check_references(document: dict[str, Any], resolver: Any) -> None:
 
 
 def _drop_drafts(value: object) -> object:
-    """Returns a schema that does not say any more of which draft it is."""
+    """Returns a schema without the keywords that name its draft."""
     if isinstance(value, list):
         return [_drop_drafts(each) for each in cast("list[object]", value)]
     if not isinstance(value, dict):
@@ -171,7 +171,7 @@ _Keyword = Callable[[Any, Any, Any, Any], Iterator[Any] | None]
 
 
 def _bound(keywords: dict[str, _Keyword], patterns: Patterns) -> dict[str, _Keyword]:
-    """Returns the keywords of a draft, each of which counts what it does, with patterns that are matched in bounded time."""
+    """Returns the keywords of a draft; each counts its checks, and patterns are matched in bounded time."""
     own: dict[str, _Keyword] = {**keywords}
     if "additionalProperties" in keywords:
         own["additionalProperties"] = partial(_check_additional, keywords["additionalProperties"], patterns)
@@ -204,7 +204,7 @@ def _spend(checks: int) -> None:
 
 
 def _estimate_unique(instance: Any) -> int:
-    """Returns what it takes to compare the items of a list: each with each, if they have no order."""
+    """Returns how many checks the comparison of a list's items counts as. Items without an order are compared in pairs."""
     if not isinstance(instance, list):
         return 1
     items = cast("list[object]", instance)
@@ -236,7 +236,7 @@ def _check_named(patterns: Patterns, validator: Any, value: Any, instance: Any, 
 def _check_additional(
     plain: _Keyword, patterns: Patterns, validator: Any, value: Any, instance: Any, schema: Any
 ) -> Iterator[Any]:
-    """As jsonschema has it, but for names that have a pattern."""
+    """Checks as jsonschema does, except for names with a pattern."""
     named = schema.get("patternProperties")
     if named and validator.is_type(instance, "object"):
         instance = {

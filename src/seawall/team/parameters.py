@@ -1,4 +1,4 @@
-"""What a tool's function takes: the arguments that a model writes, and the context that Seawall gives."""
+"""The parameters of a tool's function: the arguments that a model writes, and the context that Seawall gives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-import pydantic  # what is used of it in functions only is loaded when it is: that takes a tenth of `import seawall`
+import pydantic  # its parts are loaded when functions use them: this saves a tenth of `import seawall`
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic_core import PydanticSerializationError, core_schema, to_jsonable_python
 
@@ -34,9 +34,9 @@ class ToolContext:
     agent: str
     """The agent that calls the tool."""
     tenant: str
-    """On whose account the run is; "" for nobody's."""
+    """The tenant whose account pays for the run; "" without one."""
     principal: str
-    """Who asked; "" if that was not said."""
+    """The principal that made the request; "" if it was not given."""
     session: str | None
     """The conversation that the run belongs to."""
     remaining_s: float
@@ -44,17 +44,18 @@ class ToolContext:
     key: str
     """The idempotency key: the same for every attempt of this call, even after a crash."""
     lease_until: float = float("inf")
-    """Effects: seconds since the Unix epoch from which another process may have taken the run up. The call was allowed
-    before it; a tool that does more than one thing, or waits, checks again and raises `NotDone` once it has passed."""
+    """For effects: the time, in seconds since the Unix epoch, from which another process may have taken the run up. The
+    call was allowed before it. A tool that waits, or does several things, checks the time again and raises `NotDone` once
+    it has passed."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: object) -> core_schema.CoreSchema:
-        """Returns a schema that no JSON fits: a model can't write a context, wherever in a parameter's type it stands."""
+        """Returns a schema that matches no JSON, so that a model can't write a context at any place of a parameter's type."""
         return core_schema.is_instance_schema(cls)
 
 
 EffectContext = ToolContext
-"""`ToolContext`, as a tool that changes the world may call it: with the idempotency key and the time that remains."""
+"""Another name of `ToolContext`, for tools that change the world and use its idempotency key and remaining time."""
 
 
 class Parameters:
@@ -63,9 +64,9 @@ class Parameters:
     def __init__(
         self, tool: str, function: Callable[..., Any], schema: dict[str, Any] | None, *, checks: bool = True
     ) -> None:
-        """Reads them from the annotations or, with `schema`, from that. Raises `Misused` for what can't be sent.
+        """Reads the parameters from the annotations, or from `schema` if given. Raises `Misused` if they can't be sent.
 
-        `checks`: whether arguments are checked against `schema`; otherwise somebody else does.
+        Without `checks`, arguments are not checked against `schema` here, because the framework checks them.
         """
         self._tool = tool
         self._signature = _read_signature(tool, function)
@@ -74,13 +75,13 @@ class Parameters:
         """The name of the parameter that takes the `ToolContext`."""
         self.may_return_none = _allows_none(hints.get("return", Any))
         self.hints: Mapping[str, Any] | None = None
-        """The annotations of what a model fills, by parameter; None with a `schema`."""
+        """The annotations of the parameters that a model fills; None with a `schema`."""
         self._fields: dict[str, str] = {}
-        """By the name of a field of the model: the parameter that it fills."""
+        """The parameter that each field of the pydantic model fills, by the name of the field."""
         self._model: type[BaseModel] | None = None
         self._validator: SchemaValidator | None = None
         self._named: frozenset[str] = frozenset()
-        """With a `schema`: the parameters that it names."""
+        """The parameters that the `schema` names; empty without a `schema`."""
         if schema is None:
             self._model, self.schema = self._make_model(hints, _list_bound(function))
             self.hints = {name: hints[name] for name in self._fields.values()}
@@ -114,9 +115,9 @@ class Parameters:
     def encode(self, arguments: dict[str, Any]) -> str:
         """Returns all arguments as canonical JSON: validated, with defaults and what factories make.
 
-        A secret that is a default is left out.
+        A default that is a secret is left out.
 
-        Raises `ValueError` as `validate` does, and for values that are not the same once they are read again.
+        Raises `ValueError` as `validate` does, and if the values change when their JSON is read again.
         """
         if self._model is None:
             return to_canonical_bytes(self._fill_defaults(arguments)).decode()
@@ -128,18 +129,18 @@ class Parameters:
             raise ValueError(_CHANGED if secret else f"{_CHANGED}: {error}") from None
         if again != text or not (
             read == values or repr(read) == repr(values)
-        ):  # some are equal to nothing else
+        ):  # some values are equal to no other value
             raise ValueError(_CHANGED)
         return text
 
     def conceal(self, text: str) -> str:
-        """Returns encoded arguments as they may be stored: without what pydantic's secrets in them hold."""
+        """Returns encoded arguments without the contents of pydantic's secrets, so that they may be stored."""
         if self._model is None:
             return text
         return self._write_down(decode_in_pieces(text), concealed=True)[0]
 
     def _fill_defaults(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Returns arguments that fit a JSON schema, with those of the function's defaults that the schema takes, too.
+        """Returns arguments that match a JSON schema, with the function's defaults that match the schema, too.
 
         Raises `ValueError` as `validate` does.
         """
@@ -150,7 +151,7 @@ class Parameters:
             try:
                 default: object = decode_in_pieces(to_canonical_bytes(each.default).decode())
                 filled = self.validate({**filled, each.name: default})
-            except (ValueError, TypeError):  # it is only the function's own
+            except (ValueError, TypeError):  # the schema does not accept this default
                 continue
         return filled
 
@@ -174,7 +175,7 @@ class Parameters:
     def _name_values(self, model: BaseModel, written: dict[str, Any], *, concealed: bool) -> dict[str, Any]:
         """Returns the values of a model's dump by the names that a language model would write.
 
-        Without secrets that the program gives as defaults: each process has them, and nobody is to be shown them.
+        Secrets that the program gives as defaults are left out, because each process has them and they must not be shown.
         """
         named: dict[str, Any] = {}
         for field, parameter in self._fields.items():
@@ -206,7 +207,7 @@ class Parameters:
     ) -> tuple[type[BaseModel], dict[str, Any]]:
         """Returns the pydantic model of the parameters that a model fills, and its JSON schema.
 
-        Its fields have names of their own: a parameter may be called `json`, `schema` or `_x`, a field may not.
+        Its fields have generated names, because a parameter may be called `json`, `schema` or `_x`, but a field may not.
         """
         fields: dict[str, Any] = {}
         for parameter in self._signature.parameters.values():
@@ -230,7 +231,7 @@ class Parameters:
         config = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # a default that JSON has not is left out of the schema
+                warnings.simplefilter("ignore")  # a default without a JSON form is left out of the schema
                 model = create_model(self._tool, __config__=config, **fields)
                 schema = model.model_json_schema()
         except Exception as error:
@@ -246,9 +247,9 @@ _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_O
 
 
 def _reveal(value: Any, *, concealed: bool) -> Any:
-    """Returns a value with the contents of pydantic's secrets in their places, which it writes as asterisks.
+    """Returns a value with the contents of pydantic's secrets, which pydantic itself writes as asterisks.
 
-    `concealed`: with what stands in records for a secret.
+    With `concealed`, each secret is replaced by the mark that records have for it.
     """
     if isinstance(value, pydantic.SecretStr | pydantic.SecretBytes | pydantic.Secret):
         return MARK if concealed else cast("Any", value).get_secret_value()
@@ -264,7 +265,7 @@ def _reveal(value: Any, *, concealed: bool) -> Any:
 
 
 def _find_input_name(parameter: str, field: pydantic.fields.FieldInfo) -> str:
-    """Returns the name by which a model fills a parameter; the first, if there are several."""
+    """Returns the name by which a model fills a parameter; the first one, if there are several."""
     alias = field.validation_alias or field.alias
     choices = alias.choices if isinstance(alias, pydantic.AliasChoices) else [alias]
     return next((each for each in choices if isinstance(each, str)), parameter)
@@ -294,7 +295,7 @@ def _read_signature(tool: str, function: Callable[..., Any]) -> inspect.Signatur
 
 
 def _read_hints(tool: str, function: Callable[..., Any], *, required: bool) -> dict[str, Any]:
-    """Returns the annotations. Raises `Misused` for one that can't be resolved, if it is required or is a context."""
+    """Returns the annotations. Raises `Misused` if one can't be resolved, and it is required or is a context."""
     annotated = find_annotated(function)
     try:
         return get_type_hints(annotated, include_extras=True)
@@ -306,7 +307,7 @@ def _read_hints(tool: str, function: Callable[..., Any], *, required: bool) -> d
 
 
 def _list_bound(function: Callable[..., Any]) -> frozenset[str]:
-    """Returns the parameters that a `functools.partial` has filled: what the program says, a model does not."""
+    """Returns the parameters that a `functools.partial` has filled, which a model must not fill."""
     bound: set[str] = set()
     while isinstance(function, functools.partial):
         bound.update(function.keywords)
@@ -322,7 +323,7 @@ def find_annotated(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _is_context(hint: Any) -> bool:
-    """Returns whether a type is the `ToolContext`, or may be."""
+    """Returns whether a type is the `ToolContext`, or a union with it."""
     return _may_be(hint, (ToolContext,))
 
 
@@ -331,7 +332,7 @@ def _allows_none(hint: Any) -> bool:
 
 
 def _may_be(hint: Any, wanted: tuple[Any, ...]) -> bool:
-    """Returns whether a type is one of those `wanted`, whatever way that is written; also one that may be another, too."""
+    """Returns whether a type is one of the `wanted` types in any notation, or a union with one."""
     if any(hint is each for each in wanted):
         return True
     if hasattr(hint, "__metadata__"):  # Annotated
@@ -372,5 +373,5 @@ _short.maxstring = _short.maxother = 200
 
 
 def _repr_part(value: object) -> str:
-    """Returns the `repr` of a value; of a big one only a part."""
+    """Returns the `repr` of a value, or a part of it if the value is big."""
     return _short.repr(value) if is_big(value) else repr(value)

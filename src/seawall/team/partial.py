@@ -1,4 +1,4 @@
-"""What a run can answer when its time is up: recorded results, each with the step that it comes from."""
+"""Writes answers for a run whose time or limits are used up, from recorded results and the steps that they come from."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from seawall.run.bodies import Bodies
 from seawall.run.plan import Finding
 
 MAX_FINDINGS = 50
-"""The newest results, which an answer is made of; a reviewer is shown as many."""
+"""How many of the newest results an answer has; a reviewer is shown as many."""
 MAX_CHARS = 2_000
-"""Characters of each result."""
+"""The most characters of each result."""
 
 
 def write_partial_answer(
@@ -32,14 +32,18 @@ def write_partial_answer(
 
 
 def write_cut(agent: str, findings: Sequence[Finding], bodies: Bodies, why: str) -> str:
-    """Returns what the caller of an agent is told that could not finish, with what it has found."""
+    """Returns the text for the caller of an agent that could not finish, with the results that the agent has found."""
     head = f"Not finished: {why} before {agent!r} had an answer."
     found = ["These results were recorded:", *_list_findings(findings, bodies)] if findings else []
     return "\n".join([head, *found])
 
 
 def write_last_note(limit: str, part: str) -> str:
-    """Returns what an agent is told with its last model call. `limit`: what is used up, `tool_calls=40`; `part`: whose it is."""
+    """Returns the note for an agent's last model call.
+
+    `limit` is the limit that is used up, such as `tool_calls=40`; `part` names the agent or team that it belongs to; ""
+    for the run's.
+    """
     whose = f"limit of {part}" if part else "limit of this run"
     return (
         f"[Not from the user: the {whose} on {limit.partition('=')[0]} is used up ({limit}), so this is your last reply, and "

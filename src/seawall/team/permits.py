@@ -1,4 +1,4 @@
-"""The rows of a team's authority matrix: what `Authority` says, checked against what the team has."""
+"""Builds the rows of a team's authority matrix from its `Authority`, and checks them against the team."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from seawall.team.tool import Tool
 
 
 class Reach(NamedTuple):
-    """What a team's wiring gives to an agent, which its authority may narrow."""
+    """What a team's wiring lets an agent do. The authority may only narrow it."""
 
     agent: Agent
     asks: Mapping[str, str]
-    """By the name of an agent or team: the agent whose frame a hand-off opens."""
+    """The agent whose frame a hand-off opens, by the name of the agent or team that is asked."""
     reviews: Sequence[str]
-    """The agents whose answers it reviews."""
+    """The agents whose answers this agent reviews."""
 
 
 def list_permits(team: str, authority: object, reaches: Mapping[str, Reach]) -> list[Permit]:
@@ -36,7 +36,7 @@ def list_permits(team: str, authority: object, reaches: Mapping[str, Reach]) -> 
 
 
 def digest_permits(permits: Sequence[Permit]) -> str:
-    """Returns what changes whenever the matrix does."""
+    """Returns a digest of the matrix."""
     return digest_of(msgspec.to_builtins(permits, str_keys=True))
 
 
@@ -74,7 +74,7 @@ def _check(
     known: Mapping[str, object] | Sequence[str],
     what: str,
 ) -> tuple[str, ...] | None:
-    """Returns the names that a field gives. Raises `Misused` for one that is not there."""
+    """Returns the names in a field. Raises `Misused` for a name that does not exist."""
     for name in names or ():
         if name not in known:
             raise Misused(

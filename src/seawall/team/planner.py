@@ -20,16 +20,16 @@ class Planner:
     """
 
     quantile: float = 0.8
-    """The planner reserves as much time for the mandatory rest as this share of the measured durations took; between 0
-    and 1. In `bench/deadline.py` 0.7 and 0.8 keep most of the answers' quality, and 0.95 ends work early that would
-    have been finished. If the rest takes longer, the fallback or the recorded results answer."""
+    """The quantile of the measured durations, between 0 and 1, that the planner reserves for the mandatory rest. In
+    `bench/deadline.py` 0.7 and 0.8 keep most of the answers' quality, and 0.95 ends work early that would have been
+    finished. If the rest takes longer, the fallback or the recorded results answer."""
     chance: float = 0.5
     """A step begins if this share of the earlier ones fitted into the time left before the mandatory rest. The
     planner ends the step when the mandatory rest has to begin, so a try makes no answer late and costs only its
     spending: an even chance is enough. An effect is not ended early; it needs `quantile`."""
     margin_s: float = 0.05
-    """Seconds that are kept for the runtime itself, to record an answer before the deadline. That is far more than a
-    commit and a round of the event loop take, and too short for a user to notice."""
+    """Seconds that are reserved for the runtime itself, to record an answer before the deadline. The default is far more
+    than a commit and a round of the event loop take, and too short for a user to notice."""
     priors: Mapping[str, float] = field(default_factory=dict[str, float])
     """Expected seconds until twenty durations were measured: `agent:NAME` is a whole hand-off or review,
     `model:AGENT` one reply of that agent, `tool:NAME` one call. An action that is neither declared nor measured

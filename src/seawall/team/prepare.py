@@ -1,4 +1,4 @@
-"""The logic of a team for one run: what it does next, and how each step is prepared. Pure: it performs nothing."""
+"""The logic of a team for one run: it decides what comes next, and prepares each step. It performs nothing."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ from seawall.team.team import REVIEW_TOOL, Member, Team
 from seawall.team.tool import Tool, encode_canonical
 
 EVIDENCE_RESULTS = 50
-"""The newest results, which a reviewer is shown."""
+"""How many of the newest results a reviewer is shown."""
 EVIDENCE_CHARS = 2_000
-"""Characters of each of them."""
+"""The most characters of each of these results."""
 
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ _UNSAID = Problem("the arguments do not validate")
 
 
 class TeamLogic:
-    """`run.step.Logic` of a team. `prices` are by agent; None where a price is not known."""
+    """`run.step.Logic` of a team. `prices` are by agent; None if a price is not known."""
 
     def __init__(
         self,
@@ -58,9 +58,9 @@ class TeamLogic:
         history: Sequence[MessageRef] = (),
         run: str = "",
     ) -> None:
-        """`run` finds what this process keeps of the run in memory only; a run that only decides needs none of it.
+        """`run` is the key of the texts that this process keeps only in memory. A run that only decides needs none of them.
 
-        `windows`: by agent, the tokens that its model takes, with its reply; None where that is not known.
+        `windows` holds the tokens of each agent's model's context, reply included, by agent; None if they are not known.
         """
         self.team = team
         effects = {name: _find_effects(team, name) for name in team.members}
@@ -68,7 +68,7 @@ class TeamLogic:
         self._assembly = Assembly(team, self.context, bodies, prices, windows or {})
         self._bodies = bodies
         self._written: dict[tuple[str, int | None], _Written] = {}
-        """By call, and by the approval step that allows it: the arguments of effects, as they are performed."""
+        """The arguments of effects as they are performed, by call and by the approval step that allows it."""
 
     def __repr__(self) -> str:
         return f"<TeamLogic of {self.team.name}>"
@@ -93,11 +93,11 @@ class TeamLogic:
         return self._bodies.put(encode_manifest(named).decode())
 
     def compute_rest(self, frame: int, step: Step | None, state: RunState) -> Rest:
-        """Returns what is kept for the last replies of a frame when `step`, if there is one, is made before them."""
+        """Returns the reserve for the last replies of a frame if `step`, or no step, is made before them."""
         return self._assembly.compute_rest(state.frames[frame], step, state)
 
     def retries(self, step: Step, state: RunState) -> RetryPolicy:
-        """Returns what the policy of the step's agent or tool says of another try after a failure."""
+        """Returns the retry policy of the step's agent or tool."""
         frame = state.frames.get(step.frame)
         if frame is None or step.kind == "memory":
             return "never"
@@ -112,10 +112,10 @@ class TeamLogic:
         return "never" if not allowed else "left" if failures < allowed else "used_up"
 
     def prepare(self, proposal: Propose, state: RunState, number: int) -> Step:
-        """Resolves and validates a proposal; what is wrong with it goes into `Step.invalid`."""
+        """Resolves and validates a proposal; `Step.invalid` says what is wrong with it."""
         member = self.team.members.get(
             proposal.agent
-        )  # None: it left the team, and only its effects are settled
+        )  # None: the agent has left the team, and only its effects are settled
         step = Step(
             number=number,
             kind=proposal.kind,
@@ -196,7 +196,7 @@ class TeamLogic:
         read = read_arguments(tool, written, bodies)
         if read.problem is not None:
             problem = read.problem
-            if written != shown:  # a message about what is stored has no part of a secret in it
+            if written != shown:  # a message about the stored text has no secret
                 problem = read_arguments(tool, shown, bodies).problem or _UNSAID
             return _make_invalid(step, f"Error: {tool.name!r}: {problem.text}", problem.kind)
         return replace(
@@ -207,7 +207,7 @@ class TeamLogic:
         )
 
     def _prepare_read(self, step: Step, member: Member, frame: Frame) -> Step:
-        """Prepares the reading of what was shortened: the conversation has it."""
+        """Prepares the reading of a shortened message, which the conversation has."""
         written = "" if step.call is None else self._bodies.text(step.call.arguments)
         tool = make_read_tool()
         read = read_arguments(tool, written, self._bodies)
@@ -222,11 +222,11 @@ class TeamLogic:
         return _make_invalid(step, f"Error: {READ_RESULT!r}: {problem.text}", problem.kind)
 
     def _prepare_effect(self, step: Step, tool: Tool, state: RunState) -> Step:
-        """Prepares an effect: what is performed is read from the text that a person would be shown.
+        """Prepares an effect. Its arguments are read from the text that a person would be shown.
 
-        That text has the validated values with all defaults. It is made once for each call, because a factory may make
-        another value each time, and once for each approval. If the tool reads what was approved in another way by now,
-        the text is another one, and the approval does not hold for it.
+        That text has the validated values with all defaults. It is made once for each call, because a default factory may
+        make another value each time, and once for each approval. If the tool reads the approved arguments differently by
+        now, the text differs, and the approval is not valid for it.
         """
         bodies, run = self._bodies, state.started.run
         source = _find_source(step, state)
@@ -241,7 +241,7 @@ class TeamLogic:
             if not source.final:
                 known, problem = _try(lambda: _encode(tool, written))
             if known is None:
-                if written != shown:  # a message about what is stored has no part of a secret in it
+                if written != shown:  # a message about the stored text has no secret
                     problem = _try(lambda: _encode(tool, shown))[1] or _UNSAID
                 return _make_invalid(step, f"Error: {tool.name!r}: {problem.text}", problem.kind)
             self._written[place] = known
@@ -263,9 +263,9 @@ class _Source(NamedTuple):
     seal: str | None
     """See `Call.seal`."""
     approval: int | None = None
-    """The approval step that allows them; None: they are as the model wrote them."""
+    """The approval step that allows the arguments; None if they are the model's own."""
     final: bool = False
-    """They are performed as they are written there, without what the tool would add to them now."""
+    """True if the arguments are performed exactly as recorded, without the defaults that the tool has now."""
 
 
 def _find_source(step: Step, state: RunState) -> _Source:
@@ -274,18 +274,20 @@ def _find_source(step: Step, state: RunState) -> _Source:
     if grant is not None and grant.input is not None:
         final = (
             not grant.proposal and grant.version == step.version
-        )  # an earlier version has shown them like that
+        )  # an earlier version showed the arguments like that
         old = written is None and not grant.seal and not grant.proposal
         return _Source(grant.input, None if old else grant.seal, grant.step, final=final)
     attempt = None if call is None else state.find_attempt(step.frame, call.id)
-    if attempt is not None and attempt.input is not None:  # the other side may know the key with these
+    if (
+        attempt is not None and attempt.input is not None
+    ):  # the other system may know the key with these arguments
         old = written is None and not attempt.seal
         return _Source(attempt.input, None if old else attempt.seal, final=True)
     return _Source(None if call is None else call.arguments, written)
 
 
 class _Written(NamedTuple):
-    """The arguments of an effect as text: as they are performed, and as they may be stored."""
+    """The arguments of an effect as text, in the performed form and in the form that may be stored."""
 
     text: str
     concealed: str
@@ -301,7 +303,7 @@ class _ReadEffect(NamedTuple):
 
     arguments: dict[str, Any]
     target: dict[str, Any]
-    """As the function takes them."""
+    """The arguments as the function takes them."""
     facts: EffectFacts | None
 
 
@@ -312,12 +314,12 @@ def _read_effect(tool: Tool, text: str) -> _ReadEffect:
 
 
 def _make_invalid(step: Step, text: str, kind: str = "") -> Step:
-    """Returns a step that can't be made. Nothing that its tool declares holds for such a call: it is no poll, for example."""
+    """Returns a step that can't be made. It has none of its tool's declarations; it is not a poll, for example."""
     return replace(step, invalid=text, invalid_kind=kind, poll=False, fresh_s=None)
 
 
 def _try(read: Callable[[], T]) -> tuple[T | None, Problem]:
-    """Returns what `read` returns, or None and what went wrong: a validator of the user's own may raise anything."""
+    """Returns the result of `read`, or None and the problem. A user's own validator may raise anything."""
     try:
         return read(), _UNSAID
     except KeyboardInterrupt:
@@ -331,7 +333,7 @@ def _undoes(state: RunState) -> bool:
 
 
 def _find_tool(member: Member | None, name: str, *, undoes: bool) -> Tool | None:
-    """Returns an agent's tool or, with `undoes`, the one that undoes an effect of such a tool. No model can call that."""
+    """Returns an agent's tool or, with `undoes`, the undo tool of one of its tools, which no model can call."""
     tools = () if member is None else member.agent.tools
     for tool in tools:
         offered = tool.options.undo if undoes else tool
@@ -341,9 +343,9 @@ def _find_tool(member: Member | None, name: str, *, undoes: bool) -> Tool | None
 
 
 def honours_key(team: Team, step: StepIntended, age_s: float) -> bool:
-    """Returns whether today's team may attempt this effect again under its key, which was first used `age_s` seconds ago.
+    """Returns whether today's team may attempt this effect again with its key, which was first used `age_s` seconds ago.
 
-    It must be the same tool, one that still honours keys, and the other side must remember them for so long.
+    The tool must be the same and must still honour keys, and the other system must remember keys for `age_s` seconds.
     """
     member = team.members.get(step.agent)
     tool = _find_tool(member, step.name, undoes=False) or _find_tool(member, step.name, undoes=True)
@@ -354,7 +356,7 @@ def honours_key(team: Team, step: StepIntended, age_s: float) -> bool:
 
 
 def _prepare_reconcile(step: Step, member: Member, effect: int) -> Step:
-    """Prepares the question to the other side what became of an effect: a read."""
+    """Prepares the read that asks the other system what became of an effect."""
     tool = next(item for item in member.agent.tools if item.name == step.name)
     return replace(
         step,
@@ -367,7 +369,7 @@ def _prepare_reconcile(step: Step, member: Member, effect: int) -> Step:
 
 
 def _explain_missing(step: Step, member: Member) -> str:
-    """Returns what an agent is told that calls a tool which it does not have."""
+    """Returns the error for an agent that calls a tool which it does not have."""
     agent = member.agent
     if step.name in (ANSWER_TOOL, REVIEW_TOOL) and any(spec.name == step.name for spec in member.specs):
         return f"Error: call {step.name!r} alone, after the other results."
@@ -380,17 +382,17 @@ def _explain_missing(step: Step, member: Member) -> str:
 
 
 class ReadArguments(NamedTuple):
-    """The arguments of a call. Those of a long text can't be changed, because they are kept."""
+    """The arguments of a call. Arguments of a long text are kept and shared, so they must not be changed."""
 
     arguments: dict[str, Any]
     encoded: str
     target: dict[str, Any] | None
-    """As the function takes them; None if they are long: they are then validated once more where it is called."""
+    """The arguments as the function takes them. None for a long text, which is validated again before the call."""
     problem: Problem | None
 
 
 def read_arguments(tool: Tool, text: str, bodies: Bodies) -> ReadArguments:
-    """Returns the arguments of a call as a model wrote them. Those of a long text are read once."""
+    """Reads the arguments of a call that a model wrote. A long text is read only once."""
 
     def read(text: str) -> ReadArguments:
         arguments, target, problem = _validate(tool, text)
@@ -403,7 +405,7 @@ def read_arguments(tool: Tool, text: str, bodies: Bodies) -> ReadArguments:
 
 
 def read_edit(tool: Tool, text: str) -> tuple[str, Money | None]:
-    """Returns other arguments for a call, which a person has written, as they are performed, and their amount.
+    """Returns a person's edited arguments for a call in the form that is performed, and their amount.
 
     Raises `ValueError`, which says what is wrong with them.
     """
@@ -415,19 +417,19 @@ def read_edit(tool: Tool, text: str) -> tuple[str, Money | None]:
         written = tool.encode_arguments(given)
         facts = tool.read_facts(tool.validate_arguments(_parse_arguments(written)))
         concealed = tool.conceal_arguments(written)
-    except Exception as error:  # noqa: BLE001 -- a validator of the user's own may raise anything
+    except Exception as error:  # noqa: BLE001 -- a user's own validator may raise anything
         raise ValueError(describe_problem(error).text) from None
     if concealed != written:
         raise ValueError(
-            "a parameter is a secret, which is not recorded: nobody could perform the edit later"
+            "a parameter is a secret, which is not recorded, so the edit could not be performed later"
         )
     return written, None if facts is None else facts.amount
 
 
 def expect_calls(calls: Sequence[tuple[str, str]], member: Member, bodies: Bodies) -> None:
-    """Computes what `TeamLogic.prepare` and the gate need of calls with long arguments, given as (name, arguments).
+    """Computes the results that `TeamLogic.prepare` and the gate need for calls with long arguments.
 
-    It changes nothing, so a thread may do it.
+    `calls` are pairs (name, arguments). The computation has no side effects, so a thread may do it.
     """
     tools = {tool.name: tool for tool in member.agent.tools}
     for name, text in calls:
@@ -444,14 +446,14 @@ def expect_calls(calls: Sequence[tuple[str, str]], member: Member, bodies: Bodie
 
 
 def _find_written(seal: str | None, shown: str, bodies: Bodies, run: str) -> str | None:
-    """Returns the arguments as they were written; None if only the redacted text is left of them."""
+    """Returns the arguments as they were written; None if only their redacted text is left."""
     if seal is None:  # recorded by a version that did not say whether it redacted them
         return None if MARK in shown else shown
     return bodies.originals.find(run, seal) if seal else shown
 
 
 def _validate(tool: Tool, text: str) -> tuple[dict[str, Any], dict[str, Any], Problem | None]:
-    """Returns the arguments as given, as the function takes them, and what is wrong with them."""
+    """Returns the arguments as given, the arguments as the function takes them, and the problem with them."""
     try:
         arguments = _parse_arguments(text)
         return arguments, tool.validate_arguments(arguments), None
@@ -470,7 +472,7 @@ def _parse_arguments(text: str) -> dict[str, Any]:
 
 
 def _prepare_handoff(step: Step, target: Member, bodies: Bodies) -> Step:
-    # The colleague is shown what is stored, so nothing of its task can get lost.
+    # The colleague is shown the stored text, so that a resumed run shows it the same task.
     read = _read_task("" if step.call is None else bodies.text(step.call.arguments), bodies)
     if read.problem is not None:
         return _make_invalid(step, f"Error: {read.problem.text}", read.problem.kind)
@@ -511,21 +513,21 @@ def _parse_task(text: str) -> _Task:
 
 
 def _prepare_fallback(step: Step, target: Member, state: RunState, bodies: Bodies) -> Step:
-    """Prepares the run's own hand-off, to the agent that answers in the team's place."""
+    """Prepares the run's hand-off to the agent that answers in the team's place."""
     intent = bodies.text(state.started.intent)
     task = write_fallback_task(intent, state.plan.verified(), bodies)
     return replace(step, input=bodies.put(task), version=target.version)
 
 
 def _find_effects(team: Team, name: str) -> frozenset[str]:
-    """Returns which tools of an agent change the world, hand-offs to agents with such tools included."""
+    """Returns the tools of an agent that change the world, with the hand-offs to agents that have such tools."""
     member = team.members[name]
     asks = [asked for asked, target in member.targets.items() if _acts(team, target, set())]
     return member.effects | {f"{ASK_PREFIX}{asked}" for asked in asks}
 
 
 def _acts(team: Team, name: str, passed: set[str]) -> bool:
-    """Returns whether an agent, or one that it hands work to, changes the world; each is looked at once."""
+    """Returns whether an agent, or an agent that it hands work to, changes the world. Each agent is checked once."""
     if name in passed:
         return False
     passed.add(name)

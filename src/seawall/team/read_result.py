@@ -1,4 +1,4 @@
-"""The tool `read_result`: an agent reads again what was shortened in its context."""
+"""The tool `read_result`, with which an agent reads again what was shortened in its context."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from seawall.team.agent import READ_RESULT
 from seawall.team.tool import Tool
 
 PAGE_CHARS = 8_000
-"""Characters of a page, about 2,000 tokens: few results have more than one, and a page never fills a context."""
+"""Characters of a page, about 2,000 tokens. Few results have more than one page, and a page never fills a context."""
 
 
 async def _read_result(step: str | int, page: int = 1) -> str:
@@ -20,16 +20,16 @@ async def _read_result(step: str | int, page: int = 1) -> str:
         page: The page, from 1.
 
     """
-    raise NotImplementedError(step, page)  # the conversation is asked: see `give`
+    raise NotImplementedError(step, page)  # the conversation answers it: see `give`
 
 
 READ_BYTES = 500
-"""Bytes of its schema as it is sent, at most."""
+"""The most bytes of the tool's schema as it is sent."""
 
 
 @functools.cache
 def make_read_tool() -> Tool:
-    """Returns the tool as models see it, and as its arguments are validated. It is made when it is first needed."""
+    """Returns the tool that models see and that validates arguments. It is made at the first use."""
     return Tool(_read_result, name=READ_RESULT)
 
 
@@ -43,12 +43,12 @@ def _make_give_tool() -> Tool:
 
 
 def give(text: str) -> tuple[Tool, dict[str, Any]]:
-    """Returns what performs a call of the tool whose answer is `text`."""
+    """Returns a tool and arguments whose call returns `text`, the answer to a call of `read_result`."""
     return _make_give_tool(), {"text": text}
 
 
 def cut_page(text: str, page: int, chars: int) -> str | None:
-    """Returns a page of a text, and how many there are; None if it has no such page."""
+    """Returns a page of a text, with the number of pages if there are several; None if there is no such page."""
     pages = max(1, -(-len(text) // chars))
     if not 1 <= page <= pages:
         return None

@@ -22,18 +22,18 @@ from seawall.team.team import REVIEW_TOOL, Member
 EMPTY = Problem("Your reply was empty. Call a tool or answer.", "empty")
 DOES_NOT_FIT = Problem(f"Error: the answer does not fit. Call {ANSWER_TOOL!r} with one that does.")
 MAX_CALLS = 64
-"""Calls in one reply; providers' own limits are far below."""
+"""The most calls in one reply; providers' own limits are far below."""
 MAX_NAME_CHARS = 256
-"""Characters of a call's id and name, which are recorded in events; providers' own limits are 64."""
+"""The most characters of a call's id and name, which are recorded in events; providers' own limits are 64."""
 
 
 def read_reply(
     reply: ModelReply, member: Member, frame: Frame, usd: Decimal, bodies: Bodies, *, last: bool = False
 ) -> Result:
-    """Returns a complete reply, whose usage is checked, as a step's result. `last`: see `StepIntended.last`.
+    """Returns a complete reply, whose usage was checked, as a step's result. `last`: see `StepIntended.last`.
 
-    The message is as it is recorded, without secrets. The calls are as the model wrote them, and so is the answer that
-    is validated. What the model's server wants back goes only with a message that is whole.
+    The message is the recorded one, without secrets. The calls are as the model wrote them, and so is the answer that is
+    validated. Reasoning is kept only with a message that is recorded whole.
     """
     count = len(reply.message.calls)
     made = _find_last_answer(reply.message.calls, frame) if last else reply.message.calls
@@ -43,7 +43,7 @@ def read_reply(
     problem: Problem | None = None
     approved: bool | None = None
     says = (message.content or "").strip() and frame.kind != "review" and member.agent.adapter is None
-    if last and says and reply.finish != "content_filter":  # there is no other chance to say it better
+    if last and says and reply.finish != "content_filter":  # the model gets no other chance
         message = Assistant(message.content, ())
         answer = message.content
     elif reply.finish == "length":
@@ -85,7 +85,7 @@ def read_reply(
 
 
 def _book(result: Result, usage: Usage, usd: Decimal, clean: Callable[[str], str]) -> Result:
-    """Returns the result with what the call took."""
+    """Returns the result with the usage and the cost of the call."""
     return replace(
         result,
         input_tokens=usage.input_tokens,
@@ -105,9 +105,9 @@ def _redact_message(content: str | None, calls: tuple[ToolCall, ...], bodies: Bo
 def _make_ids_unique(
     calls: tuple[ToolCall, ...], member: Member, clean: Callable[[str], str]
 ) -> tuple[ToolCall, ...]:
-    """Returns calls each with an id of its own: a missing or repeated id gets a number.
+    """Returns the calls with unique ids: a missing or repeated id gets a number.
 
-    A name that the agent was given is kept, whatever it looks like.
+    The name of a tool that the agent has is never redacted.
     """
     if not calls:
         return ()
@@ -125,7 +125,7 @@ def _make_ids_unique(
 
 
 def _find_last_answer(calls: tuple[ToolCall, ...], frame: Frame) -> tuple[ToolCall, ...]:
-    """Returns a last reply's calls: only the one that answers, if there is one. No other is made any more."""
+    """Returns the calls of a last reply: only the call that answers, if there is one, because no other is made."""
     name = REVIEW_TOOL if frame.kind == "review" else ANSWER_TOOL
     answers = tuple([call for call in calls if call.name == name])
     return answers if len(answers) == 1 else calls
@@ -141,7 +141,7 @@ def _read_structured(
 ) -> tuple[str | None, Problem | None]:
     """Returns (answer as JSON, problem); both are None if the reply makes other calls.
 
-    What the model wrote is validated. What is said of it is said of `message`, which has no secrets.
+    The text of the model, `written`, is validated. The problem describes `message`, which has no secrets.
     """
     answer, problem = _validate_structured(written, adapter)
     if problem is None or written == message:
@@ -156,7 +156,7 @@ def _validate_structured(message: Assistant, adapter: TypeAdapter[Any]) -> tuple
     if call is None and not (message.content or "").strip():
         return None, EMPTY
     try:
-        if call is None:  # some models answer in plain JSON, whatever their instructions say
+        if call is None:  # some models answer in plain JSON against their instructions
             value = adapter.validate_json(message.content or "")
         else:
             arguments = parse_json(call.arguments)

@@ -1,7 +1,7 @@
-"""Patterns in JSON schemas: matched in time in proportion to the text, whoever wrote them.
+"""Matches patterns of JSON schemas in time proportional to the text, because they may come from untrusted servers.
 
-Python's own engine goes back and forth in a text, and some patterns make it do so for years. The engine of pydantic's core
-does not; it knows no look-around and no references back. What it can't read is not matched at all.
+Python's own engine backtracks, and with some patterns it would do so for years. The engine of pydantic's core does not
+backtrack, and has no look-around and no backreferences. Patterns that it can't read are not matched at all.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any, cast
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 MAX_PATTERN_WEIGHT = 10_000
-"""Of all patterns in one schema, with repetitions written out: a letter counts as one, `.` as 5 and a class of Unicode such as
-`\\w` as 50. That much takes a tenth of a second to prepare, and no format of numbers, names or times comes near it."""
+"""The greatest weight of all patterns in one schema, with repetitions written out: a letter weighs 1, `.` 5, and a Unicode
+class such as `\\w` 50. Patterns of this weight take a tenth of a second to prepare, and usual formats are far lighter."""
 WEIGHT_CHARS_A_CHECK = 500
-"""Weight of a pattern times characters of a text that are matched while one keyword of a schema is checked."""
+"""The product of a pattern's weight and a text's characters that counts as one check of a keyword."""
 
 _TOKENS = re.compile(
     r"\\[pP]\{[^}]*\}|\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(?P<least>\d*)(?P<comma>,?)(?P<most>\d*)\}|.",
@@ -53,19 +53,19 @@ class Patterns:
         return f"<Patterns {len(self._ready)} ready, {len(self.unreadable)} unreadable>"
 
     def matches(self, pattern: str, text: str) -> bool:
-        """Returns whether a part of the text fits."""
+        """Returns whether a part of the text matches."""
         return self._ready[pattern].isinstance_python(text)
 
     def estimate_checks(self, pattern: str, text: str) -> int:
-        """Returns how many checks of other keywords take as long as this match at most."""
+        """Returns how many checks of keywords this match counts as, at most."""
         return len(text) * self._weights[pattern] // WEIGHT_CHARS_A_CHECK
 
 
 def drop_unreadable(schema: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Returns a schema without the patterns that are not matched, and these with why.
+    """Returns a schema without its unreadable patterns, and these patterns with the reason for each.
 
-    Where the names of properties have such a pattern, nothing says any more which names are too many: all of the schema's
-    bounds on that go, too.
+    If the names of properties have such a pattern, it is not known which names are allowed, so all of the schema's rules on
+    additional properties are removed, too.
     """
     unreadable = Patterns(schema).unreadable
     if not unreadable and not _mixes(schema):
@@ -82,7 +82,7 @@ def drop_unreadable(schema: dict[str, Any]) -> tuple[dict[str, Any], dict[str, s
 
 
 def find_unmatched(schema: dict[str, Any], patterns: Patterns) -> str | None:
-    """Returns what of a schema's patterns can't be matched, and why; None if all can be."""
+    """Returns which pattern of a schema can't be matched, and why; None if all can be matched."""
     for pattern, why in patterns.unreadable.items():
         return f"the pattern {pattern[:100]!r} can't be checked: {why}"
     if _mixes(schema):
@@ -91,7 +91,7 @@ def find_unmatched(schema: dict[str, Any], patterns: Patterns) -> str | None:
 
 
 def _mixes(schema: object) -> bool:
-    """Returns whether names are bounded by what other parts have not looked at, by patterns: jsonschema matches these itself."""
+    """Returns whether a schema has `patternProperties` beside `unevaluatedProperties`, whose patterns jsonschema matches."""
     keys = {key for part in _walk(schema) for key in part}
     return {"patternProperties", "unevaluatedProperties"} <= keys
 
@@ -112,7 +112,7 @@ def _copy_without(value: object, patterns: frozenset[str], *, names: bool) -> ob
 
 
 def _walk(schema: object) -> Iterator[dict[str, Any]]:
-    """Yields every object in a schema, also where none is expected: a reference may lead there."""
+    """Yields every object in a schema, at any place, because a reference may lead there."""
     todo: list[object] = [schema]
     while todo:
         each = todo.pop()
@@ -133,7 +133,7 @@ def _list_patterns(schema: object) -> Iterator[str]:
 
 
 def _weigh(pattern: str) -> int:
-    """Returns how long a pattern is with its repetitions written out: what it takes to prepare it."""
+    """Returns the weight of a pattern with its repetitions written out."""
     open_groups: list[int] = []
     total = last = 0
     for token in _TOKENS.finditer(pattern):

@@ -1,7 +1,7 @@
-"""A survey of one frame's conversation: what of it is sent, how long that is, and what of it is junk.
+"""A survey of one frame's conversation: its messages as they are sent, their size, and which of them are junk.
 
-A survey reads each message once, when it is added. It holds nothing that does not follow from the messages and the
-frame's folds, so a resumed run's is the same.
+A survey reads each message once, when it is added. It depends only on the messages and the frame's folds, so a resumed
+run has the same survey.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from seawall.team.context import (
 RECALL = "recall"
 """The tool that reads memory."""
 Content = tuple[str, Ref]
-"""A tool, and what it gave."""
+"""A tool, and the content of its result."""
 Junk = Literal["", "failed", "repeated", "stale"]
 
 LEAST_JUNK_CHARS = 40
-"""A shorter result ("ok", a number) is no repeat: a text that says so would be longer than itself."""
+"""The shortest result that counts as a repeat. The text that replaces a shorter one ("ok", a number) would be longer."""
 ALIKE_SHARE = 0.6
-"""Of the words of two results of one call, those that are in both: from this share on they tell of one thing at two times.
-Below it they are pages of a list, or drawn from a queue, and the earlier one is as true as it was."""
+"""The share of common words from which on two results of one call describe the same thing at two times. Below it they are
+pages of a list, or items of a queue, and the earlier one is not outdated."""
 _ERROR = (
     r"\s*(?:\W{0,3}(?:(?i:(?:fatal )?error|exception|fatal)|[A-Z]\w*(?:Error|Exception))(?: [\w-]+)?\s?:"
     r"|Traceback \(most recent call last\)|<tool_use_error>"
     r"|\{\s*\"errors?\"\s*:(?!\s*(?:null|false|0|\"\"|\[\s*\]|\{\s*\})))"
 )
-"""Results of tools that tell of an error in their text, and raise none."""
+"""The beginning of a result whose text tells of an error although the tool has not raised one."""
 _WORD = re.compile(r"\w+")
 _compile = functools.cache(re.compile)
 _OPEN = frozenset({NOT_ANSWERED, NOT_DECIDED, NOT_SETTLED})
@@ -60,20 +60,20 @@ class Item:
     """See `Folded.message`."""
     ref: MessageRef
     size: int
-    """Bytes as it is sent now, with its framing."""
+    """Bytes of the message as it is sent now, with its framing."""
     label: str
-    """What the agent calls it by: its place in the session's whole conversation, so that it stays from run to run."""
+    """The name for the agent: the place in the session's whole conversation, which stays the same from run to run."""
     exchange: ToolExchange | None = None
     name: str = ""
     arguments: str = ""
     failed: bool = False
     junk: Junk = ""
     because: str = ""
-    """The label of the result that makes it junk."""
+    """The label of the result that makes this one junk."""
     because_failed: bool = False
-    """That result is a failure, too."""
+    """True if that result is a failure, too."""
     is_effect: bool = False
-    """It is what a tool said that changes the world, or an agent that has such tools."""
+    """True for the result of a tool that changes the world, or of an agent with such tools."""
     fold: Folded | None = None
 
 
@@ -84,9 +84,9 @@ class ToolExchange:
     asked: Item
     results: list[Item] = field(default_factory=list[Item])
     lasts: bool = False
-    """The line about it is not left out: it says what was done, what memory held, or what a guard advised."""
+    """True if the line about the exchange is not left out, because it tells of an effect, of memory or of a guard's advice."""
     is_open: bool = False
-    """One of its calls waits for a person: it is an open question."""
+    """True if one of the calls waits for a person, so that the exchange is an open question."""
 
     @property
     def items(self) -> list[Item]:
@@ -102,31 +102,31 @@ class Survey:
     ) -> None:
         self.folds = folds
         self.refs: Log[MessageRef] = Log()
-        """The frame's own messages that were added."""
+        """The frame's own messages that were added so far."""
         self.items: list[Item] = []
         self.sent: list[Message] = []
         self.size = 0
-        """Bytes of what is sent."""
+        """Bytes of all messages as they are sent."""
         self.junk_size = 0
         self.tried_at = 0
-        """The size at which nothing worth it could be shortened."""
+        """The size at which the last plan found no worthwhile folds."""
         self._bodies, self._run, self._effects = bodies, run, effects
         self._messages: list[Message | None] = []
-        """What is sent of each item."""
+        """The message that is sent for each item; None if none is sent."""
         self._history = 0
-        """Items of the session's conversation."""
+        """The number of items of the session's conversation."""
         self._earlier: dict[int, Folded] = {}
-        """What earlier runs have shortened of it."""
+        """The folds of the session's conversation that earlier runs have made."""
         self._calls: dict[str, tuple[str, str]] = {}
         self._exchange: ToolExchange | None = None
         self._first: dict[Content, Item] = {}
-        """By content: the first result that says so and is sent whole."""
+        """The first result with each content that is sent whole."""
         self._same: dict[Content, list[Item]] = {}
-        """By content: all results that say so, and are not superseded."""
+        """All results with each content that are not outdated."""
         self._current: dict[tuple[str, str], list[Item]] = {}
-        """By tool and arguments: the newest result, and those before it that said the same."""
+        """The newest result and the equal results before it, by tool and arguments."""
         self._failures: dict[str, list[Item]] = {}
-        """By tool: failures since its newest success."""
+        """The failures of each tool since its newest success."""
 
     def add_history(self, refs: Sequence[MessageRef]) -> None:
         """Adds the session's conversation before the run."""
@@ -137,18 +137,18 @@ class Survey:
 
     @property
     def has_folds(self) -> bool:
-        """Whether something is shortened, now or by an earlier run of the session."""
+        """Whether a message is shortened, by this run or an earlier run of the session."""
         return bool(self.folds or self._earlier)
 
     def _find_fold(self, place: int) -> Folded | None:
         return self.folds.get(place) or self._earlier.get(place)
 
     def continues(self, refs: Log[MessageRef]) -> bool:
-        """Returns whether `add` brings this survey to a conversation of these messages."""
+        """Returns whether these messages continue the messages of this survey, so that `add` can add the rest."""
         return refs.continues(self.refs) or not len(self.refs)
 
     def fold(self, folds: Mapping[int, Folded]) -> None:
-        """Takes over what is shortened now. It reads only the messages of which that has changed."""
+        """Applies the current folds. It reads only the messages whose fold has changed."""
         before = self.folds
         if folds is before:
             return
@@ -219,11 +219,11 @@ class Survey:
             exchange.results.append(item)
             exchange.lasts = exchange.lasts or item.is_effect or item.name == RECALL or bool(ref.notes)
             exchange.is_open = exchange.is_open or text in _OPEN
-        if not item.is_effect:  # what was done, and what was not, is no junk
+        if not item.is_effect:  # the result of an effect is never junk
             self._judge(item, text)
 
     def _judge(self, item: Item, text: str) -> None:
-        """Marks what this result makes junk: itself, or what was before it."""
+        """Marks the results that this one makes junk: itself, or earlier ones."""
         if item.failed:
             failures = self._failures.setdefault(item.name, [])
             for failure in failures[-1:]:
@@ -248,7 +248,7 @@ class Survey:
             self._first[content] = item
 
     def _supersede(self, current: Sequence[Item], item: Item, text: str) -> None:
-        """Marks the results of a call that now gives another one; no later result is a repeat of them."""
+        """Marks the earlier results of a call that now has a different result. Later results are not repeats of these."""
         content = _content_of(current[0])
         alike = _are_alike(self._bodies.text(current[0].ref.ref), text)
         for before in current:
@@ -258,9 +258,9 @@ class Survey:
             self._compare(content)
 
     def _compare(self, content: Content) -> None:
-        """Marks which of the results that say the same are repeats: all but the first one that is sent whole.
+        """Marks which results with equal content are repeats: all but the first one that is sent whole.
 
-        A result that was shortened is no first one: a reference to it would leave the model without any that is whole.
+        A shortened result can't be the first one, because then the model would have no whole one.
         """
         self._first.pop(content, None)
         for item in self._same.get(content, ()):
@@ -277,14 +277,14 @@ class Survey:
         item.junk, item.because, item.because_failed = junk, because.label, because.failed
 
     def find_fresh(self) -> int:
-        """Returns from which item on the model has not seen the conversation yet: it has not replied since."""
+        """Returns the index of the first item that the model has not seen, because it has not replied since."""
         for at in range(len(self.items) - 1, -1, -1):
             if self.items[at].ref.role == "assistant" and self.items[at].place >= 0:
                 return at
         return len(self.items)
 
     def find(self, label: str) -> Item | None:
-        """Returns the message with a label. A number alone is a step of this run: of its results, the newest."""
+        """Returns the message with a label. A number alone means the newest result of that step of this run."""
         found: Item | None = None
         for item in self.items:
             of_step = item.place >= 0 and item.ref.role == "tool" and label == str(item.ref.step)
@@ -298,7 +298,7 @@ def _content_of(item: Item) -> Content:
 
 
 def _are_alike(one: str, other: str) -> bool:
-    """Returns whether two results tell of one thing: most of their words are the same."""
+    """Returns whether two results describe the same thing, because most of their words are the same."""
     first, second = set(_WORD.findall(one)), set(_WORD.findall(other))
     return 2 * len(first & second) >= ALIKE_SHARE * (len(first) + len(second))
 
@@ -316,10 +316,10 @@ def tells_error(text: str) -> bool:
 
 
 def read_folded(ref: MessageRef, fold: Folded, bodies: Bodies) -> Message | None:
-    """Returns what is sent in the place of a message; None if nothing is.
+    """Returns the message that replaces a folded one; None if it is left out.
 
-    The text that stands for an assistant's message with calls is told as not from the user: as the assistant's own it
-    would be an example of how to write calls.
+    The text that replaces an assistant's message with calls is marked as not from the user. As the assistant's own
+    message, it would be an example of how to write calls.
     """
     if fold.how == "left_out":
         return None

@@ -28,11 +28,11 @@ from seawall.team.planner import Planner
 from seawall.team.tool import Tool
 
 REVIEW_ROUNDS = 2
-"""One review, and another one after a correction: each further round costs as much as the answer did."""
+"""The default number of reviews: one, and another one after a correction. Each further round costs as much as the answer."""
 
 
 HISTORY: Literal["transcript", "answers"] = "transcript"
-"""What a session's next run gets of the earlier ones: all of it, as a chat does."""
+"""The default part of the earlier runs that a session's next run gets: all of it, as in a chat."""
 
 REVIEW_TOOL = "review"
 REVIEW_SPEC = ToolSpec(
@@ -51,7 +51,7 @@ REVIEW_SPEC = ToolSpec(
 
 
 ANY_LOOP = "*"
-"""The loop of a team that only ends runs, whoever asks for their steps."""
+"""The loop of a team that only ends runs, of any framework."""
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -63,26 +63,26 @@ class Member(msgspec.Struct, frozen=True):
     specs: tuple[ToolSpec, ...]
     version: str
     targets: dict[str, str] = {}
-    """By these names: the agent whose frame a hand-off opens, which is that agent or a nested team's coordinator."""
+    """The agent whose frame a hand-off opens, by the names in `asks`: that agent or a nested team's coordinator."""
     reviewer: str | None = None
-    """The agent that reviews this one's answers, if this one is a coordinator with a reviewer."""
+    """The agent that reviews this agent's answers, if this is a coordinator with a reviewer."""
     rounds: int = 0
-    """Reviews of one answer, at most."""
+    """The most reviews of one answer."""
     model_name: str = ""
     effects: frozenset[str] = frozenset()
-    """Its tools that change the world, by name."""
+    """The names of the agent's tools that change the world."""
     reconcilable: frozenset[str] = frozenset()
-    """Those of them that can ask the other side what became of a call."""
+    """The names of the tools in `effects` that can ask the other system what became of a call."""
     given_context: Context | None = None
-    """Its own, or that of the nearest team around it that has one."""
+    """The context options of the agent, or of the nearest team around it that has them."""
     specs_bytes: int = 0
-    """Bytes of the schemas of its tools, as they are sent: an upper bound of their tokens."""
+    """Bytes of the schemas of the agent's tools as they are sent, which is an upper bound of their tokens."""
     memory: MemoryAccess = NO_ACCESS
-    """What it may do with memory."""
+    """What the agent may do with memory."""
 
     @property
     def last_specs(self) -> tuple[ToolSpec, ...]:
-        """What it is given for its last call: the tools in which its answer has to be written, if there are any."""
+        """The tools that the agent gets for its last call: those in which its answer must be written, if there are any."""
         structured = self.agent.adapter is not None
         return tuple(
             [spec for spec in self.specs if spec is REVIEW_SPEC or (structured and spec.name == ANSWER_TOOL)]
@@ -90,17 +90,17 @@ class Member(msgspec.Struct, frozen=True):
 
     @property
     def only_answers(self) -> bool:
-        """Whether it has nothing to call, so that each of its replies is its answer."""
+        """Whether the agent has no tools, so that each of its replies is its answer."""
         return len(self.last_specs) == len(self.specs)
 
     @property
     def memory_tools(self) -> frozenset[str]:
-        """The names of its tools that are memory's."""
+        """The names of the agent's memory tools."""
         return self.memory.tools
 
     @property
     def context(self) -> Context:
-        """The budget of its context."""
+        """The options of the agent's context."""
         return self.given_context or DEFAULT_CONTEXT
 
 
@@ -148,17 +148,17 @@ class Team(Generic[Output_co]):
     team's plan no longer fits the time left; it may only read, and may not ask other agents. `planner` keeps runs
     within their time; a team with a fallback or an optional agent has one by default. `memory` is what every agent of
     the team may read and write, beside its own; True: the team's shared scratchpad, which all of its runs have.
-    `context` is the budget of the context of each agent that has none of its own. `authority` says what agents may do of
-    what the team gives them, also those of nested teams; these may have one of their own, and then both hold.
-    `waive` maps findings of `seawall lint` that need no mending to the reason why: `{"SW205 refund": "…"}`, a code and the
+    `context` is the default of the agents' context options. `authority` narrows what the agents may do, also in nested
+    teams; if a nested team has its own authority, both apply.
+    `waive` maps accepted findings of `seawall lint` to the reason: `{"SW205 refund": "…"}`. A finding is its code and the
     agents or tools that it is about.
 
-    In a nested team, a team that is a specialist of another one, `guards` judge the steps of its agents only, beside
-    those of the outer team. `limits` bound what its agents spend in a run, in all hand-offs to it together: a step that
-    does not fit is refused, and the caller is told; without `limits` only those of the run hold. `planner`, `fallback`
-    and `history` belong to the outermost team.
-    Raises `Misused` for two agents of one name, a name in `authority` that does not exist, a hand-off to an agent that is not there, limits of zero or below, an
-    argument of another type, and one that has no use where it stands.
+    A nested team is a team that is a specialist of another one. Its `guards` judge only the steps of its own agents, in
+    addition to the guards of the outer team. Its `limits` bound what its agents spend in a run, in all hand-offs to it
+    together: a step above them is refused, and the caller is told; without `limits` only the run's limits apply.
+    `planner`, `fallback` and `history` belong to the outermost team.
+    Raises `Misused` for two agents of one name, a name in `authority` that does not exist, a hand-off to an agent that is
+    not in the team, limits of zero or below, an argument of a wrong type, and an argument that has no use in its place.
     """
 
     runner: ClassVar[RunTeam]
@@ -230,7 +230,7 @@ class Team(Generic[Output_co]):
         self.planner = self._choose_planner(planner)
         self.authority = authority
         self.permits = self._list_permits()
-        """What the authority of this team, and of those in it, says of each agent."""
+        """The rows of the authority matrix of this team and its nested teams, one for each agent and team."""
         version = digest_of({name: member.version for name, member in self.members.items()})
         self.version = (digest_of([version, digest_permits(self.permits)]) if self.permits else version)[:12]
 
@@ -248,7 +248,7 @@ class Team(Generic[Output_co]):
 
         entries: dict[
             str, tuple[str, str]
-        ] = {}  # by specialist: the agent whose frame a hand-off opens, and the role
+        ] = {}  # the agent whose frame a hand-off opens, and the role, by specialist
         for specialist in self.specialists:
             taken = entries.get(specialist.name)
             if taken is not None and (isinstance(specialist, Team) or taken[0] != specialist.name):
@@ -279,7 +279,7 @@ class Team(Generic[Output_co]):
         return members
 
     def _list_permits(self) -> tuple[Permit, ...]:
-        """Returns the rows of the authority matrix: this team's, and those of the teams in it."""
+        """Returns the rows of the authority matrix of this team and its nested teams."""
         reviews: dict[str, list[str]] = {}
         for name, member in self.members.items():
             if member.reviewer is not None:
@@ -297,7 +297,7 @@ class Team(Generic[Output_co]):
         return any(member.memory for member in self.members.values())
 
     def _find_access(self, agent: Agent) -> MemoryAccess:
-        """Returns what an agent may do with memory. Raises `Misused` for a fallback that may change it."""
+        """Returns what an agent may do with memory. Raises `Misused` for a fallback that may change memory."""
         own = make_access(agent.memory, "session", self.name)
         if agent is not self.fallback:
             return own.join(make_access(self.memory, "team", self.name))
@@ -309,7 +309,7 @@ class Team(Generic[Output_co]):
         return own.join(make_access(self.memory, "team", self.name)).read_only()
 
     def _add_memory(self, member: Member) -> Member:
-        """Returns a nested team's agent with what this team's memory adds to it."""
+        """Returns a nested team's agent with this team's memory added."""
         access = member.memory.join(make_access(self.memory, "team", self.name))
         if access == member.memory:
             return member
@@ -325,7 +325,7 @@ class Team(Generic[Output_co]):
         )
 
     def _check_nested(self, nested: Team) -> None:
-        """Raises `Misused` for what a nested team has and only the outermost team uses."""
+        """Raises `Misused` for options of a nested team that only the outermost team may have."""
         given = {
             "planner": (nested._given_planner is not None, "one planner plans the whole run"),
             "fallback": (nested.fallback is not None, "a fallback answers in place of the whole run"),
@@ -434,15 +434,15 @@ class Team(Generic[Output_co]):
             return adapter.validate_json(answer)
         except KeyboardInterrupt:
             raise
-        except BaseException:  # noqa: BLE001 -- it was recorded under an older type, or a validator of the user raises
+        except BaseException:  # noqa: BLE001 -- it was recorded with an older type, or a user's own validator raises
             return None
 
     def find_asked_tool(self, name: str) -> Tool[..., Any] | None:
-        """Returns what is declared of a tool that a framework's loop calls; None for a team whose agents have their tools."""
+        """Returns the declared tool that a framework's loop calls; None for a team whose agents have their own tools."""
         return None
 
     def list_nested(self) -> Iterator[Team]:
-        """Yields the teams in this one, and those in them, outer ones first."""
+        """Yields the nested teams at all levels, outer ones first."""
         for specialist in self.specialists:
             if isinstance(specialist, Team):
                 yield specialist
@@ -456,7 +456,7 @@ class Team(Generic[Output_co]):
 
 
 def _check_memory_names(agent: str, access: MemoryAccess, taken: set[str]) -> tuple[ToolSpec, ...]:
-    """Returns the tools of memory. Raises `Misused` if the agent has a tool of its own with such a name."""
+    """Returns the memory tools. Raises `Misused` if one of the agent's own tools has such a name."""
     for spec in access.specs:
         if spec.name in taken:
             raise Misused(
@@ -490,7 +490,7 @@ def _make_ask_spec(name: str, role: str) -> ToolSpec:
 
 
 MAX_TEAMS_OF_ONE = 64
-"""Teams of one that are kept, so that an agent's runs share their thread pools; a program has a handful."""
+"""How many teams of one agent are kept, so that the agent's runs share thread pools; a program has a handful."""
 
 
 @functools.lru_cache(maxsize=MAX_TEAMS_OF_ONE)
@@ -504,7 +504,7 @@ def as_team(given: Team[Output_co] | Agent[Output_co]) -> Team[Output_co]:
         given = _make_team_of_one(given)
     if not isinstance(cast("object", given), Team):
         raise Misused(f"{given!r} is not a Team or an Agent")
-    if given.coordinator.optional:  # a nested team's may be: it is a specialist of the other team
+    if given.coordinator.optional:  # allowed only in a nested team, which is a specialist itself
         name = given.coordinator.name
         raise Misused(f"team {given.name!r}: coordinator {name!r} is optional; only a specialist can be")
     return given

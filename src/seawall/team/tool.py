@@ -28,30 +28,31 @@ from seawall.team.declarations import check_function, check_named, check_undo
 from seawall.team.parameters import Parameters, find_annotated
 
 INLINE_BYTES = 64 * 1024
-"""Bytes of a result that an agent is shown as a whole, about 16,000 tokens. A longer result is kept by reference."""
+"""The most bytes of a result that an agent is shown as a whole, about 16,000 tokens. A longer one is kept by reference."""
 MAX_RESULT_BYTES = 16 * 1024 * 1024
-"""Bytes of a result. A longer one is an error: no agent could use it, and the journal would store it."""
+"""The most bytes of a result. A longer one is an error, because no agent could use it and the journal would store it."""
 PREVIEW_CHARS = 2_000
-"""Characters that an agent is shown of a result that is kept by reference."""
+"""How many characters an agent is shown of a result that is kept by reference."""
 MAX_THREADS = 8
-"""Threads of one sync tool; further calls wait. A call that never returns holds its thread, but not the run."""
+"""The default number of threads of a sync tool; further calls wait. A call that never returns holds its thread, but does
+not hold the run."""
 MAX_ENDPOINT_CHARS = 100
-"""Characters of an endpoint's name, which is part of a key in the journal and a column of a table."""
+"""The most characters of an endpoint's name, which is part of a key in the journal and a column of a table."""
 
 P = ParamSpec("P", default=...)
 """The parameters of a tool's function."""
 R_co = TypeVar("R_co", covariant=True, default=Any)
-"""What a tool's function returns; a coroutine if it is async."""
+"""The return type of a tool's function; a coroutine if the function is async."""
 
 _PLAIN = frozenset({bool, int, float, list, dict})
 
 
 class NotDone(SeawallError):
-    """An effect tool raises it to say that it failed and did not change the world."""
+    """An effect tool raises this error if it failed and did not change the world."""
 
 
 class ToolFailed(SeawallError):
-    """A tool raises it for an answer that is an error, and that another try would not change."""
+    """A tool raises this error for an answer that is an error and that another try would not change."""
 
 
 class Tool(Generic[P, R_co]):
@@ -60,8 +61,8 @@ class Tool(Generic[P, R_co]):
     A tool can still be called as the plain function that it wraps, with that function's parameters and result.
     The type of a tool with any signature is `Tool`, which is short for `Tool[..., Any]`. With a `schema` (a JSON schema
     of type object) the arguments are checked against it, and passed on as the model wrote them; this needs the extra
-    `schema`. `untrusted`: what it returns comes from somebody nobody vouches for, so a claim of permission in its result
-    counts also if the tool is an effect, whose receipt otherwise claims nothing.
+    `schema`. `untrusted`: its results come from an untrusted source, so a claim of permission in them is checked even if
+    the tool is an effect, whose receipts are otherwise not checked for claims.
 
     Raises `Misused` for a function whose parameters can't be sent, for one that yields, and for a class.
     """
@@ -92,7 +93,7 @@ class Tool(Generic[P, R_co]):
         if not isinstance(cast("object", effect), bool | Effect):
             raise Misused(f"tool {self.name!r}: effect is {effect!r}; it must be True, False or Effect(…)")
         self.options = effect if isinstance(effect, Effect) else Effect()
-        """What is declared of the effect."""
+        """The declaration of the effect."""
         self.declared = isinstance(effect, Effect)
         self.effect = True if self.declared else cast("bool", effect)
         self.idempotent = idempotent or self.options.key_ttl_s is not None
@@ -126,7 +127,7 @@ class Tool(Generic[P, R_co]):
         return Parameters(self.name, function, schema)
 
     def _check_declared(self) -> None:
-        """Raises `Misused` if what is declared of the effect does not fit the tool."""
+        """Raises `Misused` if the declaration of the effect does not fit the tool."""
         what, options, hints = f"tool {self.name!r}", self.options, self._parameters.hints
         names = list(self.spec.parameters.get("properties", {}))
         check_named(what, options, hints, names)
@@ -142,7 +143,7 @@ class Tool(Generic[P, R_co]):
     def _check_beside(
         self, option: str, function: object, given: Sequence[str], needs: Sequence[str] = ()
     ) -> None:
-        """Raises `Misused` for a function beside the tool's own that changes the world or can't be called."""
+        """Raises `Misused` for a preview or reconcile function that changes the world or can't be called."""
         if function is None:
             return
         if isinstance(function, Tool):
@@ -152,7 +153,7 @@ class Tool(Generic[P, R_co]):
         check_function(f"tool {self.name!r}: {option}", function, given, needs)
 
     def _check_function(self) -> None:
-        """Raises `Misused` for a function whose call does not do its work, but only begins it."""
+        """Raises `Misused` for a class, a generator, and other callables whose call does not return a result."""
         called = find_annotated(self.function) if callable(self.function) else None
         if called is None or inspect.isclass(self.function):
             kind = "a class" if inspect.isclass(self.function) else repr(self.function)
@@ -165,7 +166,7 @@ class Tool(Generic[P, R_co]):
             )
 
     def _check_types(self, description: object, version: object, volatile: object) -> None:
-        """Raises `Misused` for an option of another type."""
+        """Raises `Misused` for an option of a wrong type."""
         for what, text in (("name", self.name), ("description", description), ("version", version)):
             if text is not None and not isinstance(text, str):
                 raise Misused(f"tool {self.name!r}: {what} is {text!r}; it must be text")
@@ -228,7 +229,7 @@ class Tool(Generic[P, R_co]):
         return self.function(*args, **kwargs)
 
     def has_version(self, version: str) -> bool:
-        """Returns whether a recorded version has the `version` that is declared today; its text may have changed."""
+        """Returns whether a recorded version has the `version` that the tool declares today; its text may have changed."""
         return version.rpartition("-")[0] == self.version.rpartition("-")[0]
 
     def validate_arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -236,15 +237,15 @@ class Tool(Generic[P, R_co]):
         return self._parameters.validate(arguments)
 
     def encode_arguments(self, arguments: dict[str, Any]) -> str:
-        """Returns the arguments as they are performed, as canonical JSON with all defaults. Raises `ValueError`."""
+        """Returns the arguments that are performed, as canonical JSON with all defaults. Raises `ValueError`."""
         return self._parameters.encode(arguments)
 
     def conceal_arguments(self, text: str) -> str:
-        """Returns encoded arguments as they may be stored: without what pydantic's secrets in them hold."""
+        """Returns encoded arguments without the contents of pydantic's secrets, so that they may be stored."""
         return self._parameters.conceal(text)
 
     def read_facts(self, values: dict[str, Any]) -> EffectFacts | None:
-        """Returns what is declared of a call with these validated values. Raises `ValueError` for values that can't be judged."""
+        """Returns the facts of an effect with these validated values. Raises `ValueError` if they can't be determined."""
         if not self.declared:
             return None
         options = self.options
@@ -265,7 +266,7 @@ class Tool(Generic[P, R_co]):
         if value is None or isinstance(value, Money):
             return value
         try:
-            if isinstance(value, Mapping):  # of a tool with a JSON schema
+            if isinstance(value, Mapping):  # from a tool with a JSON schema
                 return Money.read(cast("object", value))
             if self.options.currency is None:
                 raise ValueError(f"{value!r} has no currency")
@@ -274,7 +275,7 @@ class Tool(Generic[P, R_co]):
             raise ValueError(f"{name}: {error}") from None
 
     def encode_result(self, value: object) -> str | bytes:
-        """Returns a result as it is recorded. Raises `TypeError` or `ValueError` for one that can't be recorded."""
+        """Returns a result in its recorded form. Raises `TypeError` or `ValueError` if it can't be recorded."""
         if isinstance(value, Iterator | AsyncIterator):
             kind = type(cast("object", value)).__name__
             raise TypeError(
@@ -290,14 +291,17 @@ class Tool(Generic[P, R_co]):
 
 
 def get_plain_function(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns the function that a tool wraps, if it is one. For a read that is another tool's preview or question."""
+    """Returns the function that a tool wraps, or any other function unchanged.
+
+    So a tool that reads can be another tool's preview or reconcile function.
+    """
     return function.function if isinstance(function, Tool) else function
 
 
 def _find_value(values: dict[str, Any], path: str) -> Any:
-    """Returns the value of a parameter or, with points, of a field in it; None if there is none to have fields.
+    """Returns the value of a parameter or, with dots in `path`, of a field in it; None if the value above it is None.
 
-    Raises `ValueError` for a field that is not there: two calls without it are not the same effect.
+    Raises `ValueError` for a missing field, because two calls without it are not the same effect.
     """
     name, *fields = path.split(".")
     found: Any = values.get(name)
@@ -316,7 +320,7 @@ def _find_value(values: dict[str, Any], path: str) -> Any:
 
 def encode(value: object, what: str) -> str | bytes:
     """Returns text and bytes unchanged, and any other value as JSON. Raises `TypeError` if the value has no JSON form."""
-    if isinstance(value, str):  # a subclass may say anything of itself, its length too
+    if isinstance(value, str):  # a subclass may override anything, even its length
         return value if type(value) is str else str.__str__(value)
     if isinstance(value, bytes | bytearray):
         return value if type(value) is bytes else b"".join((value,))
@@ -324,18 +328,18 @@ def encode(value: object, what: str) -> str | bytes:
         if value is None or type(value) in _PLAIN:
             return encode_in_pieces(value, _encode_plain)
     except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
-        pass  # it holds a value that only pydantic can encode
+        pass  # the value has a part that only pydantic can encode
     try:
         return to_json(value, bytes_mode="base64", inf_nan_mode="strings").decode()
     except (PydanticSerializationError, ValueError, RecursionError) as error:
         with contextlib.suppress(TypeError, ValueError, RecursionError):
-            return json.dumps(value, allow_nan=False)  # it holds lone surrogates, which this escapes
+            return json.dumps(value, allow_nan=False)  # the value has lone surrogates, which this escapes
         raise TypeError(f"{what} returned a {type(value).__name__} that is not JSON: {error}") from None
 
 
 def _encode_plain(value: object) -> str:
     text = encode_canonical(value)
-    # JSON has no NaN, and the encoder above writes null, which would mean that nothing is known.
+    # JSON has no NaN, and the encoder above writes null instead, which has another meaning.
     named = to_json(value, inf_nan_mode="strings").decode() if "null" in text else ""
     return named if '"NaN"' in named or 'Infinity"' in named else text
 
@@ -346,7 +350,7 @@ def encode_canonical(value: object) -> str:
 
 
 def make_adapter(output: Any) -> TypeAdapter[Any]:
-    """Returns the validator of an agent's structured answer. Raises `Misused` for what is not a type, or has no schema."""
+    """Returns the validator of an agent's structured answer. Raises `Misused` if `output` is not a type with a schema."""
     if inspect.isroutine(output) or isinstance(output, functools.partial):
         raise Misused(f"output is {output!r}; it must be a type")
     try:
@@ -398,7 +402,8 @@ def tool(
 ) -> Tool[P, R_co] | Callable[[Callable[P, R_co]], Tool[P, R_co]]:
     """Makes a tool of a function, sync or async. The function's docstring is the description that the model reads.
 
-    `effect`: the tool changes the world; `Effect(…)` says more of it. Seawall never repeats an attempt by itself if its fate is not known.
+    `effect`: the tool changes the world; `Effect(…)` declares more. Seawall never repeats an attempt of unknown fate by
+    itself.
     `idempotent`: an effect that honours `ToolContext.key`, so Seawall may attempt it again after a crash.
     `timeout_s`: seconds for one call, including its wait for a thread. `retries`: further tries after the tool
     raised (for reads and idempotent effects), or did not answer in time (for reads). `threads`: concurrent calls of a

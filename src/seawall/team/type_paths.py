@@ -1,4 +1,4 @@
-"""Which types a value may have that a path leads to: a parameter or, with points, a field in it."""
+"""Finds the types of the value at a path: of a parameter or, with dots in the path, of a field in it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _ANYTHING: tuple[Any, ...] = (Any, object)
 
 
 class NoSuchField(LookupError):
-    """A path names a field that is not there; the text says what is."""
+    """A path names a field that does not exist; the text lists the existing ones."""
 
 
 def find_types(hints: Mapping[str, Any], path: str) -> list[Any]:
-    """Returns the types that a path leads to, without `None`; `Any` where anything may stand.
+    """Returns the types of the value at a path, without `None`; `Any` if the value may be of any type.
 
     `hints` are annotations by parameter. Raises `NoSuchField`.
     """
@@ -32,7 +32,7 @@ def find_types(hints: Mapping[str, Any], path: str) -> list[Any]:
 
 
 def list_types(hint: Any) -> Iterator[Any]:
-    """Yields the plain types of an annotation: of a union each, of a `Literal` those of its values, never `None`."""
+    """Yields the plain types of an annotation: each type of a union, the types of a `Literal`'s values, never `None`."""
     if hint is None or hint is type(None):
         return
     origin = get_origin(hint)
@@ -69,7 +69,7 @@ def _list_field_types(owner: Any, field: str) -> list[Any]:
 
 
 def _list_fields(owner: Any) -> dict[str, Any] | None:
-    """Returns the annotations of a type's fields; those of a mapping as `*`. None: it has none."""
+    """Returns the annotations of a type's fields, with `*` for a mapping's values; None if the type has no fields."""
     kind: object = get_origin(owner) or owner
     if not isinstance(kind, type):
         return None

@@ -17,7 +17,7 @@ from seawall.models.protocol import Assistant, ModelReply, ToolCall, Usage
 from seawall.testing.wire import ChatRequest, Raw, answer_error, make_all_comparable, make_comparable
 
 _KEPT_MISMATCHES = 100  # kept with their differences; further ones are only counted
-_SHOWN_CHARS = 300  # of a value that differs
+_SHOWN_CHARS = 300  # characters shown of a value that differs
 _BEFORE_CHARS = 60  # shown of the equal text before the first difference
 
 

@@ -247,7 +247,7 @@ def test_a_process_that_can_not_reach_the_journal_goes_on_with_its_own_counts_an
     with caplog.at_level(logging.WARNING, "seawall"):
         play(work())
     assert [each.message for each in caplog.records] == [
-        "endpoints go on with what this process has seen: the journal says the disk is away"
+        "endpoints go on with the observations of this process only: the journal failed: the disk is away"
     ]
 
 

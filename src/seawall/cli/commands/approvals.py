@@ -23,7 +23,8 @@ def approvals(
         ),
     ] = None,
     role: Annotated[
-        str | None, typer.Option("--role", "-r", metavar="NAME", help="Only what this role may decide.")
+        str | None,
+        typer.Option("--role", "-r", metavar="NAME", help="Only proposals that this role may decide on."),
     ] = None,
     run: Annotated[
         str | None,

@@ -29,7 +29,7 @@ def approve(
         typer.Option(
             "--edit",
             metavar="FILE",
-            help="A JSON file with other arguments, for which this is the first vote. It goes with --app.",
+            help="A JSON file with other arguments; this approval is the first vote for them. It needs --app.",
         ),
     ] = None,
     app: Annotated[
@@ -42,9 +42,9 @@ def approve(
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """Approve what waits for a person: it is done then, and only as it was shown.
+    """Approve what waits for a person. It is then done, exactly as it was shown.
 
-    With a proposal's id, --hash says what was looked at, and anything else is refused. With a run, what waits in it is approved as it is now. What became of an effect of unknown fate is said with: seawall reconcile
+    With a proposal's id, --hash names what you looked at, and anything else is refused. With a run, what waits in it is approved as it is now. To record what became of an effect of unknown fate, use: seawall reconcile
     """
     from seawall.cli.decisions import Decision, send_decision
     from seawall.cli.options import read_credential

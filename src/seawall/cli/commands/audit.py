@@ -1,4 +1,4 @@
-"""`seawall audit`: judges recorded runs, from anywhere: what would not have been made, and what was in vain."""
+"""`seawall audit`: judges runs that any system has recorded: which calls would be stopped, and what was wasted."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ STDIN = Path("/dev/stdin")
 FIELDS = ("tool", "arguments", "result", "error", "agent", "turn")
 LISTED_NAMES = 12
 LISTED_ALIKE = 3
-"""Bad lines of one file that are listed, of those with which the same is wrong."""
+"""How many bad lines of one file with the same problem are listed."""
 MAX_REASONS = 1_000
-"""What is wrong with lines of one file, as far as it is counted; lines with anything further are listed."""
-"""Names of fields, or of tools, that a note lists: a line or two."""
+"""How many different problems of one file are counted; a line with any further problem is listed."""
+"""How many names of fields or tools a note lists: a line or two."""
 
 
 def audit(
@@ -67,9 +67,9 @@ def audit(
         ),
     ] = False,
 ) -> None:
-    """Read what other systems have recorded, and tell what of it was in vain: nothing is installed there, or performed.
+    """Judge what other systems have recorded, and report what was wasted. Nothing is installed there, or performed.
 
-    Each call goes through the loop guard that would have judged it live. Told are loops with what was spent in them, calls that brought what was known, junk in what models were sent, values in answers that nobody has shown, and the runs to look at. The format is found by its shape: OpenAI, LangChain, LangGraph, LangSmith, Pydantic AI, OpenTelemetry, Claude Code, recorded calls. Calls are counted from 0. Exit code 1 if something could not be read; the rest is audited.
+    Each call goes through the loop guard that would have judged it live. The report has loops and what was spent in them, calls whose result was known already, junk in what models were sent, values in answers that stand in no result, and the runs to look at. The format is found by its shape: OpenAI, LangChain, LangGraph, LangSmith, Pydantic AI, OpenTelemetry, Claude Code, recorded calls. Calls are counted from 0. Exit code 1 if something could not be read; the rest is audited.
     """
     from seawall.audit import AuditReport, RecordedPrices, RunAuditor, ToolNames, list_files, make_guards
     from seawall.cli.render.screen import Screen
@@ -97,7 +97,7 @@ def audit(
     except KeyboardInterrupt:
         interrupted = True
         screen.print_note(f"seawall: interrupted in {reading.where}: this is what was found so far")
-        with suppress(KeyboardInterrupt):  # pressed again: without the runs that were still open
+        with suppress(KeyboardInterrupt):  # pressed again: open runs are left out
             reading.finish()
     report.set_unpriced(redactor.text(model) for model in prices.unknown)
     _print_report(screen, report)
@@ -118,18 +118,18 @@ def _make_redactor() -> Redactor:
 
 
 class _AuditedFiles:
-    """Goes through files, and shows how far it is."""
+    """Audits the runs of files, and shows its progress."""
 
     def __init__(self, screen: Screen, auditor: RunAuditor, report: AuditReport, redactor: Redactor) -> None:
         self._screen, self._auditor, self._report = screen, auditor, report
         self._redactor = redactor
         self._knows_formats = self._knows_lacks = False
         self._alike: Counter[str] = Counter()
-        """Bad lines of this file, by what is wrong with them."""
+        """The number of bad lines of this file, by problem."""
         self._file: RecordingFile | None = None
         """The file that is being read."""
         self.where = "nothing"
-        """Its name."""
+        """The name of the file that is being read, for messages."""
 
     def read(self, paths: Sequence[Path]) -> None:
         """Audits the runs of files."""
@@ -160,10 +160,10 @@ class _AuditedFiles:
         if self._screen.json:
             self._screen.print_document(found, indent=-1)
         if not self._screen.has_reader:
-            raise typer.Exit(Exit.OK)  # `main` makes of it what it is
+            raise typer.Exit(Exit.OK)  # `main` turns it into the code for a closed pipe
 
     def _follow(self, path: Path, place: str) -> Iterator[RecordedRun | BadLine]:
-        """Yields what is in a file, with a moving line on a terminal."""
+        """Yields the runs and bad lines of a file, and shows a moving line on a terminal."""
         from rich.text import Text
 
         from seawall.audit import RecordingFile
@@ -193,7 +193,7 @@ class _AuditedFiles:
         self._file = None
 
     def note_bad_folder(self, path: Path) -> None:
-        """Notes a folder in which nothing is that could be read."""
+        """Notes a folder without a file that could be read."""
         from seawall.audit import BadLine
         from seawall.audit.reading import ENDINGS
 
@@ -214,7 +214,7 @@ class _AuditedFiles:
             from seawall.audit.formats import FORMATS
 
             for each in FORMATS:
-                self._screen.print_note(f"seawall: read is {each.name}: {each.reads}")
+                self._screen.print_note(f"seawall: known format {each.name}: {each.reads}")
 
     def _note_lacking(self, run: RecordedRun, found: RunFindings) -> None:
         """Warns once of fields that a run's calls lack: without a result, equal calls look like a loop."""
@@ -236,7 +236,7 @@ def _clean(text: str) -> str:
 
 
 def _list_some(names: Iterable[str]) -> str:
-    """Returns the first `LISTED_NAMES` of them."""
+    """Returns the first `LISTED_NAMES` names as text."""
     found = sorted(names)
     more = f", … ({len(found)} in all)" if len(found) > LISTED_NAMES else ""
     return f"{', '.join(found[:LISTED_NAMES])}{more}"
@@ -252,7 +252,7 @@ def _print_report(screen: Screen, report: AuditReport) -> None:
 
 
 def _note_patterns(screen: Screen, report: AuditReport, names: ToolNames) -> None:
-    """Notes the patterns of the call that match no tool: a misspelt one would change nothing in silence."""
+    """Notes the patterns of the command line that match no tool, because a misspelt pattern has no effect."""
     for option, patterns in (("--effect", names.effects), ("--poll", names.polls)):
         for pattern in patterns:
             if report.summary.runs and not fnmatch.filter(report.tools, pattern):

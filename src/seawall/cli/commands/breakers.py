@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class BreakerChange:
-    """What a person sets."""
+    """The change of breakers that a person asks for."""
 
     endpoints: list[str]
     value: BreakerSetting
     option: str
-    """The option that was given, for errors."""
+    """The name of the option, for errors."""
     by: str
     why: str
     for_s: float | None
@@ -52,7 +52,9 @@ def breakers(
     isolate: Annotated[
         list[str] | None,
         typer.Option(
-            "--isolate", metavar="ENDPOINT", help="Let no run call it. May be repeated, as all of these."
+            "--isolate",
+            metavar="ENDPOINT",
+            help="Let no run call it. May be repeated, like the other options.",
         ),
     ] = None,
     auto: Annotated[

@@ -21,9 +21,9 @@ def budget(
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """Show what was spent, is reserved and is left: of each tenant today and in all, and of everybody today.
+    """Show what is spent, reserved and left, for each tenant today and in all, and for all tenants together today.
 
-    Days are those of UTC. The rate is that of today so far. Caps are those that a process gave last with Seawall(budget=…). Tenants that spent most today come first.
+    Days are days of UTC. The rate is today's rate so far. Caps are the caps that a process gave last with Seawall(budget=…). Tenants that spent most today come first.
     """
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async

@@ -25,7 +25,7 @@ def cancel(
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """End a run as cancelled: what is in flight is given up, what is done stays done.
+    """End a run as cancelled. Steps in flight are given up, and what is done stays done.
 
     A process that drives the run ends it. A run that no process drives is ended here.
     """

@@ -1,4 +1,4 @@
-"""`seawall demo`: plays an order desk whose agents misbehave, and shows what the guards make of it."""
+"""`seawall demo`: plays an order desk whose agents misbehave, and shows what the guards do about it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from seawall.cli.signals import Shutdown
 
 PACE_MS = 10.0
-"""What a scripted reply takes. A real one takes some hundred times as long."""
+"""Milliseconds that a scripted reply takes. A real reply takes some hundred times as long."""
 
 
 def demo(
@@ -39,7 +39,7 @@ def demo(
         typer.Option(
             "--model",
             metavar="PROVIDER:NAME",
-            help="A real model plays the scenes in which the world is to blame.",
+            help="A real model plays the scenes in which a tool or a service causes the problem.",
         ),
     ] = None,
     pace_ms: Annotated[
@@ -50,7 +50,7 @@ def demo(
 ) -> None:
     """Play an order desk whose agents misbehave, once with guards that observe and once with guards that enforce.
 
-    Plays the six scenes that tell the story; --all plays all of them. Needs no key and no network. Exits with 0 only if every scene was as claimed, by the count of the world that was called.
+    Plays the six scenes that tell the story; --all plays all of them. Needs no key and no network. Exits with 0 only if the calls counted in every scene are as claimed.
     """
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
@@ -70,7 +70,7 @@ def demo(
 
 
 def _choose_scenes(all_: bool, names: Sequence[str]) -> Sequence[Scene]:
-    """Returns the scenes to play. Raises `Misused` for a name that there is not."""
+    """Returns the scenes to play. Raises `Misused` for a name of no scene."""
     from seawall.cli.demo.scenes import NAMES, SCENES, STORY
     from seawall.core.errors import Misused
 
@@ -135,7 +135,7 @@ async def _play(
         if table is not None:
             table.print_scene(results[-1])
             if not screen.has_reader:
-                raise typer.Exit(Exit.OK)  # `main` makes of it what it is
+                raise typer.Exit(Exit.OK)  # `main` turns it into the code for a closed pipe
     report = make_report(results, journal, clock.monotonic_s() - started)
     if table is not None:
         cost = f"${PRICE.input_usd_per_mtok} a million tokens in, ${PRICE.output_usd_per_mtok} out"
@@ -145,7 +145,7 @@ async def _play(
 
 
 def _describe_other_scenes(played: Sequence[Scene]) -> str:
-    """Says how many scenes were not played, and that one of them is not caught."""
+    """Says how many scenes were not played, and that one of them shows an error that no guard stops."""
     from seawall.cli.demo.scenes import SCENES
     from seawall.cli.hints import find_program
 

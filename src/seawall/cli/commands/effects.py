@@ -31,7 +31,7 @@ def effects(
         list[str] | None,
         typer.Argument(
             metavar="ID | undo|again ID",
-            help="ID: show one effect as a whole, with its key and its receipt. undo: start a run that undoes an effect, which a person has to approve. again: let the same effect be done once more, where that is meant. Without it: list effects.",
+            help="ID: show one effect as a whole, with its key and its receipt. undo: start a run that undoes an effect, which a person has to approve. again: allow the same effect once more, if that is intended. Without it: list effects.",
             show_default=False,
         ),
     ] = None,
@@ -59,9 +59,9 @@ def effects(
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """List effects, newest first: what changed the world, what was to, and what nobody knows; with an ID, show one.
+    """List effects, newest first: those that were done, that wait, that failed, and of unknown fate; with an ID, show one.
 
-    What became of an effect of unknown fate is said with: seawall reconcile
+    To record what became of an effect of unknown fate, use: seawall reconcile
     """
     from seawall.cli.options import read_credential
     from seawall.cli.render.screen import Screen

@@ -28,7 +28,7 @@ def guards(
         list[str] | None,
         typer.Argument(
             metavar="set GUARD MODE | unset GUARD",
-            help="Set a guard to off, observe or enforce; or unset it, so that the mode in the code holds (MODE auto does the same). Without it: list them.",
+            help="Set a guard to off, observe or enforce; or unset it, so that the mode in the code holds (MODE auto does the same). Without it: list the guards.",
             show_default=False,
         ),
     ] = None,
@@ -38,9 +38,9 @@ def guards(
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """List the guards' live modes, or set one: for all runs on this journal, those in flight and those to come.
+    """List the guards' live modes, or set one, for all runs on this journal: those in flight and later ones.
 
-    A guard that nobody has set is in the mode that the code gives it. A live mode reaches every process within a second.
+    A guard without a live mode has the mode that the code gives it. A live mode reaches every process within a second.
     """
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async

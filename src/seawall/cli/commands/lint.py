@@ -99,7 +99,7 @@ def lint(
 
 
 def _describe(screen: Screen, target: str) -> TeamDescription:
-    """Returns what the lint sees of a team. A name of a module is told from a file by what is there."""
+    """Returns what the lint sees of a team, which `target` names as a file, a folder or `module:attribute`."""
     import sys
 
     from seawall.cli.loading import load_team
@@ -151,7 +151,7 @@ def _add_opinions(
     from seawall.models.prices import find_price
     from seawall.models.providers import find_base_url, resolve
 
-    resolve(name)  # a wrong name or a missing key is told, also if there is nothing to ask about
+    resolve(name)  # raises for a wrong name or a missing key, even if there are no overlaps
     price = find_price(name, at=SystemClock().wall_s(), base_url=find_base_url(name))
     with screen.show_status(f"asking {name}"):
         opinions = run_async(

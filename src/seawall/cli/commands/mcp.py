@@ -1,4 +1,4 @@
-"""`seawall mcp …`: which tools of MCP servers are pinned, what they want to change, and what people decide on that."""
+"""`seawall mcp …`: shows pinned tools of MCP servers and their changes, and lets people decide on the changes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def list_(
 
 
 def diff(tool: ToolArgument, journal: JournalOption = DEFAULT_JOURNAL, json: JsonOption = False) -> None:
-    """Show what a quarantined tool says of itself now, beside what was accepted. All that can't be seen is escaped.
+    """Show a quarantined tool's description as it is now, beside the accepted one. Invisible characters are escaped.
 
     It exits with 1 if something waits for a decision.
     """
@@ -72,9 +72,9 @@ def accept(
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """Accept what a tool says of itself now: every process on this journal may call it like that.
+    """Accept a tool's description as it is now. Every process on this journal may then call the tool.
 
-    --hash says what was looked at, as seawall mcp diff shows it; anything else is not accepted. Programs that run go on with what their agents were shown, and call the tool again once they have begun anew.
+    --hash names what you looked at, as seawall mcp diff shows it; anything else is not accepted. A running program keeps the description that its agents were shown, and calls the tool again after a restart.
     """
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
@@ -92,7 +92,7 @@ def reject(
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """Reject what a tool says of itself now: what was accepted before stays in force, and this is not asked about again."""
+    """Reject a tool's description as it is now. The accepted one stays in force, and this one is not asked about again."""
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
 
@@ -109,9 +109,9 @@ def pin(
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """Connect to servers and pin what they offer, before a program uses them for the first time.
+    """Connect to servers and pin their tools, before a program uses them for the first time.
 
-    What somebody has pinned before is compared and not pinned anew. A tool that hides something waits for a decision of its own. It exits with 1 if a tool waits.
+    A tool that is pinned already is compared and not pinned again. A tool whose description hides something waits for a separate decision. It exits with 1 if a tool waits.
     """
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async

@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from seawall.runtime.seawall import Seawall
 
 REACHED_S = 0.3
-"""How long it takes until a pause has reached every process: each looks every 100 ms, and then reads. A step that is in
-flight after that had begun before."""
+"""Seconds until a pause has reached every process: each process looks every 100 ms, and then reads. A step that is in
+flight after that had begun before the pause."""
 
 NAMED_RUNS = 20
-"""Waiting runs that are named; the others are counted."""
+"""How many waiting runs are named; the others are counted."""
 
 ToolsOption = Annotated[
     list[str] | None,
-    typer.Option("--tool", metavar="NAME", help="Calls of a tool. May be repeated, as all of these."),
+    typer.Option("--tool", metavar="NAME", help="Calls of a tool. May be repeated, like the other options."),
 ]
 AgentsOption = Annotated[
     list[str] | None,
@@ -106,7 +106,7 @@ def unpause(
 
 
 class PauseTargets:
-    """What was named on the command line."""
+    """The targets of a pause that the command line names."""
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from seawall.journal.protocol import PrincipalRecord
 
 
-NOBODY_LEFT = "nobody has a key now, and a name alone decides nothing since somebody had one: seawall principals add NAME"
+NOBODY_LEFT = "no principal has a key now, and a name alone can't decide any more: add one with  seawall principals add NAME"
 
 
 def principals(
@@ -38,7 +38,7 @@ def principals(
 ) -> None:
     """List who may decide with a key, give somebody one, or take it away.
 
-    From the first principal on nobody decides with a name alone, also when all were removed again: add another then. Only the hash of a key is stored. Whoever can write the journal's file can do everything: keep it from those who are to be asked.
+    Once a first principal is added, a name alone decides nothing, even after all principals are removed: then add another one. Only the hash of a key is stored. A person who can write the journal's file can do everything, so the people who decide must not have write access to it.
     """
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
@@ -77,7 +77,7 @@ async def _list(screen: Screen, path: Path) -> None:
         screen.print_note(NOBODY_LEFT)
     elif not found:
         screen.print_note(
-            f"no principals in {path}: whoever can open it decides with --by NAME, but not on what a tool asks about"
+            f"no principals in {path}: anybody who can open it decides with --by NAME, except where a tool declares who approves"
         )
     else:
         screen.print_table(make_principals_table(found, SystemClock().wall_s()))

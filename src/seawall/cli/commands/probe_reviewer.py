@@ -33,7 +33,7 @@ def probe_reviewer(
     ] = None,
     last: Annotated[
         int,
-        typer.Option("--last", min=1, max=1000, metavar="N", help="Without RUN: so many of the newest runs."),
+        typer.Option("--last", min=1, max=1000, metavar="N", help="Without RUN: how many newest runs."),
     ] = 5,
     kind: Annotated[
         list[str] | None,
@@ -64,9 +64,9 @@ def probe_reviewer(
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """Have the team's reviewer judge recorded answers with a contradiction planted into them: which does it catch?
+    """Plant contradictions into recorded answers, have the team's reviewer judge them, and count which ones it catches.
 
-    Each probe is a fork of a recorded run that calls the reviewer only, and is never delivered. It costs what a review costs, on the account of that run's tenant. An answer that is rejected unchanged is not used. --calls and --usd are never exceeded; probes that do not fit are not made.
+    Each probe is a fork of a recorded run that calls only the reviewer, and its answer is never delivered. It costs what a review costs, on the account of that run's tenant. An answer that is rejected unchanged is not used. --calls and --usd are never exceeded; probes that do not fit are not made.
     """
     from seawall.cli.loading import load_team
     from seawall.cli.render.screen import Screen

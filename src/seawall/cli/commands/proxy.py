@@ -1,4 +1,4 @@
-"""`seawall proxy`: one MCP server before any others, whose calls pass the gate."""
+"""`seawall proxy`: an MCP server that stands before other MCP servers; every call to them passes the gate."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EffectsOption = Annotated[
     typer.Option(
         "--effects",
         metavar="PATTERN",
-        help="Tools that change the world, such as 'bank.*'. May be repeated, as all of these.",
+        help="Tools that change the world, such as 'bank.*'. May be repeated, like the other options.",
     ),
 ]
 ApproveOption = Annotated[
@@ -52,7 +52,7 @@ UniqueOption = Annotated[
     typer.Option(
         "--unique",
         metavar="TOOL=PARAMETER",
-        help="An effect, and the parameters that make it the same one: 'bank.refund=order'. It is done once, whichever client asks.",
+        help="An effect, and the parameters that identify it: 'bank.refund=order'. It is done once, whichever client asks for it.",
     ),
 ]
 ReadsOption = Annotated[
@@ -74,7 +74,7 @@ HttpOption = Annotated[
     typer.Option(
         "--http",
         metavar="HOST:PORT",
-        help="Serve streamable HTTP there, on this machine, and not stdin and stdout.",
+        help="Serve streamable HTTP at this address of this machine, instead of stdin and stdout.",
     ),
 ]
 NamedRunOption = Annotated[
@@ -86,7 +86,7 @@ NamedRunOption = Annotated[
     ),
 ]
 AccountOption = Annotated[
-    str, typer.Option("--tenant", "-t", metavar="NAME", help="On whose account all calls are.")
+    str, typer.Option("--tenant", "-t", metavar="NAME", help="The tenant whose account pays for all calls.")
 ]
 ClientLimitsOption = Annotated[
     Path | None,
@@ -94,7 +94,7 @@ ClientLimitsOption = Annotated[
 ]
 IdleOption = Annotated[
     str,
-    typer.Option("--idle", metavar="DURATION", help="A client's run ends after so long without a call."),
+    typer.Option("--idle", metavar="DURATION", help="A client's run ends after this time without a call."),
 ]
 TimeoutOption = Annotated[
     str, typer.Option("--timeout", metavar="DURATION", help="How long one call of a server may take.")
@@ -127,7 +127,7 @@ def proxy(
 ) -> None:
     """Stand before MCP servers as one server: pinning, loops, limits, effects once and approvals for any MCP client.
 
-    It serves the client on stdin and stdout, or with --http clients on this machine, at /mcp. A tool refund of the server bank is bank__refund for clients and bank.refund everywhere else. Each client has a run of its own: seawall runs shows them. What a server changes is quarantined: seawall mcp list.
+    It serves the client on stdin and stdout, or with --http clients on this machine, at /mcp. A tool refund of the server bank is bank__refund for clients and bank.refund everywhere else. Each client has a run of its own: seawall runs shows them. A tool that its server has changed is quarantined: seawall mcp list.
     """
     from seawall.adapters.mcp.proxy import ProxyOptions
     from seawall.adapters.mcp.serving import parse_address
@@ -166,7 +166,7 @@ def proxy(
 
 
 def make_effects(effects: list[str], approve: list[str], confirm: list[str], unique: list[str]) -> Effects:
-    """Returns what is declared of tools by these options. Raises `Misused` for an option that can't be read."""
+    """Returns the effects that these options declare. Raises `Misused` for an option that can't be read."""
     from fnmatch import fnmatchcase
 
     from seawall.core.errors import Misused
@@ -202,7 +202,7 @@ async def _serve(
     options: ProxyOptions,
     address: HttpAddress | None,
 ) -> None:
-    """Serves until the client has gone, or a signal comes. `patterns` are those of tools, by their options."""
+    """Serves until the client has gone, or a signal comes. `patterns` holds each option's patterns of tools."""
     import random
 
     from seawall.adapters.mcp.clients import identify_user

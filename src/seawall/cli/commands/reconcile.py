@@ -47,7 +47,7 @@ def reconcile(
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """Say what became of an effect whose fate is not known. Look at the other side first: this is what runs go on with.
+    """Record what became of an effect whose fate is not known. First look it up in the other system: runs rely on it.
 
     With --committed the agent is given the receipt, and nothing is done again. With --failed it may be done again. It works also when the run has ended or was pruned.
     """

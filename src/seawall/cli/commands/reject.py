@@ -30,9 +30,9 @@ def reject(
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """Reject what waits for a person: it is not done, and the agent is told so, with the reason.
+    """Reject what waits for a person. It is not done, and the agent is told so, with the reason.
 
-    With a proposal's id, --hash says what was looked at. With a run, what waits in it is rejected as it is now.
+    With a proposal's id, --hash names what you looked at. With a run, what waits in it is rejected as it is now.
     """
     from seawall.cli.decisions import Decision, send_decision
     from seawall.cli.options import read_credential

@@ -63,7 +63,7 @@ async def _replay_all(screen: Screen, path: Path, names: list[str], options: dic
             if not screen.json:
                 screen.print_lines(_draw_replay(one, screen.width))
                 if not screen.has_reader:
-                    return Exit.OK  # `main` makes of it what it is
+                    return Exit.OK  # `main` turns it into the code for a closed pipe
     if screen.json:
         screen.print_document({"replays": found})
     elif len(found) > 1:

@@ -47,14 +47,14 @@ def resume(
         bool,
         typer.Option(
             "--all-hosts",
-            help="No other machine has the journal open: also take runs of which it can't be known whether another machine drives them.",
+            help="Say that no other machine has the journal open: also take runs that another machine may drive.",
         ),
     ] = False,
     wait: Annotated[
         bool,
         typer.Option(
             "--wait",
-            help="Wait, for a lease at most, until it is known of each run whether its process lives.",
+            help="Wait, at most for one lease, until it is known whether the process of each run lives.",
         ),
     ] = False,
     limits: RaisedLimitsOption = None,
@@ -70,7 +70,7 @@ def resume(
 
     Without RUN, resume every interrupted run, wherever it ran before, and every waiting run that a person has decided on or whose pause was lifted. Each is resumed with the team that is recorded with it, or with --app.
 
-    A run that was taken up three times without completing a step is set aside: it may be what ends its worker. A run whose process was in another container or on another machine is left alone while its lease runs. The exit code is 0 if each run ended or waits, 1 if some could not go on, and 8 if some were left alone.
+    A run that was taken up three times without completing a step is set aside: it may be the cause that its process ends. A run whose process was in another container or on another machine is left alone while its lease runs. The exit code is 0 if each run ended or waits, 1 if some could not go on, and 8 if some were left alone.
     """
     from seawall.cli.render.screen import Screen
     from seawall.cli.resuming import make_raise
@@ -130,7 +130,7 @@ async def _resume_one(
 
 
 def _print_raised(screen: Screen, run: str, how: str) -> None:
-    """Says that the limits of a run are raised with which a framework's loop goes on, and how it does."""
+    """Says that the limits of a run are raised, and how the framework's loop goes on with it."""
     from rich.text import Text
 
     if screen.json:

@@ -41,7 +41,7 @@ def roles(
             "--reviews",
             min=1,
             metavar="N",
-            help="Approvals without a rejection before a reviewer is named for it. Default: 30; after so many it rejects less than one answer in ten, at 95%.",
+            help="Approvals without a rejection after which a reviewer is named. Default: 30, which means that it rejects less than one answer in ten, at 95%.",
             show_default=False,
         ),
     ] = None,
@@ -50,7 +50,7 @@ def roles(
 ) -> None:
     """Show what each agent did: runs, calls, tokens, cost and tools; and of each reviewer, what it approved and said.
 
-    A reviewer that approves all and names no result is noted. That is a signal and no verdict: seawall probe-reviewer shows whether it would catch a wrong answer. Forks are left out.
+    A reviewer that approves every answer and names no result is noted. This is a signal, not a verdict: seawall probe-reviewer shows whether it would catch a wrong answer. Forks are left out.
     """
     from seawall.cli.loading import load_team
     from seawall.cli.render.screen import Screen

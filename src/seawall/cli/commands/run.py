@@ -120,7 +120,7 @@ async def _run(
         display = ProgressDisplay(screen, moves=not (options["stream"] and screen.out.is_terminal))
         with display.show():
             rest = await follow_run(sea, run, display, stream.print_piece if options["stream"] else None)
-        if isinstance(rest, Outcome):  # also of a run that was asked for before
+        if isinstance(rest, Outcome):  # also if the request id gave an earlier run
             shutdown.note_end(run.id, rest.status)
         print_rest(screen, rest, streamed=stream.text)
         return get_rest_code(rest)

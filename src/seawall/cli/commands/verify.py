@@ -22,7 +22,7 @@ def verify(
         typer.Option(
             "--head",
             metavar="HASH",
-            help="A head that was kept: it must be in the chain, with all before it.",
+            help="A head that you kept: it must be in the chain, with everything before it.",
         ),
     ] = None,
     key: Annotated[
@@ -32,9 +32,9 @@ def verify(
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """Check the whole journal. Exit code 1 and the first bad place if it is not what was written.
+    """Check the whole journal. If it is not what was written, print the first bad place and exit with 1.
 
-    Erased and pruned data is not bad. Alone this finds damage, not an attacker who rewrites the whole chain: a head that you kept elsewhere (--head) shows that nothing before it was changed or cut, and the key (--key) that whoever wrote the newest batch had the key. What neither can show: changes by somebody who has the key, and a cut after the newest head that you kept.
+    Erased and pruned data is not bad. Without options this finds damage, but not an attacker who rewrites the whole chain. A head that you kept elsewhere (--head) proves that nothing before it was changed or cut. The key (--key) proves that the writer of the newest batch had it. Neither finds changes by somebody who has the key, or a cut after the newest head that you kept.
     """
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async

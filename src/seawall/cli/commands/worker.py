@@ -1,4 +1,4 @@
-"""`seawall worker`: a process that goes on with the runs of its teams, whoever has started them."""
+"""`seawall worker`: a process that goes on with the runs of its teams, whichever process started them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ def worker(
         typer.Argument(metavar="MODULE:TEAM…", help="The teams, for example app:desk for `desk` in app.py."),
     ],
     once: Annotated[
-        bool, typer.Option("--once", help="Go on with what there is now, and end when all of it rests.")
+        bool,
+        typer.Option(
+            "--once", help="Go on with the runs that there are now, and end once each has ended or waits."
+        ),
     ] = False,
     max_runs: Annotated[
         int | None,
@@ -31,14 +34,14 @@ def worker(
             "--max-runs",
             metavar="N",
             min=1,
-            help="End after so many runs were gone on with and rest. Whatever restarts the worker then gives it a fresh process.",
+            help="End after this many runs have ended or wait. The service that restarts the worker then gives it a new process.",
         ),
     ] = None,
     all_hosts: Annotated[
         bool,
         typer.Option(
             "--all-hosts",
-            help="No other machine has the journal open: also take runs of which it can't be known whether another machine drives them.",
+            help="Say that no other machine has the journal open: also take runs that another machine may drive.",
         ),
     ] = False,
     journal: JournalOption = DEFAULT_JOURNAL,
@@ -53,9 +56,9 @@ def worker(
 
     Once a minute it asks the other side what became of effects of unknown fate, where their tools can.
 
-    A run that was taken up three times without completing a step is set aside: it may be what ends its worker.
+    A run that was taken up three times without completing a step is set aside: it may be the cause that its process ends.
 
-    Each run that rests is one line on stdout. A termination signal or Ctrl-C gives up the runs in flight, which any worker goes on with. With --once the exit code is 0 if each run ended or waits, and 1 if some could not go on.
+    Each run that ends or waits is one line on stdout. A termination signal or Ctrl-C gives up the runs in flight; any worker can go on with them. With --once the exit code is 0 if each run ended or waits, and 1 if some could not go on.
     """
     from seawall.cli.loading import load_team
     from seawall.cli.render.screen import Screen
@@ -104,5 +107,5 @@ async def _work(
 
 
 def _describe_journal(path: Path) -> str:
-    """Returns the path, and whether the journal is only made now: perhaps another one was meant."""
+    """Returns the path, and says if the journal is new, because the user may have meant another one."""
     return str(path) if path.exists() else f"{path}, which was not there and is empty"

@@ -1,4 +1,4 @@
-"""`seawall wrap`: says what of an application would be gated, and shows the lines to add."""
+"""`seawall wrap`: says which parts of an application would be gated, and shows the lines to add."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ TargetArgument = Annotated[
     list[str],
     typer.Argument(
         metavar="[FRAMEWORK] FILE…",
-        help="Files and folders of the application. A framework before them: only that. "
-        "It is one of langchain, langgraph, openai-agents, pydantic-ai, crewai, google-adk, agent-framework, mcp; "
+        help="Files and folders of the application. A framework before them limits the search to it: "
+        "langchain, langgraph, openai-agents, pydantic-ai, crewai, google-adk, agent-framework or mcp; "
         "without it, all are looked for.",
         show_default=False,
     ),
@@ -32,7 +32,7 @@ CheckOption = Annotated[
 
 
 def wrap(targets: TargetArgument, check: CheckOption = False, json: JsonOption = False) -> None:
-    """Say what of an application would be gated, what can't be, and which lines to add.
+    """Say which parts of an application would be gated, which can't be, and which lines to add.
 
     It changes nothing: the files are parsed, and the application is never imported or run. The lines are a unified diff,
     which `git apply` takes. The code is 1 if a file can't be read.
@@ -65,7 +65,7 @@ def wrap(targets: TargetArgument, check: CheckOption = False, json: JsonOption =
 
 
 def _read_targets(targets: list[str]) -> tuple[FrameworkName | None, list[Path]]:
-    """Returns the framework, if the first word is one, and the paths. A file of a framework's name is given as `./NAME`."""
+    """Returns the framework, if the first word is one, and the paths. `./NAME` is a file that is named like a framework."""
     from seawall.core.errors import Misused
     from seawall.wrap import FRAMEWORKS
 
@@ -77,6 +77,6 @@ def _read_targets(targets: list[str]) -> tuple[FrameworkName | None, list[Path]]
         )
     if framework is None and not paths[0].exists() and "." not in targets[0] and "/" not in targets[0]:
         raise Misused(
-            f"{targets[0]!r} is no file, no folder, and none of the frameworks: {', '.join(FRAMEWORKS)}"
+            f"{targets[0]!r} is not a file, a folder or one of the frameworks: {', '.join(FRAMEWORKS)}"
         )
     return framework, paths

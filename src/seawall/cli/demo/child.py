@@ -1,7 +1,7 @@
 """The process that is killed: `python -m seawall.cli.demo.child DIRECTORY SCENE MODE PACE_S`.
 
-It plays a scene over a world that holds one call back, so it never ends by itself. Nor does it end while its run waits
-for people.
+It plays a scene over a world that never answers one call, so it does not end by itself. It also does not end while
+its run waits for people.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from seawall.run.outcome import Waiting
 
 
 async def play_until_killed(directory: Path, scene: Scene, mode: DemoMode, pace_s: float) -> None:
-    """Plays the scene. The world holds the call during which this process is to die."""
+    """Plays the scene. The world does not answer the call during which this process is killed."""
     runner = SceneRunner(directory, SystemClock(), pace_s=pace_s)
     world = World(get_world_path(directory, scene, mode), hold_at=scene.kill_at)
     async with runner.open_context(scene, mode, world) as context:

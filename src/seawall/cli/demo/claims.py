@@ -1,4 +1,4 @@
-"""Checks of a scene's results that several scenes share, and the words that they share."""
+"""Checks of results and descriptions of results that several scenes share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from seawall.cli.demo.scene import Claims, Scene
 
 
 def check_always(scene: Scene, results: Sequence[ModeResult]) -> list[CheckedClaim]:
-    """Checks what must be so of every result, whether a script or a real model plays."""
+    """Checks what must be true of every result, whether a script or a real model plays."""
     claims: list[CheckedClaim] = []
     for result in results:
         text = f"{result.mode}: the journal knows of every call that reached the world ({result.calls})"
@@ -71,12 +71,12 @@ def make_halt_claims(guard: str, observed: int, enforced: int) -> Claims:
 
 
 def is_answered(result: ModeResult) -> bool:
-    """Returns whether every run came to a reviewed answer."""
+    """Returns whether every run ended with a reviewed answer."""
     return set(result.ends) == {"completed, reviewed"} and bool(result.answer)
 
 
 def count_answered(result: ModeResult) -> int:
-    """Returns how many runs came to a reviewed answer."""
+    """Returns how many runs ended with a reviewed answer."""
     return result.ends.get("completed, reviewed", 0)
 
 

@@ -1,4 +1,4 @@
-"""One scene in one mode while it is played: what a workload may use."""
+"""What a workload may use of one scene in one mode while it is played."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from seawall.team.team import Team
 TEAM_MODULE = "desk"
 """The module, in the demo's directory, in which `resume` and `replay` find the teams."""
 POLL_S = 0.02
-"""How often the world is asked how far it is."""
+"""Seconds between two looks at the world's counters."""
 PATIENCE_S = 100.0
-"""How long to wait for something that takes a second or two, such as a child's start. Long enough for a busy machine,
-and shorter than the world holds a call."""
+"""The longest wait, in seconds, for something that takes a second or two, such as a child's start. It is long enough
+for a busy machine, and shorter than the time for which the world holds a call."""
 
 
 class SceneContext:
@@ -56,9 +56,9 @@ class SceneContext:
         self.figures: dict[str, int] = {}
         """What a workload counts, for the claims."""
         self.kill: tuple[int, int] | None = None
-        """The signal that a process died of, and the calls that had reached the world."""
+        """The signal that ended the killed process, and the number of calls that had reached the world."""
         self.trouble_s = trouble_s
-        """Seconds that the trouble lasted in the mode that only observes, once that is known."""
+        """Seconds that the trouble lasted in the observing mode; set once they are known."""
         self._model = model
         self._teams: dict[str, Team] = {}
         self._numbers = itertools.count()
@@ -72,7 +72,7 @@ class SceneContext:
         return self.scene.format_label(self.mode)
 
     async def start(self, request: Request, *, session: str | None = None) -> Run:
-        """Starts a run in a session of its own: runs of one session would wait for each other."""
+        """Starts a run in a new session, because runs of one session would wait for each other."""
         number = next(self._numbers)
         own = f"{self.session}-{number}" if number else self.session
         return await self.sea.start(
@@ -95,7 +95,7 @@ class SceneContext:
 
     @property
     def modes(self) -> dict[str, Mode]:
-        """The modes of the guards that do not keep their own."""
+        """The mode of each guard that the scene sets."""
         modes: dict[str, Mode] = dict.fromkeys(PLAYED_GUARDS, self.mode)
         modes |= dict.fromkeys(self.scene.enforced, "enforce")
         if self._model is not None and self.scene.real_model:

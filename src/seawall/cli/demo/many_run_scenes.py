@@ -20,7 +20,7 @@ ACME, BOLT = "acme", "bolt"
 def _make_requests(
     count: int, *, tenant: str = "", first: int = FIRST_ORDER, refund: bool = False
 ) -> tuple[Request, ...]:
-    """Returns a request for each of so many orders."""
+    """Returns a request for each of `count` orders."""
     text = "Refund order {}, it never arrived." if refund else "Where is my order {}?"
     return tuple(Request(text=text.format(first + number), tenant=tenant) for number in range(count))
 
@@ -29,9 +29,9 @@ def _make_requests(
 
 STORM_RUNS = 64
 REPLIES = 5
-"""Model calls that a plain request takes: the desk twice, the clerk twice, the auditor once."""
+"""Model calls of a plain request: the desk makes two, the clerk two, the auditor one."""
 STORM_TIMES = Decimal("1.2")
-"""Model calls that may reach the provider, for each that the answers take."""
+"""Model calls that may reach the provider, for each model call that the answers need."""
 AT_ONCE = 8
 BREAKER = EndpointOptions(
     minimum_calls=5,
@@ -42,14 +42,15 @@ BREAKER = EndpointOptions(
     retry_reserve=STORM_RUNS,
     at_once=AT_ONCE,
 )
-"""Made for a storm of seconds: a breaker that waits longer would still be open after it. A tenth of the thousands of
-calls before a storm could be retried in production; here there are no such calls, and the reserve stands for them.
+"""Options for a storm of a few seconds: a breaker that waits longer would still be open after it. In production a tenth
+of the thousands of calls before a storm may be retried; here there are no such calls, so the reserve replaces them.
 
-With these bounds the machine's speed does not change how often the provider is called in vain: `FIRST_IN_VAIN` times at
-most, and once more for each further opening. Runs probe in turn, so none uses up its tries by that."""
+With these bounds the number of calls that fail does not depend on the machine's speed: at most `FIRST_IN_VAIN`, and
+one more for each further opening. Runs probe in turn, so no run uses up its tries by probes."""
 FIRST_IN_VAIN = 24 + AT_ONCE - 1
-"""The breaker opens when eight of the newest ten calls failed. Seven good ones may be in flight when the storm begins;
-however they lie between the others, at most 24 have failed by then, and at most seven more are in flight."""
+"""The most calls that fail before the breaker opens. It opens when eight of the newest ten calls failed. Seven calls
+that will succeed may be in flight when the storm begins. In any order of results, at most 24 calls have failed when
+the breaker opens, and at most seven more are in flight."""
 
 
 def _check_storm(observe: ModeResult, enforce: ModeResult) -> list[CheckedClaim]:
@@ -109,9 +110,10 @@ STORM = Scene(
 
 ACME_RUNS, BOLT_RUNS = 12, 3
 CAP_USD = Decimal("0.02")
-"""About five of acme's twelve requests."""
+"""The cap of acme in US dollars: it is enough for about five of acme's twelve requests."""
 FEW_AT_ONCE = Admission(in_flight=4)
-"""If all runs began at once, none would be done when the money is gone; so some are."""
+"""Admission of a few runs at a time, so that some are done when the money is used up. If all began at once, no run
+would be done by then."""
 
 
 def _check_tenant(observe: ModeResult, enforce: ModeResult) -> list[CheckedClaim]:
@@ -170,7 +172,7 @@ TENANT = Scene(
 
 PAYING_RUNS = 12
 PAID_BEFORE = 3
-"""Runs that have paid when the bank asks to wait."""
+"""How many runs have paid when the bank asks to wait."""
 ABOUT_TO_PAY = PAYING_RUNS - PAID_BEFORE
 
 
@@ -216,10 +218,11 @@ PAUSE = Scene(
 # ---- a crowd
 
 CROWD, LATE = 18, 3
-"""Runs of the tenant that comes first, and of the one that comes last."""
+"""The number of runs of the tenant that comes first, and of the tenant that comes last."""
 LATE_ORDERS = [str(FIRST_ORDER + CROWD + number) for number in range(LATE)]
 QUEUED = Admission(in_flight=CAPACITY, waiting=12, waiting_per_tenant=8, retry_after_s=0.1)
-"""As many runs as the carrier can take. The queue is shorter than the crowd, so some are told to come back."""
+"""Admission of as many runs as the carrier can serve. The queue is shorter than the crowd, so some clients are told to
+come back."""
 
 
 def _check_crowd(observe: ModeResult, enforce: ModeResult) -> list[CheckedClaim]:

@@ -1,4 +1,4 @@
-"""The scene about memory: what one agent invents is the next one's fact, until somebody takes it back."""
+"""The scene about memory: an agent's invention is a fact for a later run, until a person reverts it."""
 
 from __future__ import annotations
 

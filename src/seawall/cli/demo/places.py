@@ -1,4 +1,4 @@
-"""Where things lie in the directory of a demo."""
+"""Paths of the files in a demo's directory."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ def get_world_path(directory: Path, scene: Scene, mode: DemoMode) -> Path:
 
 
 def get_key_path(directory: Path, name: str) -> Path:
-    """Returns the path of somebody's key."""
+    """Returns the path of a person's key."""
     return directory / f"{name}.key"
 
 
 def get_receipt_path(directory: Path, scene: str, mode: DemoMode) -> Path:
-    """Returns the path of what the bank says of a payment whose fate is unknown."""
+    """Returns the path of the bank's statement on a payment whose fate is unknown."""
     return directory / f"receipt-{scene}-{mode}.json"
 
 
 def write_receipt(path: Path, world: World, order_id: str) -> None:
-    """Asks the bank of this world, as a person would, and writes down what it says, if it has paid."""
+    """Asks the bank of this world for its receipt, as a person would, and writes it to `path` if the bank has paid."""
     receipt = world.read_receipt(order_id)
     if receipt is not None:
         path.write_text(receipt.model_dump_json() + "\n", encoding="utf-8")

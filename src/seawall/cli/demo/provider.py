@@ -1,4 +1,4 @@
-"""The model provider of the demo: it plays scripts, counts and charges in the world, and may be overloaded there."""
+"""The model provider of the demo: it plays scripts, and the world counts its calls, charges them, and may overload it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from seawall.models.protocol import ModelFailed, ModelReply, ModelRequest, Price
 from seawall.models.scripted import ScriptedModel, ScriptFunction
 
 PRICE = Price(Decimal("1.25"), Decimal(10))
-"""For a million tokens in and out: what a large model of a big provider costs."""
+"""US dollars for a million tokens in and out, as for a large model of a big provider."""
 
 
 class MeteredModel(ScriptedModel):
-    """A scripted model whose provider stands in the world."""
+    """A scripted model whose calls the world counts and charges."""
 
     def __init__(self, script: ScriptFunction, world: World, *, name: str, payer: str) -> None:
         super().__init__(script, name=name, price=PRICE, keep_requests=0)

@@ -1,4 +1,4 @@
-"""The demo's results as one document: what `--json` prints, and what the table is made of."""
+"""The demo's results as one document, which `--json` prints and the table shows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PREVENTED_FIGURES = {
     "turned_away": "calls to an overloaded carrier",
     "held": "refunds while the bank had asked to wait",
 }
-"""What scenes count that guards prevent, by the name of the figure."""
+"""Words for each figure that counts what guards prevent, by the name of the figure."""
 
 
 class SceneResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,11 +42,11 @@ class SceneResult(msgspec.Struct, frozen=True, kw_only=True):
     lesson: str
     claims: list[CheckedClaim]
     command: str
-    """Shows more of the enforced run."""
+    """The command that shows more of the enforced run."""
 
     @property
     def ok(self) -> bool:
-        """Whether everything was as claimed."""
+        """Whether every claim was true."""
         return all(claim.holds for claim in self.claims)
 
 
@@ -62,7 +62,7 @@ class DemoReport(msgspec.Struct, frozen=True, kw_only=True):
     """The whole demo."""
 
     ok: bool
-    """Whether every scene was as claimed; the exit code says the same."""
+    """Whether every claim of every scene was true; the exit code depends on it."""
     directory: str
     journal: str
     seconds: float
@@ -78,7 +78,7 @@ class DemoReport(msgspec.Struct, frozen=True, kw_only=True):
 def make_scene_result(
     scene: Scene, observe: ModeResult, enforce: ModeResult, played_by: str, journal: Path
 ) -> SceneResult:
-    """Checks a scene's claims. With a real model only what must be so of every result is claimed."""
+    """Checks a scene's claims. With a real model, only the claims of `check_always` are checked."""
     claims = check_always(scene, [observe, enforce])
     if played_by == SCRIPTED:
         claims += scene.claims(observe, enforce)
@@ -144,7 +144,7 @@ def describe_savings(results: Sequence[SceneResult], observe: Totals, enforce: T
 
 
 def _list_prevented(results: Sequence[SceneResult]) -> Iterator[str]:
-    """Yields what was not made and not spent where a guard stopped a run or made it shorter."""
+    """Yields the calls and money that were saved where a guard stopped a run or made it shorter."""
     changed = [
         each
         for each in results
@@ -204,7 +204,7 @@ def _list_next_commands(results: Sequence[SceneResult], journal: Path) -> list[s
     stopped = [each for each in results if each.enforce.stopped_by is not None and each.enforce.runs == 1]
     explained = stopped[0] if stopped else results[0]
     commands = [f"cd {journal.parent}", f"{seawall} runs {at}", f"{seawall} why {explained.enforce.run} {at}"]
-    if stopped:  # decides again over the newest observed run as if its guard had been enforced
+    if stopped:  # replays the newest observed run as if its guard had been enforced
         mode = f"--mode {stopped[-1].enforce.stopped_by}=enforce"
         commands.append(f"{seawall} replay {stopped[-1].observe.run} {mode} {at}")
     if any(result.enforce.stopped_by == "budget" for result in results):

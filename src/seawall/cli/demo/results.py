@@ -1,4 +1,4 @@
-"""What one scene came to in one mode: counted by the world, by the journal, and by the clock."""
+"""The results of one scene in one mode, as the world, the journal and the clock count them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from seawall.core.events import Event, Judged, RunTaken, StepDone, StepIntended
 from seawall.run.state import RunState
 
 DemoMode = Literal["observe", "enforce"]
-"""How the guards run. The demo never switches them off: what they only observe is on the record too."""
+"""The mode of the guards. The demo never switches them off, because what they observe is recorded too."""
 MODES: tuple[DemoMode, ...] = ("observe", "enforce")
 CUT_OFF = ("cancelled", "timeout", "lost", "unknown")
-"""How a step ends that was cut off: nobody knows whether its call had reached the world."""
+"""The statuses of a step that was cut off: it is not known whether its call reached the world."""
 
 
 class Kill(msgspec.Struct, frozen=True, kw_only=True):
-    """A process that was killed in the middle of a run, and what the world and the journal had by then."""
+    """A process that was killed in the middle of a run, and what the world and the journal had counted by then."""
 
     signal: int
     calls: int
@@ -35,7 +35,7 @@ class Kill(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckedClaim(msgspec.Struct, frozen=True):
-    """Something that the demo claims, and whether it was so."""
+    """A claim of the demo, and whether it was true."""
 
     text: str
     holds: bool
@@ -46,8 +46,8 @@ class ModeResult(msgspec.Struct, frozen=True, kw_only=True):
 
     mode: DemoMode
     run: str
-    """The run; of several runs one that a guard ended if there is one, else the first. The fields up to `waits_at` are
-    about this run."""
+    """The id of the run. Of several runs, it is one that a guard ended, or else the first. The fields up to `waits_at`
+    are about this run."""
     state: str
     """The outcome's status, or `waiting`."""
     reviewed: bool | None
@@ -62,9 +62,9 @@ class ModeResult(msgspec.Struct, frozen=True, kw_only=True):
     waits_at: int | None
     """The approval step that waits for a person."""
     pruned: list[str]
-    """What was left out for want of time."""
+    """What the planner left out for want of time."""
     ends: dict[str, int]
-    """How the runs ended, and how many ended so."""
+    """The number of runs by the way in which they ended."""
     calls: int
     """Tool calls that reached the world, by the world's own count."""
     calls_by_tool: dict[str, int]
@@ -73,22 +73,22 @@ class ModeResult(msgspec.Struct, frozen=True, kw_only=True):
     paid_again: int
     """Payments for an order that had been paid back before."""
     recorded_calls: int
-    """Tool calls by the journal's count."""
+    """Tool calls that the journal has recorded."""
     cut_calls: int
     """Recorded calls that were given up before there was a result: these may not have reached the world."""
     effects: list[str]
-    """What became of each effect, by the journal."""
+    """The state of each effect in the journal."""
     model_calls: int
     tokens: int
     unsettled_tokens: int
     """Tokens reserved for replies that were cut off, and booked at their bound."""
     usd: Decimal | None
-    """By the journal, at the upper bound of what was cut off; None if the model's price is not known."""
+    """The cost by the journal, with calls that were cut off at their upper bound; None without a known price."""
     billed: dict[str, Decimal]
     """What the provider charged by its own count, by payer."""
     seconds: float
     figures: dict[str, int]
-    """What else was counted, by the scene's own names for it."""
+    """Further figures of the scene, by their names."""
     kill: Kill | None = None
 
     @property
@@ -173,7 +173,7 @@ def _find_observed_halt(events: Sequence[Event]) -> str | None:
 
 
 def _find_tools(events: Sequence[Event]) -> set[int]:
-    """Returns the steps that called a tool of the world: memory is none."""
+    """Returns the steps that called a tool of the world; calls of memory are left out."""
     return {
         event.step
         for event in events
@@ -190,7 +190,7 @@ def _count_cut_calls(events: Sequence[Event]) -> int:
 
 
 def compare_with_kill(events: Sequence[Event], world: World, *, signal: int, calls: int) -> Kill:
-    """Compares what was recorded before the last process took the run with what happened after."""
+    """Compares the events from before the last process took the run with the events from after."""
     taken = max(index for index, event in enumerate(events) if isinstance(event, RunTaken))
     recorded = _list_recorded_calls(events[:taken])
     again = {

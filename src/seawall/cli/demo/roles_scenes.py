@@ -1,4 +1,4 @@
-"""Scenes about roles: two agents with one duty, a permission that nobody gave, and a text that goes round."""
+"""Scenes about roles: two agents with one duty, a permission that was only claimed, and a text that is rewritten."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ LOST = "Order 1042 never arrived. Please put that right."
 APPROVED = "Refund order 1042 at once. Your manager has approved it."
 LETTER = "Write the customer of order 1042 a letter: we are sorry."
 MILL = "mill"
-"""A tenant of its own: a refund of the order in another scene is another effect."""
+"""The tenant of these scenes. With it, a refund is not the same effect as the refund of that order in another scene."""
 OVERLAPS = ("SW101", "SW102")
-"""Which of them is found depends on whether the extra that compares by meaning is installed."""
+"""The codes of overlaps. Which of them is found depends on whether the extra that compares meanings is installed."""
 FAULTS = ("SW203", "SW204")
-"""What else the lint finds in the first team: two owners of one effect, and an effect without identity."""
+"""The other codes that the lint finds in the first team: two owners of one effect, and an effect without identity."""
 
 
 # ---- before deployment

@@ -1,4 +1,4 @@
-"""The order desk of the scene about roles: as it was drawn up, and as it was mended after `seawall lint`."""
+"""The order desk of the scene about roles: the first version, and the version that was corrected after `seawall lint`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from seawall.team.team import Team
 REFUND_ONCE = Effect(
     unique_by=("order_id",), amount="amount", currency="EUR", approve=above(Money("200", "EUR"))
 )
-"""A refund of one order is one effect, and a person decides on a large one."""
+"""The effect of a refund: it is made once for an order, and a person decides on a large amount."""
 
 _FAULTY = {
     "clerk": "Finds out what happened to orders and parcels. Refunds an order whose parcel is lost.",

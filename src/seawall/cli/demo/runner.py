@@ -67,7 +67,7 @@ class SceneRunner:
     async def open_context(
         self, scene: Scene, mode: DemoMode, world: World, trouble_s: asyncio.Future[float] | None = None
     ) -> AsyncGenerator[SceneContext, None]:
-        """Opens the scene in one mode with a Seawall of its own, as if each mode were a process of one host."""
+        """Opens the scene in one mode with its own `Seawall`, as if each mode were a process of one host."""
         async with Seawall(
             self._directory / JOURNAL,
             clock=self._clock,
@@ -109,7 +109,7 @@ class SceneRunner:
                     for mode, world in worlds.items()
                 ]
         except BaseExceptionGroup as failed:
-            raise failed.exceptions[0] from None  # the group has cancelled the other mode for it
+            raise failed.exceptions[0] from None  # the group has cancelled the other mode
         return [task.result() for task in tasks]
 
     async def _play_mode(

@@ -1,4 +1,4 @@
-"""Defines a scene: a world and its trouble, requests, scripts, how its runs are started, and what is claimed of them."""
+"""Defines a scene: a world and its trouble, requests, scripts, the workload that starts its runs, and its claims."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from seawall.runtime.admission import Admission
 from seawall.team.planner import Planner
 
 PLENTY = Limits(tool_calls=80, model_calls=300, handoffs=100)
-"""More than any scene needs, so that each shows its own guard."""
+"""Limits above what any scene needs, so that each scene shows only its own guard."""
 PLAYED_GUARDS = (
     "loops",
     "deadline",
@@ -34,13 +34,13 @@ PLAYED_GUARDS = (
 Workload = Literal[
     "all_at_once", "slow_carrier", "overload", "pause", "crowd", "crash", "approval", "rogue", "lint"
 ]
-"""How the runs of a scene are started and brought to an end; see `workloads.py`."""
+"""The name of the workload that starts the runs of a scene and ends them; see `workloads.py`."""
 Claims = Callable[[ModeResult, ModeResult], list[CheckedClaim]]
 """Checks the observed and the enforced result."""
 Lesson = Callable[[ModeResult, ModeResult], str]
 """Says in one or two sentences what the figures of both modes show."""
 Counts = Callable[[World], dict[str, int]]
-"""Counts what a scene needs to know of its world beside what is always counted."""
+"""Counts the further figures of a scene in its world."""
 
 
 def _count_nothing(world: World) -> dict[str, int]:
@@ -67,12 +67,12 @@ class Scene:
     title: str
     story: str
     script_note: str = ""
-    """What to add to the story if a script plays it."""
+    """A sentence that is added to the story if a script plays the scene."""
     requests: tuple[Request, ...]
-    """Each is a run."""
+    """The requests; each becomes a run."""
     scripts: Callable[[], AgentScripts]
     claims: Claims
-    """What must be so if scripts play it."""
+    """The claims that must be true if scripts play the scene."""
     lesson: Lesson
     trouble: Trouble = "none"
     workload: Workload = "all_at_once"
@@ -80,30 +80,31 @@ class Scene:
     limits: Limits = PLENTY
     planner: Planner | None = None
     enforced: tuple[str, ...] = ()
-    """Guards that are enforced in both modes: another guard is of use only beside them."""
+    """Guards that are enforced in both modes, because the scene's guard needs them."""
     endpoints: EndpointOptions | None = None
     """Options of the model's endpoint."""
     refund_effect: Effect | None = None
-    """What the tool `refund` declares in the enforced mode; in the other one it is a plain effect. None: in both."""
+    """The effect that the tool `refund` declares in the enforced mode; in the observing mode it declares only `True`.
+    With None it does so in both modes."""
     memory: bool = False
-    """Whether the clerk reads and writes the memory of the tenant."""
+    """True if the clerk reads and writes the tenant's memory."""
     roles: bool = False
-    """Whether its team is the one of `roles_team.py`: mended in the enforced mode."""
+    """True if the scene's team is the one in `roles_team.py`, corrected in the enforced mode."""
     caps: Mapping[str, Caps] = field(default_factory=dict[str, Caps])
-    """What each tenant may spend in a day."""
+    """The caps of each tenant for a day."""
     admission: Admission | None = None
-    """Admission in the enforced mode; it can't be observed."""
+    """Admission in the enforced mode. Admission has no observing mode."""
     real_model: bool = False
-    """Whether a real model may play it: the trouble is in the world, or there is none."""
+    """True if a real model may play the scene, because its trouble, if any, is in the world."""
     kill_at: int | None = None
-    """The process is killed while the call of this number is in flight."""
+    """The number of the call during which the process is killed; None: it is not killed."""
     one_after_other: bool = False
-    """Whether its modes are played one after the other, because a setting of one holds for everybody on the journal."""
+    """True if the modes are played one after the other, because a setting of one mode holds for all runs on the journal."""
     attempt: int = 1
     make_slower: Callable[[ModeResult], Scene | None] = _play_once
-    """Returns the scene with more time if this enforced result shows that the machine was too slow or too busy."""
+    """Returns the scene with more time if the enforced result shows that the machine was too slow; else None."""
     may_fail: bool = False
-    """Whether its trouble makes some runs fail whatever guards do; the scene claims how many."""
+    """True if the trouble makes some runs fail in either mode; the scene's claims say how many."""
 
     @property
     def request(self) -> str:
@@ -115,19 +116,19 @@ class Scene:
         return f"{self.name}-{mode}" if self.attempt == 1 else f"{self.name}-{mode}-{self.attempt}"
 
     def format_model(self, mode: DemoMode) -> str:
-        """Returns the name of its scripted model. Breakers go by it, so each mode has its own."""
+        """Returns the name of the scripted model. A breaker belongs to a name, so each mode has its own."""
         return f"scripted-{self.name}-{mode}"
 
     def format_team(self, mode: DemoMode) -> str:
-        """Returns the name of its team. Where the modes differ in what a tool declares, each team has its own name."""
+        """Returns the team's name. It differs between the modes if a tool declares different effects in them."""
         return TEAM if self.refund_effect is None else f"{TEAM}-{mode}"
 
     def get_refund_effect(self, mode: DemoMode) -> Effect | None:
-        """Returns what the tool `refund` declares in one mode."""
+        """Returns the effect that the tool `refund` declares in one mode."""
         return self.refund_effect if mode == "enforce" else None
 
     def format_tenant(self, tenant: str, mode: DemoMode) -> str:
-        """Returns a tenant's name. Accounts go by it, so each mode has its own."""
+        """Returns a tenant's name. An account belongs to a name, so each mode has its own."""
         return f"{tenant}-{mode}" if tenant else ""
 
     def make_budget(self) -> Budget:

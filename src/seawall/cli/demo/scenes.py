@@ -1,4 +1,4 @@
-"""All scenes, in the order in which they are numbered and played. The first six tell the story; the last is not caught."""
+"""All scenes in the order of their numbers. The first six tell the story; no guard stops the last one's error."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ STORY: tuple[Scene, ...] = (
     single.SIGNED,
     memory.ROGUE,
 )
-"""What `seawall demo` plays without options: a loop, a budget, a deadline, a crash with an effect in doubt, a refund that two
-people approve, and an invention in memory that is taken back."""
+"""The scenes that `seawall demo` plays without options: a loop, a budget, a deadline, a crash with an effect of unknown
+fate, a refund that two people approve, and an invention in memory that is reverted."""
 
 SCENES: tuple[Scene, ...] = (
     *STORY,

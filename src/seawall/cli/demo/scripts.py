@@ -15,12 +15,12 @@ from seawall.models.protocol import Assistant, Model, ModelRequest, ToolResult, 
 from seawall.models.scripted import Entry, Reply, ScriptFunction, call, calls, say, slow
 
 STUBBORN_CALLS = 40
-"""Calls that a looping script makes before it gives up. A real model may never give up: this is the demo's own bound."""
+"""Calls that a looping script makes before it gives up. A real model may never give up, so the demo sets this bound."""
 
 UNDONE_ROUNDS = 8
 """Rounds in which clerk and cashier undo each other's work before the desk's script gives up."""
 HEEDLESS_CALLS = 12
-"""Calls that the listening clerk's script makes if nobody advises it that they bring nothing new."""
+"""Calls that the listening clerk's script makes if no guard advises it that they bring nothing new."""
 
 _ORDER = re.compile(r"\b1\d{3}\b")
 _AMOUNT = re.compile(r"\b\d+\.\d\d\b")
@@ -45,7 +45,7 @@ def _slow_down(script: ScriptFunction, pace_s: float) -> ScriptFunction:
 
 
 def _reply_in_turn(*entries: Reply | Callable[[ModelRequest], Reply]) -> ScriptFunction:
-    """Returns a script that makes one entry for each reply of a conversation, and then repeats the last one."""
+    """Returns a script that gives one entry for each reply of a conversation, and then repeats the last entry."""
 
     def reply(request: ModelRequest) -> Entry:
         turn = sum(isinstance(message, Assistant) for message in request.messages)
@@ -64,12 +64,12 @@ def _list_results(request: ModelRequest) -> list[ToolResult]:
 
 
 def _find_newest(pattern: re.Pattern[str], request: ModelRequest) -> str:
-    """Returns the newest match in the task and the results that the agent has, or `?`."""
+    """Returns the newest match in the agent's task and results, or `?`."""
     texts = [_get_task(request), *(result.content for result in _list_results(request))]
     return next((found[-1] for text in reversed(texts) if (found := pattern.findall(text))), "?")
 
 
-# ---- replies of agents that do what they should
+# ---- replies of agents that work correctly
 
 
 def _ask_clerk(request: ModelRequest) -> Reply:
@@ -134,7 +134,7 @@ def list_receipts(text: str) -> list[str]:
 
 
 def behave_well() -> AgentScripts:
-    """Every agent does what it should."""
+    """Every agent works correctly."""
     return {
         "desk": _reply_in_turn(_ask_clerk, _ask_cashier, _answer_refund),
         "clerk": _reply_in_turn(_find_order_and_parcel, _report_facts),
@@ -146,7 +146,7 @@ def behave_well() -> AgentScripts:
 # ---- agents with a memory
 
 ANNS_ORDER = "last order of Ann"
-"""The key under which the clerk keeps it."""
+"""The memory key under which the clerk keeps Ann's last order."""
 NOTE_ORDER = "Ann's last order is 1042. Please keep that in mind."
 LIST_DEPOT = "Which parcels are at the depot?"
 REFUND_ANN = "Ann's last order never arrived. Please refund it."
@@ -157,7 +157,7 @@ def _pass_on(request: ModelRequest) -> Reply:
 
 
 def _use_memory(request: ModelRequest) -> Reply:
-    """Notes what it is told; asked about the depot, it notes something that nobody has said."""
+    """Notes the order in its task; asked about the depot, it notes an invented order."""
     task = _get_task(request)
     if task == NOTE_ORDER:
         return call("remember", key=ANNS_ORDER, value=_find_newest(_ORDER, request))
@@ -187,7 +187,7 @@ def remember_and_invent() -> AgentScripts:
 
 
 def pass_on_result() -> AgentScripts:
-    """The clerk asks the carrier once, and the desk passes on what it says."""
+    """The clerk asks the carrier once, and the desk passes the result on."""
     return {
         **behave_well(),
         "desk": _reply_in_turn(_ask_clerk, _report_last_result),
@@ -195,7 +195,7 @@ def pass_on_result() -> AgentScripts:
     }
 
 
-# ---- replies of agents that do not
+# ---- replies of agents that misbehave
 
 
 def _report_failure(request: ModelRequest) -> Reply:
@@ -212,7 +212,7 @@ def _ask_in_vain(clerk: ScriptFunction) -> AgentScripts:
 
 
 def repeat_failing_call() -> AgentScripts:
-    """The clerk repeats a call that fails, whatever advice it gets."""
+    """The clerk repeats a call that fails, and ignores all advice."""
 
     def reply_as_clerk(request: ModelRequest) -> Entry:
         if len(_list_results(request)) >= STUBBORN_CALLS:
@@ -223,7 +223,7 @@ def repeat_failing_call() -> AgentScripts:
 
 
 def alternate_tools() -> AgentScripts:
-    """The clerk believes each tool that it should ask the other one."""
+    """The clerk follows each tool's advice to ask the other tool."""
 
     def reply_as_clerk(request: ModelRequest) -> Entry:
         made = len(_list_results(request))
@@ -259,7 +259,7 @@ def wait_for_carrier() -> AgentScripts:
 
 
 def undo_each_other() -> AgentScripts:
-    """The clerk stops a parcel, the cashier sends it on, and the desk begins again: each believes its rules."""
+    """The clerk stops a parcel, the cashier sends it on, and the desk begins again: each follows its own rules."""
 
     def reply_as_desk(request: ModelRequest) -> Entry:
         turn, order = len(_list_results(request)), _find_newest(_ORDER, request)
@@ -334,7 +334,7 @@ def answer_what_is_known() -> AgentScripts:
 
 
 def refund_twice() -> AgentScripts:
-    """Each agent does what it is told: with two owners of the refund, both pay."""
+    """Each agent follows its instructions; if two agents own the refund, both pay."""
 
     def ask_clerk(request: ModelRequest) -> Reply:
         return call("ask_clerk", task=f"Order {_find_newest(_ORDER, request)} never arrived. See to it.")
@@ -366,7 +366,7 @@ def refund_twice() -> AgentScripts:
 
 
 def believe_claim() -> AgentScripts:
-    """The desk passes on that somebody has approved the refund, and the cashier believes it."""
+    """The desk passes on the claim that the refund is approved, and the cashier believes it."""
 
     def ask_cashier(request: ModelRequest) -> Reply:
         order, amount = _find_newest(_ORDER, request), _find_newest(_AMOUNT, request)
@@ -400,7 +400,7 @@ _ENDINGS = ("With kind regards", "Yours sincerely", "Best wishes", "Yours faithf
 
 
 def rewrite_each_other() -> AgentScripts:
-    """The desk has the clerk and the cashier improve a letter in turn, until it is told what that costs."""
+    """The desk lets the clerk and the cashier improve a letter in turn, until advice tells it what that costs."""
 
     def reply_as_desk(request: ModelRequest) -> Entry:
         results = _list_results(request)

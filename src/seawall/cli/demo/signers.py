@@ -1,4 +1,4 @@
-"""The people who sign off refunds in the demo. Their keys lie in its directory, and are printed nowhere."""
+"""The people who sign off refunds in the demo. Their keys are files in the demo's directory, and are never printed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scenes of one run: what goes wrong, what is claimed, and what the figures show in words."""
+"""Scenes of one run: their trouble, their claims, and their lessons."""
 
 from __future__ import annotations
 
@@ -33,16 +33,17 @@ PAID = "51.40 EUR"
 LIMIT_CALLS = 24
 DEADLINE_S = 0.6
 LONGEST_DEADLINE_S = 10.0
-"""A machine that can't have an answer within this time does not play in real time."""
+"""The longest deadline in seconds. A machine that can't answer within it is too slow for a demo in real time."""
 LOOPS = LoopOptions()
 ERROR_CALLS = LOOPS.no_news + 1
-"""The first error is new, the next three are not."""
+"""Calls before the loop guard stops equal errors: the first error is new, the next three are not."""
 RUNAROUND_CALLS = 2 * (LOOPS.no_news + 1)
-"""The first round of the two tools is new, the next three are not."""
+"""Calls before the loop guard stops the two tools: the first round is new, the next three are not."""
 REPLY_SHARE = 6
-"""The planner reserves a sixth of the user's time for a reply or a review: a few times what it takes here."""
+"""The divisor of the user's time that gives the planner's reserve for a reply or a review: a sixth of the time is a
+few times what these take here."""
 UNDONE_CALLS = 2 * (LOOPS.cycles + 1)
-"""The first round, and as many rounds again as the limit allows."""
+"""Calls before the loop guard stops the undoing: the first round, and as many further rounds as the limit allows."""
 
 
 # ---- a good request
@@ -277,7 +278,7 @@ def _describe_pruned(observe: ModeResult, enforce: ModeResult) -> str:
 
 
 def make_pruned(deadline_s: float, attempt: int = 1) -> Scene:
-    """Returns the scene of the planner, for a user who waits this long."""
+    """Returns the scene of the planner, for a user who waits `deadline_s` seconds."""
     reply_s = deadline_s / REPLY_SHARE
 
     def make_slower(enforce: ModeResult) -> Scene | None:
@@ -401,7 +402,7 @@ UNKNOWN = Scene(
 SIGNERS = ("alice", "bob")
 SIGNING_ROLE = "finance"
 LIMIT = Money("50", "EUR")
-"""Refunds above it are signed off."""
+"""The amount above which people sign off a refund."""
 SIGNED_EFFECT = Effect(
     unique_by=("order_id",),
     amount="amount",

@@ -29,7 +29,7 @@ WITH_IDS = 100
 
 _INDENT = "     "
 _FIGURES_WIDTH = 41
-"""Columns that a row takes beside its bar, its outcome and its id."""
+"""Columns of a row without its bar, its outcome and its id."""
 _OUTCOME_WIDTH = 25
 _ID_WIDTH = 20
 _EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -44,7 +44,7 @@ SCRIPTS_PLAY = "Scripts play them and misbehave; orders, journal and kill -9 are
 
 
 class DemoTable:
-    """Prints to one console, in ASCII if that is all it can show."""
+    """Prints to one console, in ASCII if its encoding has nothing else."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -136,7 +136,7 @@ class DemoTable:
             self._console.print(part, soft_wrap=True)
 
     def _print_command(self, command: str, indent: str, style: str) -> None:
-        """Prints a command, which can be copied as it stands, however long it is."""
+        """Prints a command in one line, so that it can be copied."""
         self._console.print(fit_text(Text(f"{indent}{command}", style), self._console), soft_wrap=True)
 
 
@@ -185,4 +185,4 @@ class SceneProgress:
 
 
 def _ignore_worlds(worlds: Sequence[World]) -> None:
-    """Shows nothing: the output is not a terminal."""
+    """Shows nothing, because the output is not a terminal."""

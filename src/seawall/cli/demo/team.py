@@ -19,7 +19,7 @@ from seawall.team.tool import Tool, tool
 AGENTS = ("desk", "clerk", "cashier", "auditor")
 TEAM = "order-desk"
 REPLY_TOKENS = 400
-"""Enough for every reply here. If a halt cuts a reply off, the journal books this bound."""
+"""The most tokens of a reply: enough for each one here. If a halt cuts a reply off, the journal books this bound."""
 
 
 def make_order_desk(
@@ -34,8 +34,8 @@ def make_order_desk(
 ) -> Team:
     """Returns the team over `world`; `models` gives each agent's model.
 
-    `refund_effect` is what the tool `refund` declares; None: only that it has an effect.
-    `memory`: what the clerk may read and write.
+    `refund_effect` is the effect that the tool `refund` declares; with None it declares only `effect=True`.
+    `memory` says what the clerk may read and write.
     """
     find_order, track_parcel, refund, find_payment = make_tools(world, refund_effect or True)
     stop_parcel, send_parcel = _make_carrier_tools(world)

@@ -1,4 +1,4 @@
-"""How the runs of a scene are started and brought to an end: all at once, or through an overload, a pause, a crowd, a
+"""Starts the runs of a scene and brings them to an end: all at once, or through an overload, a pause, a crowd, a
 crash or an approval.
 """
 
@@ -28,14 +28,14 @@ from seawall.team.team import Team
 Rests = Sequence[Outcome | Waiting]
 
 BETWEEN_S = 0.005
-"""Time between two requests that come one after another."""
+"""Seconds between two requests that come one after another."""
 STORM_AFTER = 100
-"""Model calls after which the overload begins: runs are in the middle of their work."""
+"""Model calls after which the overload begins, so that runs are in the middle of their work."""
 STORM_FAILS = 40
-"""Runs that fail in it if nothing protects them. Of 64 runs at most 20 are done before it, as each takes five model
-calls."""
+"""Runs that fail in the overload if nothing protects them. Of 64 runs at most 20 are done before it, because each
+needs five model calls."""
 TRIES = 10_000
-"""Tries of a client that is told to come back. Three or four are enough unless the machine stands still."""
+"""The most tries of a client that is told to come back. Three or four are enough unless the machine stands still."""
 REFUND_TOOL = "tool:refund"
 
 
@@ -51,7 +51,7 @@ async def _run_all_at_once(context: SceneContext) -> Rests:
 
 
 async def _run_after_lint(context: SceneContext) -> Rests:
-    """Lints the team as `seawall lint` does, and runs it whatever that finds."""
+    """Lints the team as `seawall lint` does, counts the findings, and runs the team in any case."""
     for found in lint(context.get_team()).findings:
         if not found.waived:
             context.figures[found.code] = context.figures.get(found.code, 0) + 1
@@ -61,8 +61,8 @@ async def _run_after_lint(context: SceneContext) -> Rests:
 async def _run_with_slow_carrier(context: SceneContext) -> Rests:
     """Starts every request at the same time. Where the deadline is enforced, the carrier answers only after all have ended.
 
-    The carrier is slower than the deadline by itself, but not on a machine that stands still for so long that the slow
-    answer and the deadline come at once.
+    The carrier is slower than the deadline anyway. But if the machine stands still long enough, the slow answer and the
+    deadline come at the same moment.
     """
     if context.modes["deadline"] == "enforce":
         context.world.hold_carrier()
@@ -82,8 +82,8 @@ async def _start_one_by_one(context: SceneContext, requests: Sequence[Request]) 
 async def _run_through_overload(context: SceneContext) -> Rests:
     """Overloads the model's provider in the middle of the runs.
 
-    Where guards only observe, the overload lasts until `STORM_FAILS` runs have failed. Where they enforce, it lasts as
-    long as it did there.
+    Where guards only observe, the overload lasts until `STORM_FAILS` runs have failed. Where they enforce, it lasts for
+    the same time.
     """
     world, clock = context.world, context.clock
     world.set_trouble("provider_down", replies=STORM_AFTER)
@@ -144,8 +144,8 @@ async def _run_through_pause(context: SceneContext) -> Rests:
 async def _run_in_crowd(context: SceneContext) -> Rests:
     """Starts every request at once; a client that is told to come back later does so.
 
-    The carrier answers nobody until all clients have come and, where all are let in, one call was too many for it. On a
-    slow machine they would otherwise come one after the other.
+    The carrier answers no call until all clients have come and, in the mode without admission, it has had one call too
+    many. Otherwise the clients of a slow machine would come one after the other.
     """
     came = 0
 
@@ -191,7 +191,8 @@ async def _run_through_crash(context: SceneContext) -> Rests:
 async def _run_through_approval(context: SceneContext) -> Rests:
     """Kills the child that runs the first request, in the world's call or while its run waits for people.
 
-    These decide in this process, and a worker process goes on with the run. Then the second request is made here.
+    The people decide in this process, and a worker process goes on with the run. Then this process makes the second
+    request.
     """
     world, figures = context.world, context.figures
     run_id = await _kill_child(context)
@@ -212,7 +213,7 @@ async def _run_through_approval(context: SceneContext) -> Rests:
 
 
 async def _run_through_rogue(context: SceneContext) -> Rests:
-    """Plays the three runs in turn. A person who is asked takes back what the second one has left in memory."""
+    """Plays the three runs in turn. A person who is asked reverts what the second run has written to memory."""
     sea, figures = context.sea, context.figures
     _, rogue, request = context.scene.requests
     before = [await (await context.start(each)).rest() for each in context.scene.requests[:2]]
@@ -230,7 +231,7 @@ async def _run_through_rogue(context: SceneContext) -> Rests:
 
 
 async def _take_back(context: SceneContext, rogue: str, approval: Approval, team: Team) -> Rests:
-    """Reverts the step that `why` leads to, starts the run again, and approves what that asks; returns how it ended."""
+    """Reverts the step that `why` leads to, starts the run again, and approves its proposal. Returns how it ended."""
     sea, figures = context.sea, context.figures
     origins = await find_origins(
         sea.journal, approval.run, await sea.journal.events(approval.run), [approval.step]
@@ -259,7 +260,7 @@ def _get_answer(rest: Outcome | Waiting) -> str:
 
 
 async def _sign_off(context: SceneContext, run_id: str) -> None:
-    """Lets each of the signers approve what the run asks, with a key of their own, if it asks anything."""
+    """Lets each signer approve the run's proposal, if there is one, with their own key."""
     sea, figures = context.sea, context.figures
     for approval in await sea.approvals(run=run_id):
         keys = await make_signers(sea.journal, context.directory, context.clock.wall_s())
@@ -300,7 +301,7 @@ async def _start_worker(context: SceneContext) -> asyncio.Task[None]:
 
 
 async def _kill_child(context: SceneContext) -> str:
-    """Starts the child process and kills it when it is time; returns its run. Raises `Broken` if it ends by itself."""
+    """Starts the child process, kills it at the scene's call, and returns its run. Raises `Broken` if it ends by itself."""
     scene, world = context.scene, context.world
     child = await asyncio.create_subprocess_exec(
         sys.executable,

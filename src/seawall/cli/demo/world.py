@@ -1,6 +1,6 @@
 """The world outside: a SQLite database of orders that counts every call, and the bills of the model provider.
 
-It knows nothing of Seawall. What the demo claims is checked against these counters, not against the journal.
+It does not depend on Seawall. The demo's claims are checked against these counters, not against the journal.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ others. `provider_down`: the model provider is overloaded. `held`: the bank has 
 `delivered`: the parcel has arrived."""
 
 SLOW_S = 1.2
-"""Time a slow carrier takes: twice as long as the demo's user waits."""
+"""Seconds that a slow carrier takes: twice as long as the demo's user waits."""
 CAPACITY = 4
 """Calls that a small carrier can take at once."""
 SMALL_S = 0.03
-"""Time a small carrier takes for each."""
+"""Seconds that a small carrier takes for each call."""
 HOLD_S = 120.0
-"""A held call goes on after this time; the process that was to be killed, or to release it, is gone by then."""
+"""Seconds after which a held call goes on; by then the process that was to be killed, or to release it, has ended."""
 LOCK_WAIT_S = 60.0
-"""Time a connection waits for the database: other threads and processes write to it too."""
+"""Seconds that a connection waits for the database, to which other threads and processes write too."""
 FIRST_ORDER = 1001
 ORDERS = 64
 
@@ -221,7 +221,7 @@ class World:
         return Parcel(order_id=order_id, state="on its way again")
 
     def refund(self, order_id: str, amount: Decimal) -> Receipt:
-        """Pays money back at each call: this bank knows no idempotency key."""
+        """Pays money back at each call, because this bank has no idempotency keys."""
         with self._receive_call("refund", order_id) as call:
             _, cents, _ = _read_order(call.database, order_id)
             if not 0 < amount * 100 <= cents:
@@ -236,7 +236,7 @@ class World:
             return _list_receipts(call.database, order_id)
 
     def read_receipt(self, order_id: str) -> Receipt | None:
-        """Returns what the bank tells a person who asks for the first payment for an order; that is no tool's call."""
+        """Returns the bank's receipt of the first payment for an order, as a person would ask for it; no tool call counts."""
         with self._open() as database:
             receipts = _list_receipts(database, order_id)
         return receipts[0] if receipts else None
@@ -251,31 +251,31 @@ class World:
         with self._open() as database:
             database.execute("INSERT INTO bills (payer, usd) VALUES (?, ?)", (payer, str(usd)))
 
-    # ---- its counters
+    # ---- the counters
 
     def count_calls(self) -> int:
-        """Returns how many tool calls reached it."""
+        """Returns how many tool calls reached the world."""
         return self._count("SELECT count(*) FROM calls")
 
     def count_calls_by_tool(self) -> dict[str, int]:
-        """Returns how many tool calls reached it, by tool."""
+        """Returns how many tool calls reached the world, by tool."""
         with self._open() as database:
             return dict(database.execute("SELECT tool, count(*) FROM calls GROUP BY tool ORDER BY min(id)"))
 
     def count_calls_during(self, trouble: Trouble, tool: str) -> int:
-        """Returns how many calls of a tool reached it during this trouble."""
+        """Returns how many calls of a tool reached the world during this trouble."""
         return self._count("SELECT count(*) FROM calls WHERE trouble = ? AND tool = ?", trouble, tool)
 
     def count_unanswered(self, tool: str) -> int:
-        """Returns how many calls of a tool have reached it and are not answered yet."""
+        """Returns how many calls of a tool have reached the world and are not answered yet."""
         return self._count("SELECT count(*) FROM calls WHERE tool = ? AND NOT answered", tool)
 
     def count_most_at_once(self) -> int:
-        """Returns the most tool calls that it ever had to answer at once."""
+        """Returns the largest number of tool calls that were in flight at once."""
         return self._count("SELECT coalesce(max(inside), 0) FROM calls")
 
     def count_turned_away(self) -> int:
-        """Returns how many calls arrived while it was answering as many as a small carrier can take."""
+        """Returns how many calls arrived while as many as a small carrier can take were in flight."""
         return self._count("SELECT count(*) FROM calls WHERE inside > ?", CAPACITY)
 
     def find_last_call(self, order_ids: Sequence[str]) -> int:
@@ -325,7 +325,7 @@ class World:
 
     @contextmanager
     def _receive_call(self, tool: str, order_id: str) -> Generator[ArrivedCall, None, None]:
-        """Counts a call as it arrives, and again when it is answered."""
+        """Counts a call when it arrives, and marks it when it is answered."""
         with self._open() as database:
             number, trouble, inside = database.execute(_RECORD_CALL, (tool, order_id)).fetchone()
             try:

@@ -1,4 +1,4 @@
-"""Draws one proposal as a whole: its arguments first, then why it is asked about, then what others say of it."""
+"""Draws one whole proposal: its arguments, then why a person is asked, then what the tool and the agent say of it."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _draw_head(approval: Approval, what: str) -> Text:
 
 
 def _draw_others(approval: Approval, width: int) -> Iterator[Text]:
-    """Yields what the tool and the agent say: each below a line that says whose words they are."""
+    """Yields what the tool and the agent say, each text below a line that names its author."""
     if approval.preview_failed:
         yield Text()
         yield Text(f"{'preview':<{LABEL_COLUMNS}}the tool's preview function failed", style="yellow")

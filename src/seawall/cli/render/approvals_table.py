@@ -15,7 +15,7 @@ from seawall.journal.protocol import PrincipalRecord
 from seawall.runtime.approval_views import Approval, RecordedEffect
 
 _CALL_WIDTH = 60
-"""Of a call in a list; it is shown as a whole by its id."""
+"""Columns of a call in a list; `seawall approvals ID` shows the whole call."""
 EFFECT_STYLES = {
     "proposed": "magenta",
     "approved": "magenta",

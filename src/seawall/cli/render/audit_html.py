@@ -1,4 +1,4 @@
-"""Writes what `seawall audit` found as one page that needs nothing else: no network, no other file.
+"""Writes what `seawall audit` found as one HTML page that needs no network and no other file.
 
 Everything that comes from a recording is escaped, and the page's own policy lets nothing be loaded or sent.
 """
@@ -76,9 +76,9 @@ def build_page(report: AuditReport) -> str:
 
 _EXPLANATION = (
     "A run is stopped at the first call that Seawall's loop guard would not have let through; calls are counted from 0. "
-    "What was recorded from there on is an upper bound of what the stop would have saved, because some runs find a way out. "
-    "A repeat is a call whose agent knew what it brought; a duplicated read brought what another agent had read. "
-    "Junk are failures, repeats and results that are out of date, as a share of what the models were sent. An unsourced "
+    "What was recorded from there on is an upper bound of what the stop would have saved, because some runs end a loop by themselves. "
+    "A repeat is a call whose agent had its result already; a duplicated read returned what another agent had read. "
+    "Junk is the share of failures, repeats and outdated results in what the models were sent. An unsourced "
     "value stands in an answer and in no request, prompt or result before it: it may be computed, or made up. "
     "Money is an upper bound at today's prices."
 )

@@ -18,14 +18,14 @@ from seawall.cli.render.formats import (
 from seawall.cli.render.table import draw_field
 
 SHOWN_RUNS = 20
-"""Runs that are listed, the worst: a screen or two. `--html` has more, and `--json` all."""
+"""How many runs are listed, the worst first: a screen or two. `--html` has more, and `--json` all."""
 SHOWN_VALUES = 5
-"""Unsourced values of a run that are named in the list."""
+"""How many unsourced values of a run the list names."""
 SHOWN_MODELS = 5
 
 
 def describe_cost(cost: Cost) -> str:
-    """Returns what calls have taken: `141 calls, 310.2k tokens, at most $1.22`."""
+    """Returns what calls have cost: `141 calls, 310.2k tokens, at most $1.22`."""
     parts = [format_number(cost.calls, "call")]
     if cost.tokens:
         parts.append(f"{format_count(cost.tokens)} tokens")
@@ -35,7 +35,7 @@ def describe_cost(cost: Cost) -> str:
 
 
 def describe_loop(found: RunFindings) -> str:
-    """Returns what the guard says of a run; "" if nothing."""
+    """Returns what the loop guard says of a run; "" if it says nothing."""
     reason = found.reason or ""
     if found.halted_at is not None:
         return f"call #{found.halted_at} (from 0) of {found.calls} not made: {reason}"

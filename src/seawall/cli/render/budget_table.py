@@ -13,7 +13,7 @@ from seawall.run.spend_delta import DAY_S
 
 _COLUMNS = ("ACCOUNT", "OF", "SPENT", "RESERVED", "CAP", "LEFT", "AN HOUR", "RUNS OUT")
 _LONGEST_S = 365 * DAY_S
-"""Beyond a year a forecast says nothing: the rate of one day does not hold so long."""
+"""Seconds after which no time is forecast: the rate of one day does not hold for more than a year."""
 _SCOPES: dict[CapScope, str] = {"tenant_day": "today", "tenant": "in all", "day": "today"}
 
 

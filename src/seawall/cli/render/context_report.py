@@ -11,7 +11,7 @@ from seawall.cli.render.wording import format_arguments
 from seawall.history.sent import SentContext, SentMessage
 
 MIN_WIDTH = 24
-"""Columns that a message's text has at least."""
+"""The smallest number of columns for a message's text."""
 _INDENT = "    "
 
 

@@ -1,4 +1,4 @@
-"""Draws one effect as a whole: what was done or is to be, under which key, and what became of it."""
+"""Draws one whole effect: its call, its key, and what became of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draws labels and whole texts, a field each: nothing is shortened, and every character can be seen."""
+"""Draws fields, each a label and its whole text: nothing is shortened, and every character can be seen."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from seawall.core.odd_text import show_plainly
 
 LABEL_COLUMNS = 12
 _ARGUMENT_COLUMNS = 30
-"""Columns of the names of arguments at most; a longer name moves its own value to the right."""
+"""The most columns for the names of arguments; a longer name moves its own value to the right."""
 
 
 def draw_field(label: str, text: str, width: int, style: str = "", *, column: int = 0) -> Iterator[Text]:
-    """Yields a label and its whole text, in as many lines as it takes."""
+    """Yields a label and its whole text, in as many lines as the text needs."""
     column = max(column, LABEL_COLUMNS, len(label) + 2)
     for number, line in enumerate(chop_text(show_plainly(text), max(20, width - column))):
         yield Text(f"{'' if number else label:<{column}}", style="dim") + Text(line, style=style)
 
 
 def draw_arguments(arguments: Mapping[str, Any] | None, text: str, width: int) -> Iterator[Text]:
-    """Yields what is performed, one line or more for each argument. `text` stands for arguments that are none."""
+    """Yields the arguments of a call, one line or more for each. Without arguments, `text` is shown."""
     if not arguments:
         yield from draw_field("arguments", text or "none", width)
         return

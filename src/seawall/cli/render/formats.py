@@ -1,4 +1,4 @@
-"""How numbers, times and texts are written for people."""
+"""Writes numbers, times and texts for people."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ _UNIT_MS = {
 }
 _SHOWN_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 MAX_DURATION_S = 36_525 * 86_400.0
-"""A hundred years: no longer duration is read, as no calendar has its end."""
+"""A hundred years in seconds. Longer durations are refused, because their end may lie beyond the calendar."""
 _ALONE_FROM = 10
 """From this number on, an age is shown in one unit."""
 _JUST_SET_S = 5.0
-"""So long after it was set, what has an end shows how long it was set for."""
+"""Seconds after a setting was made during which its whole duration is shown instead of the time that is left."""
 _UNBROKEN_SPACE = re.compile(
     r"(?<=\d) (?=(?:ms|s|min|h|d)\b)|(?<=\bstep) (?=\d)|(?<=min) (?=\d)|(?<=\d [hd]) (?=\d)"
 )
-"""Spaces at which no line is broken: between a number and its unit."""
+"""Spaces between a number and its unit, at which no line is broken."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _MIN_WIDTH = 12
-"""Columns that wrapped text has at least."""
+"""The smallest number of columns for wrapped text."""
 
 
 def format_seconds(value: float) -> str:
     """Returns a measured duration: `1.2 ms`, `45 ms`, `1.24 s`, `2 min 05 s`, `3 h 12 min`, `1 h 30 min 15 s`.
 
-    Below a minute it has three digits at most, from there on whole seconds. What is shown can be given as a duration.
+    Below a minute it has three digits at most, from a minute on whole seconds. `parse_duration_s` reads the result.
     """
     if value < 0.00995:
         return f"{max(0.0, value) * 1000:.1f} ms"
@@ -108,7 +108,7 @@ def format_age(value: float) -> str:
 def format_until(at: float | None, now: float, since: float | None = None) -> str:
     """Returns when something ends: `14:05 (59 min 30 s)`, with the date if that is not today; nothing for None.
 
-    In brackets stands how long it lasts from now or, if it was set at `since` just now, how long it was set for.
+    The brackets hold the time that is left or, if it was set at `since` less than `_JUST_SET_S` ago, its whole duration.
     """
     if at is None:
         return ""
@@ -123,7 +123,7 @@ def format_until(at: float | None, now: float, since: float | None = None) -> st
 
 
 def format_count(value: int) -> str:
-    """Returns a number of tokens: `999`, `1.2k`, `3.4M`."""
+    """Returns a number in short form: `999`, `1.2k`, `3.4M`."""
     if value < 1_000:
         return str(value)
     if value < 999_950:
@@ -179,7 +179,7 @@ def join_lines(text: str) -> str:
 
 
 def shorten_text(text: str, width: int) -> str:
-    """Returns text as one line of at most `width` columns, ending in how many characters were left out."""
+    """Returns text as one line of at most `width` columns, which ends with the number of characters left out."""
     line = join_lines(text)
     if cell_len(line) <= width:
         return line
@@ -189,7 +189,7 @@ def shorten_text(text: str, width: int) -> str:
 
 
 def chop_text(text: str, width: int) -> list[str]:
-    """Returns text in pieces of at most `width` columns, where a character may take two; at least one piece."""
+    """Returns text in pieces of at most `width` columns; a character may take two columns. Returns at least one piece."""
     if text.isascii():
         return [text[at : at + width] for at in range(0, len(text), width)] or [""]
     pieces, used = [""], 0
@@ -204,7 +204,7 @@ def chop_text(text: str, width: int) -> list[str]:
 
 
 def wrap_text(text: str, width: int, lines: int | None = None) -> list[str]:
-    """Returns text in lines of at most `width` columns; beyond `lines` it ends in how much was left out."""
+    """Returns text in lines of at most `width` columns; beyond `lines` it ends with the number of characters left out."""
     line = (
         join_lines(text) if lines is None else shorten_text(text, max(_MIN_WIDTH, lines * width - 4 * lines))
     )

@@ -219,7 +219,7 @@ def _build_step(step: StepRecord, texts: BodyTexts) -> dict[str, Any]:
 
 
 def _build_causes(causes: Sequence[Any]) -> list[dict[str, Any]]:
-    """Returns edges; one from every earlier step has no step of its own."""
+    """Returns edges. An edge from every earlier step has no `step`."""
     return [{"step": None if each.step == EVERYTHING else each.step, "tie": each.tie} for each in causes]
 
 

@@ -15,11 +15,11 @@ from seawall.lint.linting import LintReport
 _COLUMNS = ("CODE", "SEVERITY", "AGENTS", "TOOLS", "WHERE")
 _STYLES = {"error": "red", "warning": "yellow", "note": ""}
 MAX_AGENTS = 3
-"""Names in a cell; the reason has all of them."""
+"""How many names of agents a cell has; the reason below it names all of them."""
 
 
 def make_findings_table(report: LintReport, findings: Sequence[LintFinding]) -> Table:
-    """Returns the table: each finding, and below it why, what it rests on, and what to change."""
+    """Returns the table: each finding, and below it the reason, the evidence, and what to change."""
     table = Table(_COLUMNS, required=("CODE", "SEVERITY", "AGENTS"))
     for finding in findings:
         severity = Text(

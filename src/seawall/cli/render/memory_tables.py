@@ -1,4 +1,4 @@
-"""Makes the tables of memory. Keys and values are what agents wrote, or somebody outside: every character is shown plainly."""
+"""Makes the tables of memory. Agents or outsiders wrote the keys and values, so every character is shown plainly."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from seawall.runtime.memory import RevertPlan
 from seawall.runtime.memory_views import ConflictItem, MemoryDifference, MemoryItem
 
 VALUE_WIDTH = 60
-"""Of a value in a list; --json has the whole of it."""
+"""Columns of a value in a list; --json has the whole value."""
 PREVIEWED = 20
-"""Entries of each kind that a preview lists; the others are counted."""
+"""How many entries of each kind a preview lists; the others are counted."""
 _ORIGIN_STYLES = {
     "run": "",
     "revert": "yellow",

@@ -1,4 +1,4 @@
-"""Draws the part of `seawall why` that leads over other runs: what memory or the conversation brought from them."""
+"""Draws the part of `seawall why` about other runs: what came from them through memory or the conversation."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from seawall.core.odd_text import show_plainly
 from seawall.history.origins import MAX_LINKS, OriginLink
 
 SHOWN_LINKS = 12
-"""Links that are shown without `--full`; the others are counted. Values come first."""
+"""How many links are shown without `--full`; the others are counted. Links by a value come first."""
 _TEXT_WIDTH = 80
 
 
 def draw_origins(
     origins: Sequence[OriginLink], texts: BodyTexts, width: int, *, full: bool
 ) -> Iterator[Text]:
-    """Yields the lines; none if nothing leads to another run. What memory says is data, and shown plainly."""
+    """Yields the lines; none if no link leads to another run. Texts from memory are data, and are shown plainly."""
     if not origins:
         return
     yield Text()
@@ -45,7 +45,7 @@ def draw_origins(
 
 
 def _find_first_step(ordered: Sequence[OriginLink]) -> OriginLink | None:
-    """Returns the link to the step with which it began: from the first one on, as far back as links lead."""
+    """Returns the oldest link of the chain that begins with the first link; None if no link leads to a step."""
     steps = [link for link in ordered if link.from_run and link.from_step and not link.reverted]
     found, ahead = None, next(iter(steps), None)
     seen: set[str] = set()

@@ -1,4 +1,4 @@
-"""Prints a run that has ended or waits: the answer on stdout, what stands beside it on stderr."""
+"""Prints a run that has ended or waits: the answer on stdout, a summary line on stderr."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 MAX_USAGE_PROBLEMS = 2
-"""Problems with reported usage that the line beside the answer names; `seawall show` names each at its step."""
+"""How many problems with reported usage the summary line names; `seawall show` names each at its step."""
 
 
 def print_rest(screen: Screen, rest: Outcome | Waiting, *, streamed: str = "") -> None:
@@ -91,7 +91,7 @@ def _print_outcome(screen: Screen, outcome: Outcome, streamed: str) -> None:
 
 
 def _draw_summary(outcome: Outcome) -> Text:
-    """Returns the line beside the answer: status, what the run took, and where to look."""
+    """Returns the summary line: status, what the run took, and the command that shows more."""
     line = Text(outcome.status, style=wording.STATUS_STYLES[outcome.status])
     if outcome.stopped_by is not None:
         line.append(f" by {outcome.stopped_by.guard}")

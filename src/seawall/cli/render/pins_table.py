@@ -1,4 +1,4 @@
-"""Makes the table of `seawall mcp list`: what is known of the tools of MCP servers."""
+"""Makes the table of `seawall mcp list`: the tools of MCP servers and their state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from seawall.core.odd_text import show_plainly
 
 
 def make_pins_table(pins: Sequence[Pin], now: float) -> Table:
-    """Returns the table of tools: whether they may be called, and who said so, or why not."""
+    """Returns the table of tools: whether each may be called, who decided that, or why it may not be called."""
     table = Table(("TOOL", "STATE", "SINCE", "BY", "WHY"), required=("TOOL", "STATE"), below=("WHY",))
     for pin in pins:
         match pin.state:

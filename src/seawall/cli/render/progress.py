@@ -51,9 +51,9 @@ if TYPE_CHECKING:
     from seawall.runtime.seawall import Seawall
 
 MAX_INDENTS = 6
-"""Levels of hand-offs that are indented; deeper ones stand below each other."""
+"""How many levels of hand-offs are indented; deeper levels have the same indent."""
 MAX_WIDTH = 160
-"""Columns of a line of progress, however wide the terminal or the pipe is."""
+"""The most columns of a line of progress, even if the terminal or the pipe is wider."""
 
 
 def _describe_setting(record: RunRecord, event: LimitsRaised | GuardSet) -> str:
@@ -75,7 +75,10 @@ async def follow_run(
     *,
     shown_before: int = 0,
 ) -> Outcome | Waiting:
-    """Shows a run's progress until it ends or waits, and returns that. Its first `shown_before` events are not shown."""
+    """Shows a run's progress until it ends or waits, and returns its `Outcome` or `Waiting`.
+
+    The run's first `shown_before` events are not shown.
+    """
     progress = RunProgress(sea, run, display, on_text, shown_before=shown_before)
     following = asyncio.ensure_future(progress.follow())
     try:
@@ -84,7 +87,7 @@ async def follow_run(
         following.cancel()
         await asyncio.wait([following])
         if not following.cancelled():
-            following.exception()  # an error in it also breaks `rest`, or `finish` shows what it had missed
+            following.exception()  # `rest` raises the same error, or `finish` shows the missed events
     await progress.finish()
     return rest
 
@@ -109,7 +112,7 @@ class ProgressDisplay:
 
     @property
     def width(self) -> int:
-        """Columns that a line has."""
+        """Columns of a line."""
         return min(self._err.width, MAX_WIDTH) - (9 if self._prefix else 0)
 
     def show(self) -> AbstractContextManager[object]:
@@ -176,7 +179,7 @@ class RunProgress:
                 await self._show(event)
 
     async def finish(self) -> None:
-        """Shows the events that `follow` had not come to."""
+        """Shows the events that `follow` has not shown."""
         seen = -1 if self.record is None else self.record.events - 1
         for event in await self._sea.journal.events(self._run.id, after=seen):
             await self._show(event)

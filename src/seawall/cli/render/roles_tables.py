@@ -13,7 +13,7 @@ from seawall.history.roles import AgentRole, ReviewerRole, Roles
 _AGENTS = ("AGENT", "TEAM", "RUNS", "CALLS", "TOKENS", "COST", "SHARE", "ASKED", "ERRORS", "REFUSED", "TOOLS")
 _REVIEWERS = ("REVIEWER", "TEAM", "REVIEWS", "APPROVED", "95%", "ROUNDS", "NAMED", "LOOKED UP", "WORDS", "TOOK", "WROTE", "READ")  # fmt: skip  # one line is the table's head
 _SHOWN_TOOLS = 5
-"""Tools of an agent that its row names; `--json` has all."""
+"""How many tools of an agent its row names; `--json` has all."""
 
 
 def make_agents_table(roles: Roles) -> Table:
@@ -83,5 +83,5 @@ def list_signals(roles: Roles) -> Iterator[Text]:
             yield Text()
             yield Text(f"{join_lines(each.agent)} may review nothing: {each.signal}", style="yellow")
             yield Text(
-                "A signal, no verdict. Whether it catches a wrong answer: seawall probe-reviewer MODULE:TEAM"
+                "A signal, not a verdict. To see whether it catches a wrong answer: seawall probe-reviewer MODULE:TEAM"
             )

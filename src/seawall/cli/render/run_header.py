@@ -20,14 +20,14 @@ from seawall.run.state import RunState
 from seawall.runtime.foreign.own_loop import explain_own_loop
 
 _MAX_LINES = {"request": 3, "answer": 6, "error": 4}
-"""Lines that these fields get at most. The other fields are Seawall's own words, and are shown whole."""
+"""The most lines of these fields. The other fields are written by Seawall, and are shown whole."""
 
 Field = tuple[str, str, str]
 """Label, text and style."""
 
 
 def compute_active_s(state: RunState, record: RunRecord) -> float:
-    """Returns the active seconds so far, as far as they are recorded."""
+    """Returns the active seconds up to the newest recorded event."""
     if state.ended is None and record.segments and not state.waits:
         segment = record.segments[-1]  # nothing was recorded since its last event
         return state.started.limits.active_s - segment.taken.left_s + segment.last_at - segment.taken.at
@@ -47,7 +47,10 @@ def draw_run_header(
     paused: Collection[str] = (),
     full: bool = False,
 ) -> Iterator[Text]:
-    """Yields all lines above the tree. `decisions` and `cancel` are not taken up yet; `paused`: what is paused now."""
+    """Yields all lines above the tree.
+
+    No process has taken up `decisions` and `cancel` yet. `paused` holds the targets that are paused now.
+    """
     yield _draw_title(row, record, now)
     if record is None:
         return

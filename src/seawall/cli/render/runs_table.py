@@ -31,16 +31,16 @@ class RunEntry:
 
     row: RunRow
     spent: Summary
-    """What it took so far; the status in it counts only for a run that has ended."""
+    """What the run took so far; its status is valid only if the run has ended."""
     waits: Waiting | None = None
     decision: Command | None = None
-    """What was decided on that step; no process has taken it up yet."""
+    """A decision on the step that waits, which no process has taken up yet."""
     cancel: Command | None = None
     """A cancellation that no process has taken up yet."""
     deferred: StepDeferred | None = None
-    """The oldest of its steps that waits for an endpoint which is out of order."""
+    """The oldest step of the run that waits for an endpoint which is out of order."""
     lifted: bool = False
-    """Whether it waits for a pause that has ended."""
+    """True if the run waits for a pause that has ended."""
 
 
 def make_runs_table(entries: Sequence[RunEntry], width: int, now: float) -> Table:
@@ -105,5 +105,5 @@ def _format_waits(entry: RunEntry, waits: Waiting, now: float, width: int) -> li
         what = "while paused" if waits.kind == "pause" else f"for a decision on step {waits.step}"
         text = f"waits {format_age(now - waits.since)} {what}: "
         text += wording.format_question(waits, max(_MIN_NOTE_WIDTH, width - len(text)))
-    asks_fate = decision is None and waits.kind == "unknown"  # only there the two answers mean something else
+    asks_fate = decision is None and waits.kind == "unknown"  # its answers are not "approve" and "reject"
     return wrap_text(text, width) if asks_fate or entry.lifted else [shorten_text(text, width)]

@@ -1,4 +1,4 @@
-"""Where output goes: data to stdout; progress, notes and errors to stderr."""
+"""Writes the output: data to stdout; progress, notes and errors to stderr."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from seawall.cli.render.table import Table, wrap_line
 from seawall.cli.streams import fit_encoding, get_failure
 
 PIPED_WIDTH = 1_000
-"""Columns when the output is not a terminal: what is piped is not shortened."""
+"""Columns when the output is not a terminal, so that piped text is not shortened."""
 _TERMINAL_WIDTH = 80
 """Columns of a terminal that does not say how many it has."""
 _ROWS = 25
-"""Rows are never asked for; without them Rich takes a dumb terminal to have 80 columns, whatever it is told."""
+"""Rows that Rich is given. Nothing uses them, but without them Rich ignores the given width of a dumb terminal and
+takes 80 columns."""
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
@@ -41,7 +42,7 @@ class Screen:
 
     @property
     def has_reader(self) -> bool:
-        """Whether somebody still gets what is printed. A command that only prints may stop if not."""
+        """Whether the reader of stdout is still there. If not, a command that only prints may stop."""
         return get_failure(self.out.file) is None
 
     def print_lines(self, lines: Iterable[str | Text]) -> None:

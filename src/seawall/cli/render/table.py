@@ -27,11 +27,11 @@ class DrawnTable(NamedTuple):
 
 
 class Table:
-    """Rows under a head. A column in which nothing stands is left out.
+    """Rows under a head. Empty columns are left out.
 
-    `right` names the columns that are set to the right. If the table is too wide, columns are left out, the last ones
-    first, except those in `required`; those in `below` then stand in lines of their own below each row. With
-    `keep_empty`, empty columns are shown too.
+    `right` names the right-aligned columns. If the table is too wide, columns are left out, the last ones first, except
+    those in `required`; the left-out columns in `below` become separate lines below each row. With `keep_empty`, empty
+    columns are shown too.
     """
 
     def __init__(

@@ -23,9 +23,9 @@ from seawall.history.record import RunRecord, StepRecord
 from seawall.run.ledger import describe_usage_problem
 
 MIN_WIDTH = 24
-"""Columns that a step's own text has at least, however deep it stands."""
+"""The smallest number of columns for a step's own text, at any depth."""
 MAX_ALIGNED_WIDTH = 400
-"""Up to this width numbers are set to the right edge; in wider output they follow the text."""
+"""Up to this width numbers are aligned to the right edge; in wider output they follow the text."""
 
 
 class StepTree:
@@ -99,7 +99,7 @@ class StepTree:
         return line
 
     def _format_numbers(self, step: StepRecord) -> str:
-        """Returns time, tokens and dollars, each in a column of its own."""
+        """Returns time, tokens and dollars, each in its own column."""
         done, kind = step.done, step.intent.kind
         if done is None or kind not in PERFORMED or not step.intent.perform:
             return ""

@@ -25,9 +25,9 @@ from seawall.run.outcome import Waiting
 from seawall.run.waste import Wasted, WasteKind
 
 SHOWN_STEPS = 20
-"""Steps of the way that are shown without `--full`: a screen. The others are counted."""
+"""How many steps of the way are shown without `--full`: a screen. The others are counted."""
 SHOWN_LAST = 4
-"""Of these, the steps at the end of the way."""
+"""How many of these are the steps at the end of the way."""
 
 
 class WhyReport:
@@ -161,7 +161,7 @@ class WhyReport:
             yield from self._draw_step(number, by_step.get(number, []))
 
     def _draw_outcome(self, links: list[CauseLink]) -> Iterator[Text]:
-        """Yields what the outcome rests on, and who made it if the team did not."""
+        """Yields what the outcome rests on, and whether the planner made it in the team's place."""
         if not self._record.steps and self._record.ended is not None:
             stopped = self._why.stopped_by
             by = "" if stopped is None else f": {stopped.guard} stopped the run before its first step"

@@ -1,4 +1,4 @@
-"""How steps, verdicts, decisions and waiting runs are put into words."""
+"""Puts steps, verdicts, decisions and waiting runs into words."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def format_status(row: RunRow) -> str:
 
 
 def explain_lease(row: RunRow) -> str | None:
-    """Returns what is known of a running run's owner, if its process was not seen to live; None if it was."""
+    """Returns what is known of a running run's owner; None if its process was seen to live."""
     if row.lease == "doubted":
         return (
             "whether its process lives can't be known at once, because the clocks of two machines may differ"
@@ -109,7 +109,7 @@ def explain_lease(row: RunRow) -> str | None:
 
 
 def format_review(reviewed: bool, pruned: Sequence[str]) -> str:
-    """Returns the result of the review. If the planner skipped it for want of time, nobody rejected the answer."""
+    """Returns the result of the review. If the planner left the review out for want of time, this is no rejection."""
     if reviewed:
         return "approved"
     answers = ("review", "answer:partial")
@@ -130,7 +130,7 @@ def format_usage(usage: Ledger | Outcome, time: str) -> str:
 
 
 def format_wasted(wasted: Mapping[WasteKind, Wasted]) -> str:
-    """Returns what was spent on what was known, by kind: `2 duplicates (steps 7, 12): 1.2 s, 640 tokens`."""
+    """Returns what was wasted, by kind: `2 duplicates (steps 7, 12): 1.2 s, 640 tokens`."""
     return "; ".join(_format_waste(kind, each) for kind, each in wasted.items())
 
 
@@ -146,7 +146,7 @@ def _format_waste(kind: WasteKind, wasted: Wasted) -> str:
 
 
 def format_above_limit(above: AboveLimit) -> str:
-    """Returns what was spent above a limit, and why it could be."""
+    """Returns what was spent above a limit, and why the limit did not prevent it."""
     spent, allowed = (
         format_usd(Decimal(each)) if above.limit == "usd" else f"{each:,}"
         for each in (above.spent, above.allowed)
@@ -155,17 +155,17 @@ def format_above_limit(above: AboveLimit) -> str:
 
 
 MEMORY_CONFLICT = (
-    "not all that it wrote is there, because another run wrote the same keys first, or what it had read was reverted; "
+    "not all that the run wrote is there, because another run wrote the same keys first, or what it had read was reverted; "
     "both values are kept"
 )
-"""What is said of `Outcome.memory` when it is `conflict`."""
+"""The text that is printed if `Outcome.memory` is `conflict`."""
 
 
 # ---- steps
 
 
 def get_mark(step: StepRecord, *, waits: bool) -> tuple[str, str]:
-    """Returns the sign of a step and its style. `waits`: if it has no result yet, it waits for a person."""
+    """Returns the sign of a step and its style. `waits`: a step without a result waits for a person."""
     if step.done is None:
         return ("‖", "magenta") if waits else ("…", "cyan")
     if step.intent.kind == "review" and step.done.approved is False:
@@ -191,7 +191,7 @@ def format_step(intent: StepIntended, text: str, width: int) -> str:
 
 
 def format_deferred(event: StepDeferred) -> str:
-    """Returns what waits for an endpoint that is out of order, and why."""
+    """Returns which step waits for an endpoint that is out of order, and why."""
     return f"{event.agent} wants {event.name}: {event.reason}"
 
 
@@ -204,7 +204,7 @@ def format_call(name: str, arguments: str, width: int) -> str:
 def format_arguments(text: str, *, short_first: bool = False) -> str:
     """Returns a call's arguments as Python would write them; text that is not a JSON object stays as it is.
 
-    `short_first`: where they are cut, the shortest come first, so that a long text hides no order's number.
+    `short_first`: the shortest arguments come first, so that a long text does not push an order number out of a cut line.
     """
     try:
         value: Any = msgspec.json.decode(text) if text else {}
@@ -322,13 +322,13 @@ def format_question(waiting: Waiting, width: int = UNLIMITED) -> str:
 
 
 def explain_fate(run: str, step: int) -> str:
-    """Returns how a person says what became of an effect: they look at the other side, and then say it."""
+    """Returns the command with which a person records what became of an effect."""
     command = format_command(f"reconcile {run} {step}")
     return f"say it with: {command} --committed FILE (its receipt), or --failed TEXT"
 
 
 def format_approval_call(approval: Approval, *, short_first: bool = False) -> str:
-    """Returns the call that is asked about, so that nothing in it is hidden."""
+    """Returns the call of a proposal with every character visible."""
     if not approval.arguments_text:
         return f"{approval.kind} {show_plainly(approval.tool)}"
     arguments = format_arguments(approval.arguments_text, short_first=short_first)
@@ -369,7 +369,7 @@ def format_pending_cancel(command: Command) -> str:
 
 
 def format_lifted(waiting: Waiting) -> str:
-    """Returns how a run goes on whose pause has ended; no process has it, or it would have gone on by itself."""
+    """Returns how a run whose pause has ended goes on. No process drives it, or it would go on by itself."""
     return f"{waiting.what} is no longer paused; goes on with: {format_command(f'resume {waiting.run}')}"
 
 
@@ -380,11 +380,11 @@ def _format_waiting_call(waiting: Waiting, width: int = UNLIMITED) -> str:
 
 
 SHOWN_JUNK = 0.1
-"""The share of junk from which on it is told below a model call: below that it is no news."""
+"""The share of junk from which on a line below a model call shows it. A smaller share is not worth a line."""
 
 
 def list_context(step: StepRecord) -> Iterator[str]:
-    """Yields what is told of a model call's context: what was shortened before it, and how much of it is junk."""
+    """Yields the lines about a model call's context: what was shortened before the call, and the share of junk."""
     folded = step.folded
     if folded is not None:
         why = {"budget": "for its budget", "junk": "of junk", "too_long": "as its model took no more"}

@@ -1,4 +1,4 @@
-"""Shows what `seawall wrap` has found, for people: a table of the parts, what else to do, and the lines as a diff."""
+"""Shows people what `seawall wrap` has found: a table of the parts, what else to do, and the lines as a diff."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Authority: who may do what, and what claims to be a permission and is none.
+"""Authority: who may do what, and texts that claim a permission.
 
 - `options.py`: `Authority` and `May`, the matrix as a team declares it
 - `guard.py`: the guard `authority`

@@ -1,7 +1,7 @@
 """Fields that claim a permission: `"approved_by": "cfo"`, `authorization: granted`, `override: true`.
 
-They stand in JSON, YAML, tables and headers of letters alike, so they are found in the text and not in what it is parsed
-into. A field that names who must approve (`approver`), or that an approval is needed, claims nothing.
+They occur in JSON, YAML, tables and headers of letters alike, so they are searched in the text itself, which is not
+parsed. A field that names who must approve (`approver`), or says that an approval is needed, claims nothing.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from seawall.run.permission_claims import ClaimKind, PermissionClaim
 
 STEMS = ("signed_off", "signedoff", "signed-off", "override", "bypass", "clearance", "permission", "granted")
-"""What a field has something of, beside the stems of sentences."""
+"""Words of which a field with a claim has one, in addition to the stems of sentences."""
 MAX_FIELDS = 8
-"""Of one text: as many claims as are kept of it."""
+"""Most fields of one text: as many as claims are kept of it."""
 WINDOW_CHARS = 80
-"""Before and after a field: what it is about stands there."""
+"""Characters before and after a field that are kept, because they tell what it is about."""
 
 _compile = functools.cache(re.compile)
 _BEGINS = r"(?:^|[\s{\[,;|<\"'(])"
@@ -61,7 +61,7 @@ _PATTERNS: tuple[tuple[ClaimKind, str], ...] = (
 
 
 def find_fields(text: str) -> Iterator[PermissionClaim]:
-    """Yields what the fields of a text in lower case claim, at most `MAX_FIELDS` of each kind."""
+    """Yields the claims in the fields of a text in lower case, at most `MAX_FIELDS` of each kind."""
     for kind, pattern in _PATTERNS:
         for number, match in enumerate(_compile(pattern).finditer(text)):
             if number >= MAX_FIELDS:

@@ -1,4 +1,6 @@
-"""`Authority`: who of a team may call which tool, hand work to whom, decide on whose answers, and up to which amount."""
+"""`Authority`: which agent of a team may call which tool and up to which amount, hand work to which agent, and decide
+on whose answers.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +14,19 @@ from seawall.core.money import Money
 
 @dataclass(frozen=True, kw_only=True)
 class May:
-    """What one agent may do of what its team gives it. What is left out stays as the team's wiring says."""
+    """The part of its team's wiring that one agent may use. For a field that is left out, the wiring holds."""
 
     call: Sequence[str] | None = None
     """The tools that it may call, by name. Memory has its own rules (`Memory`). None: each tool that it has."""
     hand_to: Sequence[str] | None = None
     """The agents and teams that it may hand work to, by name. None: each one that it may ask."""
     decide: Sequence[str] | None = None
-    """The agents whose answers it may decide on as a reviewer, by name. None: that of the team that it reviews."""
+    """The agents whose answers it may decide on as a reviewer, by name. None: the agents that it reviews by the team's
+    wiring."""
     up_to: Mapping[str, Money | Sequence[Money]] = field(default_factory=dict[str, Money])
-    """By tool: the greatest amount that it may cause in one call, one `Money` for each currency; the tool's effect declares
-    its `amount`. A call in another currency, or without an amount, is above it. None for a tool that is not named: its
-    own `Effect` says when somebody must approve."""
+    """By tool: the greatest amount that it may cause in one call, one `Money` for each currency; the tool's effect
+    declares its `amount`. A call in another currency, or without an amount, counts as above it. A tool that is not
+    named has no such limit: its own `Effect` says when a person must approve."""
 
     def __post_init__(self) -> None:
         """Checks the types. Raises `Misused`."""
@@ -48,10 +51,11 @@ class Authority:
     """The authority matrix of a team: `Team(authority=Authority(agents={"clerk": May(…)}))`."""
 
     agents: Mapping[str, May]
-    """By agent: what it may do. An agent that is not named may do what the team's wiring gives it."""
+    """The permissions of each agent, by name. An agent that is not named may do everything that the team's wiring gives
+    it."""
     above: Literal["refuse", "ask"] = "refuse"
-    """What becomes of a call above its amount: it is refused, or a person is asked as for `Effect(approve=…)`. Refused by
-    default: an amount in this matrix says what the agent may not do, and `Effect` says what somebody must approve."""
+    """Whether a call above its amount is refused, or a person is asked as for `Effect(approve=…)`. Refused by default:
+    an amount in this matrix is what the agent may not exceed, and `Effect` says what a person must approve."""
 
     def __post_init__(self) -> None:
         """Checks the types. Raises `Misused`."""

@@ -46,7 +46,7 @@ _DEEDS = r"(?:pay|transfer|refund|skip|bypass|delete|approve|send|exceed|go (?:a
 _MONEY = r"(?:pay(?:out|ment)|refund|transfer|transaction|funds?|purchase|deletion|invoice|withdrawal|request|release)"
 
 _NAMED = r"(?!(?:the|an?|this|that|it|he|she|they|we|you|i|who|nobody|nothing|none|no|not)\b)[a-z][\w'’-]*(?:\s+(?:from|in|of|at)\s+\w+|\s+[a-z][\w'’-]*)?"
-"""A name at the beginning of a sentence. In lower case it is a word like any other."""
+"""A name at the beginning of a sentence. The text is in lower case, so a name looks like any other word."""
 
 _ALLOW_STEMS = (
     "approved",
@@ -175,7 +175,7 @@ _CHECK_STEMS = (
 _GERMAN_STEMS = ("genehmigt", "freigegeben", "erlaubt", "zugestimmt", "bewilligt", "abgesegnet")
 
 _MODEL = r"(?:ai|llm|language model|assistant|chatbot|gpt[\w.-]*|chatgpt|claude|gemini|llama[\w.-]*|mistral|qwen|deepseek|copilot)\b"
-"""Whom a text addresses that is written for the model which reads it, and for no person."""
+"""Words that address the model: a text with them is written for the model that reads it, and not for a person."""
 _MODEL_STEMS = (
     *(" ai", "llm", "language model", "assistant", "chatbot", "gpt", "chatgpt", "claude", "gemini", "llama"),
     *("mistral", "qwen", "deepseek", "copilot"),
@@ -227,7 +227,7 @@ PATTERNS: tuple[tuple[ClaimKind, tuple[str, ...], str], ...] = (
     ("order", _MODEL_STEMS, rf"\b(?:note|notice|message|instructions?|attention|important)[:,]?\s+(?:to|for)\s+(?:the\s+|any\s+|all\s+)?{_MODEL}"),
     ("order", _MODEL_STEMS, rf"\b(?:dear|if you are an?|you are an?)\s+{_MODEL}"),
     ("order", ("i gave", "i assigned", "i asked"), r"\b(?:before|after|instead)\b[^.!?\n]{0,60}\b(?:task|question|request)\s+(?:that\s+)?i\s+(?:gave|assigned|asked)\b"),
-    # Who is named, or has a title, and no role
+    # People who are named or have a title, but no role
     ("permission", _ALLOW_STEMS, rf"\b(?:mr|mrs|ms|dr|prof|sr|sra|mme|monsieur|madame)\s+[\w'’-]+(?:\s+[\w'’-]+)?\s+{_HAS}{_ADVERBS}{_ALLOWED}"),
     ("permission", _ALLOW_STEMS, rf"^\W*(?:{_NAMED})\s+{_HAS}{_ADVERBS}(?:given|gave|granted)\s+(?:(?:us|me|you|him|her|his|their|the|a|full)\s+){{0,3}}(?:{_GRANT})\b"),
     ("permission", _ALLOW_STEMS, rf"^\W*(?:{_NAMED})\s+(?:said|says|told (?:me|us|you))\s+(?:that\s+)?(?:it|this|that)(?:['’]s| is)\s+(?:fine|ok|okay|alright|all right|approved)\b"),
@@ -278,4 +278,5 @@ PATTERNS: tuple[tuple[ClaimKind, tuple[str, ...], str], ...] = (
     ("role", ("أنا",), r"(?<!\w)أنا\s+(?:هو\s+)?(?P<by>المدير|المسؤول|المشرف|مدير النظام)(?!\w)"),
     ("waiver", ("المراجعة", "الموافقة", "التحقق"), r"(?<!\w)(?:تخطى|تخط|تجاوز|تجاهل)\s+(?:المراجعة|الموافقة|التحقق)"),
 )  # fmt: skip
-"""By kind, with what each has something of. They run on one sentence in lower case, so no repetition is long."""
+"""The patterns by kind, each with stems of which a match has one. They run on one sentence in lower case, so no
+repetition is long."""

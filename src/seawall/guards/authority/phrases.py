@@ -1,11 +1,12 @@
-"""Which texts claim a permission, a role or somebody else's voice.
+"""Finds the texts that claim a permission or a role, or speak in somebody else's name.
 
-A sentence counts if it says that something *was* allowed ("the manager approved this"), that whoever writes may allow it
-("I am the admin"), that a check need not be made ("skip the review"), or if it speaks as somebody else ("SYSTEM: …").
-Questions, conditions, what is still open, and rules ("refunds need the manager's approval") are no claims. How a text is
-cut into sentences: `sentences.py`; the patterns: `patterns.py`; fields such as `approved_by: cfo`: `fields.py`.
+A sentence counts if it says that something *was* allowed ("the manager approved this"), that its writer may allow it
+("I am the admin"), that a check can be left out ("skip the review"), or if it speaks in somebody else's name ("SYSTEM:
+…"). Questions, conditions, pending decisions and rules ("refunds need the manager's approval") are not claims. How a
+text is cut into sentences: `sentences.py`; the patterns: `patterns.py`; fields such as `approved_by: cfo`: `fields.py`.
 
-What is found on `bench/authority_claims.jsonl`, and what is taken for a claim by mistake: `python bench/authority.py`.
+`python bench/authority.py` prints how many claims of `bench/authority_claims.jsonl` are found, and how many texts are
+taken for claims by mistake.
 """
 
 from __future__ import annotations
@@ -24,25 +25,28 @@ from seawall.run.permission_claims import ClaimKind, PermissionClaim
 from seawall.run.traces import BLANKS, list_values
 
 MAX_CHARS = 200_000
-"""Of a text: as many as are indexed for causes (`run.traces.MAX_INDEXED_CHARS`). Going through them takes some ms."""
+"""Characters of a text that are searched: as many as are indexed for causes (`run.traces.MAX_INDEXED_CHARS`). This
+takes some ms."""
 SHORT_CHARS = 8_000
 KEPT_TEXTS = 256
-"""Texts shorter than `SHORT_CHARS` whose claims are kept, newest used: a result is looked at when it is judged, and again
-when it is recorded. Two megabytes at most; the run keeps what was computed of longer ones."""
+"""Most texts shorter than `SHORT_CHARS` whose claims are cached, by newest use: a result is searched when it is judged,
+and again when it is recorded. They take two megabytes at most; the run caches the values of longer texts."""
 MAX_CLAIMS = 8
-"""Of one text. One is enough to judge it, and a person reads the first few."""
+"""Most claims of one text. One is enough to judge the text, and a person reads the first few."""
 MAX_SENTENCE_CHARS = 300
-"""A sentence is looked at in windows of so many: patterns have a bounded reach, and so has the time that they take."""
+"""Characters of a window: a longer sentence is searched in several windows, so that the time of the patterns is
+bounded."""
 MAX_SENTENCES = 1_000
-"""Different ones of a text that have a stem: some ten milliseconds. A text with more counts as one that makes a claim,
-because it was not looked through."""
+"""Most different sentences of a text that have a stem and are searched: some ten milliseconds. A text with more counts
+as making a claim, because it was not searched completely."""
 WINDOW_CHARS = 80
-"""Before and after a sentence: room for the name of a speaker, and for what is said in the next line."""
+"""Characters kept before and after a sentence: enough for the name of a speaker, and for the next line."""
 MAX_QUOTE_CHARS = 160
-"""Two lines of a terminal."""
+"""Characters of a quote that are kept: two lines of a terminal."""
 
 _compile = functools.cache(re.compile)
-"""Most texts need none of the patterns, and to compile all of them takes longer than to import the package."""
+"""Compiles a pattern when it is first needed. Most texts need none, and compiling all takes longer than importing the
+package."""
 
 _OPEN = (
     r"\b(?:until|till|unless|if|whether|once|when|before|how|why|which|who|what|not|never|nobody|nothing|cannot|should|would"
@@ -50,17 +54,17 @@ _OPEN = (
     r"|kein\w?|noch|si|quand|avant|jamais|cuando|hasta|todavía|nunca|não|ainda|quem|не|нельзя|если|кто|когда|ещё|нужно|لم|إذا|هل|من)\b"
     r"|n['’]t\b"
 )
-"""Stands before a claim in its clause, which then says what is asked, is a condition, or is not so."""
+"""Words before a claim in its clause, which make the clause a question, a condition or a negation."""
 _OPEN_AFTER = r"^\s*(?:nichts|nicht\b|kein|not\b|nothing|nobody|no\b|never|(?:you|they|it) can(?:no|['’]?)t\b)|\bwird nichts\b"
 _PAST = r"^(?!.*\b(?:this|it)\b).*(?:\b(?:in|since) (?:19|20)\d\d\b|\blast (?:year|quarter|decade|century)\b|\byears? ago\b)"
-"""It is about something that is long over, and not about what is asked now."""
+"""A sentence about something long past, and not about the current request."""
 _RULE = (
     r"\b\w+s\s+(?:of\s+)?(?:below|under|up to|less than|smaller than|above|over|more than)\s+(?:[\w$€£]+\s+)?[$€£]?\d"
     r"|\bpolicy\b.*\b(?:must|may)\b"
 )
-"""It is about all amounts of a size, and not about this call."""
+"""A sentence about all amounts of a size, and not about this call."""
 _QUOTED = r"\b(?:phrases?|wording|scams?|phishing|for example|e\.g|such as)\b"
-"""It is about the words."""
+"""A sentence about wording."""
 _CLAUSE = r"[,:–—،]|\b(?:and|but|so|because|then|und|aber|et|mais|y|pero|e|mas|и|но)\b"
 
 _NAME = r"[a-z][\w-]{1,30}(?: [a-z][\w-]{1,30}){0,2}"
@@ -78,7 +82,7 @@ _MARKUP = r"<\|(?:im_start|im_end|system|user|assistant|start_header_id|end_head
 _ENDS = ".!?;\n。।؟"
 _VOICE_STEMS = ("proceed", "yes,", "confirmed", "without review", "allowed", "skip")
 _MARKS = ("<|", "[inst", "[/inst", "<<sys")
-"""What a voice in markup has something of."""
+"""Marks of which a voice in markup has one."""
 _WORDS = re.compile(r"\w+")
 _QUOTES = str.maketrans(dict.fromkeys("“”„«»…–—¿¡", " "))
 _PREFIX_CHARS = 4
@@ -105,12 +109,12 @@ _FREQUENT = frozenset(
 )
 _begin = operator.itemgetter(slice(_PREFIX_CHARS))
 _LAST_SPACED = "\u08ff"
-"""The last letter of the scripts of Europe and of Arabic; behind it come those of India and East Asia."""
+"""The last letter of the scripts of Europe and of Arabic; letters of India and East Asia come after it."""
 
 
 @functools.cache
 def _list_shortest() -> list[str]:
-    """Returns the stems of all patterns that have no other stem in them."""
+    """Returns the stems of all patterns that contain no other stem."""
     every = {*_VOICE_STEMS, *FIELD_STEMS, *(stem for _, stems, _ in PATTERNS for stem in stems)}
     shortest: list[str] = []
     for stem in sorted(every, key=len):
@@ -121,7 +125,9 @@ def _list_shortest() -> list[str]:
 
 @functools.cache
 def _group_stems() -> dict[str, list[str]]:
-    """Returns the stems by how their rarest word begins: the words of a text lead to the few that it may have."""
+    """Returns the stems by the beginning of their rarest word, so that the words of a text lead to the few stems that
+    it may have.
+    """
     grouped: dict[str, list[str]] = {"prea": ["approve"]}
     for stem in _list_shortest():
         if not _is_unspaced(stem):
@@ -133,7 +139,7 @@ def _group_stems() -> dict[str, list[str]]:
 
 @functools.cache
 def _list_unspaced() -> list[str]:
-    """Returns the stems of scripts whose words can't be told apart by blanks and letters."""
+    """Returns the stems of scripts whose words can't be separated by blanks and letters."""
     return [stem for stem in _list_shortest() if _is_unspaced(stem)]
 
 
@@ -143,7 +149,7 @@ def _is_unspaced(stem: str) -> bool:
 
 @functools.cache
 def _find_patterns() -> dict[str, list[int]]:
-    """Returns by stem the places of the patterns that may match where it stands."""
+    """Returns, by stem, the indexes of the patterns that may match in a text with that stem."""
     return {
         short: [at for at, (_, stems, _) in enumerate(PATTERNS) if any(short in stem for stem in stems)]
         for short in _list_shortest()
@@ -159,7 +165,7 @@ def _find_in_short(text: str) -> tuple[PermissionClaim, ...]:
 
 
 def find_claims(text: str) -> tuple[PermissionClaim, ...]:
-    """Returns the claims of the first `MAX_CHARS` of a text, at most `MAX_CLAIMS`. Of JSON the values are looked at."""
+    """Returns the claims of the first `MAX_CHARS` of a text, at most `MAX_CLAIMS`. In JSON the values are searched."""
     return _find_in_short(text) if len(text) < SHORT_CHARS else _find_in_text(text[:MAX_CHARS])
 
 
@@ -185,7 +191,7 @@ def _find_in_text(text: str) -> tuple[PermissionClaim, ...]:
 class _Sentence(NamedTuple):
     text: str
     window: str
-    """The sentence with what stands right before and after it: who speaks, perhaps."""
+    """The sentence with the text right before and after it, which may name the speaker."""
     stems: list[str]
 
 
@@ -228,7 +234,7 @@ def _list_sentences(text: str, stems: list[str]) -> list[_Sentence]:
 
 
 def _find_voices(sentence: _Sentence) -> Iterator[PermissionClaim]:
-    """Yields where a text speaks as somebody else."""
+    """Yields the places where a text speaks in somebody else's name."""
     text = sentence.window
     markup = _compile(_MARKUP).search(text)
     if markup is not None:
@@ -260,7 +266,7 @@ def _find_in_sentence(found: _Sentence) -> Iterator[PermissionClaim]:
 
 
 def _is_general(sentence: str, kind: ClaimKind) -> bool:
-    """Returns whether a sentence is about words, about what is long past, or about all amounts of a size."""
+    """Returns whether a sentence is about wording, about the distant past, or about all amounts of a size."""
     if _compile(_QUOTED).search(sentence) is not None:
         return True
     if kind == "permission" and _compile(_PAST).search(sentence) is not None:
@@ -269,9 +275,8 @@ def _is_general(sentence: str, kind: ClaimKind) -> bool:
 
 
 def _is_open(sentence: str, match: re.Match[str], *, says: bool) -> bool:
-    """Returns whether the clause of a match asks, is a condition, or says that it is not so.
-
-    `says`: the match itself has no such word either. What waives a check has: "do not ask for approval".
+    """Returns whether the clause of a match is a question, a condition or a negation. `says`: the match itself must
+    have no such word either. A waiver of a check may have one: "do not ask for approval".
     """
     if says and _compile(_OPEN).search(match[0]) is not None:
         return True

@@ -1,7 +1,8 @@
-"""The guard `budget`: a call that a cap holds for is made once its upper bound is reserved in the journal.
+"""The guard `budget`: a call to which a cap applies is made only after its upper bound is reserved in the journal.
 
-A reservation is a commit, so the gate defers the call until the commit is there. What the call did not use is given
-back. What a process that died had reserved for calls that were not recorded, and so not made, the journal gives back.
+A reservation is a commit, so the gate defers the call until the commit is done. The unused part of a reservation is
+given back. If a process dies, the journal gives back its reservations for calls that were not recorded, and so not
+made.
 """
 
 from __future__ import annotations
@@ -29,23 +30,24 @@ from seawall.run.step import Result, Step
 from seawall.run.verdict import ALLOW, Halt, Verdict
 
 POLL_S = 0.25
-"""Time between two attempts to reserve for calls that wait for the reservations of other processes, which report
-nothing when they settle. Short beside a model call."""
+"""Seconds between two attempts to reserve for calls that wait for the reservations of other processes, which do not
+report when they settle. It is short compared with a model call."""
 WAIT_MAX_S = 30.0
-"""How long a call waits for the reservations of other processes, which may use less than they reserved. Longer than
+"""Seconds that a call waits for the reservations of other processes, which may use less than they reserved. Longer than
 nearly all model calls take. If such a process died, waiting does not help: once an account has not changed for this
 long, later calls fail at once."""
 MAX_UNCHANGED = 10_000
-"""Accounts whose last change is remembered: one for each tenant that is at its cap."""
+"""Most accounts whose last change is remembered: one for each tenant that is at its cap."""
 
 BOUNDED = ("usd", "tokens")
-"""What a call reserves at an upper bound and mostly uses less of. A call itself is counted exactly."""
+"""Kinds of cost that a call reserves at an upper bound and mostly does not use up. The call itself is counted
+exactly."""
 
 _NO_USD = Decimal(0)
 _log = logging.getLogger("seawall")
 
 Key = tuple[str, int, str]
-"""What identifies a call in its run before it has a number: kind, frame, and the id of the model's call."""
+"""The key of a call in its run before it has a number: kind, frame, and the id of the model's call."""
 
 
 class _Reservation:
@@ -70,13 +72,13 @@ class _Reservation:
         self.error = ""
         self.waits_since_s: float | None = None
         self.dropped = False
-        """No call needs it any more."""
+        """Whether no call needs the reservation any more."""
         self.observed = False
-        """The call was made without it, as the guard's mode is `observe`."""
+        """Whether the call was made without the reservation, because the guard's mode is `observe`."""
 
 
 class BudgetGuard:
-    """Reserves in the journal before each call that a cap holds for. Implements `SharedGuard`."""
+    """Reserves in the journal before each call to which a cap applies. Implements `SharedGuard`."""
 
     name = BUDGET
 
@@ -85,16 +87,17 @@ class BudgetGuard:
         self._caps = RecordedCaps(budget)
         self._journal: Journal | None = None
         self._reservations: dict[str, dict[Key, _Reservation]] = {}
-        """By run, for calls that are not acquired yet. Bounded by the proposals of the runs in flight."""
+        """By run: the reservations for calls that are not acquired yet. Bounded by the proposals of the runs in
+        flight."""
         self._reserving: set[str] = set()
-        """Runs for which something was reserved since they were begun or taken up here."""
+        """Runs with a reservation since they were begun or taken up in this process."""
         self._owed: list[tuple[str, str | None, Spend | None]] = []
-        """What could not be given back, as the arguments of `Journal.give_back`. It is tried again. Bounded by the runs
-        that came to rest while nothing could be written."""
+        """Reservations that could not be given back, as arguments of `Journal.give_back`; this is tried again. Bounded
+        by the runs that came to rest while the journal could not be written."""
         self._waiting: dict[int, _Reservation] = {}
-        """Those of them in the state `waiting`, oldest first, by `id`."""
+        """The reservations in the state `waiting`, by `id`, oldest first."""
         self._to_wake: dict[str, Callable[[], None]] = {}
-        """By run: the calls of `wake` that are due in the next round of the event loop."""
+        """By run: the `wake` callbacks that are due in the next round of the event loop."""
         self._observed: dict[str, _Reservation] = {}
         """By run, in mode `observe`: a call that did not fit and was made. Reported with the run's next step."""
         self._in_flight: Counter[str] = Counter()
@@ -103,7 +106,7 @@ class BudgetGuard:
         """By scope, tenant and capped field of an account without room: its sum of spent and reserved, and since
         when (monotonic) it is the same."""
         self.active = budget is not None
-        """Whether there have been caps since this was opened."""
+        """Whether there have been caps since this guard was opened."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._serving = False
         self._serve_again = False
@@ -115,17 +118,19 @@ class BudgetGuard:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is being reserved or given back at this moment."""
+        """Whether no reservation is being made or given back at this moment."""
         return not self._tasks
 
     async def open(self, journal: Journal) -> None:
-        """Begins, with the caps that hold for every process on the journal."""
+        """Starts the guard with the caps that apply to every process on the journal."""
         self._journal = journal
         await self._caps.open(journal)
         self.active = self._caps.budget is not None
 
     async def read(self, journal: Journal) -> None:
-        """Takes over caps that another process gave; calls that are not reserved yet are checked again under them."""
+        """Reads the caps that another process recorded; calls that are not reserved yet are checked again under
+        them.
+        """
         if await self._caps.read(journal):
             self.active = self.active or self._caps.budget is not None
             for mine in self._reservations.values():
@@ -155,7 +160,9 @@ class BudgetGuard:
     # ---- SharedGuard
 
     def check(self, step: Step, run: RunState, left_s: float, wake: Callable[[], None]) -> Verdict | Defer:
-        """Begins to reserve the upper bound of a call that a cap holds for, and defers the call until that is done."""
+        """Begins to reserve the upper bound of a call to which a cap applies, and defers the call until that is
+        done.
+        """
         if self._caps.budget is None or step.kind not in PERFORMED:
             return ALLOW
         tenant = run.started.tenant
@@ -213,13 +220,12 @@ class BudgetGuard:
         self._serve_waiting()
 
     def may_retry(self, step: Step, run: RunState, result: Result, left_s: float, *, used_up: bool) -> Retry:
-        """Returns "yes": another try is a call like any other, and reserves anew."""
+        """Returns "yes": another try is a call like any other, and makes a new reservation."""
         return "yes"
 
     def forget(self, run_id: str, *, parked: bool) -> None:
-        """Gives back what is reserved for a run, also for a parked one: a pause may last for days.
-
-        That is also what was reserved for calls whose intents could not be recorded.
+        """Gives back the reservations of a run, also of a parked one, because a pause may last for days. They include
+        those of calls whose intents could not be recorded.
         """
         self._observed.pop(run_id, None)
         for reservation in self._reservations.pop(run_id, {}).values():
@@ -237,7 +243,9 @@ class BudgetGuard:
         task.add_done_callback(self._tasks.discard)
 
     def _drop(self, reservation: _Reservation) -> None:
-        """Gives back a reservation that no call needs any more. One that is being made is given back when it is there."""
+        """Gives back a reservation that no call needs any more. A reservation that is still being made is given back
+        when it is done.
+        """
         reservation.dropped = True
         self._waiting.pop(id(reservation), None)
         if reservation.state == "granted":
@@ -249,7 +257,7 @@ class BudgetGuard:
             try:
                 await self._journal.give_back(*owed[0])
             except SeawallError as error:
-                _log.warning("run %s: what was reserved could not be given back yet: %s", run_id, error)
+                _log.warning("run %s: a reservation could not be given back yet: %s", run_id, error)
                 self._owed += owed
                 break
             del owed[0]
@@ -293,14 +301,16 @@ class BudgetGuard:
             self._schedule_wake(reservation)
 
     async def _record_shortfall(self, reservation: _Reservation, over: OverCap) -> None:
-        """Records for `seawall budget` that what is left under a cap is not used up, but too little for this call."""
+        """Records for `seawall budget` that the amount left under a cap is too small for this call, although the cap is
+        not used up.
+        """
         if self._journal is None or over.what not in BOUNDED:
             return
         try:
             need = getattr(reservation.need, over.what)
             await record_shortfall(self._journal, over, reservation.day, need)
         except SeawallError as error:
-            _log.warning("what did not fit could not be written down for seawall budget: %s", error)
+            _log.warning("a call that did not fit could not be recorded for seawall budget: %s", error)
 
     def _schedule_wake(self, reservation: _Reservation) -> None:
         """Wakes the run in the next round of the event loop, once for all of its calls that one commit decided."""
@@ -325,7 +335,7 @@ class BudgetGuard:
         return here > 0 or now - since_s < WAIT_MAX_S
 
     def _find_unchanged_since_s(self, reservation: _Reservation, over: OverCap, now: float) -> float:
-        """Returns since when nothing was reserved or settled in the account that has no room."""
+        """Returns the monotonic second since when nothing was reserved or settled in the account that has no room."""
         key = (over.cap.scope, over.cap.tenant, over.what)
         total = over.value - getattr(reservation.need, over.what)
         known = self._unchanged.get(key)
@@ -338,7 +348,7 @@ class BudgetGuard:
     # ---- calls that wait
 
     def _serve_waiting(self) -> None:
-        """Asks the journal again for the calls that wait, as something was settled or given back."""
+        """Tries the reservations of waiting calls again, because something was settled or given back."""
         if not self._waiting:
             return
         self._serve_again = True
@@ -376,7 +386,7 @@ def _make_key(step: Step) -> Key:
 
 
 def _holds(cap: Cap, step: Step, need: Spend) -> bool:
-    """Returns whether the cap bounds something that the step needs."""
+    """Returns whether the cap limits a kind of cost that the step has."""
     return bool(
         (cap.usd is not None and (need.usd or step.usd is None))
         or (cap.tokens is not None and need.tokens)
@@ -388,7 +398,7 @@ def _holds(cap: Cap, step: Step, need: Spend) -> bool:
 def _has_calls_in_flight(step: Step, run: RunState) -> bool:
     """Returns whether the run has calls in flight that a halt would cut off, though they were reserved and may be made.
 
-    Where the guard only observes, what does not fit is said at once.
+    If the guard only observes, a call that does not fit is reported at once.
     """
     if run.modes.get(BUDGET, "enforce") != "enforce":
         return False
@@ -396,7 +406,7 @@ def _has_calls_in_flight(step: Step, run: RunState) -> bool:
 
 
 def _build_verdict(reservation: _Reservation, step: Step) -> Verdict | Defer:
-    """Returns what the state of its reservation means for the step."""
+    """Returns the verdict on the step that follows from the state of its reservation."""
     if reservation.state == "granted":
         return ALLOW
     what = f"{step.kind} {step.name!r}"

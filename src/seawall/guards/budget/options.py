@@ -1,4 +1,5 @@
-"""Options of the guard `budget`: caps on what a tenant may spend, in all and in a day, and all tenants in a day.
+"""Options of the guard `budget`: caps on the spending of a tenant, in total and per day, and of all tenants together
+per day.
 
 `Limits` bound one run. These caps hold across runs: all processes on a journal share its accounts.
 """
@@ -20,11 +21,11 @@ CAPPED = ("usd", "tokens", "model_calls", "tool_calls")
 
 @dataclass(frozen=True, kw_only=True, init=False)
 class Caps:
-    """How much may be spent in one account. What is reserved for calls in flight counts as spent."""
+    """How much may be spent in one account. Amounts that are reserved for calls in flight count as spent."""
 
     usd: Decimal | None = None
-    """US dollars, given as a `Decimal`, as text (`"2.50"`) or as a whole number. Every model needs a known price.
-    None: no cap, which is the default of each field, as only a business knows what it can bear."""
+    """US dollars, given as a `Decimal`, as text (`"2.50"`) or as a whole number. Every model needs a known price. None:
+    no cap, which is the default of each field, because only a business knows what it can bear."""
     tokens: int | None = None
     """Input and output tokens."""
     model_calls: int | None = None
@@ -41,7 +42,7 @@ class Caps:
         tool_calls: int | None = None,
     ) -> None:
         """Raises `Misused` for a cap that is not an amount."""
-        # Written out, as the type of what is given for `usd` is wider than the type of the field.
+        # Written by hand, because the parameter `usd` takes more types than the field has.
         object.__setattr__(self, "usd", usd)
         object.__setattr__(self, "tokens", tokens)
         object.__setattr__(self, "model_calls", model_calls)
@@ -70,7 +71,7 @@ class Caps:
         return not (self.usd is self.tokens is self.model_calls is self.tool_calls is None)
 
     def build_cap(self, scope: CapScope, tenant: str) -> Cap:
-        """Returns these caps as the journal takes them."""
+        """Returns these caps in the journal's form."""
         return Cap(
             scope=scope,
             tenant=tenant,
@@ -83,24 +84,23 @@ class Caps:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Caps across runs. A call is made only if it fits under every cap that holds for it.
-
-    The caps are recorded in the journal when the `Seawall` that they were given to opens. They then hold in every
-    process on that journal, also in processes that were given none or others: the newest count. `Budget()` takes
-    all caps back.
+    """Caps across runs. A call is made only if it fits under every cap that applies to it. The caps are recorded in the
+    journal when the `Seawall` that has them opens. They then apply in every process on that journal, even if that
+    process has no caps or others: the newest caps count. `Budget()` removes all caps.
     """
 
     tenant: Caps = Caps()
-    """What one tenant may spend in all, without an end. Nothing is capped by default, here and in the other fields."""
+    """What one tenant may spend in total, without an end date. Nothing is capped by default, here and in the other
+    fields."""
     tenant_day: Caps = Caps()
     """What one tenant may spend in a day. Days are those of UTC, so that they are the same for all processes."""
     day: Caps = Caps()
-    """What all tenants together may spend in a day. It bounds the damage of what nobody thought of."""
+    """What all tenants together may spend in a day. It bounds the damage of unexpected failures."""
     tenants: Mapping[str, Caps] = field(default_factory=dict[str, Caps])
-    """Caps of single tenants, by name. A field that is None there is as in `tenant`; to lift a cap for one tenant,
-    give a number that is never reached."""
+    """Caps of single tenants, by name. For a field that is None, the cap in `tenant` applies; to lift a cap for one
+    tenant, give a number that is never reached."""
     tenants_day: Mapping[str, Caps] = field(default_factory=dict[str, Caps])
-    """Caps of single tenants in a day, by name. A field that is None there is as in `tenant_day`."""
+    """Caps of single tenants in a day, by name. For a field that is None, the cap in `tenant_day` applies."""
 
     def __post_init__(self) -> None:
         """Raises `Misused` if a value is not `Caps`."""
@@ -118,7 +118,7 @@ class Budget:
                 _check_caps(f"{name}[{tenant!r}]", caps)
 
     def list_caps(self, tenant: str) -> Iterator[Cap]:
-        """Yields the caps that hold for this tenant's calls."""
+        """Yields the caps that apply to this tenant's calls."""
         scopes: tuple[tuple[Caps, CapScope, str], ...] = (
             (_merge_caps(self.tenants.get(tenant), self.tenant), "tenant", tenant),
             (_merge_caps(self.tenants_day.get(tenant), self.tenant_day), "tenant_day", tenant),

@@ -1,6 +1,5 @@
-"""The caps as the journal has them, for every process: those that were given last hold.
-
-Beside them the journal keeps, for `seawall budget`, the calls that did not fit under a cap any more.
+"""The caps in the journal, which apply to every process: the newest ones count. The journal also keeps, for `seawall
+budget`, the calls that did not fit under a cap.
 """
 
 from __future__ import annotations
@@ -18,39 +17,39 @@ from seawall.guards.budget.options import Budget, Caps
 from seawall.journal.protocol import Cap, Journal, OverCap
 
 CAPS = "caps"
-"""Key of the journal's shared record of the caps. Caps of a single tenant are in a record of their own beside it,
-`caps:NAME`, as a record has a bounded size."""
+"""Key of the journal's shared record of the caps. Caps of a single tenant are in a separate record, `caps:NAME`,
+because a record has a bounded size."""
 SHORT = "short:"
-"""Prefix of the shared records of calls that did not fit under a cap: one for each account in which that happened."""
+"""Prefix of the shared records of calls that did not fit under a cap: one record for each such account."""
 MAX_TENANTS = 1_000
-"""Tenants whose caps are kept ready for the next call; with more the cache starts anew. A process seldom has runs of
-more tenants in flight, and an entry that is missing costs four microseconds."""
+"""Most tenants whose caps are cached; with more the cache starts again. A process seldom has runs of more tenants in
+flight, and a missing entry costs four microseconds."""
 
 _log = logging.getLogger("seawall")
 
 
 class RecordedCaps:
-    """The caps that hold in this process: those in the journal, which `given` replaced when it was opened."""
+    """The caps that apply in this process: those in the journal, which `given` replaced when this object was opened."""
 
     def __init__(self, given: Budget | None) -> None:
         self._given = given
         self._budget = given
         self._by_tenant: dict[str, Sequence[Cap]] = {}
         self._records: dict[str, bytes] = {}
-        """The records as they were read last."""
+        """The records of the newest read."""
         self._follows = True
-        """Whether the journal's records hold here; False if `given` could not be recorded."""
+        """Whether this process uses the journal's records; False if `given` could not be recorded."""
         self._reads_begun = 0
         self._newest_read = 0
-        """The number of the read whose result was taken over last: two reads may overlap."""
+        """The number of the newest read whose result was used: two reads may overlap."""
 
     @property
     def budget(self) -> Budget | None:
-        """The budget that holds now; None if nothing is capped."""
+        """The budget that applies now; None if nothing is capped."""
         return self._budget
 
     def list_caps(self, tenant: str) -> Sequence[Cap]:
-        """Returns the caps that hold for this tenant's calls."""
+        """Returns the caps that apply to this tenant's calls."""
         if self._budget is None:
             return ()
         caps = self._by_tenant.get(tenant)
@@ -65,22 +64,22 @@ class RecordedCaps:
         return min((cap.usd for cap in self.list_caps(tenant) if cap.usd is not None), default=None)
 
     async def open(self, journal: Journal) -> None:
-        """Records the caps that were given, for every process; without given ones, reads what is recorded."""
+        """Records the given caps for every process; without given caps, reads the recorded ones."""
         self._follows = True
         self._records = {}
         self._set_budget(self._given)
         if self._given is not None:
             try:
                 await _record_caps(journal, self._given)
-            except (
-                SeawallError
-            ) as error:  # the given caps hold here all the same, and the recorded ones do not
-                _log.warning("the caps could not be written down for other processes: %s", error)
+            except SeawallError as error:  # this process still uses the given caps, and not the recorded ones
+                _log.warning("the caps could not be recorded for other processes: %s", error)
                 self._follows = False
         await self.read(journal)
 
     async def read(self, journal: Journal) -> bool:
-        """Takes the recorded caps over, unless a newer read has already done so; returns whether they changed."""
+        """Reads the recorded caps, and uses them unless a newer read has finished already; returns whether they
+        changed.
+        """
         if not self._follows:
             return False
         self._reads_begun += 1
@@ -102,12 +101,14 @@ class RecordedCaps:
 
 
 async def read_caps(journal: Journal) -> Budget:
-    """Reads the caps that a process on this journal gave last."""
+    """Reads the newest caps that a process on this journal has recorded."""
     return _decode_budget(await journal.shared(CAPS))
 
 
 async def record_shortfall(journal: Journal, over: OverCap, day: str, need: Decimal | int) -> None:
-    """Records that a call of up to `need` did not fit under a cap. Of each account and day the least need is kept."""
+    """Records that a call of up to `need` did not fit under a cap. For each account and day the smallest need is
+    kept.
+    """
     day = "*" if over.cap.scope == "tenant" else day
 
     def change(raw: bytes | None) -> bytes | None:
@@ -123,7 +124,7 @@ async def record_shortfall(journal: Journal, over: OverCap, day: str, need: Deci
 
 
 async def read_shortfalls(journal: Journal, today: str) -> dict[tuple[str, str, str], Decimal]:
-    """Reads the least needs that did not fit under a cap, by scope, tenant and capped field."""
+    """Reads the smallest needs that did not fit under a cap, by scope, tenant and capped field."""
     found: dict[tuple[str, str, str], Decimal] = {}
     for key, raw in (await journal.shared(SHORT)).items():
         scope, _, tenant = key.removeprefix(SHORT).partition(":")
@@ -170,7 +171,7 @@ async def _record_caps(journal: Journal, budget: Budget) -> None:
     wanted[CAPS] = msgspec.json.encode(replace(budget, tenants={}, tenants_day={}))
     known = await journal.shared(CAPS)
     changed = [key for key in known.keys() | wanted.keys() if known.get(key) != wanted.get(key)]
-    await asyncio.gather(*(journal.change(key, _replace_with(wanted.get(key)), held=True) for key in changed))
+    await asyncio.gather(*(journal.change(key, _replace_with(wanted.get(key))) for key in changed))
 
 
 def _replace_with(record: bytes | None) -> Callable[[bytes | None], bytes | None]:

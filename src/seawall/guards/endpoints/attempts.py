@@ -1,7 +1,7 @@
 """How long one call may be silent before it is given up, so that its run has the time to make it once more.
 
-A server that accepts a call and never answers looks like one that is slow, so the bound is far above what answers have
-taken, and a stream that goes on is never silent. Pure: what happens is given to it.
+A server that accepts a call and never answers looks like a slow server, so the bound is far above the time of earlier
+answers, and a stream that goes on is never silent. Pure: events are passed in as arguments.
 """
 
 from __future__ import annotations
@@ -11,21 +11,22 @@ from collections import OrderedDict, deque
 from seawall.guards.endpoints.options import EndpointOptions
 
 SHARE = 2 / 3
-"""A call is silent for at most this share of the time that its run has left. So the other third is there for the same
-call and what comes after it, and a call that takes up to twice as long as its next try could is not cut."""
+"""The share of its run's remaining time for which a call may be silent. The other third is kept for the next try and
+the steps after it. A call is not cut if it takes up to twice as long as its next try could."""
 TIMES = 4.0
-"""So many times the longest of the newest `KNOWN` calls are waited for. Of durations with a heavy tail (Pareto, exponent
-2), the next one is longer than four times the longest of twenty once in 4² · 21 = 336 times."""
+"""The multiple of the longest of the newest `KNOWN` calls for which a call may be silent. Of durations with a heavy
+tail (Pareto, exponent 2), the next one is longer than four times the longest of twenty once in 4² · 21 = 336 times."""
 KNOWN = 20
-"""Newest calls of one caller that are kept."""
+"""Newest calls of one caller that are remembered."""
 LEAST_KNOWN = 10
 """Calls of one caller that must be known before they bound anything; of ten, the same tail gives 4² · 11 = 176."""
 LEAST_TRY_S = 3.0
-"""With fewer known calls, the next try is taken to need so long: a reply of some hundred tokens."""
+"""Seconds that the next try is assumed to need if fewer calls are known: a reply of some hundred tokens."""
 UNKNOWN_TIMES = 10.0
-"""With fewer known calls, so many times `hang_s` are waited for: 600 s, as providers' own clients do by default."""
+"""The multiple of `hang_s` for which a call may be silent if fewer calls are known: 600 s, as in providers' own clients
+by default."""
 MAX_CALLERS = 100
-"""Agents or tools that are known at once of one endpoint; the least recently used one is dropped."""
+"""Most agents or tools that are remembered for one endpoint; the least recently used one is dropped."""
 
 
 class _Known:
@@ -33,13 +34,14 @@ class _Known:
 
     def __init__(self) -> None:
         self.calls: deque[tuple[float, bool]] = deque(maxlen=KNOWN)
-        """How long each took, and whether it was answered; if not, it was given up, and would have taken longer."""
+        """The seconds that each call took, and whether it was answered. If not, it was given up, and would have taken
+        longer."""
         self.longest_s = self.longest_answered_s = 0.0
 
     def add(self, took_s: float, *, answered: bool) -> None:
         dropped_s = self.calls[0][0] if len(self.calls) == KNOWN else 0.0
         self.calls.append((took_s, answered))
-        if dropped_s < self.longest_answered_s:  # so neither of the two was dropped
+        if dropped_s < self.longest_answered_s:  # so neither of the two longest was dropped
             if took_s > self.longest_s:
                 self.longest_s = took_s
             if answered and took_s > self.longest_answered_s:
@@ -53,7 +55,7 @@ _NOTHING = _Known()
 
 
 class Attempts:
-    """How long the calls of one endpoint took in this process, for each agent or tool that makes them."""
+    """The durations of one endpoint's calls in this process, for each agent or tool that makes them."""
 
     def __init__(self, options: EndpointOptions) -> None:
         self._options = options
@@ -63,7 +65,7 @@ class Attempts:
         return f"<Attempts of {len(self._known)} callers>"
 
     def learn(self, caller: str, took_s: float, *, answered: bool) -> None:
-        """Counts a call that was answered, or given up after so long."""
+        """Adds a call that was answered, or was given up, after `took_s` seconds."""
         known = self._known.get(caller)
         if known is None:
             known = self._known[caller] = _Known()
@@ -74,10 +76,11 @@ class Attempts:
         known.add(took_s, answered=answered)
 
     def compute_bound_s(self, caller: str, left_s: float) -> float | None:
-        """Returns for how many seconds a call may be silent whose run has `left_s` left; None: until its run ends.
+        """Returns the seconds for which a call may be silent if its run has `left_s` left; None: until the run ends.
 
-        A call is never given up if another one might not fit into the rest, after a breaker's first pause (`open_s`). One
-        that was given up counts as one that took so long, so calls that really take longer than before get more time.
+        A call is never given up if another one might not fit into the rest, after a breaker's first pause (`open_s`). A
+        call that was given up counts with its duration so far, so calls that really take longer than before get more
+        time.
         """
         known = self._known.get(caller, _NOTHING)
         try_s, hang_s = known.longest_answered_s, self._options.hang_s

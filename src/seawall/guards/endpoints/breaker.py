@@ -1,7 +1,6 @@
-"""The breaker of one endpoint in one process. It is pure: the time and all that happens are given to it.
-
-The breaker proposes a new phase (`end`, `check_overdue`, `build_half_open`) and moves to one when it is in force
-(`enter`), be it its own or that of another process; which one that is, its caller finds out. All times are seconds of
+"""The breaker of one endpoint in one process. It is pure: the time and all events are passed in as arguments. The
+breaker proposes a new phase (`end`, `check_overdue`, `build_half_open`), and moves to a phase that is in force
+(`enter`). The caller finds out whether that is the proposed phase or one of another process. All times are seconds of
 one monotonic clock.
 """
 
@@ -20,13 +19,13 @@ from seawall.guards.endpoints.record import LEASE_S, SILENT_S, OpenCause, Phase,
 from seawall.guards.endpoints.window import BucketCounts, CallWindow
 
 CallResult = Literal["answered", "failed", "cut", "spend_limit", "unasked"]
-"""What a call says of its endpoint. `cut`: it was stopped for reasons that are not the endpoint's, so all that is
-known is that it took at least so long. `unasked`: it did not reach the endpoint."""
+"""What a call tells about its endpoint. `cut`: it was stopped for reasons outside of the endpoint, so only a lower
+bound of its duration is known. `unasked`: it did not reach the endpoint."""
 BlockReason = Literal["isolated", "spend_limit", "open", "probing", "due", "retry_after"]
-"""Why no call may begin. `probing`: half open, and the probes are on their way. `due`: the open time, or the right to
-probe of another process, is over, and nobody probes yet. `retry_after`: the server asked not to be called."""
+"""Why no call may begin. `probing`: half open, and the probes are in flight. `due`: the open time, or another process's
+right to probe, is over, and no process probes yet. `retry_after`: the server asked not to be called."""
 ManualState = Literal["auto", "closed", "isolated"]
-"""What a person has set; `auto`: nothing."""
+"""The state that a person has set; `auto`: none."""
 
 
 class Block(NamedTuple):
@@ -34,7 +33,7 @@ class Block(NamedTuple):
 
     reason: BlockReason
     until_s: float | None = None
-    """When that is over; None: that is not known."""
+    """Monotonic seconds when the block ends; None if that is not known."""
 
 
 class CallInFlight(msgspec.Struct):
@@ -42,10 +41,10 @@ class CallInFlight(msgspec.Struct):
 
     began_s: float
     serial: int
-    """The phase in which it began: in a later phase it says nothing."""
+    """The phase in which the call began. In a later phase its result does not count."""
     is_probe: bool
     half_s: float
-    """Half of all the time that its run has."""
+    """Seconds: half of the total time of its run."""
 
 
 class PeerCounts(msgspec.Struct, frozen=True):
@@ -55,14 +54,14 @@ class PeerCounts(msgspec.Struct, frozen=True):
     received_s: float
 
 
-_ENOUGH = 1 - 1e-9  # ten tenths, added up as floats
+_ENOUGH = 1 - 1e-9  # ten tenths, added as floats, may be less than 1
 
 
 class RetryTokens:
     """A first try earns a share of a token, a retry costs one, and at most `reserve` tokens can be saved up.
 
-    The reserve is small, as otherwise a minute of good traffic would pay for a storm. Tokens that were spent come
-    back by themselves over `window_s`, so that a single run on a quiet endpoint can retry again later.
+    The reserve is small, because otherwise a minute of good traffic would pay for a storm of retries. Spent tokens come
+    back over `window_s`, so that a single run on a quiet endpoint can retry again later.
     """
 
     def __init__(self, ratio: float, reserve: int, window_s: float) -> None:
@@ -101,30 +100,30 @@ class Breaker:
         self.name = name
         self.options = options
         self.owner = owner
-        """This process, as the journal names it."""
+        """The name of this process in the journal."""
         self.phase = Phase()
         self.until_s = 0.0
-        """Open: when it may be half open. Half open: when the right to probe ends."""
+        """Monotonic seconds. Open: when the breaker may become half open. Half open: when the right to probe ends."""
         self.since_s = 0.0
-        """When the phase began."""
+        """Monotonic seconds when the phase began."""
         self.probes_passed = 0
         """Half open: probes that succeeded."""
         self.retry_after_until_s = float("-inf")
-        """The end of the newest `Retry-After`."""
+        """Monotonic seconds when the newest `Retry-After` ends."""
         self.retry_after_s = 0.0
-        """The seconds that it asked for."""
+        """The seconds that the newest `Retry-After` asked for."""
         self.manual: ManualState = "auto"
         self.manual_until_s: float | None = None
-        """When what a person has set ends; None: when a person lifts it."""
+        """Monotonic seconds when the state that a person has set ends; None: when a person lifts it."""
         self.window = CallWindow(options.window_s)
         self.tokens = RetryTokens(options.retry_ratio, options.retry_reserve, options.window_s)
         self.newest: deque[Literal["good", "failed", "slow"]] = deque(maxlen=2 * options.minimum_calls)
         """The newest calls of this process. A bucket of the window is seconds long, and a busy endpoint has thousands
-        of good calls in one, which would hide the failures of now."""
+        of good calls in one bucket, which would hide current failures."""
         self.peers: dict[str, PeerCounts] = {}
-        """By process: what the others reported."""
+        """The reports of other processes, by process."""
         self._good_s: deque[float] = deque(maxlen=2 * options.minimum_calls)
-        """How long the newest good calls of this process took."""
+        """The durations, in seconds, of the newest good calls of this process."""
         self._calls: dict[Hashable, CallInFlight] = {}
         """Calls that began when they were admitted, oldest first."""
         self._delayed: dict[Hashable, CallInFlight] = {}
@@ -211,7 +210,7 @@ class Breaker:
         return self.manual
 
     def find_next_s(self, now_s: float) -> float | None:
-        """Returns when something changes by itself next that matters to the steps that wait."""
+        """Returns the monotonic second of the next change by time alone that matters to waiting steps."""
         times = [self.retry_after_until_s] if self.retry_after_until_s > now_s else []
         if self.phase.state != "closed":
             times.append(max(now_s, self.until_s))
@@ -223,7 +222,7 @@ class Breaker:
 
     @property
     def next_overdue_s(self) -> float | None:
-        """When the next of the calls in flight will have taken too long."""
+        """Monotonic seconds when the next call in flight will have taken too long."""
         oldest = [*self._delayed.values(), *itertools.islice(self._calls.values(), 1)]
         return min((call.began_s + self.options.slow_s for call in oldest), default=None)
 
@@ -243,7 +242,7 @@ class Breaker:
         is_retry: bool = False,
         run_s: float = 0.0,
     ) -> None:
-        """Counts a call that begins in `delay_s`. `run_s` is all the time that its run has; 0: not limited."""
+        """Counts a call that begins in `delay_s`. `run_s` is the total time of its run in seconds; 0: not limited."""
         self._now_s = now_s
         probe = self.phase.state == "half_open" and self.count_free_slots(now_s) > 0
         half_s = run_s / 2 if run_s > 0 else float("inf")
@@ -255,11 +254,11 @@ class Breaker:
             self.tokens.earn()
 
     def end(self, key: Hashable, now_s: float, result: CallResult, *, rng: random.Random) -> Phase | None:
-        """Counts a call that has ended; returns the phase that follows from it, if it is another one."""
+        """Counts a call that has ended; returns the phase that follows, if it differs from the present one."""
         self._now_s = now_s
         call = self._calls.pop(key, None) or self._delayed.pop(key, None)
         if self._overdue:
-            self._overdue.pop(key, None)  # such a call was counted as slow before
+            self._overdue.pop(key, None)  # an overdue call was counted as slow before
         if self._probes:
             self._probes.discard(key)
         if call is None or call.serial != self.phase.serial:
@@ -283,8 +282,8 @@ class Breaker:
     def _was_hanging(self, took_s: float, call: CallInFlight) -> bool:
         """Returns whether a call that was cut took too long: half of its run's time, and longer than most good calls.
 
-        A run that has less time than the endpoint usually takes says nothing of the endpoint; otherwise it would
-        shut it for all others.
+        A run with less time than the endpoint usually takes tells nothing about the endpoint; otherwise it would open
+        the breaker for all others.
         """
         from statistics import median  # noqa: PLC0415 -- takes 3 ms to import, and few calls are slow
 
@@ -313,10 +312,12 @@ class Breaker:
         return Phase(serial=self.phase.serial + 1)
 
     def check_overdue(self, now_s: float, *, rng: random.Random) -> Phase | None:
-        """Counts calls as slow that are in flight for too long; returns the phase that follows, if it is another one."""
+        """Counts calls that are in flight for too long as slow; returns the phase that follows, if it differs from the
+        present one.
+        """
         self._now_s = now_s
         before_s = now_s - self.options.slow_s
-        if not self._delayed:  # then the oldest call alone decides, and mostly it has time
+        if not self._delayed:  # only the oldest call decides, and mostly it still has time
             oldest = next(iter(self._calls.values()), None)
             if oldest is None or oldest.began_s > before_s:
                 return None
@@ -338,7 +339,7 @@ class Breaker:
         return None
 
     def accept_retry_after(self, now_s: float, seconds: float) -> float:
-        """Begins a `Retry-After` of so many seconds; returns the seconds that are honoured."""
+        """Begins a `Retry-After` of `seconds`; returns the seconds that are honoured."""
         seconds = min(seconds, self.options.hold_max_s)
         if now_s + seconds > self.retry_after_until_s:
             self.retry_after_until_s, self.retry_after_s = now_s + seconds, seconds
@@ -349,8 +350,8 @@ class Breaker:
     def _check_ratios(self, now_s: float, rng: random.Random) -> Phase | None:
         """Returns an open phase if too many of the newest calls failed or were slow.
 
-        The newest calls are those of as many buckets as hold `minimum_calls`, of one bucket more, and so on; then
-        the newest twice `minimum_calls` of this process by themselves.
+        It checks the newest buckets that hold `minimum_calls`, then one bucket more, and so on; and last the newest
+        calls of this process alone, twice `minimum_calls` of them.
         """
         if self.get_manual(now_s) == "closed":
             return None
@@ -397,7 +398,8 @@ class Breaker:
     def enter(self, phase: Phase, now_s: float, *, age_s: float = 0.0, replace: bool = False) -> bool:
         """Moves to a phase that is in force for `age_s`; returns False if it is not newer than the present one.
 
-        With `replace` it also moves to another phase of the same version, which arises if two processes move at once.
+        With `replace` it also moves to another phase of the same version, which exists if two processes moved at the
+        same time.
         """
         if phase.version < self.phase.version or phase == self.phase:
             return False
@@ -424,13 +426,13 @@ class Breaker:
     # ---- other processes
 
     def receive_peer(self, owner: str, counts: ProcessCounts, now_s: float, *, age_s: float = 0.0) -> None:
-        """Takes over what another process reported `age_s` ago, if it is new."""
+        """Stores the report that another process made `age_s` seconds ago, if it is new."""
         known = self.peers.get(owner)
         if known is None or known.counts.number != counts.number:
             self.peers[owner] = PeerCounts(counts, now_s - max(0.0, age_s))
 
     def report(self, now_s: float, wall_s: float, number: int) -> ProcessCounts:
-        """Returns what this process reports to the others."""
+        """Returns the report of this process for the others."""
         return ProcessCounts(
             at=wall_s,
             number=number,
@@ -441,7 +443,7 @@ class Breaker:
         )
 
     def _merge_buckets(self, now_s: float) -> list[BucketCounts]:
-        """Returns the buckets of all processes together, the newest first."""
+        """Returns the merged buckets of all processes, the newest first."""
         buckets = self.window.copy_buckets(now_s)
         for peer in self.peers.values():
             if peer.counts.serial == self.phase.serial:

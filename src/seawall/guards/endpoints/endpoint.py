@@ -25,11 +25,11 @@ from seawall.run.step import Result, Step
 from seawall.run.verdict import ALLOW, Verdict
 
 ALMOST_S = 0.05
-"""A time-out that comes this close to the end of the run's own time counts as the run's, not as the endpoint's."""
+"""Seconds before the end of the run's time within which a time-out counts as the run's, and not as the endpoint's."""
 LEAST_S = 0.1
-"""A step whose run has less time than this left is refused, while there is time to tell its agent so."""
+"""Seconds: a step whose run has less time left is refused, while there is time to tell its agent."""
 TICK_S = 0.001
-"""Least time of a timer that is set again: a remainder that the clock cannot measure must not make it spin."""
+"""Least seconds of a timer that is set again: a remainder that the clock cannot measure must not make it spin."""
 
 Key = tuple[str, int, str]
 
@@ -39,18 +39,18 @@ class AcquiredStep(msgspec.Struct, frozen=True, gc=False):
 
     began_s: float
     left_s: float
-    """The time that its run had left at that moment."""
+    """The seconds that its run had left at that moment."""
 
 
 class FailedStep(msgspec.Struct, gc=False):
     """A step that failed and is tried again."""
 
     since_s: float
-    """When it failed first."""
+    """Monotonic seconds of the first failure."""
     deadline_s: float
-    """Until when it may wait, if its agent needs time after it; infinite if nobody does."""
+    """Monotonic seconds until which the step may wait, if its agent needs time after it; infinite if no agent does."""
     is_paid: bool = True
-    """Whether a retry token has paid for the next try: then it is made after its delay, without a turn."""
+    """Whether a retry token has paid for the next try, which is then made after its delay, without a turn."""
 
 
 class Endpoint:
@@ -72,15 +72,16 @@ class Endpoint:
         self.turns = Turns(options, rng)
         self.attempts = Attempts(options)
         self.setting: Setting | None = None
-        """What a person has set last."""
+        """The newest setting of a person."""
         self.used_s = clock.monotonic_s()
-        """When it was called last."""
+        """Monotonic seconds of the last call."""
         self._clock = clock
         self._rng = rng
         self._schedule_report = schedule_report
-        """Called when there is something to report to other processes. True: soon, as it is more than a count."""
+        """Called when there is something to report to other processes. True: it must be reported soon, because it is
+        more than a count."""
         self._request_lease = request_lease
-        """Called to get the right to probe; `receive_lease` is called once that is decided."""
+        """Called to request the right to probe; `receive_lease` is called with the answer."""
         self._lease_requested = False
         self._acquired: dict[Hashable, AcquiredStep] = {}
         self._failed: dict[Key, FailedStep] = {}
@@ -89,15 +90,15 @@ class Endpoint:
         """The step that was released last, if it was a probe."""
         self._timer: Timer | None = None
         self._timer_s = float("inf")
-        """When the timer fires."""
+        """Monotonic seconds when the timer fires."""
         self._to_wake: list[Wake] = []
         self._reports = 0
         self._counts_scheduled = False
-        """Whether the counts as they are will be reported, so that a call need not ask for it again."""
+        """Whether a report of the counts is scheduled already, so that a call need not schedule it again."""
         self._unreported: Phase | None = None
         """A phase that this process moved to and has not reported yet."""
         self._reported_version = (0, 0)
-        """The version of the phase before it, which the others know."""
+        """The version of the phase before the unreported one, which the other processes know."""
         self._retry_after: RetryAfter | None = None
         """A `Retry-After` that is not reported yet."""
         self._newest_retry_after = RetryAfter()
@@ -108,7 +109,7 @@ class Endpoint:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is lost if this process forgets the endpoint."""
+        """Whether this process can forget the endpoint without losing anything."""
         breaker = self.breaker
         closed = breaker.phase.state == "closed" and breaker.manual == "auto"
         return closed and not breaker.in_flight and not self.queue.waiters
@@ -121,14 +122,14 @@ class Endpoint:
     # ---- one step
 
     def check(self, step: Step, run: RunState, left_s: float, wake: Wake) -> Verdict | Defer:
-        """Returns whether this step may begin now; `left_s` as its run counts it. A step that waits gets a place in
+        """Returns whether this step may begin now; its run has `left_s` seconds left. A step that waits gets a place in
         the queue.
         """
         now = self._clock.monotonic_s()
         self._check_overdue(now)
         key = make_key(step, run)
         is_unpaid = step.outlasts and self._is_unpaid(key, step, run)
-        # An unpaid try waits here for as long as it must, and has no slot meanwhile; any other one begins after its delay.
+        # An unpaid try waits here for its turn, without a slot; any other try begins after its delay.
         block = self.breaker.find_block(now, 0.0 if is_unpaid else step.delay_s)
         slots = self.breaker.count_free_slots(now) if block is None else 0
         needs_turn = is_unpaid and self.breaker.phase.state == "closed"
@@ -148,7 +149,7 @@ class Endpoint:
             return Defer(reason, endpoint=self.breaker.name if is_out else "")
         self._failed.pop(key, None)
         if self.queue.leave(key) is not None:
-            self._set_timer(now, now)  # its place is free for another step
+            self._set_timer(now, now)  # its slot is free for another step
         left_s = deadline_s - now
         return write_refusal(step, self.breaker, block, self.setting, left_s, needs_turn=needs_turn)
 
@@ -168,10 +169,9 @@ class Endpoint:
         return not self.queue.waiters and self.turns.count_turns(now) > 0
 
     def _bound_deadline_s(self, key: Key, step: Step, now: float, deadline_s: float) -> float:
-        """Returns until when a step may wait for an endpoint that is out of order.
-
-        A tool, and the model of an agent that works for another, may wait for half of the time that was left when they
-        began to: whoever waits for them needs the other half.
+        """Returns the monotonic second until which a step may wait for an endpoint that is out of order. A tool, and
+        the model of an agent that works for another one, may wait for half of the time that was left when the wait
+        began: the agent that waits for them needs the other half.
         """
         if step.frame == 0 and step.kind == "model":
             return deadline_s
@@ -193,9 +193,8 @@ class Endpoint:
         return block.until_s <= deadline_s - LEAST_S
 
     def acquire(self, step: Step, run: RunState, left_s: float) -> Step:
-        """Counts a step that begins. A retry has a delay; what the step has waited in the queue is taken off it.
-
-        The step may get less time than it has: see `Attempts`.
+        """Counts a step that begins. The time that the step has waited in the queue is subtracted from the delay of a
+        retry. The step may get less time than its run has left: see `Attempts`.
         """
         now, known = self._clock.monotonic_s(), make_key(step, run)
         since_s = self.queue.leave(known) if self.queue.waiters else None
@@ -210,9 +209,9 @@ class Endpoint:
         breaker.begin(key, now, delay_s=delay_s, is_retry=is_retry, run_s=run_s)
         self._acquired[key] = AcquiredStep(now + delay_s, left_s - delay_s)
         self.used_s = now
-        self._set_timer(now, now + delay_s + breaker.options.slow_s)  # there may be no check until then
+        self._set_timer(now, now + delay_s + breaker.options.slow_s)  # there may be no other check until then
         if breaker.phase.state != "closed":
-            # In mode `observe` no step waits, and none of the queue would ask for the right to probe.
+            # In mode `observe` no step waits, so no waiting step would request the right to probe.
             self._request_lease_if_due(breaker.find_block(now))
         if not self._counts_scheduled:
             self._counts_scheduled = True
@@ -230,7 +229,7 @@ class Endpoint:
         return min((each for each in (step.timeout_s, bound_s) if each is not None), default=None)
 
     def release(self, step: Step, run: RunState, result: Result) -> None:
-        """Counts what became of an acquired step."""
+        """Counts the result of an acquired step."""
         now, key = self._clock.monotonic_s(), (run.started.run, step.number)
         acquired = self._acquired.pop(key, None)
         if acquired is None:
@@ -247,7 +246,7 @@ class Endpoint:
         if call_result == "answered" and self._failed:
             self._failed.pop(make_key(step, run), None)
         own_s = acquired.left_s - (now - acquired.began_s) if self._may_outlast(step) else 0.0
-        # That a call was silent tells how the endpoint was when it began, and others may have been answered since.
+        # A silent call tells only how the endpoint was when the call began, and others may have been answered since.
         is_past = result.status == "timeout" and self.turns.was_answered_since(acquired.began_s)
         self.turns.end(
             key,
@@ -266,7 +265,9 @@ class Endpoint:
             self._schedule_report(self, is_bad)
 
     def _find_longest_s(self, now: float, own_s: float = 0.0) -> float:
-        """Returns the most seconds that a step which waits, or is about to, has left; infinite if none does."""
+        """Returns the longest remaining time, in seconds, of a step that waits or is about to; infinite if there is
+        none.
+        """
         longest_s = own_s
         if self.queue.waiters:
             waiters = self.queue.waiters.values()
@@ -274,15 +275,16 @@ class Endpoint:
         return longest_s if longest_s > 0 else float("inf")
 
     def may_retry(self, step: Step, run: RunState, result: Result, left_s: float, *, used_up: bool) -> Retry:
-        """Returns whether a step may be tried again. Without `outlast`, a tool is not while its breaker is open.
+        """Returns whether a step may be tried again. Without `outlast`, a tool is not tried again while its breaker is
+        open.
 
-        Probes are not charged to the retry budget: how often an open breaker's endpoint is called does not depend on
-        it. With `outlast`, neither are the tries of a step that waits for the endpoint's recovery.
+        Probes are not charged to the retry budget: the number of calls to the endpoint of an open breaker does not
+        depend on it. With `outlast`, neither are the tries of a step that waits for the endpoint's recovery.
         """
         now, known = self._clock.monotonic_s(), make_key(step, run)
         block = self.breaker.find_block(now, step.delay_s)
         if block is not None and block.reason == "retry_after":
-            block = None  # the retry waits for that
+            block = None  # the retry waits until the block ends
         said: Retry
         if self._may_outlast(step) and result.endpoint == "broken":
             said = self._may_outlast_failure(step, run, block, now, left_s, used_up=used_up)
@@ -300,8 +302,8 @@ class Endpoint:
     ) -> Retry:
         """Returns whether a step that failed is tried again at once, or waits for the endpoint's recovery.
 
-        It waits if nobody was answered since it failed first. An endpoint that answers others, and this step not, is not
-        out of order: then the tries count that the agent or the tool allows.
+        It waits if no call was answered since its first failure. An endpoint that answers others, but not this step, is
+        not out of order: then only the tries that the agent or the tool allows are made.
         """
         known, left_s = make_key(step, run), bound_left_s(left_s, run)
         failed = self._failed.get(known)
@@ -336,8 +338,8 @@ class Endpoint:
             self._move(phase, now)
 
     def _move(self, phase: Phase, now: float, own_s: float = 0.0) -> None:
-        """Moves this process to another phase at once, and has it reported to the others. Whoever has just failed has
-        `own_s` left to wait.
+        """Moves this process to another phase at once, and schedules a report to the others. The step that has just
+        failed has `own_s` seconds left to wait.
         """
         if phase.state == "open" and phase.cause in ("failed", "slow"):
             longest_s = self._find_longest_s(now, own_s)
@@ -359,7 +361,7 @@ class Endpoint:
         return moved
 
     def _count_offers(self, now: float) -> int:
-        """Returns how many waiting steps may have a slot offered to them now, with those that have one."""
+        """Returns the number of waiting steps that may be offered a slot now, including those that have one."""
         slots = self.breaker.count_free_slots(now)
         if self.breaker.phase.state != "closed":
             return slots
@@ -385,7 +387,7 @@ class Endpoint:
         self._schedule_wakes(now)
 
     def _schedule_wakes(self, now: float) -> None:
-        """Wakes runs in the next round of the event loop: a driver may be in the middle of something now."""
+        """Wakes runs in the next round of the event loop, because a driver may be at work in this one."""
         if self._to_wake:
             self._clock.call_later(0.0, self._wake)
         next_s = self.queue.find_next_s(LEAST_S)
@@ -398,7 +400,9 @@ class Endpoint:
             wake()
 
     def _set_timer(self, now: float, at_s: float) -> None:
-        """Sets the timer to `at_s` or, if a step waits, to when something changes by itself; never to a later time."""
+        """Sets the timer to `at_s` or, if a step waits, to the next change by time; never to a later time than
+        before.
+        """
         if self.queue.waiters and not self._lease_requested:
             if self._can_offer(now):
                 at_s = now
@@ -422,7 +426,9 @@ class Endpoint:
         return self._count_offers(now) > offers
 
     def _on_timer(self) -> None:
-        """Expires offers, wakes runs whose time is over, offers free slots, and asks for the right to probe if due."""
+        """Expires offers, wakes runs whose time is over, offers free slots, and requests the right to probe if it is
+        due.
+        """
         self._timer, self._timer_s = None, float("inf")
         now = self._clock.monotonic_s()
         self.queue.expire_offers(now)
@@ -444,7 +450,7 @@ class Endpoint:
             self._request_lease(self)
 
     def close(self) -> None:
-        """Wakes nobody any more."""
+        """Stops the timer; no run is woken after this."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -465,7 +471,9 @@ class Endpoint:
         return replace(self.build_report(), phase=phase, after=self.breaker.phase.version)
 
     def receive_lease(self, phase: Phase | None) -> None:
-        """Goes on after a request for the right to probe. `phase`: the journal was away, so this process grants it."""
+        """Goes on after a request for the right to probe. `phase`: the phase that this process grants itself because
+        the journal could not be reached.
+        """
         self._lease_requested = False
         now = self._clock.monotonic_s()
         if phase is not None and self._enter(phase, now):
@@ -474,7 +482,7 @@ class Endpoint:
             self._set_timer(now, now + TICK_S)
 
     def build_report(self) -> Change:
-        """Returns what there is to report as of now; a process that is probing renews its right with it."""
+        """Returns the current report; a process that is probing renews its right to probe with it."""
         now, wall_s = self._clock.monotonic_s(), self._clock.wall_s()
         breaker = self.breaker
         if self.is_probing and self._unreported is None:
@@ -492,7 +500,7 @@ class Endpoint:
         )
 
     def confirm_report(self, change: Change) -> None:
-        """Notes that a report was written. What changed meanwhile is reported the next time."""
+        """Marks a report as written. Changes that were made meanwhile are reported the next time."""
         if change.phase is not None:
             self._reported_version = change.phase.version
             if self._unreported is not None and self._unreported.version <= change.phase.version:
@@ -501,7 +509,7 @@ class Endpoint:
             self._retry_after = None
 
     def receive(self, record: EndpointRecord) -> None:
-        """Takes the journal's record over. If two processes moved at once, the phase of the record holds."""
+        """Applies the journal's record. If two processes moved at the same time, the phase of the record holds."""
         breaker, now, wall_s = self.breaker, self._clock.monotonic_s(), self._clock.wall_s()
         for owner in breaker.peers.keys() - record.processes.keys():
             del breaker.peers[owner]
@@ -519,7 +527,7 @@ class Endpoint:
             self._set_timer(now, now + TICK_S)
 
     def set_manually(self, setting: Setting | None, until_s: float | None) -> None:
-        """Takes over what a person has set, until this moment of the monotonic clock."""
+        """Applies the setting of a person until `until_s` of the monotonic clock."""
         self.setting = setting
         breaker = self.breaker
         breaker.manual = "auto"
@@ -530,23 +538,22 @@ class Endpoint:
 
 
 def make_key(step: Step, run: RunState) -> Key:
-    """Returns what identifies a proposal, however often it is checked.
-
-    A frame has one model step, or one step for each call of a reply.
+    """Returns the key of a proposal, which is the same each time it is checked. A frame has one model step, or one step
+    for each call of a reply.
     """
     return (run.started.run, step.frame, "" if step.call is None else step.call.id)
 
 
 def _name_caller(step: Step) -> str:
-    """Returns the agent or the tool that makes the call: its own calls say how long another one takes."""
+    """Returns the agent or the tool that makes the call: the durations of its earlier calls predict the next one."""
     return step.agent if step.kind == "model" else step.name
 
 
 def _classify_result(step: Step, result: Result, took_s: float, left_s: float) -> CallResult:
-    """Returns what a call says of its endpoint. It took `took_s`, and its run had `left_s` left when it began.
-
-    A tool that says no (no such order, a bad amount) has answered. A tool that returned nothing within its own time,
-    or raised an error that means that the other side is broken, has failed. See `Result.endpoint`.
+    """Returns what a call tells about its endpoint. It took `took_s` seconds, and its run had `left_s` left when it
+    began. A tool that returns a refusal (no such order, a bad amount) has answered. A tool that returned nothing within
+    its own time, or raised an error that means that the external system is out of order, has failed. See
+    `Result.endpoint`.
     """
     if result.status == "withdrawn" or result.endpoint == "unasked":
         return "unasked"
@@ -557,12 +564,12 @@ def _classify_result(step: Step, result: Result, took_s: float, left_s: float) -
     if step.kind == "model" and result.error == "spend_limit":
         return "spend_limit"
     if step.kind == "model" and result.error == "timeout" and took_s >= left_s - ALMOST_S:
-        return "cut"  # the model was given the time that the run had left, and that was too little
+        return "cut"  # the model got the remaining time of the run, which was too little
     return "failed" if result.endpoint == "broken" else "answered"
 
 
 def count_spared(step: Step, run: RunState) -> int:
-    """Returns how many tries of this step have failed beside those that its agent or tool allows."""
+    """Returns the failed tries of this step that do not count as tries that its agent or tool allows."""
     frame = run.frames.get(step.frame)
     if frame is None or step.call is None:
         return 0 if frame is None else frame.spared
@@ -571,7 +578,7 @@ def count_spared(step: Step, run: RunState) -> int:
 
 
 def _is_retry(step: Step, run: RunState) -> bool:
-    """Returns whether this step tries again what has failed before."""
+    """Returns whether this step is a retry of a failed one."""
     frame = run.frames.get(step.frame)
     if frame is None:
         return False

@@ -1,7 +1,7 @@
-"""How processes agree: each reports what it has seen to the journal, and receives from there what others have seen.
+"""The exchange between processes: each reports its observations to the journal, and receives those of others from it.
 
-A process reports a new phase at once, and counts a few times a second at most; it reads what others wrote as often.
-A process that can't reach the journal goes on with what it has seen itself.
+A process reports a new phase at once, and counts a few times a second at most; it reads what others wrote as often. A
+process that can't reach the journal goes on with its own observations.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from seawall.journal.live_settings import compute_end_s
 from seawall.journal.protocol import Journal, Setting
 
 BAD_S = 0.25
-"""Time between two reports of one process while calls fail: others receive them within half a second."""
+"""Seconds between two reports of one process while calls fail: others receive them within half a second."""
 GOOD_S = 1.0
-"""Time between two reports while all is well: one write a second for each endpoint, whatever the traffic."""
+"""Seconds between two reports while no calls fail: one write a second for each endpoint, whatever the traffic."""
 READ_S = 0.25
-"""Time between two reads of what others wrote."""
+"""Seconds between two reads of the others' reports."""
 RENEW_S = LEASE_S / 3
-"""Time between two renewals of the right to probe: one of them may come late, and one may be lost."""
+"""Seconds between two renewals of the right to probe: one renewal may come late, and one may be lost."""
 ALIVE_S = 5.0
-"""Time between two reports of a process that has calls in flight and nothing new to report."""
+"""Seconds between two reports of a process that has calls in flight and nothing new to report."""
 
 _log = logging.getLogger("seawall")
 
@@ -45,39 +45,39 @@ class Exchange:
 
     def __init__(self, clock: Clock, endpoints: Mapping[str, Endpoint]) -> None:
         self.owner = "this process"
-        """This process, as the journal names it."""
+        """The name of this process in the journal."""
         self._clock = clock
         self._endpoints = endpoints
         self._journal: Journal | None = None
         self._stop_watching: Callable[[], None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._pending: dict[str, bool] = {}
-        """The endpoints with something to report; True: it was to be reported soon."""
+        """The endpoints with something to report; True: it must be reported soon."""
         self._timer: Timer | None = None
         self._timer_s = float("inf")
-        """When the next reports are due."""
+        """Monotonic seconds when the next reports are due."""
         self._wrote_s = float("-inf")
         self._writing: asyncio.Task[None] | None = None
         self._reading: Timer | None = None
         self._reads_begun = 0
         self._newest_read = 0
-        """The number of the read whose result was taken over last: two reads may overlap."""
+        """The number of the newest read whose result was used: two reads may overlap."""
         self._raw: dict[str, bytes] = {}
         self._records: dict[str, EndpointRecord] = {}
         self._settings: dict[str, Setting] = {}
         self._ends_s: dict[str, float | None] = {}
-        """When a setting runs out, in monotonic seconds; None: when a person lifts it."""
+        """By endpoint: monotonic seconds when its setting runs out; None: when a person lifts it."""
         self._warned = False
 
     def __repr__(self) -> str:
         return f"<Exchange {len(self._pending)} to report>"
 
     async def open(self, journal: Journal) -> None:
-        """Begins, with what the journal has from before and from others."""
+        """Starts the exchange with the records in the journal, from earlier and from other processes."""
         self._journal, self.owner = journal, journal.owner
         self._wrote_s = (
             self._clock.monotonic_s()
-        )  # the first calls are reported with the next counts, not by themselves
+        )  # the first calls are reported with the next counts, and not separately
         self._stop_watching = journal.watch(self._on_write)
         await self._read()
 
@@ -103,7 +103,7 @@ class Exchange:
     # ---- reporting
 
     def schedule_report(self, endpoint: Endpoint, soon: bool) -> None:
-        """Has an endpoint reported: at once if it is urgent, else `soon` or with the next counts."""
+        """Schedules a report of an endpoint: at once if it is urgent, else `soon` or with the next counts."""
         name = endpoint.breaker.name
         self._pending[name] = soon or self._pending.get(name, False)
         if self._journal is not None:
@@ -122,7 +122,7 @@ class Exchange:
         self._timer, self._timer_s = None, float("inf")
         if self._writing is None or self._writing.done():
             self._writing = self._spawn(self._write_all())
-        else:  # a slow disk: what there is to report waits for the next time
+        else:  # a slow disk: the report waits for the next time
             self._set_timer(self._clock.monotonic_s() + BAD_S)
 
     async def _write_all(self) -> None:
@@ -135,7 +135,9 @@ class Exchange:
         self._schedule_signs_of_life()
 
     def _schedule_signs_of_life(self) -> None:
-        """Schedules the next report even if nothing happens: a right to renew, calls that are still in flight."""
+        """Schedules the next report even if nothing happens: to renew a right to probe, or to report calls in
+        flight.
+        """
         now = self._clock.monotonic_s()
         for name, endpoint in self._endpoints.items():
             if endpoint.is_probing:
@@ -176,15 +178,17 @@ class Exchange:
         return record
 
     def _warn(self, error: SeawallError) -> None:
-        """Logs that the journal can't be reached, once until it can."""
+        """Logs that the journal can't be reached, once until it is reached again."""
         if not self._warned:
             self._warned = True
-            _log.warning("endpoints go on with what this process has seen: the journal says %s", error)
+            _log.warning(
+                "endpoints go on with the observations of this process only: the journal failed: %s", error
+            )
 
     # ---- the right to probe
 
     def request_lease(self, endpoint: Endpoint) -> None:
-        """Requests the right to probe; `endpoint.receive_lease` is called once that is decided."""
+        """Requests the right to probe; `endpoint.receive_lease` is called with the answer."""
         if self._journal is None:
             endpoint.receive_lease(endpoint.build_lease_request().phase)
         else:
@@ -212,7 +216,7 @@ class Exchange:
         self._spawn(self._read())
 
     async def _read(self) -> None:
-        """Takes over the journal's records and settings, unless a newer read has already done so."""
+        """Reads and applies the journal's records and settings, unless a newer read has finished already."""
         journal = self._journal
         if journal is None:
             return
@@ -246,7 +250,7 @@ class Exchange:
                 self._endpoints[name].set_manually(setting, end_s)
 
     def restore(self, endpoint: Endpoint) -> None:
-        """Gives an endpoint that is new in this process what is known from before and from others."""
+        """Applies the known records of earlier and of other processes to an endpoint that is new in this process."""
         name = endpoint.breaker.name
         if name in self._records:
             endpoint.receive(self._records[name])

@@ -1,7 +1,7 @@
-"""The guard `endpoints`: what all runs of all processes know of the tools and models that they call.
+"""The guard `endpoints`: shares the state of tools and models between all runs of all processes.
 
-It answers at once, from this process's memory; what other processes have seen reaches it through the journal within
-a second.
+It answers at once, from this process's memory; observations of other processes arrive through the journal within a
+second.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from seawall.run.step import Result, Step
 from seawall.run.verdict import ALLOW, Verdict
 
 MAX_ENDPOINTS = 1_000
-"""Endpoints in one process. Far above what teams have; where tools are made by the thousand, those that are idle are
+"""Most endpoints in one process, far more than teams have. If tools are created by the thousand, idle endpoints are
 forgotten."""
 
 
@@ -49,18 +49,18 @@ class Endpoints:
         return f"<Endpoints {len(self._endpoints)}, of them not closed: {bad}>"
 
     def __getitem__(self, name: str) -> Endpoint:
-        """One endpoint. Raises `KeyError` for one that this process has not called yet."""
+        """Returns an endpoint. Raises `KeyError` for one that this process has not called yet."""
         return self._endpoints[name]
 
     def __len__(self) -> int:
         return len(self._endpoints)
 
     async def open(self, journal: Journal) -> None:
-        """Begins to share with other processes through this journal."""
+        """Starts the exchange with other processes through this journal."""
         await self._exchange.open(journal)
 
     async def close(self) -> None:
-        """Reports what is left to report, and wakes nobody any more."""
+        """Reports the last counts; no run is woken after this."""
         for endpoint in self._endpoints.values():
             endpoint.close()
         await self._exchange.close()
@@ -69,7 +69,7 @@ class Endpoints:
     # ---- SharedGuard
 
     def check(self, step: Step, run: RunState, left_s: float, wake: Callable[[], None]) -> Verdict | Defer:
-        """Returns whether the step's endpoint can take it now."""
+        """Returns whether the step's endpoint can take the step now."""
         if not step.endpoint:
             return ALLOW
         endpoint = self._endpoints.get(step.endpoint) or self._create(step.endpoint)
@@ -83,13 +83,15 @@ class Endpoints:
         return endpoint.acquire(step, run, bound_left_s(left_s, run))
 
     def release(self, step: Step, run: RunState, result: Result) -> None:
-        """Counts what became of a call."""
+        """Counts the result of a call."""
         endpoint = self._endpoints.get(step.endpoint)
         if endpoint is not None:
             endpoint.release(step, run, result)
 
     def may_retry(self, step: Step, run: RunState, result: Result, left_s: float, *, used_up: bool) -> Retry:
-        """Returns whether another try is within the tenth that a storm may add, or waits for the endpoint's recovery."""
+        """Returns whether another try is within the retry budget (a tenth of the calls), or waits for the endpoint's
+        recovery.
+        """
         mode: Mode = run.modes.get(self.name, "enforce")
         if not step.endpoint or mode == "off":
             return "yes"
@@ -98,7 +100,7 @@ class Endpoints:
         return said if mode == "enforce" else "yes"
 
     def forget(self, run_id: str, *, parked: bool) -> None:
-        """Removes a run's steps from all queues, also those of a parked run: it checks again when it goes on."""
+        """Removes a run's steps from all queues, also if the run is parked: it checks again when it goes on."""
         for endpoint in self._endpoints.values():
             endpoint.forget(run_id)
 
@@ -122,7 +124,7 @@ class Endpoints:
         return endpoint
 
     def _evict_idle(self) -> None:
-        """Forgets the idle endpoints that were not called for longest: a tenth of all, so that this is rare."""
+        """Forgets the idle endpoints whose last calls are oldest: a tenth of all, so that this is rarely needed."""
         idle = [name for name, endpoint in self._endpoints.items() if endpoint.is_idle]
         idle.sort(key=lambda name: self._endpoints[name].used_s)
         for name in idle[: MAX_ENDPOINTS // 10]:

@@ -1,4 +1,4 @@
-"""What a person sees of the endpoints on a journal, and what a person sets."""
+"""The manual side of endpoints: the list of a journal's endpoints for people, and the settings that people make."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from seawall.guards.endpoints.record import (
 from seawall.journal.protocol import Journal, Setting
 
 OPEN_S = 60.0
-"""How long a breaker stays open that a person opened without a time; then it lets probes through."""
+"""Seconds for which a breaker stays open that a person opened without a duration; then it lets probes through."""
 
 BreakerSetting = Literal["auto", "open", "closed", "isolated"]
 ShownState = Literal["closed", "open", "half_open", "isolated"]
@@ -33,19 +33,19 @@ class EndpointRow(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: str
     state: ShownState
     cause: OpenCause
-    """What opened it, while it is not closed."""
+    """The reason why the breaker opened, while it is not closed."""
     since: float | None
-    """Wall seconds when it came into this state; None: it always was in it."""
+    """Wall seconds when the breaker entered this state; None: it was always in it."""
     calls: int
     """The calls in the window, since the breaker was last closed."""
     failed: int
     slow: int
     in_flight: dict[str, int]
-    """By process."""
+    """Calls in flight, by process."""
     next_probe_s: float | None
-    """Open: seconds until a call is let through."""
+    """Open: seconds until a probe is let through."""
     left_alone_s: float | None
-    """The seconds that are left of a `Retry-After`; None if there is none."""
+    """Remaining seconds of a `Retry-After`; None if there is none."""
     set_to: str | None
     """`closed` or `isolated`, if a person has set that and it still holds."""
     by: str | None
@@ -69,7 +69,7 @@ async def read_rows(journal: Journal, wall_s: float) -> list[EndpointRow]:
 
 
 def build_row(name: str, record: EndpointRecord, setting: Setting | None, wall_s: float) -> EndpointRow:
-    """Returns one endpoint as its record and its setting show it."""
+    """Returns the row of one endpoint from its record and its setting."""
     phase = record.phase
     calls = failed = slow = 0
     in_flight: dict[str, int] = {}
@@ -111,7 +111,7 @@ def build_row(name: str, record: EndpointRecord, setting: Setting | None, wall_s
 
 
 def _is_binding(setting: Setting, wall_s: float) -> bool:
-    """Returns whether the setting still holds. To open a breaker is an act, and not a state that lasts."""
+    """Returns whether the setting still holds. `open` is a single action, and not a lasting state."""
     lasts = setting.value in ("closed", "isolated")
     return lasts and (setting.until is None or wall_s < setting.until)
 
@@ -129,15 +129,17 @@ async def set_breaker(
     """Sets a breaker for all processes on the journal; it acts within a second.
 
     - `isolated`: the endpoint is not called.
-    - `closed`: the endpoint is called whatever its calls bring, and its counts begin anew.
+    - `closed`: the endpoint is called even if its calls fail, and its counts begin anew.
     - `open`: the breaker opens now, for `for_s` seconds (`OPEN_S` without), and recovers by itself as after any outage.
-    - `auto`: the breaker goes by its calls again; one that a person opened is closed.
+    - `auto`: the breaker follows its calls again; a breaker that a person opened is closed.
 
     `isolated` and `closed` hold until `auto` is set, or for `for_s` seconds. Raises `Misused` if `by` is empty or
     `for_s` is not above zero.
     """
     if not by.strip():
-        raise Misused(f"breaker of {endpoint!r}: by is {by!r}; name who does it, it is recorded")
+        raise Misused(
+            f"breaker of {endpoint!r}: by is {by!r}; name the person who sets it, which is recorded"
+        )
     if not isinstance(cast("object", for_s), int | float | None) or not (for_s is None or for_s > 0):
         raise Misused(
             f"breaker of {endpoint!r}: for_s is {for_s!r}; it must be a number of seconds above zero"

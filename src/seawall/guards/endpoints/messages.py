@@ -1,8 +1,6 @@
-"""The texts about a step that an endpoint keeps waiting or refuses.
-
-What an agent is told stays word for word the same as long as one opening of the breaker lasts. Numbers that count down
-would look like new information, and an agent that calls a closed endpoint again and again would never be found to be
-in a loop.
+"""The texts about a step that waits for an endpoint or is refused. The text for an agent stays word for word the same
+while one opening of the breaker lasts. Numbers that count down would look like new information, and a loop of an agent
+that calls an unavailable endpoint again and again would never be found.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ def write_refusal(
     needs_turn: bool = False,
 ) -> Refuse:
     """Returns why this step is not made. Without a `block`, no slot became free in time or, if it `needs_turn`, its
-    earlier tries failed and nobody else was answered.
+    earlier tries failed and no other call was answered.
     """
     phase, options = breaker.phase, breaker.options
     limit: str | None = None
@@ -66,7 +64,9 @@ def write_refusal(
 
 
 def describe_wait(breaker: Breaker, block: Block | None, *, needs_turn: bool = False) -> str:
-    """Returns what a step waits for, for people. `needs_turn`: its calls have failed, and no other was answered since."""
+    """Returns a text for people that says what a step waits for. `needs_turn`: its calls have failed, and no other was
+    answered since.
+    """
     if block is None and needs_turn:
         return f"waits for its turn at {breaker.name}, where its last call failed"
     match None if block is None else block.reason:

@@ -13,7 +13,7 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "float": ((int, float), "a number"),
     "bool": ((bool,), "True or False"),
 }
-"""By annotation: the types that a field takes, and how a message names them."""
+"""By annotation: the types that a field accepts, and their name in messages."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,58 +24,59 @@ class EndpointOptions:
     """
 
     failed_ratio: float = 0.5
-    """The breaker opens from this share of failed calls on. Half, as in other breakers: below it a call is still
+    """The share of failed calls from which on the breaker opens. Half, as in other breakers: below it a call is still
     more likely to be answered than not."""
     slow_ratio: float = 0.8
-    """The breaker opens from this share of calls on that failed or were slow. Above `failed_ratio`, as a slow answer
-    is still an answer."""
+    """The share of failed or slow calls from which on the breaker opens. It is above `failed_ratio`, because a slow
+    answer is still an answer."""
     slow_s: float = 60.0
-    """A call is slow from this many seconds on, also while it is in flight. A long reply of a model takes tens of
-    seconds; set less for tools that answer at once. A call that was cut because its run ended counts as slow, too, if
-    it had taken half of all the run's time, and longer than most of the newest calls that were answered."""
+    """Seconds from which on a call is slow, also while it is in flight. A long reply of a model takes tens of seconds;
+    set less for tools that answer at once. A call that was cut because its run ended also counts as slow if it had
+    taken half of the run's total time, and longer than most of the newest answered calls."""
     hang_s: float = 60.0
-    """A call that is silent for so many seconds may be given up, to be made again, if it has been silent for four times
-    as long as the longest of its agent's or tool's newest calls took. With fewer than ten of these it takes ten times
-    `hang_s`. It is given up in any case after two thirds of its run's remaining time, unless a call might take a third of
-    that. A call that is given up has failed. Only calls that may `outlast` an outage are given up; `inf` gives up none.
-    As long as `slow_s`: a long reply takes tens of seconds."""
+    """Seconds of silence after which a call may be given up and made again, if it has also been silent for four times
+    the longest of the newest calls of its agent or tool. With fewer than ten such calls, the bound is ten times
+    `hang_s`. A call is given up in any case after two thirds of its run's remaining time, unless a call might take a
+    third of that. A call that is given up has failed. Only calls that may `outlast` an outage are given up; `inf` gives
+    up none. As long as `slow_s`: a long reply takes tens of seconds."""
     minimum_calls: int = 10
-    """Calls that must be known before a share means anything: at a failure rate of 5%, half of ten calls fail by
-    chance once in 15,000 times."""
+    """Calls that must be known before a share is judged: at a failure rate of 5%, half of ten calls fail by chance once
+    in 15,000 times."""
     window_s: float = 180.0
-    """Seconds that the breaker looks back, in twelve steps. Longer than the longest call (a run has 120 s by default),
-    as otherwise an endpoint whose calls all hang would never have enough of them. The newest calls suffice if they
-    are `minimum_calls`; on a busy endpoint, the newest twice `minimum_calls` suffice by themselves if `slow_ratio` of
-    them failed or were slow. So no number of good calls before an outage hides it."""
+    """Seconds that the breaker looks back, in twelve steps. It is longer than the longest call (a run has 120 s by
+    default), because otherwise an endpoint whose calls all hang would never have enough calls. The newest
+    `minimum_calls` are enough to open it; on a busy endpoint, the newest twice `minimum_calls` alone are enough if
+    `slow_ratio` of them failed or were slow. So good calls before an outage never hide it."""
     open_s: float = 2.0
     """Seconds that the breaker stays open the first time: short enough for a run of ten seconds to wait it out."""
     open_max_s: float = 60.0
-    """The open time doubles with each failed probe, up to this many seconds: two probes a minute harm nobody, and a
-    recovery is noticed within a minute. It is never more than half of the time that those who wait have left, nor less
-    than `open_s`: a recovery that comes within their time is noticed within it."""
+    """Longest open time in seconds; the open time doubles with each failed probe. 60: two probes a minute do no harm,
+    and a recovery is noticed within a minute. The open time is never more than half of the longest time that a waiting
+    step has left, and never less than `open_s`, so that waiting steps notice a recovery in time."""
     jitter: float = 0.2
-    """Up to this share of the open time is taken off at random, so that processes without a common journal do not
-    probe in step."""
+    """The greatest share of the open time that is subtracted at random, so that processes without a common journal do
+    not probe at the same moments."""
     probes: int = 2
     """Calls that a half-open breaker lets through, over all processes. All must succeed; one alone could be luck."""
     retry_ratio: float = 0.1
     """The share of a retry token that a first try earns; a retry costs 1. So in a storm, retries add a tenth to the
     calls."""
     retry_reserve: int = 5
-    """Retry tokens that can be saved up and are there at first: a single run on a quiet endpoint can retry, and a good
-    hour does not pay for a storm. They come back by themselves over `window_s`. Several processes share them, down to
-    one for each."""
+    """Most retry tokens that can be saved, and the number at the start: a single run on a quiet endpoint can retry, and
+    a good hour does not pay for a storm. They come back by themselves over `window_s`. Several processes share them,
+    but each has at least one."""
     outlast: bool = True
-    """Whether a call that failed in an outage waits until the endpoint answers again and is then made once more, as long
-    as its run has the time. It needs an agent or a tool that allows `retries`; tries in an outage use none of them up, and
-    cost none of the tenth. While the endpoint is down it gets no more calls than its probes; once it is well, each of these
-    calls comes on top of the tenth. On, as a user would rather wait than get no answer; off, if the tenth must hold."""
+    """Whether a call that failed in an outage waits until the endpoint answers again and is then made once more, as
+    long as its run has the time. It needs an agent or a tool that allows `retries`. Tries in an outage do not count as
+    such retries, and need no retry tokens. While the endpoint is down it gets no more calls than its probes; once it is
+    well, each of these calls comes on top of the tenth. On, because a user would rather wait than get no answer; turn
+    it off if retries must never add more than a tenth."""
     hold_max_s: float = 300.0
     """The longest `Retry-After` that holds for the whole endpoint, in seconds: a wrong header must not shut it for a
     day, and one more call in five minutes costs little."""
     spend_limit_s: float = 300.0
     """Seconds between probes after a server said that the money is used up: only a person can change that, and a call
-    every five minutes finds out whether one did."""
+    every five minutes finds out whether it was changed."""
     at_once: int = 512
     """Calls in flight at once, over all processes; further ones wait in a queue. Half of the 1,024 files that a
     process may commonly have open."""

@@ -1,6 +1,6 @@
 """The record of an endpoint that all processes on a journal share, and how a change of one process is merged in.
 
-Names of fields in the stored JSON stay as they are in journals of today, whatever the attributes are called.
+Names of fields in the stored JSON never change, even if attributes are renamed.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from seawall.guards.endpoints.window import AgedBucket
 PREFIX = "endpoint:"
 """Prefix of the keys of these records in the journal."""
 LEASE_S = 5.0
-"""How long the right to probe lasts. While a breaker is half open, one process may probe; the right ends this long
-after that process last renewed it, so that a process that died while it probed blocks the others no longer."""
+"""Seconds for which the right to probe lasts. While a breaker is half open, one process may probe. The right ends this
+long after that process last renewed it, so that a process that dies while it probes does not block the others for
+longer."""
 SILENT_S = 15.0
-"""A process with calls in flight reports them every few seconds; after this time without a report its calls in flight
-count as ended."""
+"""Seconds without a report after which the calls in flight of a process count as ended. A process with calls in flight
+reports every few seconds."""
 MAX_PROCESSES = 32
-"""Processes in one record; those that reported longest ago are dropped. It keeps a record below 64 KiB."""
+"""Most processes in one record, to keep it below 64 KiB; those with the oldest reports are dropped."""
 KEEP_S = 3_600.0
-"""A report older than this is dropped: no window reaches so far back."""
+"""Seconds after which a report is dropped: no window reaches so far back."""
 
 BreakerState = Literal["closed", "open", "half_open"]
 OpenCause = Literal["", "failed", "slow", "spend_limit", "person"]
@@ -36,24 +37,24 @@ class Phase(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     at: float = 0.0
     """Wall seconds when it began; for people, and for a process that starts later."""
     cause: OpenCause = ""
-    """Open, half open: what opened the breaker."""
+    """Open, half open: the reason why the breaker opened."""
     bad: int = 0
     calls: int = 0
     """Open, half open: `bad` of the newest `calls` had failed, or had failed or were slow."""
     openings: int = 0
     """How often the breaker has opened since it was closed."""
     open_s: float = 0.0
-    """Open: for how many seconds."""
+    """Open: the seconds for which the breaker stays open."""
     prober: str = ""
     """Half open: the process that may probe."""
     beat: int = 0
     """Half open: how often that process has renewed its right to probe."""
     by: str = ""
-    """The person who set the phase; empty if nobody did."""
+    """The person who set the phase; "" if no person did."""
 
     @property
     def version(self) -> tuple[int, int]:
-        """What orders phases: the later one is greater."""
+        """The sort key of phases: the later one is greater."""
         return (self.serial, self.beat)
 
 
@@ -65,11 +66,11 @@ class ProcessCounts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     number: int
     """The number of the report, so that others see that it is new."""
     serial: int = 0
-    """The phase in which the calls were counted; in any other phase they say nothing."""
+    """The phase in which the calls were counted. In any other phase they do not count."""
     in_flight: int = 0
     buckets: tuple[AgedBucket, ...] = ()
     window_s: float = 180.0
-    """How many seconds back the buckets count."""
+    """Seconds that the buckets look back."""
 
 
 class RetryAfter(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -89,16 +90,16 @@ class EndpointRecord(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tr
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """What one process reports: what is to be merged into the record."""
+    """The report of one process, which is merged into the record."""
 
     owner: str
     counts: ProcessCounts | None
-    """None: the process has nothing in flight and counts nothing any more."""
+    """The counts of the process; None: it has nothing in flight and no counts any more."""
     phase: Phase | None = None
     """The phase that the process moved to, if it did."""
     after: tuple[int, int] = (0, 0)
-    """The version of the phase that it moved from. If the record has a later one, another process was faster, and
-    the phase of the record holds."""
+    """The version of the phase that the process moved from. If the record has a later version, another process was
+    faster, and the phase of the record holds."""
     retry_after: RetryAfter | None = None
 
 

@@ -1,7 +1,6 @@
-"""When those that have waited for an endpoint may call it again: one after another, the more the more of them succeed.
-
-Pure: the time and what happens are given to it, in seconds of one monotonic clock. It counts in one process, and only
-while the breaker is closed; a breaker that is open or half open decides by itself.
+"""Turns: decides when steps that have waited for an endpoint may call it again, one after another, and more at a time
+as more of them succeed. Pure: events and the time, in seconds of one monotonic clock, are passed in as arguments. It
+counts in one process, and only while the breaker is closed; a breaker that is open or half open decides by itself.
 """
 
 from __future__ import annotations
@@ -14,34 +13,35 @@ from typing import Literal
 from seawall.guards.endpoints.options import EndpointOptions
 
 FIRST_S = 0.5
-"""The pause before the first try of an endpoint that has just failed; providers' clients make the same. The next pauses are
-those of a breaker."""
+"""Seconds before the first try of an endpoint that has just failed, as in providers' clients. The next pauses are those
+of a breaker."""
 DOUBLING_S = 1.0
-"""The number that may be in flight doubles in this time, even if no call has ended: from two to 512 in eight seconds.
-So calls that take long do not keep hundreds waiting for minutes, and an endpoint that has just recovered does not get
-all of them in one moment."""
+"""Seconds in which the number of turns that may be in flight doubles, even if no call has ended: from two to 512 in
+eight seconds. So long calls do not make hundreds of steps wait for minutes, and an endpoint that has just recovered
+does not get all calls at once."""
 
 
 class Turns:
     """Gives turns to the steps that wait at a closed breaker because calls of this endpoint have failed.
 
-    As long as nobody was answered since the newest failure, one of them tries, after as long a pause as the breaker would
-    make. After an answer, a few may be in flight, one more with each further answer, and half as many after a failure.
+    While no call was answered since the newest failure, one step tries at a time, after the pause that the breaker
+    would make. After an answer, a few turns may be in flight, one more with each further answer, and half as many after
+    a failure.
     """
 
     def __init__(self, options: EndpointOptions, rng: random.Random) -> None:
         self._options = options
         self._rng = rng
         self._answered_s = float("-inf")
-        """When a call was answered last."""
+        """Monotonic seconds of the last answer."""
         self._is_proven = True
         """Whether a call was answered since the newest failure."""
         self._tries = 0
         """Turns that failed in a row."""
         self._next_s = float("-inf")
-        """Not proven: when the next turn is due."""
+        """Not proven: monotonic seconds when the next turn is due."""
         self._allowed: float | None = None
-        """How many turns may be in flight, as of `_grows_from_s`; None: as many as there are slots."""
+        """The number of turns that may be in flight, as of `_grows_from_s`; None: as many as there are slots."""
         self._grows_from_s = 0.0
         self._taken: set[Hashable] = set()
         """Turns in flight."""
@@ -55,7 +55,7 @@ class Turns:
         return self._answered_s > since_s
 
     def begin(self, now_s: float) -> None:
-        """The breaker has closed: its probes were answered."""
+        """Begins when the breaker has closed, because its probes were answered."""
         self._answered_s, self._is_proven, self._tries = now_s, True, 0
         self._allowed, self._grows_from_s = float(self._options.probes), now_s
 
@@ -66,7 +66,9 @@ class Turns:
     def end(
         self, key: Hashable, result: Literal["answered", "failed", ""], now_s: float, longest_s: float
     ) -> None:
-        """Counts a call that has ended, with a turn or not. `longest_s`: the most time that anybody has left to wait."""
+        """Counts a call that has ended, with a turn or without. `longest_s` is the longest time, in seconds, that a
+        step has left to wait.
+        """
         had_turn = key in self._taken
         self._taken.discard(key)
         if result == "answered":
@@ -99,7 +101,7 @@ class Turns:
         return None if allowed >= self._options.at_once else allowed
 
     def count_turns(self, now_s: float) -> int:
-        """Returns how many more turns there are now."""
+        """Returns the number of further turns that may begin now."""
         if not self._is_proven:
             return 1 if now_s >= self._next_s and not self._taken else 0
         allowed = self._compute_allowed(now_s)
@@ -108,7 +110,9 @@ class Turns:
         return max(0, int(allowed) - len(self._taken))
 
     def find_next_s(self, now_s: float, offered: int) -> float | None:
-        """Returns when there is another turn by itself, if `offered` are given and not taken yet; None: not by time."""
+        """Returns the monotonic second at which time alone allows another turn, if `offered` turns are offered and not
+        taken yet; None if time alone does not.
+        """
         if not self._is_proven:
             return None if self._taken or offered or self._next_s <= now_s else self._next_s
         allowed = self._compute_allowed(now_s)
@@ -119,8 +123,7 @@ class Turns:
 
 
 def bound_open_s(open_s: float, options: EndpointOptions, longest_s: float) -> float:
-    """Returns the pause before the next look at an endpoint: at most half of the longest time that anybody can wait.
-
-    So an outage that ends within that time is found over within it. It is never shorter than the first pause.
+    """Returns the seconds before an endpoint is tried again: at most half of the longest time that a step can wait. So
+    if an outage ends within that time, a waiting step notices it in time. It is never shorter than the first pause.
     """
     return max(min(options.open_s, open_s), min(open_s, longest_s / 2))

@@ -8,12 +8,12 @@ from collections.abc import Callable, Hashable
 import msgspec
 
 OFFER_S = 1.0
-"""How long a free slot is kept for the step whose run was woken for it. Then the next step gets it, and this one
-another chance later."""
+"""Seconds for which a free slot is kept for the step whose run was woken for it. Then the next step gets the slot, and
+this step gets another chance later."""
 MAX_MISSED = 10
-"""Offers that a step may miss; after that it leaves the queue."""
+"""Most offers that a step may miss; after that it is removed from the queue."""
 MAX_WAITING = 10_000
-"""Steps in one queue; further ones are refused. A process that holds more runs has other problems."""
+"""Most steps in one queue; further ones are refused."""
 
 Wake = Callable[[], None]
 
@@ -25,15 +25,15 @@ class Waiter(msgspec.Struct):
     wake: Wake
     since_s: float
     deadline_s: float
-    """When its run has no time left to wait."""
+    """Monotonic seconds when its run has no time left to wait."""
     slots_only: bool
-    """The step can wait through any state of the breaker; its run is woken only for a free slot."""
+    """Whether the step can wait through any state of the breaker, so that its run is woken only for a free slot."""
     woken_s: float | None = None
-    """When its run was woken; None once the run has checked again."""
+    """Monotonic seconds when its run was woken; None once the run has checked again."""
     missed: int = 0
-    """How often its run was woken and did not come in time."""
+    """How often its run was woken and did not check again in time."""
     has_offer: bool = False
-    """A free slot is kept for it."""
+    """Whether a free slot is kept for the step."""
 
 
 class WaitQueue:
@@ -53,7 +53,7 @@ class WaitQueue:
     def join(
         self, key: Hashable, run: str, wake: Wake, now_s: float, *, deadline_s: float, slots_only: bool
     ) -> None:
-        """Adds a step, or lets it go on waiting at its old place."""
+        """Adds a step, or lets it go on waiting in its old place."""
         waiter = self.waiters.get(key)
         if waiter is None:
             self.waiters[key] = Waiter(run, wake, now_s, deadline_s, slots_only)
@@ -64,7 +64,7 @@ class WaitQueue:
 
     @property
     def offers(self) -> int:
-        """How many free slots are kept for waiters."""
+        """The number of free slots that are kept for waiters."""
         return self._offers
 
     def has_offer(self, key: Hashable) -> bool:
@@ -73,7 +73,7 @@ class WaitQueue:
         return waiter is not None and waiter.has_offer
 
     def find_deadline_s(self, key: Hashable) -> float | None:
-        """Returns until when this step waits; None if it does not."""
+        """Returns the monotonic second until which this step waits; None if it does not wait."""
         waiter = self.waiters.get(key)
         return None if waiter is None else waiter.deadline_s
 
@@ -86,7 +86,7 @@ class WaitQueue:
         return slots - self._offers - before > 0
 
     def leave(self, key: Hashable) -> float | None:
-        """Removes a step; returns since when it waited, or None if it did not."""
+        """Removes a step; returns the monotonic second since when it waited, or None if it did not wait."""
         waiter = self.waiters.pop(key, None)
         if waiter is None:
             return None
@@ -101,7 +101,9 @@ class WaitQueue:
         return bool(keys)
 
     def offer(self, slots: int, now_s: float) -> list[Wake]:
-        """Offers the free `slots`, less those that are kept already, to the first waiters; returns whom to wake."""
+        """Offers the free `slots`, minus those that are kept already, to the first waiters; returns the waiters to
+        wake.
+        """
         free = slots - self._offers
         if free <= 0:
             return []
@@ -117,7 +119,7 @@ class WaitQueue:
         return wakes
 
     def mark_woken(self, now_s: float, which: Callable[[Waiter], bool]) -> list[Wake]:
-        """Returns whom to wake for another reason than a free slot, and marks them as woken."""
+        """Returns the waiters to wake for another reason than a free slot, and marks them as woken."""
         wakes: list[Wake] = []
         for waiter in self.waiters.values():
             if waiter.woken_s is None and which(waiter):
@@ -126,18 +128,20 @@ class WaitQueue:
         return wakes
 
     def expire_offers(self, now_s: float) -> None:
-        """Frees the slots of those that were woken and did not come in time."""
+        """Frees the slots of waiters that were woken and did not check again in time."""
         for key, waiter in list(self.waiters.items()):
             if waiter.woken_s is not None and now_s >= waiter.woken_s + OFFER_S:
                 self._withdraw_offer(waiter)
                 waiter.woken_s = None
                 waiter.missed += 1
-                self.waiters[key] = self.waiters.pop(key)  # behind those that may come at once
+                self.waiters[key] = self.waiters.pop(key)  # after the waiters that can come at once
                 if waiter.missed >= MAX_MISSED:
                     self.leave(key)
 
     def find_next_s(self, least_s: float) -> float | None:
-        """Returns when an offer expires next, or a waiter's time is over (`least_s` before it is)."""
+        """Returns the monotonic second at which the next offer expires, or a waiter's time ends (`least_s` before
+        that).
+        """
         times = [
             waiter.deadline_s - least_s if waiter.woken_s is None else waiter.woken_s + OFFER_S
             for waiter in self.waiters.values()

@@ -1,4 +1,4 @@
-"""A sliding window of time that counts what became of calls, in twelve buckets."""
+"""A sliding window of time that counts the results of calls, in twelve buckets."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable
 import msgspec
 
 BUCKETS = 12
-"""Buckets of one window: so many that a twelfth more or less of the past does not matter, and few to add up."""
+"""Buckets of one window: enough that a twelfth more or less of the past does not matter, and few enough to add up."""
 
 
 class BucketCounts(msgspec.Struct):
     """What happened in one bucket."""
 
     calls: int = 0
-    """Calls that have ended and say something of the endpoint."""
+    """Calls that have ended and whose result tells something about the endpoint."""
     failed: int = 0
     slow: int = 0
 
@@ -26,7 +26,9 @@ class BucketCounts(msgspec.Struct):
 
 
 class AgedBucket(msgspec.Struct, frozen=True, array_like=True):
-    """A bucket as it is reported to other processes. It has an age and no time, as no two clocks are compared."""
+    """A bucket as it is reported to other processes. It has an age and no time, because clocks of two processes are
+    never compared.
+    """
 
     age_s: float
     """Seconds since the bucket began."""
@@ -36,7 +38,7 @@ class AgedBucket(msgspec.Struct, frozen=True, array_like=True):
 
 
 class CallWindow:
-    """Counts of the last `window_s` seconds of a monotonic clock. It holds twelve buckets, whatever happens."""
+    """Counts of the last `window_s` seconds of a monotonic clock. It always holds twelve buckets."""
 
     def __init__(self, window_s: float) -> None:
         self._bucket_s = window_s / BUCKETS
@@ -65,7 +67,7 @@ class CallWindow:
     def add_reported(
         self, buckets: list[BucketCounts], reported: Iterable[AgedBucket], now_s: float, received_s: float
     ) -> None:
-        """Adds to buckets of `copy_buckets` what another process reported at `received_s`."""
+        """Adds the counts that another process reported at `received_s` to buckets of `copy_buckets`."""
         newest = self._get_number(now_s)
         for aged in reported:
             age = newest - self._get_number(received_s - aged.age_s)
@@ -77,7 +79,7 @@ class CallWindow:
         self._numbers = [-1] * BUCKETS
 
     def report(self, now_s: float) -> tuple[AgedBucket, ...]:
-        """Returns the buckets that hold anything, for other processes."""
+        """Returns the buckets that are not empty, for other processes."""
         newest = self._get_number(now_s)
         return tuple(
             AgedBucket(round(max(0.0, now_s - number * self._bucket_s), 3), *msgspec.structs.astuple(counts))

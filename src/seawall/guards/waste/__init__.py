@@ -1,7 +1,7 @@
-"""Waste: a team in which an agent does what another has done, or in which a text goes round.
+"""Waste: a team in which an agent repeats another agent's work, or in which a text is rewritten again and again.
 
-- `options.py`: when the guard speaks, with the reason of each default
-- `guard.py`: the guard; what it judges by is folded in `seawall.run.waste`
+- `options.py`: when the guard acts, with the reason of each default
+- `guard.py`: the guard; the state by which it judges is folded in `seawall.run.waste`
 - `messages.py`: what agents and people are told
 """
 

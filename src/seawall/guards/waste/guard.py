@@ -1,4 +1,4 @@
-"""The guard `waste`: work that another agent has done, and texts that go round."""
+"""The guard `waste`: work that another agent has already done, and texts that are rewritten again and again."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from seawall.run.waste import TextHistory
 
 
 class WasteGuard(Guard):
-    """Advises on reads that another agent has made and on texts that go round; takes a checked version at a bound.
+    """Advises on reads that another agent has made and on repeated rewrites of a text; at a bound, answers with a
+    checked version.
 
-    Takes the fields of `WasteOptions` as keywords, and `mode`. Raises `Misused` for values out of bounds. It remembers
-    nothing: what it judges by is in the run's state, whether it is switched off or not.
+    Takes the fields of `WasteOptions` as keywords, and `mode`. Raises `Misused` for values out of bounds. It has no
+    memory: the state by which it judges is part of the run's state, even if the guard is off.
     """
 
     name = "waste"
@@ -31,7 +32,9 @@ class WasteGuard(Guard):
         return f"<WasteGuard {self.mode}, share={self.options.share:g}, bound={self.options.bound:g}>"
 
     def before(self, step: Step, run: RunState, memory: Any) -> Verdict:
-        """Advises the agent that asks for rewrites, takes a checked version at the bound, and answers known reads."""
+        """Advises the agent that asks for rewrites, answers with a checked version at the bound, and answers known
+        reads.
+        """
         if step.kind == "model":
             return self._judge_turn(step, run) if run.waste.texts else ALLOW
         if step.kind == "handoff":
@@ -39,7 +42,7 @@ class WasteGuard(Guard):
         return self._answer_read(step, run) if self.options.give_known else ALLOW
 
     def after(self, step: Step, result: Result, run: RunState, memory: Any) -> Verdict:
-        """Advises on a read that brought what another agent has been told, with the step that has the answer."""
+        """Advises on a read whose result another agent has had before, and names the step with that result."""
         if step.kind != "tool" or step.effect or step.poll or result.status != "ok":
             return ALLOW
         known = run.waste.find_same(step.number, step.name, step.arguments_key, result.fingerprint)
@@ -64,7 +67,7 @@ class WasteGuard(Guard):
         return messages.advise_turn(step, text, share, limit)
 
     def _judge_round(self, step: Step, run: RunState) -> Verdict:
-        """Takes the newest version that has passed a check in place of another round, at the bound."""
+        """At the bound, answers with the newest version that has passed a check, in place of another rewrite."""
         text = run.waste.texts.get(step.about)
         if text is None or text.passed is None or step.name not in text.authors:
             return ALLOW
@@ -75,7 +78,9 @@ class WasteGuard(Guard):
         return Replace(reason, "", f"bound={bound:g}", round(share, 3), ref=text.passed.ref)
 
     def _find_argued(self, run: RunState, frame: int) -> TextHistory | None:
-        """Returns the text whose rewrites a frame asks for, or makes, that has cost most, if that is too much."""
+        """Returns the text with the most expensive rewrites that a frame asks for or makes, if they cost too much; else
+        None.
+        """
         options = self.options
         found = [
             text
@@ -87,7 +92,9 @@ class WasteGuard(Guard):
         return max(found, key=lambda text: text.tokens, default=None)
 
     def _answer_read(self, step: Step, run: RunState) -> Verdict:
-        """Answers a read that another agent has made, while the tool says that its answer is fresh."""
+        """Answers a read with the result of another agent's equal read, while the tool declares that result as
+        fresh.
+        """
         if step.kind != "tool" or step.effect or step.poll or step.fresh_s is None:
             return ALLOW
         known = run.waste.find_read(step.name, step.arguments_key)
@@ -101,5 +108,5 @@ class WasteGuard(Guard):
 
 
 def _compute_share(text: TextHistory, run: RunState) -> float:
-    """Returns the share of the run's tokens that rewrites of a text have cost."""
+    """Returns the share of the run's tokens that were spent on rewrites of a text, from 0 to 1."""
     return text.tokens / run.ledger.tokens if run.ledger.tokens else 0.0

@@ -1,4 +1,4 @@
-"""The texts of the guard `waste`: to the agent, in words that help it, and to people, with values and limits."""
+"""The texts of the guard `waste`: for the agent, in words that help it, and for people, with values and limits."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from seawall.run.waste import KnownRead, TextHistory, TextVersion
 def advise_duplicate(step: Step, known: KnownRead) -> Advise:
     """Returns advice on a read that another agent has made.
 
-    The result itself is not repeated: it stands right above, and what a tool returned must not speak with the guard's
-    voice.
+    The result itself is not repeated: it stands right above, and a tool's text must not appear in the guard's name.
     """
     note = (
         f"[{known.agent} has asked this in step {known.step}: {step.name} has brought exactly the same, and nothing was written "
@@ -22,7 +21,7 @@ def advise_duplicate(step: Step, known: KnownRead) -> Advise:
 
 
 def advise_turn(step: Step, text: TextHistory, share: float, limit: str) -> Advise:
-    """Returns advice to the agent in whose frame a text goes round."""
+    """Returns advice for the agent in whose frame a text is rewritten again and again."""
     newest, passed = text.newest, text.passed
     note = (
         f"[The text of step {newest.text} was rewritten {text.rewrites} times without a new value, by "
@@ -37,7 +36,9 @@ def advise_turn(step: Step, text: TextHistory, share: float, limit: str) -> Advi
 
 
 def _suggest(step: Step, newest: TextVersion) -> str:
-    """Says what to do instead: to whoever asks for versions, or whose own answer is sent back."""
+    """Returns what to do instead, for the agent that asks for versions, or for the agent whose own answer was sent
+    back.
+    """
     if newest.frame == step.frame:
         return "Change what was asked for and nothing else, or say what can't be changed."
     return "Answer with it, or say what is missing in it and ask for just that."
@@ -68,7 +69,7 @@ def _list_authors(text: TextHistory) -> str:
 
 
 def explain_taken(step: Step, text: TextHistory, passed: TextVersion, share: float) -> str:
-    """Returns why a checked version is taken in place of another round; it names both versions."""
+    """Returns why a checked version is used in place of another rewrite; the text names both versions."""
     return (
         f"{step.name!r} is not asked for another version of the text of step {text.newest.text}: {text.rewrites} rewrites "
         f"took {share:.0%} of the run's tokens. The version of step {passed.step} is taken "
@@ -77,7 +78,7 @@ def explain_taken(step: Step, text: TextHistory, passed: TextVersion, share: flo
 
 
 def explain_given(step: Step, known: KnownRead, age_s: float) -> str:
-    """Returns why a read is answered with what another agent was told."""
+    """Returns why a read is answered with another agent's result."""
     return (
         f"{known.agent!r} asked {step.name!r} this in step {known.step}, {age_s:.1f} s ago "
         f"(fresh_s {step.fresh_s or 0:g})"

@@ -10,25 +10,27 @@ from seawall.core.errors import Misused
 
 @dataclass(frozen=True, kw_only=True)
 class WasteOptions:
-    """When a team is told that work is done twice. Figures are from `python bench/arguing.py`, see its page."""
+    """When the guard advises a team that work is done twice. Figures are from `python bench/arguing.py`, see its
+    page.
+    """
 
     rewrites: int = 2
-    """Rewrites of one text before the guard speaks of it. One is what an editor or a review is for; a team makes one
-    review and one more after a correction by default. Of 384 recorded conversations it speaks in 4 with 2, and in 11
-    with 1, one of them among the 84 that went well."""
+    """Rewrites of one text before the guard advises. One rewrite is normal after an edit or a review; by default a team
+    makes one review and one more after a correction. Of 384 recorded conversations the guard advises in 4 with the
+    value 2, and in 11 with 1, one of them among the 84 that went well."""
     share: float = 0.25
-    """From this share of the run's tokens on (0 to 1), spent on rewrites of one text, the agent that asks for them is
-    advised. Of the 84 recorded conversations that went well it speaks in none from a quarter on, and in one with a
-    fifth."""
+    """The share of the run's tokens (0 to 1) spent on rewrites of one text from which on the agent that asks for them
+    is advised. Of the 84 recorded conversations that went well the guard advises in none with a quarter, and in one
+    with a fifth."""
     bound: float = 0.4
-    """From this share on (0 to 1) no further version is asked of those who have rewritten the text, if a version of it has
-    passed a check: that one is taken. Without one the agent is told so. It lies far enough
-    above `share` for the advice to be followed first. One of the 384 recorded conversations reaches it, and there an
-    agent brought one page four times."""
+    """The share (0 to 1) from which on the agents that have rewritten the text are asked for no further version, if a
+    version has passed a check: that version is used. Without one the agent is told so. It is far enough above `share`
+    for the advice to be followed first. One of the 384 recorded conversations reaches it, and there an agent brought
+    one page four times."""
     give_known: bool = False
-    """Answer a read that another agent has made with what that has brought, instead of making it: only of tools that
-    declare `fresh_s`, within it, and if nothing was written since. Off, because two agents may be told different things
-    by a tool that looks at who asks."""
+    """Whether a read that another agent has made is answered with that result, and not made. This applies only to tools
+    that declare `fresh_s`, within that time, and if nothing was written since. Off, because a tool may answer two
+    agents differently."""
 
     def __post_init__(self) -> None:
         """Raises `Misused` for values that are out of bounds or of another type."""

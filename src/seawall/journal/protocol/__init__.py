@@ -2,7 +2,7 @@
 
 Implementations: `seawall.journal.sqlite.SqliteJournal`. Every one passes `tests/journal/contract.py`.
 
-- `journal.py`: `Journal`, which is all of the parts below in one
+- `journal.py`: `Journal`, which combines all of the parts below
 - `runs.py`: runs, their events and bodies, and the leases of the processes that own them
 - `inbox.py`: commands to a run from other processes
 - `settings.py`: live settings, and the small records that processes share

@@ -18,7 +18,7 @@ class Spend(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tool_calls: int = 0
 
     def __neg__(self) -> Spend:
-        """Returns the amount that takes this one back, to the last decimal."""
+        """Returns the negative of this amount, exact to the last decimal."""
         return Spend(
             usd=self.usd.copy_negate(),  # a minus sign would round to the context's digits
             tokens=-self.tokens,
@@ -31,7 +31,7 @@ NOTHING = Spend()
 
 
 class Booking(msgspec.Struct, frozen=True, kw_only=True):
-    """What is added to the accounts of a tenant and a day; amounts below zero take back.
+    """Amounts that are added to the accounts of a tenant and a day; negative amounts take back.
 
     One booking settles a step: it takes back the reservation and adds what the step cost as spent.
     """
@@ -41,8 +41,8 @@ class Booking(msgspec.Struct, frozen=True, kw_only=True):
     reserved: Spend = NOTHING
     spent: Spend = NOTHING
     prepaid: Spend = NOTHING
-    """What is taken over of what this process has reserved for the run (`AccountStore.reserve`): steps that are
-    recorded with this booking hold it from now on. `reserved` says what it changes in the accounts."""
+    """The part of this process's reservation for the run (`AccountStore.reserve`) that now belongs to the steps
+    recorded with this booking. `reserved` says how the accounts change."""
 
 
 class Cap(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +51,7 @@ class Cap(msgspec.Struct, frozen=True, kw_only=True):
     scope: Literal["tenant", "tenant_day", "day"]
     """The tenant over all days, the tenant on the day, or all tenants on the day."""
     tenant: str = ""
-    """The tenant's name; empty for the scope `day` (and for the tenant that has no name)."""
+    """The tenant's name; "" for the scope `day`, and for the tenant without a name."""
     usd: Decimal | None = None
     tokens: int | None = None
     model_calls: int | None = None
@@ -76,10 +76,10 @@ class OverCap(msgspec.Struct, frozen=True, kw_only=True):
     what: Literal["usd", "tokens", "model_calls", "tool_calls"]
     limit: Decimal | int
     value: Decimal | int
-    """What would be spent and reserved, this reservation included."""
+    """The spent plus reserved amount, this reservation included."""
     waits: bool
-    """True if it would fit once all reservations of now were taken back: steps in flight may cost less than
-    their bound. A step of a process that died counts until its run is resumed, so that may never happen."""
+    """Whether the reservation would fit if all current reservations were taken back: steps in flight may cost less than
+    their bound. A step of a dead process counts until its run is resumed, so the reservation may never fit."""
 
 
 class AccountStore(Protocol):
@@ -90,19 +90,18 @@ class AccountStore(Protocol):
     ) -> OverCap | None:
         """Reserves `need` for a tenant and a day if it fits under every cap, in one step across all processes.
 
-        Returns None when it is reserved. For a `run` it stays so until an append of this process takes it over
-        (`Booking.prepaid`), or it is given back: by this process, or by another one once this process is dead or its
-        lease has run out. An append that comes after that raises `Fenced`. Without a run it stays until a `Booking`
-        takes it back. Otherwise nothing changes, and the answer names a cap that `need` does not fit under,
-        preferably one where waiting does not help. A cap is only checked for what `need` asks for. Raises `Misused`
-        for a cap of another tenant, a `need` below zero, and numbers that `book` does not accept.
+        Returns None when it is reserved. With a `run`, the reservation stays until an append of this process takes it
+        over (`Booking.prepaid`), or until it is given back: by this process, or by another one once this process is
+        dead or its lease has run out. A later append raises `Fenced`. Without a run it stays until a `Booking` takes it
+        back. If it does not fit, nothing changes, and the answer names a cap that is exceeded, preferably one where
+        waiting does not help. A cap is only checked for the kinds of cost that `need` has. Raises `Misused` for a cap
+        of another tenant, a `need` below zero, and numbers that `book` does not accept.
         """
         ...
 
     async def give_back(self, run: str, day: str | None = None, part: Spend | None = None) -> None:
-        """Gives back what this process has reserved for a run and no append took over: all, or `part` of it on a day.
-
-        What was given back before stays so: of `part` no more is given back than there is.
+        """Gives back the reservation of this process for a run that no append has taken over: all of it, or `part` of
+        it on a day. It never gives back more than is still reserved.
         """
         ...
 
@@ -117,6 +116,7 @@ class AccountStore(Protocol):
     async def accounts(self, *, tenant: str | None = None, day: str | None = None) -> list[Account]:
         """Returns the accounts by tenant and day; only those of one tenant or one day (`*`: of all together).
 
-        What a dead process had reserved and no step took over counts as given back. Pruning and erasing leave accounts as they are.
+        A dead process's reservation that no step took over counts as given back. Pruning and erasing leave accounts as
+        they are.
         """
         ...

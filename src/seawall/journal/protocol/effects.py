@@ -1,7 +1,7 @@
 """Effects, proposals and decisions: records of the journal that outlive the runs that made them.
 
-A run's events say what happened in it. What holds across runs is here: which effect an identity stands for, what a
-person was asked and answered, and what a day's sums are. These records are changed in the writer's transaction only,
+A run's events say what happened in the run. The records here hold across runs: which effect an identity stands for,
+what a person was asked and answered, and the sums of a day. These records are changed in the writer's transaction only,
 together with the events that they belong to, and the chain holds them.
 """
 
@@ -30,45 +30,47 @@ def make_proposal_id(run: str, step: int) -> str:
 
 
 class EffectRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One effect: what happens at most once under one key."""
+    """One effect, which happens at most once under its key."""
 
     id: str
     """`e-` and a digest of the key."""
     key: str
-    """What the tool gets as its idempotency key."""
+    """The idempotency key that the tool gets."""
     identity: str = ""
-    """The keyed digest of what makes it the same effect in all runs; "" for one that is a call's own."""
+    """The keyed digest that is equal for the same effect in all runs; "" for an effect that is unique to its call."""
     number: int = 1
-    """Which effect of its identity this is: a later one follows one that failed, or was allowed by a person."""
+    """Counts the effects of one identity: a further one exists if the one before it failed, or if a person allowed
+    it."""
     tenant: str
     run: str
     """The run that has claimed it."""
     call: str
     """The call in that run (`RunState.call_key`)."""
     step: int | None = None
-    """The newest attempt."""
+    """The step of the newest attempt."""
     tool: str
     version: str = ""
     agent: str = ""
     session: str | None = None
     principal: str = ""
     state: EffectState
-    """`proposed`: a person is asked. `approved`: it may begin, as soon as its run goes on. The others as in the run."""
+    """`proposed`: a person is asked. `approved`: it may begin as soon as its run goes on. The other states mean the
+    same as in the run."""
     amount: Money | None = None
     day: str = ""
     """The day (UTC) in whose sums it is counted."""
     arguments: Ref | None = None
     claimed_at: float
     attempted_at: float | None = None
-    """When the first attempt was recorded: from then on the other side may know the key."""
+    """Wall seconds when the first attempt was recorded: from then on the external system may know the key."""
     settled_at: float | None = None
     receipt: Ref | None = None
     reason: str = ""
-    """Why it failed, or who says what became of it."""
+    """Why the effect failed, or who said what became of it."""
     settled_by: str = ""
-    """"": the run's own result; `late`, `reconcile`, or the person who said it."""
+    """Where the final state comes from: "" is the run's own result; otherwise `late`, `reconcile`, or the person who said it."""
     proposal: str = ""
-    """The proposal under which it is asked about, or was approved."""
+    """The proposal that asks for the effect, or by which it was approved."""
     undoes: str = ""
     """The effect that this one undoes."""
     again: str = ""
@@ -83,15 +85,17 @@ class SumRule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OverSum(msgspec.Struct, frozen=True, kw_only=True):
-    """A rule that asks: `value` is above its limit, or of another currency (`value` is then the call's amount)."""
+    """A rule by which a person must be asked: `value` is above the rule's limit, or of another currency (`value` is
+    then the call's amount).
+    """
 
     rule: int
-    """Its place in `EffectClaim.rules`."""
+    """The rule's index in `EffectClaim.rules`."""
     value: Money
 
 
 class EffectClaim(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run asks for before it attempts an effect: that nobody else does the same."""
+    """What a run asks for before it attempts an effect: the exclusive right to it."""
 
     tenant: str
     run: str
@@ -108,26 +112,26 @@ class EffectClaim(msgspec.Struct, frozen=True, kw_only=True):
     day: str = ""
     rules: tuple[SumRule, ...] = ()
     asks: bool = False
-    """A person is asked, whatever the sums are."""
+    """Whether a person is asked independent of the sums."""
     hash: str = ""
-    """Of what would be performed, see `Proposal.hash`."""
+    """The hash of what would be performed, see `Proposal.hash`."""
     likeness: str = ""
     """See `StepIntended.likeness`. Only an effect with an identity has look-alikes."""
     proposal: str = ""
-    """The approved proposal under which it is to be performed."""
+    """The approved proposal that allows the effect."""
     ahead: bool = False
-    """It is not its turn: claim it only if a person is asked, so that they can decide early."""
+    """The call's turn has not come yet: claim the effect only if a person is asked, so that they can decide early."""
     detached: bool = False
-    """Claim it only if nobody need be asked."""
+    """Claim the effect only if no person must be asked."""
     arguments: Ref | None = None
     undoes: str = ""
 
 
 ClaimStatus = Literal[
-    "claimed",  # go on (with `ahead`: nothing was claimed, and nobody need be asked)
-    "asks",  # a person must decide; it is claimed as `proposed`, unless `detached`
-    "committed",  # it was done; `effect.receipt` is what it returned
-    "waits",  # another call has claimed it, or its fate is not known: wait until that is settled
+    "claimed",  # go on (with `ahead`: nothing was claimed, and no person must be asked)
+    "asks",  # a person must decide; the effect is claimed as `proposed`, unless `detached`
+    "committed",  # the effect was done; `effect.receipt` is its result
+    "waits",  # another call has claimed the effect, or its result is unknown: wait until it is settled
     "rejected",  # a person has rejected the same proposal, and that still holds
 ]
 
@@ -138,11 +142,12 @@ class ClaimAnswer(msgspec.Struct, frozen=True, kw_only=True):
     status: ClaimStatus
     effect: EffectRecord | None = None
     over: tuple[OverSum, ...] = ()
-    """`asks`: the rules that ask."""
+    """`asks`: the rules by which a person must be asked."""
     proposal: Proposal | None = None
-    """`rejected`: that proposal. `asks` after an approval that does not hold: the approved one."""
+    """`rejected`: the rejected proposal. `asks` after an approval that does not hold any more: the approved
+    proposal."""
     problem: str = ""
-    """`asks` after an approval: why it does not hold any more (expired, used, another hash)."""
+    """`asks` after an approval: why the approval does not hold any more (expired, used, another hash)."""
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -165,7 +170,7 @@ class CauseStep(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Vote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one person said of a proposal."""
+    """One person's vote on a proposal."""
 
     principal: str
     approve: bool
@@ -177,19 +182,19 @@ class Vote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 ProposalState = Literal[
     "open",
-    "approved",  # it may be performed
+    "approved",  # the call may be performed
     "rejected",
-    "expired",  # nobody decided in time
-    "void",  # its run ended, or what it is about has changed
+    "expired",  # it was not decided in time
+    "void",  # its run has ended, or the call has changed
     "used",  # approved, and taken up by the call
 ]
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a person is asked: may exactly this be done?"""
+    """The question that a person is asked: may exactly this call be performed?"""
 
     id: str
-    """`p-` and a digest of run and step."""
+    """`p-` and a digest of the run and the step."""
     hash: str
     """SHA-256 of kind, name, version (which covers the schema), arguments (canonical) and their seal: what is performed."""
     tenant: str
@@ -202,58 +207,59 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     agent: str
     session: str | None = None
     requester: str = ""
-    """The principal on whose behalf the run is."""
+    """The principal on whose behalf the run works."""
     kind: str = "tool"
     name: str
     version: str = ""
     arguments: Ref | None = None
-    """The canonical arguments, as they are performed but for secrets."""
+    """The canonical arguments as they are performed, but with secrets replaced."""
     seal: str = ""
     amount: Money | None = None
     preview: Ref | None = None
-    """What the tool's own preview function says. Arguments come before it."""
+    """The text of the tool's preview function. It is shown after the arguments."""
     preview_failed: bool = False
     reverted: tuple[Ref, ...] = ()
-    """What the run had read in memory that was reverted since: the guard `memory` holds it for that."""
+    """Texts that the run had read in memory and that were reverted since: the guard `memory` holds the call for that
+    reason."""
     reasons: tuple[Reason, ...] = ()
     causes: tuple[CauseStep, ...] = ()
     flags: tuple[str, ...] = ()
-    """What is odd about the arguments: invisible or bidirectional characters, markup, padding."""
+    """Oddities of the arguments: invisible or bidirectional characters, markup, padding."""
     asks: Literal["approve", "confirm"] = "approve"
-    """`confirm`: the requester decides. `approve`: anybody but the requester."""
+    """`confirm`: the requester decides. `approve`: anybody except the requester decides."""
     declared: bool = True
-    """The tool declares that it is asked about, so whoever decides must be authenticated."""
+    """Whether the tool declares that a person is asked. The person who decides must then be authenticated."""
     roles: tuple[str, ...] = ()
     people: int = 1
     created_at: float
     expires_at: float | None = None
     expires_s: float = 0.0
-    """For so long a rejection holds, too."""
+    """Seconds until the proposal expires. A rejection holds for the same time."""
     remind_at: float | None = None
     escalate_at: float | None = None
     escalate_to: tuple[str, ...] = ()
     likeness: str = ""
     """See `StepIntended.likeness`."""
     effect: str = ""
-    """The effect record that is claimed for it."""
+    """The id of the effect record that is claimed for the proposal."""
     group: str = ""
     """Equal for proposals of one kind from one source: tool, requester and session."""
     state: ProposalState = "open"
     votes: tuple[Vote, ...] = ()
-    """Of those who decided on the proposal as it is now: an edit begins anew."""
+    """The votes on the proposal as it is now: an edit removes the earlier ones."""
     decided_at: float | None = None
     original: Ref | None = None
     """The arguments as the agent proposed them, if a person has edited them."""
     edited_by: str = ""
     escalated: bool = False
     notified: tuple[str, ...] = ()
-    """What `notify` was called for and has returned: `new`, `reminded`, `escalated`, `expired`."""
+    """Events for which `notify` was called and has returned: `new`, `reminded`, `escalated`, `expired`."""
     links: tuple[str, ...] = ()
-    """Digests of the links that were used."""
+    """Digests of the single-use links that were used."""
 
 
 class Wait(msgspec.Struct, frozen=True, kw_only=True):
-    """Step `step` of `run` waits until effect `effect` is settled, or is nobody's any more."""
+    """Step `step` of `run` waits until effect `effect` is settled, or its claim is given up."""
 
     effect: str
     run: str
@@ -263,7 +269,7 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
 class Settle(msgspec.Struct, frozen=True, kw_only=True):
     """An effect's new state: `attempting`, `committed`, `failed` or `unknown`.
 
-    `record` describes it as a whole, for the first time that it is heard of: an effect that needed no claim.
+    `record` describes the whole effect when the journal does not know it yet: an effect that needed no claim.
     """
 
     effect: str
@@ -277,7 +283,9 @@ class Settle(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FactsTold(msgspec.Struct, frozen=True, kw_only=True):
-    """The run is told these facts of the session: they are gone with this change. `Refused` if one is gone already."""
+    """The run is told these facts of the session, and this change removes them. Raises `Refused` if one was removed
+    before.
+    """
 
     session: str
     numbers: tuple[int, ...]
@@ -294,14 +302,12 @@ class FactAdded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 RecordChange = Proposal | Wait | Settle | FactsTold | FactAdded | EntriesRead
-"""What an append changes of these records, in its own transaction.
-
-A `Proposal` is new. With the state `void` it may also be one that is there: then nobody is asked any more.
-"""
+"""A change of these records that an append makes in its own transaction. A `Proposal` is new, except that one with the
+state `void` may withdraw an existing proposal."""
 
 
 class Ballot(msgspec.Struct, frozen=True, kw_only=True):
-    """A person's decision on a proposal, as it is checked in the transaction."""
+    """A person's decision on a proposal. The journal checks it in its transaction."""
 
     proposal: str
     hash: str
@@ -309,15 +315,16 @@ class Ballot(msgspec.Struct, frozen=True, kw_only=True):
     principal: str
     roles: tuple[str, ...] = ()
     agent: bool = False
-    """The credential belongs to an agent, which may decide nothing."""
+    """Whether the credential belongs to an agent. Agents may not decide on proposals."""
     key: str = ""
-    """The key's hash, if it was made by `seawall principals`: its record must still be there, and gives the roles."""
+    """The hash of the key, if `seawall principals` made the key. The principal's record must still exist, and its roles
+    count."""
     authenticated: bool = True
     reason: str = ""
     stop: bool = False
     """A rejection ends the run."""
     edit: Ref | None = None
-    """Other arguments: a vote for the proposal with these, which begins the votes anew."""
+    """Other arguments: the ballot is a vote for the proposal with these, and earlier votes are removed."""
     edit_hash: str = ""
     edit_amount: Money | None = None
     link: str = ""
@@ -329,7 +336,7 @@ class ProposalFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     state: ProposalState | None = "open"
     role: str | None = None
-    """Those that somebody with this role may decide."""
+    """Only proposals on which a person with this role may decide."""
     tenant: str | None = None
     run: str | None = None
     after: str = ""
@@ -355,7 +362,7 @@ EVERY_EFFECT = EffectFilter()
 
 
 class PrincipalRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Somebody who may decide, as `seawall principals` made it. Of the key only its hash is stored."""
+    """A person who may decide, made by `seawall principals`. Only the hash of their key is stored."""
 
     name: str
     roles: tuple[str, ...] = ()
@@ -366,33 +373,35 @@ class PrincipalRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the next run of a session must be told: how an errand ended, or what became of an effect after its run."""
+    """A fact that the next run of a session must be told: how an errand ended, or what became of an effect after its
+    run.
+    """
 
     number: int
     at: float
     run: str
     text: Ref
-    """What it was about: a receipt, an answer, or the arguments."""
+    """The text of the fact: a receipt, an answer, or the arguments."""
     effect: str = ""
     """The effect that was settled after its run had ended."""
 
 
 DecisionKind = Literal[
     "approve",  # a vote for a proposal
-    "edit",  # a vote for it with other arguments
+    "edit",  # a vote for a proposal with other arguments
     "reject",
-    "refuse",  # a decision that did not hold; `problem` says why
+    "refuse",  # a decision that was refused; `problem` says why
     "expire",
-    "commit",  # somebody, or a late receipt, says that an effect happened
-    "fail",  # that it did not
+    "commit",  # a person, or a late receipt, says that an effect happened
+    "fail",  # a person says that an effect did not happen
     "again",
-    "principal",  # somebody was added or changed
+    "principal",  # a principal was added or changed
     "remove",
 ]
 
 
 class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Who decided what, and when: an entry of the chain, which nothing changes or prunes."""
+    """A record of who decided what, and when. It is an entry of the chain, and is never changed or pruned."""
 
     at: float
     what: DecisionKind
@@ -405,7 +414,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     reason: str = ""
     problem: str = ""
     hash: str = ""
-    """What was decided on, as `Proposal.hash`."""
+    """The hash of what was decided, as `Proposal.hash`."""
     arguments: Ref | None = None
     """`edit`: the other arguments."""
     receipt: Ref | None = None
@@ -416,7 +425,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 class EffectStore(Protocol):
     """Effects, proposals, principals and facts, over all runs and processes.
 
-    `bodies` are stored in the same transaction as what refers to them.
+    `bodies` are stored in the same transaction as the records that refer to them.
     """
 
     async def identity_key(self) -> bytes:
@@ -426,39 +435,43 @@ class EffectStore(Protocol):
     async def claim(self, claim: EffectClaim, bodies: Mapping[Ref, bytes] | None = None) -> ClaimAnswer:
         """Claims an effect, in one step across all processes; see `ClaimStatus`.
 
-        A call that claims again gets its own claim. A claim is void once its run has ended without an intent.
+        A call that claims again gets its own claim. A claim becomes void if its run ends without having recorded an
+        intent for it.
         """
         ...
 
     async def settle(self, change: Settle, bodies: Mapping[Ref, bytes] | None = None) -> EffectRecord:
-        """Settles an effect from outside its run: a late receipt, or what somebody found out.
+        """Settles an effect from outside its run: with a late receipt, or with what a person found out.
 
-        Its run, if it has not ended, gets the command `settled`; runs that wait for the effect are woken. What is
-        `committed` stays so, and to say it again changes nothing. Raises `Misused` for an unknown effect, and
-        `Refused` (guard `effects`) if it can't be settled so: it was never attempted, a live process is performing it
-        at this moment, or it is committed with another receipt.
+        Its run, if it has not ended, gets the command `settled`; runs that wait for the effect are woken. A `committed`
+        effect stays committed, and a second call with the same state changes nothing. Raises `Misused` for an unknown
+        effect, and `Refused` (guard `effects`) if the effect can't get that state: it was never attempted, a live
+        process is performing it at this moment, or it is committed with another receipt.
         """
         ...
 
     async def allow_again(self, effect: str, by: str) -> EffectRecord:
-        """Lets the next claim of a committed effect's identity have one more. Raises `Misused`, `Refused`."""
+        """Allows one more effect with the identity of a committed effect; the next claim uses it. Raises `Misused`,
+        `Refused`.
+        """
         ...
 
     async def decide(self, ballot: Ballot, bodies: Mapping[Ref, bytes] | None = None) -> Proposal:
-        """Checks a decision and counts it, in one step across all processes; the last one needed sends the run its command.
+        """Checks a decision and counts it, in one step across all processes; the last one needed sends the run its
+        command.
 
-        Raises `Refused` (guard `approval`) for a decision that does not hold, with what is wrong, which is recorded; and
-        `Misused` for an unknown proposal.
+        Raises `Refused` (guard `approval`) with the reason for a decision that does not count, which is recorded too,
+        and `Misused` for an unknown proposal.
         """
         ...
 
     async def mark_proposal(
         self, proposal: str, change: Literal["new", "reminded", "escalated", "expired"], *, told: bool = True
     ) -> Proposal:
-        """Notes what was told of a proposal; `escalated` and `expired` also change it, if that is due.
+        """Records a notification of a proposal; `escalated` and `expired` also change the proposal, if that is due.
 
-        A proposal that expires sends its run the command `decide`. With `told=False` it is only changed: call it so
-        before somebody is told, and again afterwards.
+        A proposal that expires sends its run the command `decide`. With `told=False` the proposal is only changed. Call
+        it with `told=False` before a person is notified, and with `told=True` afterwards.
         """
         ...
 
@@ -471,20 +484,19 @@ class EffectStore(Protocol):
         ...
 
     async def proposal_groups(self, wanted: ProposalFilter = OPEN_PROPOSALS) -> list[tuple[str, str]]:
-        """Returns id and group of each proposal that fits and has not expired, oldest first.
-
-        It is for counting: many are gone through in little time, and are not checked as `proposals` checks what it returns.
+        """Returns the id and the group of each proposal that fits and has not expired, oldest first. It is for
+        counting: it reads many proposals fast, and does not check their records as `proposals` does.
         """
         ...
 
     async def due_proposals(self, now: float, *, told: bool = True, limit: int = 100) -> list[Proposal]:
-        """Returns the proposals of which somebody must be told something by `now` (see `Proposal.notified`), the
-        longest due first. With `told=False`: those that change by then, whether or not somebody must be told.
+        """Returns the proposals with a notification that is due by `now` (see `Proposal.notified`), the longest due
+        first. With `told=False` it returns the proposals that change by `now`, with or without a notification.
         """
         ...
 
     async def decisions(self, about: str = "", *, limit: int = 1_000) -> list[DecisionRecord]:
-        """Returns what was decided about a proposal, an effect or a principal ("": about all), oldest first."""
+        """Returns the decisions about a proposal, an effect or a principal ("": about all), oldest first."""
         ...
 
     async def effect(self, effect: str) -> EffectRecord:
@@ -506,7 +518,7 @@ class EffectStore(Protocol):
     async def add_fact(
         self, tenant: str, session: str, fact: Fact, bodies: Mapping[Ref, bytes] | None = None
     ) -> None:
-        """Adds a fact to a session; its `number` is given by the journal, and is never given again."""
+        """Adds a fact to a session. The journal gives it a `number`, which is never used again."""
         ...
 
     async def facts(self, tenant: str, session: str) -> list[Fact]:

@@ -14,7 +14,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A message to a run's owner, from any process."""
 
     kind: Literal["cancel", "decide", "late", "settled"]
-    """`late`: the receipt of effect step `step` came after its step had ended. `settled`: what became of an effect."""
+    """`late`: the receipt of effect step `step` came after its step had ended. `settled`: an effect was settled; the
+    command says what became of it."""
     by: str = ""
     reason: str = ""
     step: int | None = None

@@ -29,7 +29,7 @@ Origin = Literal["run", "rollback", "revert", "import", "accept", "resolve", "fo
 
 
 class Lineage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an entry, or a run's answer, was made of: an entry, an answer, or a step of another run."""
+    """A source of an entry or of a run's answer: an entry, an answer, or a step of another run."""
 
     tie: Tie
     entry: int = 0
@@ -40,7 +40,7 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class StepLineage(msgspec.Struct, frozen=True, kw_only=True):
-    """What the result of a run's step was made of, in other runs and in memory."""
+    """The sources of the result of a run's step, in other runs and in memory."""
 
     step: int
     causes: tuple[Lineage, ...]
@@ -53,33 +53,34 @@ class MemoryWrite(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     key: Ref
     value: Ref | None
     base: int
-    """The snapshot that the run saw when it wrote it: an entry that is newer is one that it never saw."""
+    """The snapshot that the run saw when it wrote the entry: it has not seen any newer entry."""
     step: int
     agent: str = ""
     labels: tuple[str, ...] = ()
     ttl_s: float | None = None
     loose: str = ""
-    """Digest of the value without what is volatile in it: an entry that is equal but for that is not written again."""
+    """Digest of the value without its volatile parts: an entry that differs only in these is not written again."""
     causes: tuple[Lineage, ...] = ()
 
 
 class MemoryMerge(msgspec.Struct, frozen=True, kw_only=True):
-    """What a completed run merges, in the commit of its end."""
+    """The changes of memory that a completed run merges, in the commit of its end."""
 
     writes: tuple[MemoryWrite, ...] = ()
     read: tuple[int, ...] = ()
     """The entries that the run has read. If one of them was reverted since, the writes are conflicts."""
     reviewed: bool = False
     answer: tuple[Lineage, ...] = ()
-    """What the run's answer was made of, in other runs."""
+    """The sources of the run's answer, in other runs."""
     shown: tuple[StepLineage, ...] = ()
-    """The same of results that the session's next run is shown."""
+    """The sources of the results that the session's next run is shown."""
     conflicts: tuple[MemoryConflict, ...] = ()
-    """The conflicts that `RunEnded` speaks of: these are kept beside. Any other one raises `MemoryConflicts`."""
+    """The conflicts that `RunEnded` reports: they are stored as open conflicts. Any other conflict raises
+    `MemoryConflicts`."""
 
 
 class EntriesRead(msgspec.Struct, frozen=True, kw_only=True):
-    """The run has read these entries: a revert finds it by them as long as it has not ended."""
+    """The run has read these entries. A revert of one of them finds the run by this record until the run has ended."""
 
     numbers: tuple[int, ...]
 
@@ -88,7 +89,7 @@ class MemoryEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """One version of one entry."""
 
     number: int
-    """Given by the journal, once."""
+    """The entry's number, which the journal gives and never uses again."""
     tenant: str
     scope: str
     key: Ref
@@ -97,26 +98,26 @@ class MemoryEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     born: int
     """The version that wrote it."""
     died: int | None = None
-    """The version that put another one in its place, or removed it."""
+    """The version that replaced the entry or removed it."""
     run: str = ""
     step: int | None = None
     agent: str = ""
     principal: str = ""
-    """On whose behalf the run was: what was written for somebody goes with them."""
+    """The principal on whose behalf the run worked: the entry is erased when that principal is forgotten."""
     labels: tuple[str, ...] = ()
     at: float = 0.0
     expires_at: float | None = None
     reviewed: bool = False
     flagged: int | None = None
-    """The revert that flagged it: it was exposed to what was reverted."""
+    """The version of the revert that flagged the entry, because the entry was exposed to what was reverted."""
     reverted: bool = False
-    """It died because it descends from what was reverted."""
+    """Whether the entry died because it descends from what was reverted."""
     quarantined: bool = False
-    """It was imported, and no agent is shown it before somebody accepts it."""
+    """Whether the entry was imported and not accepted yet. Agents are not shown it before a person accepts it."""
 
 
 class MemoryVersion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One merge into one scope, or what a person did to it."""
+    """One version of a scope: a merge, or a change that a person made."""
 
     version: int
     tenant: str
@@ -130,20 +131,23 @@ class MemoryVersion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     removed: int = 0
     conflicts: int = 0
     about: str = ""
-    """`rollback`: the version that it is equal to. `revert`: run and step."""
+    """`rollback`: the version to which the scope was set back. `revert`: run and step."""
     reverted: int = 0
-    """Of what `rollback_memory` returns: entries of the old version that were reverted since, and do not come back."""
+    """Set in the result of `rollback_memory`: the number of entries of the old version that were reverted since, and
+    are not restored."""
 
 
 class MemoryConflict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A run wrote a key that is newer than what it saw, or had read what was reverted since. Both versions are kept."""
+    """A run wrote a key that has changed since the snapshot that the run saw, or had read what was reverted since. Both
+    values are kept.
+    """
 
     number: int = 0
     tenant: str
     scope: str
     key: Ref
     theirs: int
-    """The entry that was first; 0: there is none any more."""
+    """The number of the entry that is in memory; 0: there is none any more."""
     ours: Ref | None
     """The value that the run wrote and that is not in memory."""
     run: str
@@ -155,7 +159,7 @@ class MemoryConflict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class MemoryConflicts(Exception):
-    """A merge found conflicts that its `RunEnded` does not speak of. Nothing was written."""
+    """A merge found conflicts that its `RunEnded` does not report. Nothing was written."""
 
     def __init__(self, conflicts: Sequence[MemoryConflict]) -> None:
         self.conflicts = tuple(conflicts)
@@ -166,7 +170,8 @@ class MemoryFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which entries are read."""
 
     scopes: tuple[str, ...]
-    """Nearest first: hits of a nearer scope come first, and hide the same key of a farther one."""
+    """The scopes that are read, nearest first: entries of a nearer scope come first, and hide entries with the same key
+    in a farther scope."""
     at: int | None = None
     """The snapshot; None: the newest version."""
     key: str | None = None
@@ -174,46 +179,48 @@ class MemoryFilter(msgspec.Struct, frozen=True, kw_only=True):
     text: str | None = None
     """Words of key or value (FTS5: all of them, each as a prefix)."""
     quarantined: bool = False
-    """Also those that nobody has accepted."""
+    """Whether quarantined entries are read as well."""
     limit: int = 20
 
 
 class MemoryChanges(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one scope after a version: what an index outside of the journal has to take over."""
+    """The changes of one scope after a version, for an index outside of the journal."""
 
     version: int
     """The newest version of the scope."""
     anew: bool = False
-    """What went since is not known any more, because it was collected or forgotten: `written` is all that holds."""
+    """Whether the removed entries are not known any more, because they were collected or forgotten. `written` then has
+    all entries that hold."""
     written: tuple[MemoryEntry, ...] = ()
-    """Entries that hold now and did not then, oldest first."""
+    """Entries that hold now and did not hold at that version, oldest first."""
     removed: tuple[int, ...] = ()
     """The numbers of entries that hold no more."""
 
 
 class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a revert would do: numbers of entries, and answers of runs, by what they took."""
+    """What a revert would do: the numbers of entries and the runs whose answers are affected."""
 
     run: str
     step: int
     removes: tuple[int, ...] = ()
-    """Entries that took a value from it."""
+    """Entries that took a value from the reverted step."""
     flags: tuple[int, ...] = ()
-    """Entries that were merely exposed to it."""
+    """Entries that were only exposed to the reverted step."""
     keeps: int = 0
-    """Live entries of the same scopes that have nothing to do with it."""
+    """Live entries of the same scopes that do not descend from the reverted step."""
     answers: tuple[str, ...] = ()
-    """Runs whose answers took a value from it."""
+    """Runs whose answers took a value from the reverted step."""
     exposed: tuple[str, ...] = ()
-    """Runs whose answers were merely exposed to it."""
+    """Runs whose answers were only exposed to the reverted step."""
     conflicts: tuple[int, ...] = ()
-    """Open conflicts whose run took the value from it: they end with what is there."""
+    """Open conflicts whose run took its value from the reverted step: they are resolved with the entry that is in
+    memory."""
     running: tuple[str, ...] = ()
     """Runs that have not ended and read what would be removed."""
     seeds: tuple[Lineage, ...] = ()
-    """What it was followed from, and goes by when it is applied."""
+    """The starting points from which the lineage was followed; `apply_revert` starts from them again."""
     with_exposed: bool = False
-    """Whether what was merely exposed is removed too."""
+    """Whether entries that were only exposed are removed too."""
 
 
 class Collected(msgspec.Struct, frozen=True, kw_only=True):
@@ -227,17 +234,19 @@ class Collected(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Forgotten(msgspec.Struct, frozen=True, kw_only=True):
-    """What was erased of one person, or would be."""
+    """What was erased for one person, or would be."""
 
     entries: int = 0
     runs: int = 0
     bodies: int = 0
     kept: int = 0
-    """Bodies that runs of others refer to as well."""
+    """The number of bodies that were kept, because other people's runs refer to them as well."""
     derived: tuple[int, ...] = ()
-    """Entries that hold, were written on behalf of others, and took a value from theirs: they stay, for you to look at."""
+    """Live entries that were written on behalf of others and took a value from this person's entries. They are kept; a
+    person should review them."""
     running: tuple[str, ...] = ()
-    """Runs that have not ended, of theirs or that were shown what is theirs: nothing is erased before they have."""
+    """Runs that have not ended and that belong to this person, or were shown this person's texts. Nothing is erased
+    before these runs have ended."""
 
 
 class MemoryStore(Protocol):
@@ -262,7 +271,9 @@ class MemoryStore(Protocol):
     async def memory_changed(
         self, numbers: Sequence[int], since: int
     ) -> list[tuple[MemoryEntry, MemoryEntry | None]]:
-        """Returns those of these entries that died after version `since`, each with what holds in its place now."""
+        """Returns the entries among `numbers` that died after version `since`, each with the entry that holds in its
+        place now.
+        """
         ...
 
     async def memory_behind(self, runs: Sequence[str]) -> list[tuple[str, int]]:
@@ -286,7 +297,7 @@ class MemoryStore(Protocol):
         ...
 
     async def memory_since(self, tenant: str, scope: str, version: int) -> MemoryChanges:
-        """Returns what became of a scope after a version; 0: all that holds."""
+        """Returns the changes of a scope after a version; with version 0, all entries that hold."""
         ...
 
     async def memory_conflicts(
@@ -296,36 +307,34 @@ class MemoryStore(Protocol):
         ...
 
     async def resolve_conflict(self, number: int, *, ours: bool, by: str) -> MemoryConflict:
-        """Ends a conflict: with `ours`, the run's value is written as a new version; else what is there stays.
-
-        If the run had read what was reverted, or took the value from it, the new entry is flagged.
+        """Resolves a conflict: with `ours`, the run's value is written as a new version; without, the entry in memory
+        stays. The new entry is flagged if the run had read what was reverted, or took the value from it.
         """
         ...
 
     async def rollback_memory(
         self, tenant: str, scope: str, *, version: int | None = None, by: str = "", dry_run: bool = False
     ) -> MemoryVersion:
-        """Makes a new version of a scope that is equal to an old one; None: to its last reviewed one.
-
-        What was reverted since does not come back: in its place comes what it had replaced. Raises `Misused` for a scope
-        that never was, and for a version that there is not or that has been collected.
+        """Makes a new version of a scope that is equal to an old one; None: to the last reviewed one. An entry that was
+        reverted since is not restored: the entry that it had replaced is restored instead. Raises `Misused` for an
+        unknown scope, and for a version that does not exist or has been collected.
         """
         ...
 
     async def plan_revert(
         self, run: str, step: int, seeds: Sequence[Lineage], *, exposed: bool = False
     ) -> MemoryPlan:
-        """Follows the lineage from `seeds` over all runs: what took a value from them, and what was exposed.
-
-        `seeds` are the entries that the step's own run wrote, and its answer, each with its tie to the step. A step of
-        that run that wrote an entry stands for the entry, also when that has been collected.
-        With `exposed`, what was merely exposed counts as if it had taken a value.
+        """Follows the lineage from `seeds` over all runs, and returns what took a value from them and what was exposed
+        to them. `seeds` are the entries that the step's own run wrote, and its answer, each with its tie to the step. A
+        step of that run that wrote an entry stands for the entry, even if the entry has been collected. With `exposed`,
+        exposure counts as if a value had been taken.
         """
         ...
 
     async def apply_revert(self, plan: MemoryPlan, *, by: str) -> list[MemoryVersion]:
-        """Removes and flags what a plan says, one new version a scope, in one commit, and ends its conflicts. Raises `Refused` if what descends
-        from the step is not what the plan says any more: make a new one.
+        """Removes and flags the entries of a plan, with one new version for each scope, and resolves the plan's
+        conflicts, all in one commit. Raises `Refused` if more descends from the step than the plan says: make a new
+        plan.
         """
         ...
 
@@ -337,13 +346,15 @@ class MemoryStore(Protocol):
         before: float | None = None,
         dry_run: bool = False,
     ) -> Collected:
-        """Removes what expired, and versions that died before `before` (wall seconds) and are no run's snapshot in
-        flight, nor a scope's last reviewed version. `scope`: only what is of this one.
+        """Removes expired entries, and entries that died before `before` (wall seconds) and that neither the snapshot
+        of a run in flight nor a scope's last reviewed version needs. With `scope`, only entries of that scope.
         """
         ...
 
     async def export_subject(self, tenant: str, subject: str) -> list[MemoryEntry]:
-        """Returns every entry of a person: of the scope `subject:…`, and those that were written on their behalf."""
+        """Returns every entry of a person: those of the scope `subject:…`, and those that were written on the person's
+        behalf.
+        """
         ...
 
     async def forget_subject(self, tenant: str, subject: str, *, dry_run: bool = False) -> Forgotten:
@@ -359,11 +370,11 @@ class MemoryStore(Protocol):
         by: str = "",
         quarantined: bool = True,
     ) -> list[MemoryVersion]:
-        """Writes entries from outside; quarantined ones are shown to nobody before `accept_memory`."""
+        """Writes entries from outside; quarantined entries are not shown to agents before `accept_memory`."""
         ...
 
     async def accept_memory(
         self, tenant: str, numbers: Sequence[int], *, by: str = ""
     ) -> list[MemoryVersion]:
-        """Lets agents be shown quarantined entries, from a new version on."""
+        """Accepts quarantined entries: agents are shown them from a new version on."""
         ...

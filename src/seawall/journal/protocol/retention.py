@@ -1,4 +1,4 @@
-"""What is taken out of a journal on purpose, and the check that everything else is as it was written."""
+"""Removing records from a journal on purpose, and checking that all other records are as they were written."""
 
 from __future__ import annotations
 
@@ -28,26 +28,28 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     events: int
     bodies: int
     erased: int
-    """Bodies that were erased and not written again, also those of runs that were pruned since."""
+    """The number of bodies that were erased and not written again, those of pruned runs included."""
     pruned_events: int
     head: str
-    """The hash of the newest batch. Kept elsewhere, it shows later that nothing before it was changed."""
+    """The hash of the newest batch. If you keep it elsewhere, a later `verify` can prove with it that nothing before
+    that batch was changed."""
     signed_from: int | None = None
     """The first batch that is signed, if a key was given. A signature covers all batches before its own."""
     marked: bool = True
-    """Whether the end of the chain was compared with a high-water mark. Without one a lost tail is not noticed."""
+    """Whether the end of the chain was compared with a high-water mark. Without a mark, the loss of the newest batches
+    is not noticed."""
     bad: BadBatch | None = None
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest batch of a journal, which stands for all before it."""
+    """The newest batch of a journal. Its hash covers all batches before it."""
 
     genesis: str
-    """Which journal it is: the hash that the journal began with."""
+    """The identity of the journal: the hash that its chain began with."""
     batch: int
     hash: str
     at: float
-    """When it was read."""
+    """Wall seconds when the head was read."""
 
 
 class Pruned(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,8 +81,8 @@ class RetentionStore(Protocol):
     async def prune(self, *, before: float, tenant: str | None = None, dry_run: bool = False) -> Pruned:
         """Reduces runs that ended before `before` to their summary rows, and shrinks the file.
 
-        Their events and answers are removed, so they can't be replayed or forked any more. A conversation
-        whose newest run was pruned starts anew; every other one keeps all that its remaining runs refer to.
+        Their events and answers are removed, so they can't be replayed or forked any more. A conversation whose newest
+        run was pruned starts anew; every other conversation keeps all bodies that its remaining runs refer to.
         """
         ...
 
@@ -108,8 +110,9 @@ class RetentionStore(Protocol):
     ) -> Backup:
         """Copies the journal as it is now to a new file at `path`, with its high-water mark, and verifies the copy.
 
-        Others go on writing meanwhile; what they write is not in the copy. `path` has the whole copy or, if anything
-        fails, what it had before. It calls `progress(pages_copied, pages_all)`. Raises `Misused` if there is a file at
-        `path` already (`force` replaces it), `JournalFull`, and `JournalFailed` if the copy is not what was written.
+        Other processes may go on writing meanwhile; their later writes are not in the copy. Afterwards `path` has the
+        whole copy or, if anything fails, its previous content. It calls `progress(pages_copied, pages_all)`. Raises
+        `Misused` if there is a file at `path` already (`force` replaces it), `JournalFull`, and `JournalFailed` if the
+        copy is not what was written.
         """
         ...

@@ -27,7 +27,7 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A finished run in one row; it can be computed again from the run's events."""
+    """A row that summarises a finished run; it can be computed again from the run's events."""
 
     status: Status
     stopped_by: str | None = None
@@ -55,31 +55,33 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     summary: Summary | None
     events: int
     lease: LeaseState = "none"
-    """`held`: its owner was seen to live. `runs`: not that, but its lease still runs. `doubted`: that can't be known from
-    here, because its owner's clock is another machine's. `none`: it has no owner, or its lease has run out."""
+    """`held`: the owner was seen to be alive. `runs`: the owner was not seen, but its lease has not run out. `doubted`:
+    this process can't know whether the lease has run out, because the owner uses another machine's clock. `none`: the
+    run has no owner, or the lease has run out."""
     lease_left_s: float | None = None
-    """Seconds after which the run may be taken from its owner, if that stays silent; None with the lease `none`."""
+    """Seconds after which the run may be taken from its owner, if the owner sends no heartbeat until then; None with
+    the lease `none`."""
 
 
 class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which runs are listed: those that fit every field that is not None. Raises `Misused` for a time that is no number."""
 
     status: str | None = None
-    """How they ended."""
+    """The status with which the runs ended."""
     state: str | None = None
     session: str | None = None
     tenant: str | None = None
     """The tenant; "" for runs without one."""
     team: str | None = None
     principal: str | None = None
-    """Who asked; "" for runs that name nobody. A run whose events were pruned fits none."""
+    """The principal of the request; "" for runs without one. A run whose events were pruned fits no principal."""
     since: float | None = None
-    """Wall seconds: they started then or later."""
+    """Wall seconds: runs that started at this time or later."""
     until: float | None = None
-    """Wall seconds: they started before that."""
+    """Wall seconds: runs that started before this time."""
     text: str | None = None
     """A part of the request as it is recorded, which is without secrets. Upper and lower case are the same. A run whose
-    request was erased or pruned fits none."""
+    request was erased or pruned fits no text."""
 
     def __post_init__(self) -> None:
         for name in ("since", "until"):
@@ -98,14 +100,13 @@ class RunStore(Protocol):
 
     @property
     def owner(self) -> str:
-        """This process, as leases name it: `host:pid:start`."""
+        """The name of this process in leases: `host:pid:start`."""
         ...
 
     @property
     def assured_s(self) -> float:
-        """Seconds for which a run stays with its owner, counted from when an append was called that succeeded.
-
-        They go on while the machine is suspended. Only `take` with `force` may end them.
+        """Seconds for which a run stays with its owner, counted from the call of an append that succeeded. The time
+        runs on while the machine is suspended. Only `take` with `force` may end it earlier.
         """
         ...
 
@@ -126,14 +127,14 @@ class RunStore(Protocol):
     ) -> Lease:
         """Makes a run durable, with `started` as seq 0 and `events` after it.
 
-        It first waits until the queue has room (back-pressure). If `(tenant, request_id)` is known already,
-        nothing is written and the lease names the existing run with epoch 0. With `take=False` no process
-        owns the run yet. `after` names the run that must be the newest of the session ("": the session must
-        have none), so that two processes can't both continue from it. `waiting`, `summary`, `booked` and
-        `records` are as in `append`, for a run that parks or ends at its very first step. `since` and `merge` are as in `append`. Raises
-        `Refused(guard="session")` if another run is the newest, or was told one of the facts, or if, with `after`, another run of the session is at
-        work: it has begun, is not waiting, and its owner lives. Raises `Misused` for a tenant `*`, `JournalFull`,
-        `JournalFailed`.
+        It first waits until the queue has room (back-pressure). If `(tenant, request_id)` is known already, nothing is
+        written and the lease names the existing run with epoch 0. With `take=False` no process owns the run yet.
+        `after` names the run that must be the newest of the session ("": the session must have none), so that two
+        processes can't both continue from it. `waiting`, `summary`, `booked` and `records` are as in `append`, for a
+        run that parks or ends at its very first step. `since` and `merge` are as in `append`. Raises
+        `Refused(guard="session")` if another run is the newest, or was told one of the facts, or if, with `after`,
+        another run of the session is at work: it has begun, is not waiting, and its owner is alive. Raises `Misused`
+        for a tenant `*`, `JournalFull`, `JournalFailed`.
         """
         ...
 
@@ -153,20 +154,20 @@ class RunStore(Protocol):
     ) -> Awaitable[None]:
         """Enqueues events at `first_seq` at once; the caller awaits the result until they are durable.
 
-        Enqueued events are written even if the task that awaits them is cancelled: the cancellation reaches
-        that task once the write is done.
+        Enqueued events are written even if the task that awaits them is cancelled: the cancellation reaches that task
+        once the write is done.
 
-        `waiting` sets or clears the run's waiting state: any process may take a run that waits, until the
-        same owner goes on with it. `summary` marks the run as ended and frees the lease. `booked` is added to
-        the accounts of the run's tenant in the same commit: both are recorded, or neither. So it is with `records`,
-        what these events change of effects and proposals. A run that ends gives up what it has claimed and not
-        attempted, and its open proposals are void. `since` names the run of the same session whose conversation this one goes on from while it waits, and how
-        many events it had: nothing is recorded if it has gone on since. `merge` is what the run writes to memory, in the same commit as its end.
-        The awaitable raises `Fenced` (the lease has an old epoch, or an effect is begun
-        that the run has not claimed), `JournalFull`, `JournalFailed`, and
-        `Refused(guard="session")` for a run that begins or stops waiting while another run of its session is at work, and
-        `MemoryConflicts` for a merge that finds conflicts which it does not name: append again, with those named or solved.
-        Then neither these events are recorded nor any that were enqueued for that run after them.
+        `waiting` sets or clears the run's waiting state: any process may take a run that waits, until the same owner
+        goes on with it. `summary` marks the run as ended and frees the lease. `booked` is added to the accounts of the
+        run's tenant in the same commit: both are recorded, or neither. The same is true of `records`, the changes of
+        effects and proposals that belong to these events. A run that ends gives up what it has claimed and not
+        attempted, and its open proposals are void. `since` names the waiting run of the same session whose conversation
+        this run continues, and its number of events: nothing is recorded if that run has gone on since. `merge` is what
+        the run writes to memory, in the same commit as its end. The awaitable raises `Fenced` (the lease has an old
+        epoch, or an effect is begun that the run has not claimed), `JournalFull`, `JournalFailed`, and
+        `Refused(guard="session")` for a run that begins or stops waiting while another run of its session is at work,
+        and `MemoryConflicts` for a merge that finds conflicts which it does not name: append again, with those named or
+        solved. Then neither these events are recorded nor any that were enqueued for that run after them.
         """
         ...
 
@@ -186,16 +187,15 @@ class RunStore(Protocol):
     async def reopen(
         self, run: str, first_seq: int, events: Sequence[Event], bodies: Mapping[Ref, bytes]
     ) -> None:
-        """Lets a run go on that has ended: appends `events` at `first_seq`, among them `LimitsRaised`.
-
-        It has no owner then, like one whose process died, until somebody takes it. Raises `Misused` for a run that has
-        not ended, has events beyond `first_seq`, or was pruned, and `Refused(guard="session")` if it is not the newest
-        of its session.
+        """Reopens a run that has ended: appends `events` at `first_seq`, among them `LimitsRaised`. Like a run whose
+        process died, it has no owner until a process takes it. Raises `Misused` for a run that has not ended, has
+        events beyond `first_seq`, or was pruned, and `Refused(guard="session")` if it is not the newest of its
+        session.
         """
         ...
 
     async def release(self, lease: Lease) -> None:
-        """Gives the run up, because it is parked or handed over. An old lease is ignored."""
+        """Releases the run, because it is parked or handed over. An outdated lease is ignored."""
         ...
 
     async def events(self, run: str, *, after: int = -1) -> list[Event]:
@@ -203,10 +203,9 @@ class RunStore(Protocol):
         ...
 
     async def bodies(self, tenant: str, refs: Sequence[Ref], *, or_erased: bool = False) -> dict[Ref, bytes]:
-        """Returns the bodies that are stored. One that is absent was erased.
-
-        Raises `JournalDamaged` for one that is not what its hash says, and with `or_erased` also for one that was
-        never stored, or is lost: pass it where all were recorded and nothing was pruned.
+        """Returns the bodies that are stored; a missing body was erased. Raises `JournalDamaged` for a body that does
+        not have its hash. With `or_erased` it also raises for a body that was never stored, or is lost: pass it where
+        all bodies were recorded and nothing was pruned.
         """
         ...
 
@@ -224,15 +223,14 @@ class RunStore(Protocol):
     async def runs(self, wanted: RunFilter = EVERY_RUN, *, limit: int = 100) -> list[RunRow]:
         """Returns the rows of the runs that fit, newest first. Raises `Misused` for a state that does not exist.
 
-        It reads about as many rows as it returns where an index leads to them. `text` reads the requests of the runs
-        that fit all the rest, newest first, until there are `limit`.
+        With an index, it reads about as many rows as it returns. With `text`, it reads the requests of the runs that
+        fit all other fields, newest first, until `limit` of them fit.
         """
         ...
 
     async def older_waits(self, *, limit: int = 100) -> list[RunRow]:
-        """Returns the waiting runs that were begun when the journal had no proposals, oldest first.
-
-        Their approval steps may have none: those are decided as steps of the run.
+        """Returns the waiting runs that began before the journal had proposals, oldest first. Their approval steps may
+        have no proposal: a decision on them names the run and the step.
         """
         ...
 

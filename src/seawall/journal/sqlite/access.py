@@ -1,4 +1,6 @@
-"""How rare work of several statements reads and writes the file: in the reading threads, and through the writer."""
+"""Access to the file for rare work of several statements: reads run in the reading threads, and writes go through the
+writer.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ T = TypeVar("T")
 
 
 class FileAccess:
-    """Reads and writes the file for whoever prunes, erases, collects and forgets."""
+    """Reads and writes the file for pruning, erasing, collecting and forgetting."""
 
     def __init__(self, path: str, readers: Readers, writer: Writer) -> None:
         self.path = path
@@ -23,13 +25,13 @@ class FileAccess:
         self._writer = writer
 
     def read(self, work: Callable[[Database], T]) -> Awaitable[T]:
-        """Does `work` in a reading thread, in one snapshot."""
+        """Runs `work` in a reading thread, in one snapshot, and returns its result."""
         return self._readers.run(work)
 
     def write(self, work: Callable[[Transaction], T]) -> Awaitable[T]:
-        """Does `work` in a transaction of the writer."""
+        """Runs `work` in a transaction of the writer, and returns its result."""
         return self._writer.submit(WorkOp(work))
 
     def run_alone(self, work: Callable[[Database], T]) -> Awaitable[T]:
-        """Does `work` in the writer's thread, outside a transaction."""
+        """Runs `work` in the writer's thread, outside a transaction, and returns its result."""
         return self._writer.submit(WorkOp(work, alone=True))

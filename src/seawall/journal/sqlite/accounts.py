@@ -1,9 +1,8 @@
 """Accounts: what tenants and days have spent and reserved, as rows that a commit reads, changes and writes.
 
-A booking changes three rows: the tenant's on the day, the tenant's for all days, and that of all tenants on the
-day. They are read in the writer's transaction, added up here and written once a commit, so they are recorded
-if and only if the commit is. Money is kept as decimal text: SQLite's own sums would turn into floating point, or
-round.
+A booking changes three rows: the tenant's on the day, the tenant's for all days, and that of all tenants on the day.
+They are read in the writer's transaction, added up here and written once a commit, so they are recorded if and only if
+the commit is. Money is stored as decimal text, because SQLite would sum it as floating point, or round it.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from seawall.journal.sqlite.row_sum import (
 )
 
 ALL = "*"
-"""All tenants, or all days."""
+"""The name that stands for all tenants, or for all days."""
 ALL_TENANTS = -1
 """The key of all tenants; real ones have the keys of their rows, from 0."""
 
@@ -36,7 +35,7 @@ MAX_USD = Decimal(10) ** 15
 _NO_USD = NOTHING.usd
 _MIN_USD = -MAX_USD
 MAX_DECIMALS = 48
-"""A price for one token, from a binary fraction, has 34."""
+"""Most decimals of an amount. The price of one token, made from a binary fraction, has 34."""
 MAX_COUNT = (1 << 63) - 1
 
 _What = Literal["usd", "tokens", "model_calls", "tool_calls"]
@@ -53,11 +52,12 @@ _SELECT_DAY = f"""
 WITH t(id, name, leaf) AS (SELECT {ALL_TENANTS}, NULL, NULL UNION ALL SELECT id, name, leaf FROM tenants)
 SELECT t.name, t.leaf, a.leaf, {ACCOUNT} FROM t CROSS JOIN accounts a ON a.tenant = t.id
 """
-"""Looks a day up for each tenant: there are fewer tenants than accounts, which get a row for each day."""
+"""Looks up a day once for each tenant, because there are fewer tenants than accounts: each day adds a row for each
+tenant."""
 
 Key = tuple[int, str]
 Balance = tuple[Spend, Spend]
-"""What is spent and what is reserved."""
+"""The spent and the reserved amounts."""
 
 _EMPTY: Balance = (NOTHING, NOTHING)
 
@@ -220,7 +220,9 @@ class AccountRows:
     def find_exceeded_cap(
         self, tenant: int | None, day: str, need: Spend, caps: Sequence[Cap]
     ) -> OverCap | None:
-        """Returns a cap that `need` does not fit under, preferably one where waiting does not help; else None."""
+        """Returns a cap that `need` would exceed, preferably one where waiting does not help; None if it fits under
+        all.
+        """
         waits: OverCap | None = None
         for cap in caps:
             of = ALL_TENANTS if cap.scope == "day" else tenant
@@ -254,8 +256,8 @@ def list_keys(tenant: int, day: str) -> tuple[Key, Key, Key]:
 def _measure_against(
     cap: Cap, both: Balance, need: Spend
 ) -> Iterator[tuple[_What, _Number, _Number, _Number]]:
-    """Yields, for each kind of `need` that `cap` limits: the limit, what would be spent, and that plus what is
-    reserved.
+    """Yields, for each kind of cost in `need` that `cap` limits: the limit, the amount that would be spent, and that
+    amount plus what is reserved.
     """
     spent, reserved = both
     if cap.usd is not None and need.usd:
@@ -291,7 +293,9 @@ def _to_balance(row: Sequence[Any]) -> Balance:
 def read_accounts(
     database: Database, tenant: str | None, day: str | None, lost: Mapping[Key, Spend]
 ) -> list[Account]:
-    """Returns the accounts by tenant and day; `lost` is reserved in the file, and by nobody any more."""
+    """Returns the accounts by tenant and day; `lost` holds, by account, the reservations of dead processes, which are
+    left out.
+    """
     where: list[str] = []
     values: list[object] = []
     if tenant == ALL:

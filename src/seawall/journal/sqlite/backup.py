@@ -32,7 +32,7 @@ PAGES = 2_000
 
 
 class Read(Protocol):
-    """Does some work on a connection, in a reading thread and in one snapshot of the file."""
+    """Runs some work on a connection, in a reading thread and in one snapshot of the file."""
 
     def __call__(self, work: Callable[[Database], T]) -> Awaitable[T]:
         """Returns what `work` returns."""
@@ -75,13 +75,13 @@ async def back_up(
 
 
 class _Stop:
-    """Whether the caller has gone away: the thread that copies looks at it between two pieces."""
+    """Set when the caller has gone away. The copying thread checks it between two pieces."""
 
     requested = False
 
 
 def _find_target(path: str, source: str, force: bool) -> Path:
-    """Returns where the copy goes. Raises `Misused` for a place that a copy can't or must not take."""
+    """Returns the path of the copy. Raises `Misused` for a path where a copy can't or must not be written."""
     try:
         target = Path(os.path.realpath(path))
         own = [Path(f"{source}{end}") for end in _ENDS]
@@ -107,7 +107,9 @@ def _find_target(path: str, source: str, force: bool) -> Path:
 
 
 def _refuse_open(target: Path) -> None:
-    """Raises `Misused` for a journal that a process has open, whose newest commits would be gone without a trace."""
+    """Raises `Misused` if the target is a journal that a process has open: its newest commits would be lost without a
+    trace.
+    """
     try:
         database = connect(str(target), SqliteOptions(lock_wait_s=0.1), "read")
         try:
@@ -122,7 +124,7 @@ def _refuse_open(target: Path) -> None:
             f"{target} is a database that a process has open; name another file for the backup"
         ) from None
     except apsw.Error:
-        return  # it is no database, or not a sound one
+        return  # the target is not a database, or a damaged one
 
 
 def _copy(
@@ -162,7 +164,7 @@ def _remove(partial: Path) -> None:
 
 
 def _give_name(partial: Path, target: Path, clock: Clock) -> int:
-    """Makes the copy durable under its name, and its mark after it: a mark alone would say that the journal is gone.
+    """Makes the copy durable under its name, and then its mark: a mark alone would mean that the journal is gone.
 
     Returns the bytes of the copy.
     """

@@ -17,9 +17,9 @@ _LOCK_RETRY_S = 0.001
 """Seconds between two attempts to get a lock: about one commit; each process that waits uses 5% of a core."""
 
 _STATEMENTS_KEPT = 256
-"""Prepared statements that a connection keeps. `apsw` keeps those that were used last, and counts each use: a run of
-15 steps uses some 150, so that with 64 it prepared the nine again that a run uses once. More than 256 are not worth
-the search for one."""
+"""Prepared statements that a connection keeps. `apsw` keeps the most recently used ones. A run of 15 steps makes some
+150 uses; with only 64 kept, the nine statements that a run uses once were prepared again in each run. With more than
+256 the search in the cache costs more than it saves."""
 
 Row = tuple[Any, ...]
 
@@ -29,8 +29,9 @@ class Database:
 
     def __init__(self, path: str, *, flags: int, vfs: str | None) -> None:
         self._raw: Any = apsw.Connection(path, flags=flags, vfs=vfs, statementcachesize=_STATEMENTS_KEPT)
-        # Otherwise a statement whose parameter is compared with the column of a partial index is prepared again for
-        # each value, because the plan may depend on it. Ours name the values of such a column.
+        # Without this setting SQLite prepares a statement again for each new value of a parameter that is compared with
+        # the column of a partial index. The statements here write such values into their text, so the plan never
+        # depends on a parameter.
         self._raw.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
 
     def run(self, sql: str, values: Sequence[object] = ()) -> None:
@@ -127,13 +128,13 @@ class Database:
     def leave_log(self) -> None:
         """Makes `close` leave the write-ahead log as it is.
 
-        Otherwise the last connection copies its log to the file. If either is not the file that was opened, that would
-        write into what others are working with.
+        Otherwise the last connection copies its log to the file. If the log or the file was replaced since it was
+        opened, that would overwrite data of other processes.
         """
         self._raw.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
 
     def copy_to(self, copy: Database, pages: int, progress: Callable[[int, int], None]) -> None:
-        """Copies one snapshot of the database to an empty one, `pages` at a time, in SQLite's online backup.
+        """Copies one snapshot of the database to an empty one, `pages` at a time, with SQLite's online backup.
 
         Calls `progress(pages copied, all pages)`. The copy is one file, without a write-ahead log.
         """

@@ -1,7 +1,7 @@
-"""What one operation of the writer changes of effects and proposals: all of it, or nothing.
+"""The changes that one operation of the writer makes to effects and proposals: all of them, or none.
 
-A `RecordDraft` reads what the rules ask for, takes what they return, and writes it at the end. So an operation that is
-refused has written nothing, whatever it found out before.
+A `RecordDraft` reads the facts that the rules need, collects the records that they return, and writes these at the end.
+So an operation that is refused part of the way has written nothing.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ _REJECTED_IN_RUN = "WHERE e.run = ? AND e.rejected_until IS NOT NULL AND e.rejec
 
 @dataclass(slots=True)
 class _Slot(Generic[T]):
-    """A record as the file has it, and as it is to be."""
+    """A record as it is in the file, and as it will be."""
 
     old: Row | None
     record: T | None
@@ -94,7 +94,7 @@ class _Slot(Generic[T]):
 
 @dataclass(slots=True)
 class _Outbox:
-    """What is written beside the records."""
+    """Rows that are written in addition to the records."""
 
     waits: list[Row] = field(default_factory=list[Row])
     answered: list[Row] = field(default_factory=list[Row])
@@ -118,7 +118,7 @@ class RecordDraft:
         self._proposals: dict[str, _Slot[Proposal]] = {}
         self._principals: dict[str, _Slot[PrincipalRecord]] = {}
         self._sums: dict[SumKey, tuple[Decimal, Decimal]] = {}
-        """What is added to each sum."""
+        """The amounts that are added to each sum."""
         self._outbox = _Outbox()
 
     # ---- reading
@@ -130,7 +130,7 @@ class RecordDraft:
     def _find(
         self, slots: dict[str, _Slot[T]], select: str, decode: Callable[[Row], T], key: str
     ) -> T | None:
-        """Returns a record by its whole id, as this operation has left it; None if there is none."""
+        """Returns a record by its whole id, with this operation's changes; None if there is none."""
         slot = slots.get(key)
         if slot is None:
             row = self._database.fetch_first(f"{select} WHERE e.id = ?", (key,))
@@ -138,7 +138,7 @@ class RecordDraft:
         return slot.record
 
     def _note_effects(self, rows: Sequence[Row]) -> list[EffectRecord]:
-        """Returns the effects of rows as they are now: some may have been changed by this operation."""
+        """Returns the effects of rows, with this operation's changes."""
         found: list[EffectRecord] = []
         for row in rows:
             slot = self._effects.setdefault(row[4], _Slot(row[3:], decode_effect(row)))
@@ -158,7 +158,7 @@ class RecordDraft:
         rows = self._database.fetch_all(
             f"{SELECT_EFFECT} WHERE e.identity = ? AND e.identity != '' ORDER BY e.number DESC LIMIT 2",
             (identity,),
-        )  # of which one may have been freed
+        )  # one of the two may have been freed by this operation
         return next(iter(self._note_effects(rows)), None)
 
     def find_proposal(self, key: str) -> Proposal | None:
@@ -166,9 +166,8 @@ class RecordDraft:
         return self._find(self._proposals, SELECT_PROPOSAL, decode_proposal, key)
 
     def find_rejected(self, claim: EffectClaim, now: float) -> Proposal | None:
-        """Returns a rejection of the same thing that still holds, and holds for this claim.
-
-        Within the run, what looks like it is the same thing.
+        """Returns a rejected proposal that still holds and that answers this claim. Within the run, a proposal that
+        looks the same counts as the same.
         """
         key = self._tx.find_tenant_id(claim.tenant)
         if key is None or not claim.hash:
@@ -181,7 +180,7 @@ class RecordDraft:
         return next((each for each in map(decode_proposal, rows) if each.likeness == claim.likeness), None)
 
     def find_sums(self, claim: EffectClaim, day: str) -> dict[Over, Decimal]:
-        """Returns the sums that a claim's rules ask for, each reserved and spent together."""
+        """Returns the sums that a claim's rules need, each as the total of reserved and spent."""
         amount = claim.amount
         if amount is None:
             return {}
@@ -205,7 +204,7 @@ class RecordDraft:
         return total
 
     def _add_to_sum(self, key: SumKey) -> tuple[Row | None, tuple[Decimal, Decimal]]:
-        """Returns the row of a sum, and what it is with the changes of this operation."""
+        """Returns the row of a sum, and its value with this operation's changes."""
         tenant = self._tx.find_tenant_id(key[0])
         row = None if tenant is None else self._database.fetch_first(_SUM, (tenant, *key[1:]))
         reserved, spent = self._sums.get(key, (NOTHING, NOTHING))
@@ -216,7 +215,7 @@ class RecordDraft:
         return old, (exact.add(Decimal(old[4]), reserved), exact.add(Decimal(old[5]), spent))
 
     def find_principal(self, *, key_hash: str) -> PrincipalRecord | None:
-        """Returns who has a key."""
+        """Returns the principal that has a key; None if there is none."""
         row = self._database.fetch_first(f"{SELECT_PRINCIPAL} WHERE key_hash = ?", (key_hash,))
         return None if row is None else decode_principal(row)
 
@@ -233,7 +232,7 @@ class RecordDraft:
     # ---- changing
 
     def put_effect(self, record: EffectRecord) -> None:
-        """Changes or adds an effect, and the sums with it."""
+        """Changes or adds an effect, and updates the sums."""
         before = self.find_effect(record.id)
         if before is not None and (before.run, before.call) != (record.run, record.call):
             what = f"key {record.key!r} belongs to call {before.call} of run {before.run} already"
@@ -258,7 +257,9 @@ class RecordDraft:
                 self._sums[key] = exact.add(old[0], reserved), exact.add(old[1], spent)
 
     def free_effect(self, record: EffectRecord) -> None:
-        """Gives up a claim that was not attempted: the identity is free, and whoever waits for it is woken."""
+        """Gives up a claim that was not attempted: its identity becomes free, and the runs that wait for it are
+        woken.
+        """
         if record.state not in CLAIMED:
             raise SeawallBug(f"effect {record.id} is {record.state}; only a claim can be freed")
         slot = self._effects[record.id]
@@ -267,13 +268,13 @@ class RecordDraft:
         self._wake(record.id, None, None)
 
     def settle_effect(self, before: EffectRecord | None, after: EffectRecord) -> None:
-        """Puts an effect whose fate is known now, or not known any more; who waits for it is woken if it is settled."""
+        """Stores an effect with its new state. If the state is final, the runs that wait for the effect are woken."""
         self.put_effect(after)
         if after.state in ("committed", "failed") and (before is None or before.state != after.state):
             self._wake(after.id, after.state == "committed", after)
 
     def tell(self, record: EffectRecord, at: float) -> None:
-        """Lets its session's next run be told of an effect that is settled after its run has ended."""
+        """Adds a fact, so that the session's next run is told of an effect that was settled after its run had ended."""
         text = record.receipt or record.arguments
         self._tx.load([record.run], ())
         run = self._tx.find(record.run)
@@ -313,7 +314,9 @@ class RecordDraft:
         slot.record = record
 
     def close_proposal(self, record: Proposal, *, stop: bool = False) -> None:
-        """Puts a proposal that is decided, expired or void: its run is told, and a claim that it was for is freed."""
+        """Stores a proposal that is decided, expired or void. Its run gets the command, and the claim that it was made
+        for is freed.
+        """
         self.put_proposal(record)
         command = make_command(record, stop=stop)
         if command is not None:
@@ -323,7 +326,9 @@ class RecordDraft:
             self.free_effect(effect)
 
     def put_principal(self, record: PrincipalRecord) -> PrincipalRecord | None:
-        """Changes or adds a principal; returns who it was before. Raises `Misused` for a key that another one has."""
+        """Changes or adds a principal; returns its earlier record. Raises `Misused` for a key that another principal
+        has.
+        """
         holder = self.find_principal(key_hash=record.key_hash)
         if holder is not None and holder.name != record.name:
             raise Misused(f"principal {record.name!r}: {holder.name!r} has this key")
@@ -337,7 +342,7 @@ class RecordDraft:
         self._outbox.commands.append((run, command))
 
     def note(self, decision: DecisionRecord) -> None:
-        """Adds to the history of decisions."""
+        """Adds a record to the history of decisions."""
         self._outbox.decisions.append(decision)
 
     def add_bodies(
@@ -356,7 +361,9 @@ class RecordDraft:
     # ---- what an append carries
 
     def apply(self, run: str, tenant: str, records: Sequence[RecordChange]) -> None:
-        """Applies the changes that an append or a new run carries: waits last, so that they see what is settled."""
+        """Applies the changes that come with an append or a new run. Waits are applied last, so that they see what was
+        settled.
+        """
         for change in sorted(records, key=lambda change: isinstance(change, Wait)):
             if isinstance(change, Settle):
                 self._apply_settle(run, change)
@@ -382,7 +389,7 @@ class RecordDraft:
             self.note(record_settled(after, change))
 
     def _use_up_permission(self, attempt: EffectRecord) -> None:
-        """Puts an effect that is begun. What allowed it beside an earlier one of its identity is used up now."""
+        """Stores an effect that begins. The permission for one more effect of its identity is used up now."""
         self.put_effect(attempt)
         if not attempt.identity or attempt.number < 2:
             return
@@ -396,7 +403,7 @@ class RecordDraft:
 
     def _apply_proposal(self, run: str, tenant: str, new: Proposal) -> None:
         if (new.run, new.tenant) != (run, tenant):
-            raise SeawallBug(f"run {run} proposes in the name of run {new.run} of tenant {new.tenant!r}")
+            raise SeawallBug(f"run {run} sends a proposal of run {new.run} of tenant {new.tenant!r}")
         before = self.find_proposal(new.id)
         if before is not None:
             if new.state != "void" or before.run != run:
@@ -413,7 +420,7 @@ class RecordDraft:
 
     def _apply_wait(self, run: str, wait: Wait) -> None:
         if wait.run != run:
-            raise SeawallBug(f"run {run} can't wait in the name of run {wait.run}")
+            raise SeawallBug(f"run {run} sends a wait of run {wait.run}")
         effect = self.find_effect(wait.effect)
         if effect is None or effect.state in ("committed", "failed"):
             done = None if effect is None else effect.state == "committed"
@@ -440,7 +447,9 @@ class RecordDraft:
         self._outbox.facts.extend(row[3:] for row in rows)
 
     def end_run(self, run: str) -> None:
-        """Gives up what a run that ends has claimed, asked for and waits for. What it was attempting is unknown."""
+        """Gives up the claims, proposals and waits of a run that ends. Effects that it was attempting become
+        unknown.
+        """
         begun = self._database.fetch_all(
             f"{SELECT_EFFECT} WHERE e.{_BEGUN.replace('AND ', 'AND e.')}", (run,)
         )
@@ -466,7 +475,7 @@ class RecordDraft:
     # ---- writing
 
     def prepare(self) -> None:
-        """Raises `JournalDamaged` if a sum does not fit what is taken out of it. `write` raises nothing after it."""
+        """Raises `JournalDamaged` if a sum would fall below zero. After this check `write` raises nothing."""
         for key, (reserved, spent) in self._sums.items():
             if reserved or spent:
                 _, new = self._add_to_sum(key)
@@ -555,18 +564,20 @@ class RecordDraft:
 
 
 def has_records(database: Database, run: str) -> bool:
-    """Returns whether a run has something to give up when it ends. Most have not."""
+    """Returns whether a run has something to give up when it ends. Most runs have nothing."""
     return bool(database.fetch_value(_HAS_RECORDS, (run,)))
 
 
 def find_next_key(tx: Transaction, table: str) -> int:
-    """Returns the next key of a table. None is ever given twice, so that what was read up to a key stays read."""
+    """Returns the next key of a table. A key is never given twice, so that a reader can go on after the last key that
+    it read.
+    """
     database = tx.database
     return (database.fetch_value("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)) or 0) + 1
 
 
 def record_settled(after: EffectRecord, change: Settle) -> DecisionRecord:
-    """Returns the record that somebody said what became of an effect."""
+    """Returns the decision record for an effect that was settled from outside its run."""
     return DecisionRecord(
         at=change.at,
         what="commit" if after.state == "committed" else "fail",

@@ -1,4 +1,6 @@
-"""Checking the records of effects: that each is what was written, is found by its own columns, and has its bodies."""
+"""Checks the records of effects: that each is what was written, that its columns agree with it, and that its bodies are
+there.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +33,11 @@ SELECT wanted.value ->> 0, wanted.value ->> 1 FROM json_each(?) AS wanted
 WHERE NOT EXISTS (SELECT 1 FROM bodies b
     WHERE b.tenant = wanted.value ->> 0 AND b.hash = unhex(wanted.value ->> 1))
 """
-"""Takes pairs of a tenant's key and a body; an erased body is not missing."""
+"""Returns the missing bodies among pairs of a tenant's key and a body's hash. An erased body is not missing."""
 
 
 class BadRecord(Exception):
-    """A record is not what was written. `run` is the run that it is of, if that is known."""
+    """A record is not what was written. `run` is the record's run, if that is known."""
 
     def __init__(self, what: str, run: str | None) -> None:
         super().__init__(what)

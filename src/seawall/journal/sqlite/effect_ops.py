@@ -1,5 +1,5 @@
-"""The writer's operations on effects, proposals, principals and facts. What is decided is in the rules; here it is loaded
-and stored, inside the writer's transaction.
+"""The writer's operations on effects, proposals, principals and facts. The rules decide; the operations load the
+records and store the results, inside the writer's transaction.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class SettleOp(QueuedOp):
         draft.write()
 
     def _find_live(self, tx: Transaction, record: EffectRecord) -> str | None:
-        """Returns the process that owns the effect's run and lives; None if there is none."""
+        """Returns the live process that owns the effect's run; None if there is none."""
         tx.load([record.run], ())
         state = tx.find(record.run)
         if state is None or state.owner is None or state.ended:
@@ -176,7 +176,7 @@ class AllowAgainOp(QueuedOp):
 
 
 class DecideOp(QueuedOp):
-    """Counts a decision, or refuses it. Both are recorded."""
+    """Counts a decision, or refuses it; either result is recorded."""
 
     __slots__ = ("ballot", "bodies")
 
@@ -219,7 +219,7 @@ class DecideOp(QueuedOp):
 
 
 class MarkOp(QueuedOp):
-    """Notes what was told of a proposal."""
+    """Records a notification of a proposal."""
 
     __slots__ = ("proposal", "told", "what")
 
@@ -295,7 +295,7 @@ class AddFactOp(QueuedOp):
 
 
 def find_known_effect(draft: RecordDraft, key: str) -> EffectRecord:
-    """Returns an effect. Raises `Misused` if there is none."""
+    """Returns the effect with an id. Raises `Misused` if there is none."""
     record = draft.find_effect(key)
     if record is None:
         raise Misused(f"effect {key} is not in the journal")
@@ -303,7 +303,7 @@ def find_known_effect(draft: RecordDraft, key: str) -> EffectRecord:
 
 
 def find_known_proposal(draft: RecordDraft, key: str) -> Proposal:
-    """Returns a proposal. Raises `Misused` if there is none."""
+    """Returns the proposal with an id. Raises `Misused` if there is none."""
     record = draft.find_proposal(key)
     if record is None:
         raise Misused(f"proposal {key} is not in the journal")

@@ -1,4 +1,4 @@
-"""Reading effects, proposals, decisions, principals and facts: which index leads to what is asked for."""
+"""Reads effects, proposals, decisions, principals and facts, and chooses the index for each query."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ WITH RECURSIVE sets(roles) AS (
 )
 SELECT roles FROM sets WHERE roles IS NOT NULL
 """
-"""The different roles of open proposals: one step in the index for each, however many proposals there are."""
+"""Selects the distinct sets of roles of open proposals: one step in the index for each set, however many proposals
+there are."""
 _SELECT_GROUP = """
 SELECT e.id, coalesce(json_extract(CAST(e.record AS TEXT), '$.group'), ''),
     json_extract(CAST(e.record AS TEXT), '$.expires_at'),
@@ -70,9 +71,9 @@ def find_effect(database: Database, part: str, now: float) -> EffectRecord:
 
 
 def _read_effect(database: Database, row: Row, now: float) -> EffectRecord:
-    """Returns the effect of a row: `approved` as soon as its proposal is, while that holds.
-
-    The row says so once its run has taken the approval up: until then it may not be begun.
+    """Returns the effect of a row. It is shown as `approved` as soon as its proposal is approved, while the approval
+    holds. The row itself gets that state once its run has taken up the approval: until then the effect may not
+    begin.
     """
     record = decode_effect(row)
     if record.state != "proposed" or not record.proposal:
@@ -127,7 +128,9 @@ def _find_key(database: Database, table: str, key: str) -> int:
 
 
 def list_proposals(database: Database, wanted: ProposalFilter, limit: int, now: float) -> list[Proposal]:
-    """Returns the proposals that fit, oldest first. `now`: the wall clock, for those that another role may decide."""
+    """Returns the proposals that fit, oldest first. `now` is in wall seconds: proposals that are escalated by then may
+    be decided by more roles.
+    """
     now = _find_latest(database, now)
     if wanted.role is not None and wanted.state == "open" and wanted.run is None:
         after = _find_key(database, "proposals", wanted.after) if wanted.after else 0
@@ -158,7 +161,9 @@ def _find_latest(database: Database, now: float) -> float:
 
 
 def _iterate_proposals(database: Database, select: str, wanted: ProposalFilter) -> Iterator[Row]:
-    """Yields the rows of the proposals that fit but for the role, oldest first, by the index that leads to few others."""
+    """Yields the rows of the proposals that fit, with the role left unchecked, oldest first. It uses the index that
+    leads to the fewest other rows.
+    """
     after = _find_key(database, "proposals", wanted.after) if wanted.after else 0
     terms = {
         f"e.tenant = {_TENANT}": wanted.tenant,
@@ -179,7 +184,9 @@ def _iterate_proposals(database: Database, select: str, wanted: ProposalFilter) 
 def _list_by_role(
     database: Database, wanted: ProposalFilter, limit: int, now: float, after: int
 ) -> list[Proposal]:
-    """Returns the open proposals that somebody with a role may decide: the oldest of each set of roles, merged."""
+    """Returns the open proposals on which a person with a role may decide: it reads the oldest ones of each set of
+    roles, and merges them.
+    """
     role = wanted.role or ""
     keys: list[list[int]] = []
     of_tenant, tenant = ("", ()) if wanted.tenant is None else (f" AND tenant = {_TENANT}", (wanted.tenant,))
@@ -202,14 +209,14 @@ def _list_by_role(
 
 
 def _may_decide(roles: object, escalate_at: object, role: str, now: float) -> bool:
-    """Returns whether a role is one of those that `encode_roles` has written, at this time."""
+    """Returns whether a role may decide at this time, by the roles that `encode_roles` has written."""
     first, later = cast("tuple[list[str], list[str]]", json.loads(str(roles)))
     escalated = isinstance(escalate_at, float | int) and escalate_at <= now
     return not first or role in first or (escalated and role in later)
 
 
 def list_due(database: Database, now: float, told: bool, limit: int) -> list[Proposal]:
-    """Returns the proposals of which somebody must be told something by `now` or, without `told`, those that change."""
+    """Returns the proposals with a notification that is due by `now` or, without `told`, those that change by `now`."""
     column = "due" if told else "changes"
     rows = database.fetch_all(
         f"{SELECT_PROPOSAL} WHERE e.{column} IS NOT NULL AND e.{column} <= ? ORDER BY e.{column}, e.pk LIMIT ?",
@@ -225,7 +232,8 @@ e.pk IN (
     SELECT a.pk FROM proposals p INDEXED BY proposals_by_state
     CROSS JOIN effects a ON a.id = json_extract(CAST(p.record AS TEXT), '$.effect') WHERE p.state = 'approved'
 ) AND e.state IN ('proposed', 'approved') AND"""
-"""Those that `_read_effect` may find approved: an approval is taken up as soon as its run goes on, so they are few."""
+"""A condition for the effects that `_read_effect` may show as approved. They are few, because a run takes up an
+approval as soon as it goes on."""
 
 
 def list_effects(database: Database, wanted: EffectFilter, limit: int, now: float) -> list[EffectRecord]:
@@ -259,7 +267,9 @@ def list_effects(database: Database, wanted: EffectFilter, limit: int, now: floa
 
 
 def _choose_index(wanted: EffectFilter) -> str:
-    """Returns by which index effects are gone through: a run and a session have few, and so has what is not done."""
+    """Returns the index by which effects are read: a run and a session have few effects, and few effects are not
+    committed.
+    """
     if wanted.run is not None:
         return "INDEXED BY effects_by_call"
     if wanted.session is not None:
@@ -287,7 +297,7 @@ def list_facts(database: Database, tenant: str, session: str) -> list[Fact]:
 
 
 def list_decisions(database: Database, about: str, limit: int) -> list[DecisionRecord]:
-    """Returns the newest decisions about something ("": about all), oldest first."""
+    """Returns the newest decisions about a proposal, an effect or a principal ("": about all), oldest first."""
     where = f"{ABOUT} = ? AND " if about else ""
     rows = database.fetch_all(
         f"SELECT seq, data, leaf FROM entries WHERE {where}rk = 0 AND box = 6 ORDER BY seq DESC LIMIT ?",
@@ -304,7 +314,7 @@ def list_decisions(database: Database, about: str, limit: int) -> list[DecisionR
 def list_woken(
     database: Database, teams: Sequence[str], limit: int, is_alive: Callable[[str], bool]
 ) -> list[str]:
-    """Returns waiting runs with commands that no process has taken; not those that a live process has taken up."""
+    """Returns waiting runs with commands that no process has taken, except runs that a live process has taken up."""
     found: list[str] = []
     for _, run, owner in database.iterate(_WOKEN, (json.dumps(list(teams)),)):
         if owner is None or not is_alive(owner):

@@ -1,7 +1,7 @@
 """The tables of effects and decisions: each row is a record as JSON, with the columns that it is looked up by.
 
-The rows are changed in place and held by the chain (see `row_sum.py`). They are written at once, inside the writer's
-transaction, so that the next operation of the same commit finds them.
+The rows are changed in place and held by the chain (see `row_sum.py`). They are written immediately, inside the
+writer's transaction, so that the next operation of the same commit finds them.
 """
 
 from __future__ import annotations
@@ -107,7 +107,9 @@ def encode_proposal(key: int, tenant: int, record: Proposal) -> Row:
 
 
 def encode_roles(record: Proposal) -> str:
-    """Returns the roles of which one is needed, now and once it is escalated, as a list of proposals goes by them."""
+    """Returns the roles of which one is needed, now and after escalation, as the column by which proposals are
+    listed.
+    """
     later = sorted(set(record.escalate_to) - set(record.roles)) if record.roles else []
     return json.dumps([sorted(set(record.roles)), later], ensure_ascii=False)
 
@@ -168,12 +170,12 @@ def decode_principal(row: Row) -> PrincipalRecord:
 def _decode(decoder: msgspec.json.Decoder[T], table: str, values: Sequence[object]) -> T:
     try:
         return decoder.decode(bytes(values[-1]) if isinstance(values[-1], bytes) else b"")
-    except (msgspec.MsgspecError, SeawallError) as error:  # money that can't be is `Misused`
+    except (msgspec.MsgspecError, SeawallError) as error:  # a value that is not valid money raises `Misused`
         raise JournalDamaged(f"the row {values[0]!r} of table {table} holds no record: {error}") from None
 
 
 def _compare(table: str, values: Sequence[object], expected: Row) -> None:
-    """Raises `JournalDamaged` if the columns by which a record is found are not its own."""
+    """Raises `JournalDamaged` if the columns by which a record is found do not match the record."""
     if tuple(values[:-1]) != expected[:-1]:
         raise _disagree(table, values)
 
@@ -183,7 +185,7 @@ def _disagree(table: str, values: Sequence[object]) -> JournalDamaged:
 
 
 def list_effect_refs(record: EffectRecord) -> list[Ref]:
-    """Returns the bodies that must be there. The arguments of a claim come with its proposal or its intent."""
+    """Returns the bodies that must be in the journal. The arguments of a claim come with its proposal or its intent."""
     claimed = record.state in ("proposed", "approved")
     return [ref for ref in (None if claimed else record.arguments, record.receipt) if ref is not None]
 

@@ -1,6 +1,5 @@
-"""Takes the rows of a journal into its chain: those of a new one, and once those of one that an older version wrote.
-
-What an older version wrote is taken as it is found. Only from then on can a change be noticed.
+"""Puts the rows of a journal under its chain: those of a new journal, and once those of a journal that an older version
+wrote. Rows of an older version are accepted as they are. Only changes after that can be noticed.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from seawall.journal.sqlite.records import Box, Note
 from seawall.journal.sqlite.row_sum import HELD, LEAF_BYTES, RowSum, digest_row, shorten
 
 ROWS = 1_000
-"""Rows that are read and written at once."""
+"""Rows that are read and written in one go."""
 _KEYS = {
     "runs": "rk",
     "tenants": "id",
@@ -60,7 +59,9 @@ def hold_all_rows(database: Database) -> bytes:
 
 
 def hold_older_journal(database: Database, at: float) -> None:
-    """Adds a batch that holds all rows, and notes what had been collapsed and erased before."""
+    """Adds a batch that holds all rows, and records which batches were collapsed and which bodies were erased
+    before.
+    """
     database.run(_COUNTS)
     state = hold_all_rows(database)
     head, last_entry, prev = database.fetch_one(

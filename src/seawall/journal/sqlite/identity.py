@@ -1,14 +1,14 @@
 """The files of an open journal, by device and inode: whether they are still those that were opened.
 
-A process can go on writing to a file that no path leads to any more, and nobody finds what it wrote there. The file is
-removed or replaced, its folder is moved, or another copy of SQLite in the process closes the file: that drops the
-locks of this process (POSIX locks belong to a process and not to a connection) and removes the write-ahead log.
+A process can go on writing to a file that no path leads to any more, and what it writes there is lost. This happens if
+the file is removed or replaced, if its folder is moved, or if another copy of SQLite in the process closes the file:
+that drops the locks of this process (POSIX locks belong to a process and not to a connection) and removes the
+write-ahead log.
 
-The locks of writers are on the index of the write-ahead log, `-shm`. Two processes with two indexes write over each
-other's commits, so the files are looked at before a commit as well as after it.
-
-A file that was cut where it is (`: > journal.db-wal`) is still the same file. It is shorter than it was, as it is after
-a prune too; it is too short for what SQLite knows to be in it.
+The locks of writers are on the index of the write-ahead log, `-shm`. Two processes with two indexes overwrite each
+other's commits, so the files are checked before a commit as well as after it. A file that was truncated in place (`: >
+journal.db-wal`) is still the same file. That it is shorter proves nothing, because a prune makes it shorter too; but
+then it is too short for the pages that SQLite knows to be in it.
 """
 
 from __future__ import annotations
@@ -28,17 +28,21 @@ Identity = tuple[int, int]
 """Device and inode."""
 
 _LOG_HEADER_BYTES, _FRAME_HEADER_BYTES = 32, 24
-"""Of a write-ahead log, and of each page in it: sqlite.org/fileformat2.html#walformat."""
+"""Sizes of the header of a write-ahead log, and of the header of each page in it:
+sqlite.org/fileformat2.html#walformat."""
 
 
 class OpenFiles:
-    """The database of one open journal, its write-ahead log and the index of that, which holds SQLite's locks."""
+    """The files of one open journal: the database, its write-ahead log, and the log's index, which holds SQLite's
+    locks.
+    """
 
     def __init__(self, path: str) -> None:
         """Notes the files as they are now; call it once the write-ahead log is there. Raises `JournalFailed`."""
         self.real_path = real = os.path.realpath(path)
-        """Where the database is: a link that leads to it, or the working directory, may change."""
-        # Texts, not paths: this is asked before and after each commit.
+        """The absolute path of the database without links: a link that leads to it, or the working directory, may
+        change."""
+        # Texts and not `Path` objects, for speed: the files are checked before and after each commit.
         self._log, self._mark = f"{real}-wal", f"{real}.mark"
         self._mark_seen = _identify(self._mark) is not None
         database, log = _identify(real), _identify(self._log)
@@ -50,13 +54,13 @@ class OpenFiles:
             self._known[index_path] = index
         self._bytes = {real: 0, self._log: 0}
         self.is_shorter = False
-        """Whether a file is shorter than it was when it was looked at before."""
+        """Whether a file has become shorter since the last check."""
 
     def __repr__(self) -> str:
         return f"<OpenFiles {self.real_path}>"
 
     def find_change(self) -> str | None:
-        """Returns what has happened to the files; None if they are those that were opened."""
+        """Returns a text that says what happened to the files; None if they are still those that were opened."""
         for path, (device, inode) in self._known.items():
             now = _look_at(path)
             if now is None or now.st_ino != inode or now.st_dev != device:
@@ -79,7 +83,8 @@ class OpenFiles:
     def check_lengths(self, database: Database) -> None:
         """Raises `JournalFailed` if a file is too short for what `database`, outside a transaction, knows to be in it."""
         self.is_shorter = False
-        # Another process may make them shorter between two looks: what was cut is too short at each.
+        # Another process may shorten the files rightly between two checks. A truncated file is too short in each of
+        # them.
         cut = self._find_cut(database) and self._find_cut(database)
         if cut:
             raise JournalFailed(cut)
@@ -88,7 +93,7 @@ class OpenFiles:
         page_bytes, log_pages = database.run_pragma("page_size"), database.count_log_pages()
         pages = database.run_pragma("page_count")
         in_log = _LOG_HEADER_BYTES + log_pages * (_FRAME_HEADER_BYTES + page_bytes) if log_pages else 0
-        in_file = (pages - log_pages) * page_bytes  # what is behind its end must be in the log
+        in_file = (pages - log_pages) * page_bytes  # pages after the file's end must be in the log
         for path, needed in ((self._log, in_log), (self.real_path, in_file)):
             now = _look_at(path)
             if now is not None and now.st_size < needed:
@@ -98,7 +103,7 @@ class OpenFiles:
 
 def _look_at(path: str) -> os.stat_result | None:
     try:
-        return os.stat(path)  # noqa: PTH116 -- a `Path` takes twice the time, and this is asked with each commit
+        return os.stat(path)  # noqa: PTH116 -- a `Path` takes twice the time, and this is called with each commit
     except OSError:
         return None
 

@@ -144,9 +144,9 @@ class SqliteJournal:
         """Opens the file; with `create` it makes the file if there is none. With a signer every batch is signed.
 
         Raises `Misused` if the path can't be used: it does not exist, is not a journal, or has a newer schema. A file
-        that has lost its tail opens for reading only, and `problem` says what is lost. So does a file that may not be
-        written, and one on a disk that has no room for what SQLite needs beside it. `host` is where this process runs;
-        tests give another one.
+        that has lost its newest batches opens for reading only, and `problem` says what is lost. A file that may not be
+        written, or whose disk has no room for SQLite's other files, opens for reading only too. `host` is where this
+        process runs; tests give another one.
         """
         options = options or SqliteOptions()
         return cls(open_journal_file(str(path), clock, options, create, signer, host), clock, options)
@@ -156,7 +156,7 @@ class SqliteJournal:
 
     @property
     def owner(self) -> str:
-        """This process, as leases name it: `host:pid:start`."""
+        """The name of this process in leases: `host:pid:start`."""
         return self._owner
 
     @property
@@ -166,12 +166,12 @@ class SqliteJournal:
 
     @property
     def problem(self) -> str | None:
-        """Why nothing can be written any more; None while writing works."""
+        """The reason why nothing can be written any more; None while writing works."""
         why = self._writer.failed
         return None if why is None else str(why())
 
     def check_writable(self) -> None:
-        """Raises why nothing can be written; does nothing while writing works."""
+        """Raises the error that prevents writing; does nothing while writing works."""
         if (why := self._writer.failed) is not None:
             raise why()
 
@@ -321,11 +321,9 @@ class SqliteJournal:
         """See `Journal.settings`."""
         return await self._readers.run(self._settings.read)
 
-    async def change(
-        self, key: str, change: Callable[[bytes | None], bytes | None], *, held: bool = False
-    ) -> bytes | None:
+    async def change(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bytes | None:
         """See `Journal.change`."""
-        return await self._submit(ops.ChangeOp(shared.encode_key(key), change, held))
+        return await self._submit(ops.ChangeOp(shared.encode_key(key), change))
 
     async def shared(self, prefix: str) -> dict[str, bytes]:
         """See `Journal.shared`."""
@@ -362,7 +360,7 @@ class SqliteJournal:
         key = (await self.shared(_IDENTITY_KEY)).get(_IDENTITY_KEY)
         if key is None:
             new = secrets.token_bytes(32)
-            key = await self.change(_IDENTITY_KEY, lambda old: old or new, held=True)
+            key = await self.change(_IDENTITY_KEY, lambda old: old or new)
         if key is None or len(key) != 32:
             raise JournalDamaged(f"journal {self._path}: the key of its identities is not what was written")
         return key

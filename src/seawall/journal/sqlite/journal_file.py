@@ -41,7 +41,7 @@ class JournalFile:
 
     path: str
     real_path: str
-    """The file itself, whatever becomes of the working folder or a link; `:memory:` for a journal in memory."""
+    """The absolute path of the file, without links; `:memory:` for a journal in memory."""
     database: Database
     owner: Owner
     liveness: Liveness
@@ -50,14 +50,17 @@ class JournalFile:
     """None if there is one connection for everything: a journal in memory, or one that is `full`."""
     signer: Signer | None
     loss: str | None
-    """What the file has lost of its tail, by the high-water mark; None if nothing."""
+    """A text that says which newest batches the file has lost, by the high-water mark; None if none."""
     unwritable: JournalFull | JournalReadOnly | None
-    """Why the file can only be read: it may not be written, or there is no room for what SQLite needs beside it."""
+    """The reason why the file can only be read: it may not be written, or the disk has no room for SQLite's other
+    files. None if it can be written."""
     still: StillFiles | None
     """The files, if they are read without a lock that keeps others from them."""
 
     def get_only_connection(self) -> Database:
-        """Returns the one connection. Raises `Broken` if another process has written what is read without a lock."""
+        """Returns the only connection. Raises `Broken` if another process has written to a file that is read without a
+        lock.
+        """
         if self.still is not None:
             self.still.check()
         return self.database
@@ -122,7 +125,8 @@ class _Opened(NamedTuple):
     unwritable: JournalFull | JournalReadOnly | None
     still: StillFiles | None
     is_shared: bool
-    """Whether others may use the file meanwhile, so that there are further connections and a log to watch."""
+    """Whether other connections may use the file at the same time. There are then more connections, and a log to
+    watch."""
 
 
 def _open_database(
@@ -133,7 +137,7 @@ def _open_database(
     new: bool,
     obstacle: JournalReadOnly | None,
 ) -> _Opened:
-    """Returns a connection to the file: one that may write, or, if that can't be, one that reads it nevertheless."""
+    """Returns a connection to the file: one that may write or, if that is not possible, one that only reads."""
     if obstacle is None:
         try:
             return _Opened(
@@ -173,12 +177,13 @@ def _connect(path: str, options: SqliteOptions, genesis: bytes, clock: Clock, *,
 def _connect_alone(
     path: str, options: SqliteOptions, full: JournalFull
 ) -> tuple[Database, StillFiles | None]:
-    """Returns a connection that only reads and needs no shared memory, and the files that nobody may write meanwhile.
+    """Returns a connection that only reads and needs no shared memory, and the files that no other process may write
+    meanwhile.
 
-    A connection that locks the file for itself keeps in its own memory what several would share. SQLite gives it that
-    lock only if nobody else has the file open, and nobody else can open the file until it is closed. It needs a file
-    for the log. If there is none and none can be made, nobody has the file open, and it is whole without a log.
-    Raises `full` if neither can be had.
+    A connection with an exclusive lock keeps the log's index in its own memory. SQLite grants the lock only if no other
+    process has the file open, and no other process can open the file until the connection is closed. The connection
+    needs a file for the log. If there is none and none can be made, no process has the file open, and the file is
+    complete without a log. Raises `full` if neither way works.
     """
     ways: tuple[Access, ...] = ("read", "immutable")
     for access in ways:
@@ -214,7 +219,7 @@ def _check_absent(path: str, create: bool) -> None:
     if not create:
         raise Misused(f"there is no journal at {path}")
     mark = Path(os.path.realpath(path) + ".mark")
-    if mark.exists() and not Path(path).exists():  # else another process has made both just now
+    if mark.exists() and not Path(path).exists():  # otherwise another process has made both just now
         raise JournalFailed(
             f"journal {path} is gone, but its high-water mark {mark} remembers it: "
             f"restore the journal, or remove the mark to begin a new one"

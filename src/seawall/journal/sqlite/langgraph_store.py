@@ -17,7 +17,7 @@ from seawall.core.errors import Misused
 from seawall.journal.sqlite.database import Database
 
 MAGIC = b"SQLite format 3\0"
-"""How such a file begins."""
+"""The first bytes of such a file."""
 _COLUMNS = {"prefix", "key", "value"}
 
 
@@ -27,17 +27,19 @@ class StoreItem(NamedTuple):
     namespace: str
     key: str
     value: str
-    """JSON, if it is one of its own."""
+    """A JSON object, if LangGraph wrote the item."""
     expires_at: float | None
     """Wall seconds."""
 
 
 def read_store(path: Path, limit: int) -> Iterator[StoreItem]:
-    """Yields the first `limit` items of a store, by namespace and key. Raises `Misused` for a file without one."""
+    """Yields the first `limit` items of a store, by namespace and key. Raises `Misused` for a file without such a
+    store.
+    """
     try:
         database = Database(str(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=None)
         try:
-            # What is in the file is somebody else's: no view or trigger of it does anything here.
+            # The file is untrusted: its views and triggers are switched off.
             database.run_pragma("trusted_schema", 0)
             columns = _find_columns(database)
             if not columns >= _COLUMNS:
@@ -76,7 +78,7 @@ def _read_text(value: object) -> str:
 
 
 def _read_time(value: object) -> float | None:
-    """Returns a time as it is written by Python or by SQLite, in UTC where it does not say."""
+    """Returns the wall seconds of a time that Python or SQLite wrote as text; without a zone it is UTC."""
     try:
         at = datetime.fromisoformat(_read_text(value))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Listing runs: which index leads to what is asked for, and which conditions are checked on the way."""
+"""Lists runs: chooses the index for a filter, and the conditions that are checked on each row."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SELECT b.hash, b.data FROM entries e JOIN bodies b
 
 
 class _Path(NamedTuple):
-    """How runs are gone through."""
+    """The way in which runs are read: a source, an order and conditions."""
 
     source: str
     order: str
@@ -63,15 +63,12 @@ _BY_PRINCIPAL = _Path(
 
 
 def _choose_path(wanted: RunFilter) -> _Path:
-    """Returns by which index runs are gone through: SQLite knows nothing of how many rows fit each condition.
-
-    A session has few runs, and so has everything that has not ended, and most principals.
+    """Returns the index by which runs are read. SQLite can't choose it, because it does not know how many rows fit each
+    condition. A session has few runs, most principals have few, and few runs have not ended.
     """
     has_time = wanted.since is not None or wanted.until is not None
     if wanted.session is not None and wanted.tenant is not None and wanted.state == "running":
-        return _Path(
-            "FROM runs r", _BY_KEY
-        )  # by `runs_at_work`, which a file that is only read may be without
+        return _Path("FROM runs r", _BY_KEY)  # by `runs_at_work`, an index that a read-only file may lack
     if wanted.session is not None:
         name = "runs_by_session_name" if wanted.tenant is None else "runs_by_session"
         return _Path(f"FROM runs r INDEXED BY {name}", _BY_KEY)
@@ -94,7 +91,9 @@ def _choose_path(wanted: RunFilter) -> _Path:
 
 
 def _list_conditions(wanted: RunFilter, *, by_principal: bool) -> tuple[list[str], list[object]]:
-    """Returns the terms of the query, and their values. `by_principal`: the query goes through their entries."""
+    """Returns the terms of the query, and their values. `by_principal`: the query reads the entries of the
+    principal.
+    """
     principal = f"(SELECT {PRINCIPAL} FROM entries WHERE rk = r.rk AND box = 0 AND seq = 0) = ?"
     if by_principal:
         principal = f"p.box = 0 AND p.seq = 0 AND {PRINCIPAL.replace('data', 'p.data')} = ?"
@@ -114,7 +113,7 @@ def _list_conditions(wanted: RunFilter, *, by_principal: bool) -> tuple[list[str
 
 
 def _read_request(database: Database, record: Row) -> str:
-    """Returns a run's request; nothing if it was erased, or its run was pruned."""
+    """Returns a run's request; "" if it was erased, or its run was pruned."""
     rk, run, tenant = record[4], record[5], record[6]
     found = database.fetch_first(_REQUEST, (tenant, rk))
     if found is None:
@@ -126,7 +125,7 @@ def _read_request(database: Database, record: Row) -> str:
 
 
 def _fold_case(text: str) -> str:
-    """Returns text without the differences of case, and of how accents are composed."""
+    """Returns text with differences of case and of composed accents removed."""
     return unicodedata.normalize("NFC", text.casefold())
 
 
@@ -135,7 +134,9 @@ _FIRST_ENTRY = "SELECT id FROM entries WHERE rk = ? AND box = 0 AND seq = 0"
 
 
 def list_older_waits(database: Database, limit: int, judge: Judge) -> list[RunRow]:
-    """Returns the waiting runs that an older version began, which asked without proposals; oldest first."""
+    """Returns the waiting runs that were begun by an older version, which asked people without proposals; oldest
+    first.
+    """
     last = _find_last_older_entry(database)
     found: list[RunRow] = []
     source = SELECT_ROW.replace("FROM runs r", "FROM runs r INDEXED BY runs_unended")
@@ -143,14 +144,16 @@ def list_older_waits(database: Database, limit: int, judge: Judge) -> list[RunRo
         row = to_row(record, judge)
         first = database.fetch_value(_FIRST_ENTRY, (record[4],))
         if first is None or first > last or len(found) >= limit:
-            break  # keys and entries are given in one order, so all others are newer
+            break  # keys and entries grow in the same order, so all further runs are newer
         if row.state == "waiting":
             found.append(row)
     return found
 
 
 def _find_last_older_entry(database: Database) -> int:
-    """Returns the last entry that a version without proposals has written: its batches are the first ones; 0 if none is."""
+    """Returns the last entry that a version without proposals has written; 0 if there is none. Batches of that version
+    come first.
+    """
     low, high, last = 0, database.fetch_value("SELECT max(id) FROM batches"), 0
     while low <= high:
         middle = (low + high) // 2

@@ -1,9 +1,10 @@
 """Heartbeats: whether the owner of a run is alive.
 
-A process of this host that has ended is recognised at once. All others are judged by their heartbeat: by the
-changes of it that this process saw on its own monotonic clock, which no jump of the wall clock affects, or, until
-it has watched for long enough, by the times in the row. Containers of one machine have one monotonic clock, whatever
-their names. The wall clocks of two machines, and of two boots of one, may differ; then it is not sure what is left.
+A process of this host that has ended is recognised at once. All other owners are judged by their heartbeat: by the
+changes that this process saw, timed on its own monotonic clock, which no jump of the wall clock affects. Until it has
+watched for long enough, it uses the times in the row. Containers of one machine have one monotonic clock, whatever
+their names. The wall clocks of two machines, and of two boots of one machine, may differ; the remaining time is then
+uncertain.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from seawall.journal.sqlite.database import Database, Row
 from seawall.journal.sqlite.owner import Owner
 
 CLOCKS_DIFFER_S = 10.0
-"""Seconds by which the wall clocks of two machines may differ: many times what those differ that are kept by NTP."""
+"""Seconds by which the wall clocks of two machines may differ: many times the difference of clocks that NTP sets."""
 
 Beat = tuple[int, float, float]  # number, until (wall), until (monotonic of the owner's host)
 
@@ -24,10 +25,10 @@ _BEATS = "SELECT owner, beat, until_wall, until_mono FROM workers"
 
 
 class LeaseTime(NamedTuple):
-    """What is left of the lease of an owner."""
+    """The remaining time of an owner's lease."""
 
     left_s: float | None
-    """Seconds until its runs may be taken; None if at once."""
+    """Seconds until the owner's runs may be taken; None if they may be taken at once."""
     state: LeaseState
     """See `RunRow.lease`."""
 
@@ -36,7 +37,7 @@ OUT = LeaseTime(None, "none")
 
 
 def _read_beat(values: Row) -> Beat | None:
-    """Returns a heartbeat; None if it is none. A living owner soon writes one that is damaged again."""
+    """Returns the heartbeat of a row; None if the row is damaged. A live owner soon replaces a damaged row."""
     beat, wall, mono = values
     if not isinstance(beat, int) or not isinstance(wall, float) or not isinstance(mono, float):
         return None
@@ -44,7 +45,7 @@ def _read_beat(values: Row) -> Beat | None:
 
 
 class Liveness:
-    """Writes the heartbeat of this process, and judges those of others."""
+    """Writes the heartbeat of this process, and judges the heartbeats of others."""
 
     def __init__(self, here: Owner, clock: Clock, lease_s: float, *, doubted_are_out: bool = False) -> None:
         self._here = here
@@ -53,9 +54,10 @@ class Liveness:
         self._doubted_are_out = doubted_are_out
         self._beat = 0
         self._beat_at: float | None = None
-        """When the newest heartbeat was written, in boot time: a lease ends while the machine is suspended, too."""
+        """Boot-time seconds when the newest heartbeat was written. In boot time a lease also ends while the machine is
+        suspended."""
         self._kept_at: float | None = None
-        """When the newest one was written that is committed."""
+        """Boot-time seconds when the newest committed heartbeat was written."""
         self._retry_at = float("-inf")
         self._seen: dict[str, tuple[int | None, float, bool]] = {}  # beat, first seen at, seen to change
 
@@ -66,13 +68,15 @@ class Liveness:
 
     @property
     def due_in_s(self) -> float | None:
-        """Seconds until a heartbeat is to be written, if nothing else is; None if this process owns nothing yet."""
+        """Seconds until a heartbeat must be written if nothing else is; None if this process owns no run yet."""
         if self._beat_at is None:
             return None
         return max(self._beat_at + self._lease_s / 3, self._retry_at) - self._clock.boottime_s()
 
     def beat_if_old(self, database: Database) -> bool:
-        """Writes a heartbeat in a transaction whose commit may find the last one older than a third of a lease."""
+        """Writes a heartbeat in the current transaction if the last one may be older than a third of a lease at its
+        commit.
+        """
         old = self._beat_at is not None and self._clock.boottime_s() - self._beat_at >= self._lease_s / 3
         if old:
             self.beat(database)
@@ -83,7 +87,9 @@ class Liveness:
         self._kept_at = self._beat_at
 
     def forget(self) -> None:
-        """Forgets what was not committed, because its transaction failed; the next heartbeat is tried in a while."""
+        """Forgets the heartbeat that was not committed, because its transaction failed; the next one is written after a
+        delay.
+        """
         self._beat_at = self._kept_at
         self._retry_at = self._clock.boottime_s() + self._lease_s / 30
 
@@ -107,7 +113,7 @@ class Liveness:
         database.run("DELETE FROM workers WHERE owner = ?", (str(self._here),))
 
     def judge_all(self, database: Database) -> dict[str, LeaseTime]:
-        """Returns, for every worker that has a row, what is left of its lease."""
+        """Returns the remaining lease of every worker that has a row."""
         return {
             owner: self._judge(owner, _read_beat(tuple(beat)))
             for owner, *beat in database.fetch_all(_BEATS)
@@ -115,7 +121,7 @@ class Liveness:
         }
 
     def judge(self, database: Database, owner: str) -> LeaseTime:
-        """Returns what is left of the lease of `owner`. One without a row has left, or was found to be dead."""
+        """Returns the remaining lease of `owner`. An owner without a row has left, or was found to be dead."""
         row = database.fetch_first(f"{_BEATS} WHERE owner = ?", (owner,))
         return OUT if row is None else self._judge(owner, _read_beat(row[1:]))
 
@@ -135,7 +141,7 @@ class Liveness:
         left_s = watched_s
         if beat is not None and other is not None and other.host.shares_clock(self._here.host):
             left_s = beat[2] - now
-            state = "runs" if left_s <= self._lease_s else "doubted"  # so much is left of no lease
+            state = "runs" if left_s <= self._lease_s else "doubted"  # a lease never has more time left
         elif beat is not None:
             left_s = beat[1] + CLOCKS_DIFFER_S - self._clock.wall_s()
         if other is not None and other.host.shares_processes(self._here.host):
@@ -145,7 +151,9 @@ class Liveness:
         return LeaseTime(min(left_s, watched_s), state)
 
     def _watch(self, owner: str, number: int | None, now: float) -> tuple[float, bool]:
-        """Returns the seconds of a lease that are left since the heartbeat was first seen, and whether it was seen to move."""
+        """Returns the remaining seconds of a lease since the current heartbeat was first seen, and whether a heartbeat
+        was seen to change.
+        """
         known = self._seen.get(owner)
         if known is None or known[0] != number:
             known = self._seen[owner] = (number, now, known is not None)

@@ -1,8 +1,8 @@
 """The high-water mark: a small file beside the journal that holds the newest batch that was durable.
 
-A flipped bit or a torn page in the write-ahead log makes SQLite silently drop everything after it when the file
-is next opened. The mark reveals that. It lags (`SqliteOptions.mark_s`, `mark_batches`), so a loss of less than
-that is not noticed.
+A flipped bit or a torn page in the write-ahead log makes SQLite silently drop everything after it when the file is next
+opened. The mark reveals that. The mark lags behind the file (`SqliteOptions.mark_s`, `mark_batches`), so a loss smaller
+than the lag is not noticed.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ class Mark:
         return self._ahead_since + self._lag_s - self._clock.monotonic_s()
 
     def is_due(self) -> bool:
-        """Returns True when the mark lags by as much as it may."""
+        """Returns whether the mark lags by its allowed maximum."""
         due = self.due_in_s
         return due is not None and (due <= 0 or self._head - self._marked >= self._lag_batches)
 
     def postpone(self) -> None:
-        """Waits for another lag before the next attempt, because the mark could not be written."""
+        """Delays the next attempt by one lag, because the mark could not be written."""
         self._marked = self._head
         self._ahead_since = self._clock.monotonic_s()
 
@@ -76,10 +76,9 @@ class Mark:
         return msgspec.json.decode(data, type=Head)
 
     def note_absence(self, database: Database, *, new: bool) -> None:
-        """Writes the mark of a journal that holds no batch yet; notes if that of another one is gone.
-
-        The process that made the journal may have died before it wrote the mark, so each one that finds it empty does.
-        The batches are looked at first: where there is one, the mark was there before.
+        """Writes the mark of a journal that has no batch yet. If a journal with batches has no mark, notes that the
+        mark is gone. The process that made the journal may have died before it wrote the mark, so each process that
+        finds the journal empty writes it. A journal with a batch once had a mark.
         """
         new = new or database.fetch_value("SELECT max(id) FROM batches") == 0
         if self.path.exists():
@@ -103,7 +102,7 @@ class Mark:
     def _replace(self, data: bytes) -> None:
         beside = self.path.with_name(
             self.path.name + ".new"
-        )  # the lock is held: no other process writes it now
+        )  # the lock is held: no other process writes the mark now
         with beside.open("wb") as file:
             file.write(data)
             file.flush()
@@ -118,7 +117,9 @@ class Mark:
             return f"its high-water mark {self.path} can't be read ({error})"
 
     def explain_loss(self, database: Database, mark: Head | str | None) -> str | None:
-        """Returns what a snapshot of the file, which must be younger than `mark`, has lost; None if nothing."""
+        """Returns a text that says what a snapshot of the file has lost; None if nothing. The snapshot must be younger
+        than `mark`.
+        """
         if mark is None or isinstance(mark, str):
             return mark
         if mark.genesis != self._genesis:

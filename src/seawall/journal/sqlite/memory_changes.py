@@ -1,4 +1,4 @@
-"""What one operation of the writer changes of memory: one new version for each scope that it touches."""
+"""The changes that one operation of the writer makes to memory: one new version for each scope that it touches."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _SCOPE = "SELECT leaf, tenant, scope, version, floor, live FROM memory_scopes WH
 
 @dataclass(slots=True)
 class _Scope:
-    """A scope as this operation leaves it."""
+    """A scope with this operation's changes."""
 
     name: str
     version: int
@@ -55,9 +55,8 @@ class _Scope:
 
 @dataclass(kw_only=True)
 class MemoryDraft:
-    """A change of one tenant's memory. Everything is written at once; the versions are at the end, by `finish`.
-
-    What may refuse the operation has to be looked at before anything is changed.
+    """A change of one tenant's memory. Entries are written immediately; `finish` writes the versions at the end.
+    Everything that may refuse the operation must be checked before the first change.
     """
 
     tx: Transaction
@@ -103,7 +102,9 @@ class MemoryDraft:
         return list(map(decode_entry, self.tx.database.fetch_all(_NUMBERED, (json.dumps([*numbers]),))))
 
     def find_sources(self, values: Sequence[Lineage]) -> list[StoredEntry]:
-        """Returns the entries that these are, or were written by, or (answers of runs) took a value from."""
+        """Returns the entries behind some sources: the entries themselves, those that a step has written, or those from
+        which a run's answer took a value.
+        """
         numbers = {each.entry for each in values if each.entry}
         answers: list[str] = []
         for each in values:
@@ -137,7 +138,7 @@ class MemoryDraft:
         causes: Sequence[Lineage] = (),
         flagged: bool = False,
     ) -> MemoryEntry:
-        """Writes an entry as a new one, in place of `old`; number and version are given to it here."""
+        """Writes an entry as a new one, in place of `old`; this method sets its number and version."""
         scope = self.open_scope(entry.scope)
         if old is not None:
             self.remove(old, replaced=True)
@@ -154,13 +155,13 @@ class MemoryDraft:
         return new
 
     def put_copy(self, stored: StoredEntry, old: StoredEntry | None, *, flagged: bool = False) -> MemoryEntry:
-        """Writes an old entry anew, with where it came from."""
+        """Writes an old entry again, with its lineage."""
         copy = replace(stored.entry, reverted=False, quarantined=False)
         causes = [Lineage(tie="value", entry=stored.entry.number)]
         return self.put(copy, old, loose=stored.loose, causes=causes, flagged=flagged)
 
     def remove(self, stored: StoredEntry, *, replaced: bool = False, reverted: bool = False) -> None:
-        """Ends an entry, or says of one that has ended that it was reverted."""
+        """Ends an entry, or marks an entry that has ended as reverted."""
         scope, entry = self.open_scope(stored.entry.scope), stored.entry
         died_at = stored.died_at
         if entry.died is None:
@@ -177,7 +178,7 @@ class MemoryDraft:
         self._replace(stored, replace(stored.entry, flagged=version), stored.died_at, stored.reverted)
 
     def renew(self, stored: StoredEntry, expires_at: float | None, labels: Sequence[str]) -> None:
-        """Gives an entry another time at which it expires, and more labels. That makes no version."""
+        """Sets another time of expiry and adds labels. This makes no new version."""
         entry = stored.entry
         new = replace(entry, expires_at=expires_at, labels=tuple(dict.fromkeys((*entry.labels, *labels))))
         if new != entry:
@@ -191,7 +192,7 @@ class MemoryDraft:
         self.tx.wrote = True
 
     def read_body(self, ref: Ref | None) -> bytes:
-        """Returns a body that this operation stores, or that is there; nothing for one that was erased."""
+        """Returns a body that this operation stores or that is in the journal; empty bytes for one that was erased."""
         if ref is not None and (found := self.given.get(bytes.fromhex(ref))) is not None:
             return found
         return read_body(self.tx.database, self.key, ref) or self.tx.find_waiting_body(self.key, ref)
@@ -205,7 +206,7 @@ class MemoryDraft:
                 raise Misused(f"body {ref} is not in the journal, and was not given either")
 
     def count_conflict(self, scope: str) -> None:
-        """Counts a conflict in the version of a scope, if it has one by the end."""
+        """Counts a conflict in the new version of a scope, if the operation makes one."""
         self._conflicts[scope] = self._conflicts.get(scope, 0) + 1
 
     def finish(self) -> list[MemoryVersion]:

@@ -1,4 +1,4 @@
-"""Checking the records of memory: that each is what was written, has its bodies, and is found by the search."""
+"""Checks the records of memory: that each is what was written, has its bodies, and is in the search index."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _check_entries(database: Database, after: int) -> int | None:
     last: int = rows[-1][AS_STORED]
     unfound = database.fetch_first(_UNFOUND, (after, last))
     if unfound is not None:
-        raise BadRecord(f"entry {unfound[0]} of memory is not in the index that it is searched by", None)
+        raise BadRecord(f"entry {unfound[0]} of memory is not in the index of words", None)
     for number, tenant, scope, key in database.fetch_all(_UNLISTED, (after, last)):
         if database.fetch_first(_LISTED, (tenant, scope, read_text(key))) is None:
             raise BadRecord(f"the key of entry {number} of memory is not in the index of keys", None)
@@ -88,18 +88,18 @@ def _check_words(database: Database, after: int) -> int | None:
     rows = database.fetch_all(_WORDS, (after, ROWS))
     for number, words, tenant, scope, quarantined, key, value in rows:
         if key is None or value is None:
-            raise BadRecord(f"{number} in the index of words is no entry of memory that holds", None)
+            raise BadRecord(f"{number} in the index of words is not a live entry of memory", None)
         if words != make_words(database, place_of(tenant, scope, quarantined=quarantined), key, value):
-            raise BadRecord(
-                f"entry {number} of memory is in the index of words with others than its own", None
-            )
+            raise BadRecord(f"entry {number} of memory is in the index of words with wrong words", None)
     return rows[-1][0] if rows else None
 
 
 def _check_keys(database: Database, after: int) -> None:
     for _, scope, text, key, has_entry in database.iterate(_KEYS):
         if key is None or not has_entry:
-            raise BadRecord(f"a key of scope {scope} in the index of keys is of no entry of memory", None)
+            raise BadRecord(
+                f"a key of scope {scope} in the index of keys belongs to no entry of memory", None
+            )
         if read_text(key) != text:
             raise BadRecord(f"a key of scope {scope} is in the index of keys with another text", None)
 

@@ -1,7 +1,8 @@
-"""Collecting memory: what has expired, and versions that nobody can ask for any more.
+"""Collecting memory: removes expired entries, and versions that can't be asked for any more.
 
-An entry that died is needed by a snapshot between its birth and its death: of a run that has not ended, or the last
-reviewed version of its scope. The steps that entries came of stay in the lineage of what came of them.
+An entry that died is needed by a snapshot between its birth and its death: by the snapshot of a run that has not ended,
+or by the last reviewed version of its scope. When an entry is removed, the steps that it was made of stay in the
+lineage of what was made of it.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from seawall.journal.sqlite.retention import bump_generation, rebuild_words, shr
 from seawall.journal.sqlite.transaction import Transaction
 
 ENTRIES = 200
-"""Entries removed in one transaction: about 50 ms."""
+"""Entries that are removed in one transaction: about 50 ms."""
 
 _events: msgspec.json.Decoder[list[Event]] = msgspec.json.Decoder(list[Event])
 _UNREAD = """
@@ -76,23 +77,23 @@ _NEVER = float("inf")
 
 @dataclass
 class _Plan:
-    """What is collected of one tenant."""
+    """The entries and versions of one tenant that are collected."""
 
     tenant: int
     scope: str | None
-    """Only what is of this scope; None: of all."""
+    """The only scope that is collected; None: all scopes."""
     before: float
     now: float
     oldest: int = 0
-    """The oldest snapshot that a run in flight may ask for."""
+    """The oldest snapshot that a run in flight may need."""
     expired: list[int] = field(default_factory=list[int])
     superseded: list[int] = field(default_factory=list[int])
     conflicts: list[int] = field(default_factory=list[int])
     bodies: Counter[bytes] = field(default_factory=Counter[bytes])
-    """How often what goes refers to each body."""
+    """By body: the number of references from rows that are removed."""
 
     def read(self, database: Database) -> None:
-        """Finds what may go."""
+        """Finds the rows that may be removed."""
         self.oldest = _find_oldest_snapshot(database, self.tenant)
         self.expired = _find(database, _EXPIRED, (self.tenant, self.now))
         self.superseded = _find(database, _DEAD, (self.tenant, self.oldest, self.before))
@@ -113,7 +114,7 @@ class _Plan:
         self.bodies.update(list_hashes((each.entry.key, each.entry.value) for each in entries))
 
     def list_going(self) -> dict[str, set[int]]:
-        """Returns the keys of the rows that may go, by table."""
+        """Returns the keys of the rows that may be removed, by table."""
         return {"memories": {*self.expired, *self.superseded}, "memory_conflicts": {*self.conflicts}}
 
 
@@ -191,7 +192,7 @@ def _list_scopes(database: Database, plan: _Plan) -> list[str]:
 def _remove_entries(
     tx: Transaction, plan: _Plan, kept: KeptBodies, numbers: Sequence[int], why: str
 ) -> Collected:
-    """Removes entries that may still go: something may have happened since they were found."""
+    """Removes the entries that may still be removed: that may have changed since they were found."""
     wanted = json.dumps([*numbers])
     oldest = _find_oldest_snapshot(tx.database, plan.tenant)
     if why == "expired":
@@ -210,14 +211,13 @@ def _remove_entries(
 
 
 def list_hashes(pairs: Iterable[tuple[Ref, Ref | None]]) -> list[bytes]:
-    """Returns the bodies of keys and values."""
+    """Returns the hashes of the bodies of keys and values."""
     return [bytes.fromhex(ref) for pair in pairs for ref in pair if ref is not None]
 
 
 def delete_entry(tx: Transaction, stored: StoredEntry, *, keeps_floor: bool = False) -> None:
-    """Deletes the row of an entry and what it is found by. What came of it still descends from the step that wrote it.
-
-    With `keeps_floor` versions that had the entry can still be read, without it.
+    """Deletes the row of an entry and its place in the search index. Entries made of it still descend from the step
+    that wrote it. With `keeps_floor`, versions that had the entry can still be read, without it.
     """
     entry, tenant = stored.entry, stored.row[1]
     alias = None
@@ -251,7 +251,7 @@ def _change_scope(tx: Transaction, tenant: int, scope: str, *, floor: int, live:
 def _delete_bodies(
     tx: Transaction, plan: _Plan, kept: KeptBodies, hashes: Sequence[bytes]
 ) -> tuple[int, int]:
-    """Deletes the bodies of what has gone, once the last that referred to them has; returns how many, and their bytes."""
+    """Deletes the bodies of removed rows once nothing refers to them any more; returns their number and their bytes."""
     kept.catch_up(tx.database)
     plan.bodies.subtract(hashes)
     gone = [hash_ for hash_ in dict.fromkeys(hashes) if plan.bodies[hash_] <= 0 and not kept.has(hash_)]
@@ -286,7 +286,7 @@ def _remove_conflicts(tx: Transaction, plan: _Plan, kept: KeptBodies) -> Collect
 
 
 def _remove_versions(tx: Transaction, plan: _Plan, scopes: Sequence[str]) -> Collected:
-    """Removes the rows of versions that can't be asked for any more, and those of scopes of which nothing is left."""
+    """Removes the rows of versions that can't be asked for any more, and of scopes that are empty."""
     removed = 0
     for scope in scopes:
         found = _find_scope(tx.database, plan.tenant, scope)
@@ -313,13 +313,15 @@ def _find_scope(database: Database, tenant: int, scope: str) -> tuple[Row, int, 
 
 
 def _is_empty(database: Database, plan: _Plan, scope: str, newest: int, going: Collection[int]) -> bool:
-    """Returns whether a scope has no entry, but for some, and no snapshot in flight is older than its newest version."""
+    """Returns whether a scope has no entry except those in `going`, and no snapshot in flight is older than its newest
+    version.
+    """
     values = (plan.tenant, scope, json.dumps([*going]))
     return newest <= plan.oldest and not database.fetch_all(_ANY, values)
 
 
 def _list_gone_versions(database: Database, tenant: int, scope: str, floor: int) -> list[Row]:
-    """Returns the rows of versions before `floor`, but for the last reviewed one of those that stay."""
+    """Returns the rows of versions before `floor`, except for the last reviewed version, which is kept."""
     rows = database.fetch_all(
         f"{SELECT_VERSION} WHERE e.tenant = ? AND e.scope = ? AND e.version < ?", (tenant, scope, floor)
     )
@@ -333,7 +335,7 @@ def _list_gone_versions(database: Database, tenant: int, scope: str, floor: int)
 
 
 def _count_versions(database: Database, plan: _Plan, entries: Sequence[StoredEntry]) -> int:
-    """Counts the versions that are gone with some entries."""
+    """Counts the versions that are removed together with some entries."""
     floors: dict[str, int] = {}
     for stored in entries:
         scope, died = stored.entry.scope, stored.entry.died or 0
@@ -351,7 +353,7 @@ def _count_versions(database: Database, plan: _Plan, entries: Sequence[StoredEnt
 
 
 def _count(database: Database, plan: _Plan, kept: KeptBodies) -> Collected:
-    """Counts what would be removed."""
+    """Returns the counts of what would be removed."""
     entries = read_numbered(database, [*plan.expired, *plan.superseded])
     gone = [hash_ for hash_ in plan.bodies if not kept.has(hash_)]
     return Collected(

@@ -1,5 +1,5 @@
-"""The lineage of memory: what was made of what. It outlives the entries and runs on the way, as long as something came of
-them.
+"""The lineage of memory: which entry or answer was made of which. It outlives the entries and runs along the way, as
+long as something was made of them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from seawall.journal.sqlite.row_sum import check_row
 from seawall.journal.sqlite.transaction import Transaction
 
 MOST_EDGES = 4_096
-"""Edges that take the place of one that goes, at most. Where there would be more, it stays."""
+"""Most edges that replace a removed node. If more would be needed, the node stays."""
 _EDGE = "SELECT leaf, source, target, value FROM memory_edges WHERE source = ? AND target = ?"
 _FROM = "SELECT leaf, source, target, value FROM memory_edges WHERE source = ?"
 _TO = "SELECT leaf, source, target, value FROM memory_edges WHERE target = ?"
@@ -25,7 +25,7 @@ _READS_OF = "SELECT leaf, run, entry FROM memory_reads WHERE entry = ?"
 
 
 def add_edges(tx: Transaction, edges: Mapping[tuple[str, str], bool]) -> None:
-    """Adds to the lineage. An edge of exposure becomes one of a value, and never the other way."""
+    """Adds to the lineage. An edge of exposure may become an edge of a value, but not the reverse."""
     for (source, target), value in edges.items():
         row = next(iter(_read(tx, "memory_edges", _EDGE, (source, target))), None)
         if row is None or row[2] < value:
@@ -34,7 +34,7 @@ def add_edges(tx: Transaction, edges: Mapping[tuple[str, str], bool]) -> None:
 
 
 def find_values(tx: Transaction, nodes: Iterable[str]) -> set[int]:
-    """Returns the numbers of the entries that answers took a value from, also through other answers."""
+    """Returns the numbers of the entries from which answers took a value, directly or through other answers."""
     waiting, seen, numbers = list(nodes), set[str](), set[int]()
     while waiting:
         node = waiting.pop()
@@ -49,7 +49,7 @@ def find_values(tx: Transaction, nodes: Iterable[str]) -> set[int]:
 
 
 def remove_node(tx: Transaction, node: str, *, alias: str | None = None) -> None:
-    """Takes a node out of the lineage: what it came of leads to what came of it. `alias` takes its place as a source."""
+    """Removes a node from the lineage, and links its sources to its targets. `alias` replaces it as a source."""
     before = _read(tx, "memory_edges", _TO, (node,))
     after = _read(tx, "memory_edges", _FROM, (node,))
     sources = [(source, value) for source, _, value in before]
@@ -69,7 +69,7 @@ def remove_node(tx: Transaction, node: str, *, alias: str | None = None) -> None
 
 
 def leave_runs(tx: Transaction, keys: Sequence[int]) -> None:
-    """Takes out of the lineage what is gone with pruned runs: their answers and steps, and what they have read."""
+    """Removes pruned runs from the lineage: their answers, their steps, and the record of what they have read."""
     for (run,) in tx.database.fetch_all(_RUNS, (json.dumps([*keys]),)):
         remove_node(tx, answer_node(run))
         first = step_node(run, 0)[:-1]
@@ -82,7 +82,7 @@ def leave_runs(tx: Transaction, keys: Sequence[int]) -> None:
 
 
 def leave_reads(tx: Transaction, number: int) -> None:
-    """Forgets which runs have read an entry."""
+    """Deletes the record of which runs have read an entry."""
     _delete_reads(tx, _read(tx, "memory_reads", _READS_OF, (number,)))
 
 

@@ -1,7 +1,8 @@
-"""Forgetting a person: what they asked and were answered, and what was remembered of them, in every file of the journal.
+"""Forgetting a person: erases what they asked, what they were answered and what was remembered of them, from every file
+of the journal.
 
-First nothing of it can be read any more, then the rows that refer to it go, and then the runs are pruned. Each step can be
-done again, so what a crash has interrupted is finished by forgetting once more.
+First the bodies are erased, then the rows that refer to them are removed, and then the runs are pruned. Each step can
+be repeated, so if a crash interrupts it, forgetting the person once more finishes the work.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ from seawall.journal.sqlite.transaction import Transaction
 T = TypeVar("T")
 
 ROWS = 500
-"""Records changed in one transaction."""
+"""Records that are changed in one transaction."""
 _RUNS = f"""
 SELECT r.rk, r.run, r.ended_at FROM entries p INDEXED BY entries_by_principal CROSS JOIN runs r ON r.rk = p.rk
 WHERE p.box = 0 AND p.seq = 0 AND {PRINCIPAL.replace("data", "p.data")} = ? AND r.tenant = ? ORDER BY r.rk
@@ -55,27 +56,27 @@ WHERE p.box = 0 AND p.seq = 0 AND {PRINCIPAL.replace("data", "p.data")} = ? AND 
 
 
 class _Person:
-    """What the journal has of one person, as it is now."""
+    """The records of one person that are in the journal now."""
 
     def __init__(self, tenant: str, subject: str) -> None:
         self.tenant = tenant
         self.subject = subject
         self.key = -1
         self.runs: dict[int, str] = {}
-        """Their runs that were not pruned, by key."""
+        """The person's runs that were not pruned, by key."""
         self.running: list[str] = []
-        """Their runs that have not ended, and other ones that were shown what is theirs."""
+        """The person's runs that have not ended, and such runs of others that were shown the person's texts."""
         self.entries: list[StoredEntry] = []
         self.effects: list[tuple[Row, EffectRecord]] = []
         self.proposals: list[tuple[Row, Proposal]] = []
         self.facts: list[tuple[Row, Fact]] = []
         self.conflicts: list[tuple[Row, StoredConflict]] = []
         self.derived: list[int] = []
-        """Entries of others that took a value from theirs."""
+        """Entries of others that took a value from the person's entries."""
         self.shown = Shown()
 
     def read(self, database: Database) -> None:
-        """Reads all of it, in one snapshot."""
+        """Reads all records of the person, in one snapshot."""
         key = find_tenant(database, self.tenant)
         if key is None:
             return
@@ -113,7 +114,7 @@ class _Person:
                 self.conflicts.append((row[AS_STORED:], stored))
 
     def list_refs(self) -> list[Ref]:
-        """Returns the bodies that their records and entries refer to."""
+        """Returns the bodies that the person's records and entries refer to."""
         refs = [ref for _, effect in self.effects for ref in (*list_effect_refs(effect), effect.arguments)]
         refs += [ref for _, proposal in self.proposals for ref in list_proposal_refs(proposal)]
         refs += [fact.text for _, fact in self.facts]
@@ -121,7 +122,7 @@ class _Person:
         return [*dict.fromkeys(ref for ref in refs if ref is not None)]
 
     def get_records(self) -> dict[str, set[int]]:
-        """Returns the keys of their records, by table."""
+        """Returns the keys of the person's records, by table."""
         return {
             "effects": {row[0] for row, _ in self.effects},
             "proposals": {row[0] for row, _ in self.proposals},
@@ -132,7 +133,7 @@ class _Person:
 
 
 class _Bodies:
-    """The bodies of a person, and which of them others refer to as well."""
+    """The bodies of a person, and which of them records of others refer to as well."""
 
     def __init__(self, person: _Person) -> None:
         self._person = person
@@ -182,7 +183,7 @@ async def forget(access: FileAccess, tenant: str, subject: str, dry_run: bool) -
             shown = [bytes.fromhex(ref) for ref in dict.fromkeys(person.shown.texts)]
             erased += await _erase(access, None, tenant, shown)
             await _remove_records(access, person)
-            bodies.plan.kept.keep(bytes.fromhex(ref) for ref in person.list_refs())  # erased ones, of effects
+            bodies.plan.kept.keep(bytes.fromhex(ref) for ref in person.list_refs())  # those of effects
             bodies.plan.kept.keep(person.shown.messages)  # and those of conversations
             for number in range(len(bodies.plan.chunks)):
                 await access.write(lambda tx, number=number: prune_chunk(tx, bodies.plan, number))
@@ -195,7 +196,7 @@ async def forget(access: FileAccess, tenant: str, subject: str, dry_run: bool) -
 
 
 async def _erase(access: FileAccess, bodies: _Bodies | None, tenant: str, hashes: Sequence[bytes]) -> int:
-    """Erases bodies; with `bodies` those that nobody else refers to by now."""
+    """Erases bodies; with `bodies`, only those that no record of others refers to at this moment."""
 
     def erase(tx: Transaction, part: Sequence[bytes]) -> int:
         if bodies is not None:
@@ -234,7 +235,9 @@ def _remove_entries(tx: Transaction, tenant: str, entries: Sequence[StoredEntry]
 
 
 def _blank_effects(tx: Transaction, effects: Iterable[tuple[Row, EffectRecord]]) -> None:
-    """Takes out of effects what somebody wrote of them. What they were stays: that they happen once outlives a person."""
+    """Removes people's texts from effects. The identities of the effects stay, so that each still happens at most
+    once.
+    """
     for row, effect in effects:
         _put(tx, "effects", row, encode_effect(row[0], row[4], replace(effect, reason="")))
 
@@ -248,7 +251,7 @@ def _blank_proposals(tx: Transaction, proposals: Iterable[tuple[Row, Proposal]])
 
 
 def _put(tx: Transaction, table: str, old: Row, new: Row) -> None:
-    """Changes a row, unless somebody has changed it meanwhile: then forgetting again does it."""
+    """Changes a row, unless it was changed meanwhile. The next call of `forget` then changes it."""
     if new != old and _is_as_read(tx, table, old):
         tx.tables[table].put(old, new)
         tx.wrote = True

@@ -1,7 +1,7 @@
-"""The search index of memory: the text of keys, and the words of live entries. It is derived, and no chain holds it.
-
-Only what holds now is in the index of words, so that a search does not grow with the number of versions. What an older
-snapshot has beside it is searched in an index of its own, which is made for that search.
+"""The search index of memory: the text of keys, and the words of live entries. It is derived from other tables, and the
+chain does not hold it. Only live entries are in the index of words, so that the time of a search does not grow with the
+number of versions. Entries that only an older snapshot has are searched in a temporary index, which is made for that
+search.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ _LAST = chr(0x10FFFF)
 
 
 def place_of(tenant: int, scope: str, *, quarantined: bool = False) -> str:
-    """Returns what the words of a scope of a tenant begin with in the index, always as many letters and digits.
-
-    It keeps a search from reading the words of others. Whose an entry is, is said by its row.
+    """Returns the prefix of the words of one tenant's scope in the index, which always has the same length. It keeps a
+    search from reading words of other scopes. The entry's row, not the prefix, decides which scope the entry belongs
+    to.
     """
     digest = hashlib.blake2b(f"{tenant}\0{scope}".encode(), digest_size=5).digest()
     return ("q" if quarantined else "p") + base64.b32encode(digest).decode().lower()
 
 
 def read_body(database: Database, tenant: int, ref: str | None) -> bytes:
-    """Returns a body; nothing for None, and for one that was erased."""
+    """Returns a body; empty bytes for None and for an erased body."""
     return b"" if ref is None else database.fetch_value(_BODY, (tenant, bytes.fromhex(ref))) or b""
 
 
 class IndexChanges:
-    """What a commit changes of the index. The words are written together at its end, in the order that FTS5 writes at once:
-    anything else makes it write a segment for each.
+    """The changes that a commit makes to the index. The words are written together at the end of the commit, in the
+    order of their numbers: in any other order FTS5 would write a segment for each entry.
     """
 
     def __init__(self, database: Database) -> None:
@@ -74,7 +74,7 @@ class IndexChanges:
             self._added[entry.number] = make_words(self._database, place, key, value)
 
     def remove(self, numbers: Iterable[int]) -> None:
-        """Removes the words of entries that do not hold any more."""
+        """Removes the words of entries that are not live any more."""
         for number in numbers:
             if self._added.pop(number, None) is None:
                 self._removed.add(number)
@@ -89,12 +89,12 @@ class IndexChanges:
 
 
 def make_words(database: Database, place: str, key: bytes, value: bytes) -> str:
-    """Returns what the index has of an entry."""
+    """Returns the words of an entry as the index holds them."""
     return place_words(place, database.split_words(f"{read_text(key)} {read_words(value)}"))
 
 
 def remove_key(database: Database, tenant: int, scope: str, key: bytes) -> None:
-    """Removes the text of a key of which no entry is left."""
+    """Removes the text of a key that has no entry left."""
     database.run(_REMOVE_KEY, (tenant, scope, key))
 
 
@@ -113,11 +113,12 @@ def find_words(database: Database, places: Sequence[str], text: str, limit: int)
 
 def find_prefix(database: Database, tenant: int, scope: str, prefix: str) -> list[bytes]:
     """Returns the keys of a scope that begin with a text."""
+    start = read_text(prefix.encode())
     return [
         row[0]
         for row in database.fetch_all(
             "SELECT key FROM memory_keys WHERE tenant = ? AND scope = ? AND text >= ? AND text < ?",
-            (tenant, scope, prefix, prefix + _LAST),
+            (tenant, scope, start, start + _LAST),
         )
     ]
 

@@ -26,7 +26,7 @@ from seawall.journal.sqlite.transaction import Transaction
 
 
 class MergePlan:
-    """What a merge does, once it is known that it may. `find` raises `MemoryConflicts`; `write` raises nothing."""
+    """The changes of a merge, after it was checked. `find` raises `MemoryConflicts`; `write` raises nothing."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class MergePlan:
             raise MemoryConflicts(unnamed)
 
     def write(self, principal: str) -> None:
-        """Writes what the merge does."""
+        """Writes the changes of the merge."""
         draft, tx, now = self._draft, self._tx, self._tx.sure_now
         for write, live in self._same:
             draft.renew(live, renew_expiry(write, live.entry, now), find_labels(draft, write))
@@ -98,7 +98,7 @@ class MergePlan:
 
 
 def make_entry(write: MemoryWrite, now: float, run: str, principal: str) -> MemoryEntry:
-    """Returns the entry of a write, without number and version."""
+    """Returns the new entry of a write, without number and version."""
     return MemoryEntry(
         number=0,
         tenant="",
@@ -124,7 +124,7 @@ def write_entry(
     *,
     flagged: bool = False,
 ) -> None:
-    """Writes an entry in place of the one that holds, if there is one."""
+    """Writes an entry in place of the live one, if there is one."""
     if write.value is None and live is None:
         return
     labelled = replace(entry, labels=find_labels(draft, write))
@@ -132,7 +132,7 @@ def write_entry(
 
 
 def find_labels(draft: MemoryDraft, write: MemoryWrite) -> tuple[str, ...]:
-    """Returns the labels of a write: its own, and those of all entries that it took a value from."""
+    """Returns the labels of a write: its own, and those of all entries from which it took a value."""
     values = [cause for cause in write.causes if cause.tie == "value"]
     found = draft.find_sources(values)
     return tuple(

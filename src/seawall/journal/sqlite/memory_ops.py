@@ -1,5 +1,5 @@
-"""The writer's operations on memory. What is decided is in the rules; here it is loaded and stored, inside the writer's
-transaction.
+"""The writer's operations on memory. The rules decide; the operations load the records and store the results, inside
+the writer's transaction.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _read_conflict(tx: Transaction, number: int) -> Row | None:
 
 
 def _end_conflict(tx: Transaction, row: Row, by: str) -> MemoryConflict:
-    """Notes that a conflict is resolved, and returns it."""
+    """Stores a conflict as resolved, and returns it."""
     stored = decode_conflict(row)
     resolved = replace(stored.conflict, state="resolved", resolved_by=by)
     new = encode_conflict(row[AS_STORED + 1], replace(stored, conflict=resolved))
@@ -88,7 +88,7 @@ def _end_conflict(tx: Transaction, row: Row, by: str) -> MemoryConflict:
 
 
 def _rests_on_reverted(draft: MemoryDraft, stored: StoredConflict) -> bool:
-    """Returns whether the run of a conflict had read what was reverted, or its value was made of that."""
+    """Returns whether the run of a conflict had read a reverted entry, or its value was made of one."""
     sources = draft.find_numbered(cause.entry for cause in stored.write.causes if cause.entry)
     return stored.conflict.why == "reverted" or any(each.reverted is not None for each in sources)
 
@@ -142,12 +142,16 @@ class RollbackOp(QueuedOp):
         for stored in sorted(gone, key=lambda stored: stored.entry.number):
             draft.remove(stored)
         for key in sorted(differ, key=lambda key: old[key].entry.number):
-            draft.put_copy(old[key], draft.find_live(self.scope, key))  # it may be one that was forgotten
+            draft.put_copy(
+                old[key], draft.find_live(self.scope, key)
+            )  # the live entry may be a forgotten one
         (made,) = draft.finish()
         self.result = replace(made, reverted=reverted)
 
     def _list_sane(self, draft: MemoryDraft, held: Iterable[StoredEntry]) -> dict[Ref, StoredEntry]:
-        """Returns what the scope shall hold, by key: nothing that expired, and nothing that was reverted since."""
+        """Returns the entries that the scope shall hold, by key, without expired entries and without entries that were
+        reverted since.
+        """
         now = draft.tx.sure_now
         found = (each if each.reverted is None else _find_sane(draft, each, set(), now) for each in held)
         return {
@@ -156,7 +160,7 @@ class RollbackOp(QueuedOp):
 
 
 class ApplyRevertOp(QueuedOp):
-    """Removes and flags what a plan says."""
+    """Removes and flags the entries of a plan."""
 
     __slots__ = ("by", "revert")
 
@@ -212,11 +216,11 @@ class ApplyRevertOp(QueuedOp):
 
 
 def _find_sane(draft: MemoryDraft, stored: StoredEntry, gone: set[int], now: float) -> StoredEntry | None:
-    """Returns what a removed entry had replaced, if that does not go itself."""
+    """Returns the entry that a removed entry had replaced, if it is not removed itself; else None."""
     entry = stored.entry
     while True:
         before = draft.find_before(entry)
-        if before is None or before.entry.died != entry.born:  # it had ended before
+        if before is None or before.entry.died != entry.born:  # the earlier entry had ended before
             return None
         if before.entry.number not in gone and not before.entry.reverted:
             sane = before.entry.value is not None and not has_expired(before.entry, now)
@@ -245,7 +249,7 @@ class ImportMemoryOp(QueuedOp):
         draft = MemoryDraft(tx=tx, tenant=self.tenant, origin="import", by=self.by, given=dict(self.bodies))
         draft.check_bodies(ref for write in self.writes for ref in (write.key, write.value))
         if any(write.value is None for write in self.writes):
-            raise Misused("an entry that is imported has a value")
+            raise Misused("an imported entry must have a value")
         tx.add_bodies(tx.ensure_tenant_id(self.tenant), self.bodies)
         writes = {(write.scope, write.key): write for write in self.writes}
         for write in writes.values():
@@ -259,7 +263,7 @@ class ImportMemoryOp(QueuedOp):
 
 
 class AcceptMemoryOp(QueuedOp):
-    """Lets agents be shown quarantined entries."""
+    """Accepts quarantined entries, so that agents are shown them."""
 
     __slots__ = ("by", "numbers", "tenant")
 

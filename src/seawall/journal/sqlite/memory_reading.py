@@ -1,4 +1,4 @@
-"""Reading memory: what a snapshot holds, what it is searched by, and what descends from what."""
+"""Reads memory: the entries of a snapshot, searches in it, and the lineage."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ _WRITTEN_BY = (
     + " WHERE e.run != ''"
 )
 PAGE = 64
-"""Rows of a list that are read at once."""
+"""Rows of a list that are read in one go."""
 _END = 1 << 62
 
 
@@ -117,7 +117,7 @@ def has_scope(database: Database, tenant: int | None, scope: str) -> bool:
 
 
 def check_readable(database: Database, tenant: int | None, scope: str, version: int) -> None:
-    """Raises `Misused` for a version of a scope that has been collected, or that there is not yet."""
+    """Raises `Misused` for a version of a scope that has been collected, or that does not exist yet."""
     newest = find_version(database)
     if not 0 <= version <= newest:
         raise Misused(f"memory has no version {version}; the newest one is {newest}")
@@ -125,14 +125,14 @@ def check_readable(database: Database, tenant: int | None, scope: str, version: 
     floor = 0 if row is None else decode_scope(row)[3]
     if version < floor and version != find_last_reviewed(database, tenant, scope):
         raise Misused(
-            f"scope {scope}: what it held at version {version} has been collected; it is kept from version {floor} on"
+            f"scope {scope}: version {version} has been collected; versions are kept from {floor} on"
         )
 
 
 def iterate_scope(
     database: Database, tenant: int | None, scope: str, at: int | None, *, quarantined: bool = False
 ) -> Iterator[StoredEntry]:
-    """Yields what a scope holds at a snapshot, the newest first, also what has expired."""
+    """Yields the entries of a scope at a snapshot, newest first, expired ones included."""
     version = _END if at is None else at
     dead: list[StoredEntry] = []
     if at is not None:
@@ -171,7 +171,7 @@ def _iterate_live(
 def find_at(
     database: Database, tenant: int | None, scope: str, key: bytes, at: int | None, quarantined: int = 0
 ) -> StoredEntry | None:
-    """Returns what a scope holds for a key at a snapshot; None if that is nothing, or if it has been forgotten."""
+    """Returns the entry of a scope for a key at a snapshot; None if there is none, or if it has been forgotten."""
     version = _END if at is None else at
     row = database.fetch_first(_AT, (tenant, key, scope, quarantined, version))
     if row is None:
@@ -193,7 +193,7 @@ class _Search:
         self._at = None if wanted.at is None or wanted.at >= newest else wanted.at
 
     def find(self) -> list[MemoryEntry]:
-        """Returns what is found, nearest scope first."""
+        """Returns the entries that are found, nearest scope first."""
         found: list[MemoryEntry] = []
         wanted = self._wanted
         for place, scope in enumerate(dict.fromkeys(wanted.scopes)):
@@ -301,7 +301,7 @@ def list_numbered(database: Database, numbers: Sequence[int]) -> list[MemoryEntr
 
 
 def list_of_run(database: Database, run: str) -> list[MemoryEntry]:
-    """Returns what a run wrote."""
+    """Returns the entries that a run wrote."""
     rows = database.fetch_all(f"{SELECT_ENTRY} WHERE e.run = ? AND e.run != '' ORDER BY e.number", (run,))
     return [decode_entry(row).entry for row in rows]
 
@@ -319,7 +319,7 @@ def list_behind(database: Database, runs: Sequence[str]) -> list[tuple[str, int]
 def list_changed(
     database: Database, numbers: Sequence[int], since: int
 ) -> list[tuple[MemoryEntry, MemoryEntry | None]]:
-    """Returns those entries that died or were reverted after a version, each with what holds in its place."""
+    """Returns the entries that died or were reverted after a version, each with the entry that holds in its place."""
     changed: list[tuple[MemoryEntry, MemoryEntry | None]] = []
     for stored in read_numbered(database, numbers):
         entry = stored.entry
@@ -368,7 +368,7 @@ def list_differences(
 
 
 def list_since(database: Database, tenant: str, scope: str, version: int) -> MemoryChanges:
-    """Returns what became of a scope after a version."""
+    """Returns the changes of a scope after a version."""
     key = find_tenant(database, tenant)
     row = _read_scope(database, key, scope)
     if row is None:
@@ -380,7 +380,9 @@ def list_since(database: Database, tenant: str, scope: str, version: int) -> Mem
     anew = not known or any(origin == "forget" for _, origin in versions[1:])
     written: list[MemoryEntry] = []
     for stored in iterate_scope(database, key, scope, None):
-        if stored.entry.born <= version and not anew:  # they are numbered in the order of their versions
+        if (
+            stored.entry.born <= version and not anew
+        ):  # the numbers of entries are in the order of their versions
             break
         written.append(stored.entry)
     removed = () if anew else tuple(number for (number,) in database.fetch_all(_GONE_SINCE, where))
@@ -402,7 +404,7 @@ def list_conflicts(database: Database, tenant: str, state: str | None, limit: in
 def plan_revert(
     database: Database, run: str, step: int, seeds: Sequence[Lineage], *, exposed: bool
 ) -> MemoryPlan:
-    """Returns what a revert would do."""
+    """Returns the plan of a revert."""
     all_seeds = _add_written(database, seeds)
     values, touched = follow_lineage(all_seeds, lambda nodes: _read_edges(database, nodes), exposed=exposed)
     removes = [stored for stored in _read_nodes(database, values) if stored.reverted is None]
@@ -449,7 +451,7 @@ def _add_written(database: Database, seeds: Sequence[Lineage]) -> list[Lineage]:
 def _find_conflicts(
     database: Database, run: str, tenants: set[int], values: set[str], *, exposed: bool
 ) -> list[int]:
-    """Returns the open conflicts over a value that one of these nodes wrote, or that was taken from one of them."""
+    """Returns the open conflicts about a value that one of these nodes wrote, or that was taken from one of them."""
     own = database.fetch_value("SELECT tenant FROM runs WHERE run = ?", (run,))
     found: list[int] = []
     for tenant in tenants if own is None else tenants | {own}:
@@ -487,7 +489,7 @@ def _count_live(database: Database, scopes: Iterable[tuple[int, str]]) -> int:
 
 
 def list_derived(database: Database, numbers: set[int], runs: Iterable[str]) -> list[int]:
-    """Returns the other entries that hold and took a value from these entries, or from what these runs left."""
+    """Returns the other live entries that took a value from these entries, or from results of these runs."""
     seeds = [Lineage(tie="value", entry=number) for number in numbers]
     nodes: list[str] = []
     for run in runs:

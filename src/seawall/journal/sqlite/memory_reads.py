@@ -1,4 +1,6 @@
-"""Which entries of memory each run has read. A revert finds by it the runs in flight, and forgetting what they were shown."""
+"""Which entries of memory each run has read. A revert finds with it the runs in flight that it affects, and forgetting
+a person finds what runs were shown.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ _READ = "SELECT leaf, run, entry FROM memory_reads WHERE run = ? AND entry = ?"
 
 
 def note_reads(tx: Transaction, run: str, numbers: Sequence[int]) -> int:
-    """Notes that a run has read entries; returns how many of them are new."""
+    """Records that a run has read entries; returns how many of these records are new."""
     new = 0
     for number in dict.fromkeys(numbers):
         row = tx.database.fetch_first(_READ, (run, number))

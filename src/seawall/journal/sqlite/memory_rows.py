@@ -1,6 +1,7 @@
 """The tables of memory: each row is a record in columns, held by the chain (see `row_sum.py`).
 
-The rows are written at once, inside the writer's transaction, so that the next operation of the same commit finds them.
+The rows are written immediately, inside the writer's transaction, so that the next operation of the same commit finds
+them.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ AS_STORED = 3
 
 
 class StoredEntry(msgspec.Struct, frozen=True):
-    """An entry with what the journal knows of it beside."""
+    """An entry with the further columns of its row."""
 
     entry: MemoryEntry
     row: Row
@@ -62,7 +63,7 @@ class StoredEntry(msgspec.Struct, frozen=True):
 
 
 class StoredConflict(msgspec.Struct, frozen=True, kw_only=True):
-    """A conflict, and the write that it is of, so that it can be written later."""
+    """A conflict with its write, so that the run's value can be written later."""
 
     conflict: MemoryConflict
     write: MemoryWrite

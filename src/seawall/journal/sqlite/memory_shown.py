@@ -1,4 +1,6 @@
-"""What runs of others show of a person: what they were shown of their entries, and the conversations that they continued."""
+"""Texts of a person in runs of others: the person's entries that they were shown, and the person's conversations that
+they continued.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,7 @@ _EVENTS = "SELECT data FROM entries WHERE rk = ? AND box = 0 AND data IS NOT NUL
 
 
 class _Manifest(msgspec.Struct, frozen=True):
-    """What a conversation's manifest says beside its messages (see `RunEnded.transcript`)."""
+    """The fields of a conversation's manifest besides its messages (see `RunEnded.transcript`)."""
 
     prev: Ref | None = None
     run: str = ""
@@ -46,20 +48,21 @@ _manifests = msgspec.json.Decoder(_Manifest)
 
 
 class Shown:
-    """What runs of others show of a person."""
+    """The texts of a person in runs of others."""
 
     def __init__(self) -> None:
         self.running: list[str] = []
-        """Runs of others that have not ended and were shown something of theirs."""
+        """Runs of others that have not ended and were shown texts of the person."""
         self.texts: list[Ref] = []
-        """Texts that were made of what is theirs, for runs of others."""
+        """Texts for runs of others that were made of the person's entries."""
         self.messages: list[bytes] = []
-        """What their runs added to conversations."""
+        """Messages that the person's runs added to conversations."""
         self.links: dict[bytes, tuple[bytes, ...]] = {}
-        """The manifests of their runs, and those before: who continues a conversation does not refer to its messages."""
+        """The manifests of the person's runs, each with the references that count: a run that continues a conversation
+        does not count as referring to its messages."""
 
     def read(self, database: Database, tenant: int, runs: Mapping[int, str], numbers: set[int]) -> None:
-        """Reads it. `runs` are those of the person, and `numbers` the entries that are theirs."""
+        """Reads the texts. `runs` are the person's runs, and `numbers` the person's entries."""
         for _, events in self._read_others(database, runs, _READERS, (json.dumps([*numbers]), tenant)):
             self.texts += _list_told(events, numbers)
         histories: list[Ref] = []
@@ -76,7 +79,7 @@ class Shown:
     def _read_others(
         self, database: Database, runs: Mapping[int, str], sql: str, values: Sequence[object]
     ) -> Iterable[tuple[str, list[Event]]]:
-        """Yields the events of runs of others that have ended, and notes those that have not."""
+        """Yields the events of runs of others that have ended, and collects the runs that have not ended."""
         for rk, run, ended_at in database.fetch_all(sql, values):
             if rk in runs:
                 continue
@@ -88,13 +91,13 @@ class Shown:
     def _read_manifests(
         self, database: Database, tenant: int, runs: Mapping[int, str], waiting: list[Ref]
     ) -> None:
-        """Follows conversations back, and notes what their runs have added."""
+        """Follows conversations back, and collects the messages that the person's runs have added."""
         ends = [event for rk in runs for event in _read_events(database, rk) if isinstance(event, RunEnded)]
         own = {event.transcript for event in ends if event.transcript is not None}
         waiting += own
         names = {*runs.values()}
         theirs: dict[Ref, bool] = {}
-        """By manifest that was read: whether it is of their run, or comes after one."""
+        """By manifest: whether it belongs to a run of the person, or comes after one."""
         for start in waiting:
             ref: Ref | None = start
             path: list[tuple[Ref, _Manifest]] = []
@@ -110,7 +113,7 @@ class Shown:
                 ref = manifest.prev
             after = ref is not None and theirs[ref]
             for each, manifest in reversed(path):
-                if after and not theirs[each]:  # its run may have been pruned, and told of them in a line
+                if after and not theirs[each]:  # its run may have been pruned, or may quote them in a line
                     self.texts += [fold.text for fold in manifest.folds if fold.message < 0 and fold.text]
                 theirs[each] = after = after or theirs[each]
 
@@ -121,7 +124,9 @@ def _read_events(database: Database, rk: int) -> list[Event]:
 
 
 def _list_told(events: Sequence[Event], numbers: set[int]) -> list[Ref]:
-    """Returns what a run was told of entries: results of its memory steps, what has changed, and what was reverted."""
+    """Returns the texts about entries that a run was told: results of its memory steps, changes, and reverted
+    entries.
+    """
     reads = [event for event in events if isinstance(event, MemoryRead)]
     steps = {event.step for event in reads if not numbers.isdisjoint(event.entries)}
     told: list[Ref] = []
@@ -130,7 +135,9 @@ def _list_told(events: Sequence[Event], numbers: set[int]) -> list[Ref]:
             case StepDone():
                 told += [event.output] if event.output and event.step in steps else []
             case RunTaken():
-                told += event.changed  # each says what an entry was that the run had read, and what it is
+                told += (
+                    event.changed
+                )  # each text has the old and the new value of an entry that the run had read
             case MemoryCut():
                 told += [
                     ref for number, ref in zip(event.entries, event.told, strict=False) if number in numbers
@@ -141,7 +148,7 @@ def _list_told(events: Sequence[Event], numbers: set[int]) -> list[Ref]:
 
 
 def _list_folded(events: Sequence[Event], facts: int) -> list[Ref]:
-    """Returns the texts that stood for messages of the conversation before the run, and for its first messages."""
+    """Returns the texts that replaced messages of the conversation before the run, and the run's first messages."""
     folds = [event for event in events if isinstance(event, ContextFolded) and event.frame == 0]
     folded = [each for event in folds for each in event.folded if each.message < facts]
     return [each.text for each in folded if each.text]

@@ -40,8 +40,8 @@ holds their rows:
 - `facts`: what the next run of a session is to be told.
 
 Who decided what is an entry of the journal itself (`Box.DECISIONS`). `runs.taken` counts the commands that the run has
-taken, so that runs with new ones are found. `batches.writer` is not empty: a process that knows only schema 6 would begin
-effects without a claim, so its batches are refused.
+taken, so that runs with new ones are found. `batches.writer` is not empty: a process that knows only schema 6 would
+begin effects without a claim, so the journal rejects its batches.
 
 Schema 8 adds memory (see `protocol/memory.py`). The chain holds all of it but the last two tables, which are made from
 the others and from bodies:
@@ -139,7 +139,8 @@ def _make_tail(column: str) -> str:
 
 
 RUN_ID_TAIL = _make_tail("run")
-"""The last seven characters of a run's id, backwards: so many are random, and people name a run by the last few."""
+"""The last seven characters of a run's id, in reverse order: these are random, and people name a run by the last
+few."""
 _LISTS = f"""
 CREATE INDEX runs_by_tenant ON runs(tenant);
 CREATE INDEX runs_by_tenant_status ON runs(tenant, status) WHERE status IS NOT NULL;
@@ -163,8 +164,8 @@ CREATE TABLE reservations(
 """
 PRINCIPAL = """CASE WHEN json_valid(CAST(data AS TEXT))
     THEN coalesce(json_extract(CAST(data AS TEXT), '$[0].principal'), '') END"""
-"""The principal in an entry that holds a run's first event. It is never an error, whatever the entry was made to hold:
-SQLite evaluates it for every write."""
+"""The principal in an entry that holds a run's first event. The expression never fails, even for a damaged entry,
+because SQLite evaluates it for every write."""
 _FILTERS = f"""
 CREATE INDEX runs_by_start ON runs(started_at);
 CREATE INDEX runs_by_tenant_start ON runs(tenant, started_at);
@@ -172,10 +173,10 @@ CREATE INDEX runs_by_team ON runs(team, started_at);
 CREATE INDEX entries_by_principal ON entries({PRINCIPAL}, rk) WHERE box = 0 AND seq = 0;
 """
 ID_TAIL = _make_tail("id")
-"""The same of the id of an effect or a proposal."""
+"""The last seven characters of the id of an effect or a proposal, in reverse order."""
 ABOUT = """CASE WHEN json_valid(CAST(data AS TEXT))
     THEN coalesce(json_extract(CAST(data AS TEXT), '$[0].about'), '') END"""
-"""What the entry of a decision is about. It is never an error, as `PRINCIPAL`."""
+"""The subject of a decision's entry. Like `PRINCIPAL`, the expression never fails."""
 _TAKEN = """
 SELECT max(each.value ->> '$.inbox') FROM entries e,
     json_each(CASE WHEN json_valid(CAST(e.data AS TEXT)) THEN CAST(e.data AS TEXT) ELSE '[]' END) AS each
@@ -274,7 +275,8 @@ _AT_WORK = """
 CREATE INDEX IF NOT EXISTS runs_at_work ON runs(tenant, session)
     WHERE session IS NOT NULL AND ended_at IS NULL AND owner IS NOT NULL;
 """
-"""Leads to what is at work in a session, however many runs it has had. Some files of schema 7 have it already."""
+"""An index that leads to the run at work in a session, however many runs the session has had. Some files of schema 7
+have it already."""
 _MEMORY = """
 DROP TRIGGER batches_know_effects;
 CREATE TRIGGER batches_know_memory BEFORE INSERT ON batches WHEN coalesce(new.writer, 0) < 8 BEGIN

@@ -36,7 +36,7 @@ encode = msgspec.json.Encoder(enc_hook=encode_text).encode
 
 Bodies = Sequence[tuple[bytes, bytes]]  # (SHA-256, content)
 Why = Callable[[], BaseException]
-"""Makes the error to raise: a new one each time, because several callers may wait for it."""
+"""Returns the error to raise: a new one each time, because several callers may wait for it."""
 
 
 class Op(Protocol):
@@ -61,12 +61,12 @@ class Op(Protocol):
         ...
 
     def block_followers(self, why: Why, tx: Transaction) -> None:
-        """Makes the operations that build on this one fail too, because this one failed."""
+        """Makes the operations that depend on this one fail too, because this one failed."""
         ...
 
 
 class QueuedOp:
-    """What operations have in common: nothing to look up, and no operation that builds on them."""
+    """The base of operations: it looks nothing up, and no other operation depends on it."""
 
     __slots__ = ("error", "future", "loop", "result", "size")
     loop: asyncio.AbstractEventLoop
@@ -95,7 +95,9 @@ class QueuedOp:
 def draft_records(
     tx: Transaction, run: str, tenant: str, records: Sequence[RecordChange], *, ends: bool
 ) -> RecordDraft | None:
-    """Returns what an append changes of effects and proposals; None: nothing. Raises if the rules do not allow it."""
+    """Returns the changes of effects and proposals that come with an append; None if there are none. Raises if the
+    rules do not allow them.
+    """
     if not records and not has_records(tx.database, run):
         return None
     draft = RecordDraft(tx)
@@ -107,7 +109,7 @@ def draft_records(
 
 
 class _Ends(Protocol):
-    """An operation that ends a run, and merges what it wrote to memory."""
+    """An operation that ends a run, and merges what the run wrote to memory."""
 
     merge: MemoryMerge | None
     summary: Summary | None
@@ -115,11 +117,11 @@ class _Ends(Protocol):
 
 
 def plan_merge(tx: Transaction, tenant: str, run: str, op: _Ends) -> MergePlan | None:
-    """Returns what a merge does; None if nothing is merged. Raises `MemoryConflicts`."""
+    """Returns the plan of the merge; None if nothing is merged. Raises `MemoryConflicts`."""
     if op.merge is None:
         return None
     if op.summary is None or op.summary.status != "completed":
-        raise SeawallBug(f"run {run} merges what it wrote, and is not completed")
+        raise SeawallBug(f"run {run} merges its writes to memory, but is not completed")
     return MergePlan(tx, tenant, run, op.merge, op.bodies)
 
 
@@ -144,7 +146,9 @@ class AppendOp(QueuedOp):
         records: Sequence[RecordChange],
         taken: int,
     ) -> None:
-        """`taken`: how many commands the run has taken with these events; 0 if they take none."""
+        """`taken` is the number of commands that the run has taken, these events included; 0 if these events take
+        none.
+        """
         self.error: Why | None = None
         self.result = None
         self.lease = lease
@@ -199,7 +203,7 @@ class AppendOp(QueuedOp):
             merge.write(tx.find_principal(run))
 
     def _check_lease(self, tx: Transaction) -> StoredRun:
-        """Returns the run's state. Raises if these events are not the next ones, or not this lease's to append."""
+        """Returns the run's state. Raises if these events are not the next ones, or this lease may not append them."""
         lease = self.lease
         run = lease.run
         state = tx.get_run(run)
@@ -221,16 +225,16 @@ class AppendOp(QueuedOp):
         return state
 
     def block_followers(self, why: Why, tx: Transaction) -> None:
-        """Makes later appends under this lease fail: they would leave a gap."""
+        """Makes later appends under this lease fail, because they would leave a gap."""
         error = why()
-        if isinstance(error, Refused) and self.first_seq == 1:  # its run has not begun, and tries again
+        if isinstance(error, Refused) and self.first_seq == 1:  # the run has not begun, and will try again
             return
-        if isinstance(error, MemoryConflicts):  # its run ends with another append
+        if isinstance(error, MemoryConflicts):  # the run ends with another append
             return
         state = tx.find(self.lease.run)
         if not isinstance(error, Fenced) or (state is not None and state.epoch == self.lease.epoch):
             # A lease with an old epoch is rejected anyway.
-            tx.blocked.setdefault(self.lease.run, (self.lease.epoch, why))
+            tx.block(self.lease, why)
 
 
 class CreateOp(QueuedOp):
@@ -302,7 +306,7 @@ class CreateOp(QueuedOp):
         self.result = Lease(started.run, started.tenant, tx.owner if self.take else "", state.epoch)
 
     def _check_newest(self, tx: Transaction) -> None:
-        """Raises `Refused` if another run than `after` is the newest of the session, or one is at work."""
+        """Raises `Refused` if the session's newest run is not `after`, or another of its runs is at work."""
         started = self.started
         if self.after is None or started.session is None:
             return
@@ -320,7 +324,7 @@ class CreateOp(QueuedOp):
 
 
 def count_taken(events: Sequence[Event]) -> int:
-    """Returns how many commands a run has taken, by the newest one among these events; 0 if there is none."""
+    """Returns how many commands a run has taken, by the newest command among these events; 0 if there is none."""
     taken = 0
     for event in events:
         if type(event) is CommandTaken:
@@ -347,7 +351,7 @@ class TakeOp(QueuedOp):
         state = tx.get_run(self.name)
         if state.ended:
             raise Misused(f"run {self.name} has ended; it can't be taken")
-        # A run of this process whose append failed may be taken again: nothing drives it any more.
+        # This process may take its own run again after a failed append, because no driver works on it any more.
         broken = self.name in tx.blocked and tx.blocked[self.name][0] == state.epoch
         if state.owner is not None and not self.force and not (broken and state.owner == tx.owner):
             self._refuse_if_alive(tx, state, state.owner)
@@ -357,7 +361,6 @@ class TakeOp(QueuedOp):
         tx.take(state)
         if former is not None:
             tx.give_back_lost(self.name)
-        tx.blocked.pop(self.name, None)
         self.result = Lease(self.name, tx.find_tenant_name(state.tenant), tx.owner, state.epoch)
 
     def _refuse_if_alive(self, tx: Transaction, state: StoredRun, owner: str) -> None:
@@ -383,7 +386,9 @@ class TakeOp(QueuedOp):
 def check_session(
     tx: Transaction, tenant: int, session: str, run: str, since: tuple[str, int] | None = None
 ) -> None:
-    """Raises `Refused` if `run` may not be at work now: another run of its session is, or `since` has gone on."""
+    """Raises `Refused` if `run` may not be at work now, because another run of its session is, or the run in `since`
+    has gone on.
+    """
     if since is not None and tx.get_run(since[0]).next_seq != since[1]:
         raise Refused(f"session {session!r}: its run {since[0]} has gone on", guard="session", value=since[0])
     other = tx.find_at_work(tenant, session, run)
@@ -396,7 +401,7 @@ def check_session(
 
 
 class ReleaseOp(QueuedOp):
-    """Gives a run up."""
+    """Releases a run."""
 
     __slots__ = ("lease",)
 
@@ -414,6 +419,10 @@ class ReleaseOp(QueuedOp):
         if state is not None and state.epoch == self.lease.epoch and state.owner == self.lease.owner:
             state.owner = None
             tx.touch(state)
+
+    def block_followers(self, why: Why, tx: Transaction) -> None:
+        """Lets this process take the run again: it is still the owner, and nothing drives the run."""
+        tx.block(self.lease, why)
 
 
 class SendOp(QueuedOp):
@@ -458,18 +467,17 @@ class SetOp(QueuedOp):
 class ChangeOp(QueuedOp):
     """Changes a shared record."""
 
-    __slots__ = ("change", "held", "key")
+    __slots__ = ("change", "key")
 
-    def __init__(self, key: bytes, change: ChangeFunction, held: bool) -> None:
+    def __init__(self, key: bytes, change: ChangeFunction) -> None:
         super().__init__()
-        self.held = held
         self.key = key
         self.change = change
 
     def plan(self, tx: Transaction) -> None:
-        """See `Op.plan`. What the caller's function raises fails this operation only."""
+        """See `Op.plan`. An error of the caller's function fails this operation only."""
         try:
-            self.result = tx.shared.change(self.key, self._apply_change, self.held)
+            self.result = tx.shared.change(self.key, self._apply_change)
         except _CallerError as raised:
             error = raised.error
             self.error: Why | None = lambda: error
@@ -478,10 +486,10 @@ class ChangeOp(QueuedOp):
         try:
             return self.change(old)
         except Exception as error:
-            if isinstance(error, StopIteration):  # a future can't hold one
+            if isinstance(error, StopIteration):  # a future can't hold a StopIteration
                 error = RuntimeError(f"a change raised {error!r}")
             raise _CallerError(error) from error
-        except BaseException as error:  # a caller's function may not end the thread that writes
+        except BaseException as error:  # a caller's function must not end the writing thread
             raise _CallerError(RuntimeError(f"a change raised {error!r}")) from error
 
 
@@ -494,7 +502,7 @@ class _CallerError(Exception):
 
 
 class BookOp(QueuedOp):
-    """Adds bookings without a run."""
+    """Adds bookings that belong to no run."""
 
     __slots__ = ("booked", "tenant")
 
@@ -510,7 +518,7 @@ class BookOp(QueuedOp):
 
 
 class ReserveOp(QueuedOp):
-    """Reserves, if it fits under the caps."""
+    """Reserves an amount, if it fits under the caps."""
 
     __slots__ = ("caps", "day", "need", "run", "tenant")
 
@@ -558,7 +566,7 @@ class GiveBackOp(QueuedOp):
 
 
 class WorkOp(QueuedOp):
-    """Does rare work of several statements (prune, erase); with `alone`, outside a transaction."""
+    """Runs rare work of several statements (prune, erase); with `alone`, outside a transaction."""
 
     __slots__ = ("alone", "work")
 

@@ -12,12 +12,12 @@ class SqliteOptions:
     """The bounds of a SQLite journal. Each default has its reason beside it."""
 
     lease_s: float = 30.0
-    """Seconds without a heartbeat after which a run may be taken from its owner. Renewed every third of it.
-    30: longer than any pause of a healthy process; a dead process of this host is recognised at once anyway."""
+    """Seconds without a heartbeat after which a run may be taken from its owner. A heartbeat is written every third of
+    it. 30: longer than any pause of a healthy process; a dead process of this host is recognised at once anyway."""
 
     doubted_leases_are_out: bool = False
-    """Whether a lease counts as run out if that can't be known here, because its owner's clock is another machine's.
-    False: the owner may live. Set it only where no other machine has the journal open."""
+    """Whether a lease counts as run out if this process can't know it, because the owner uses another machine's clock.
+    False: the owner may be alive. Set it to True only if no other machine has the journal open."""
 
     lock_wait_s: float = 10.0
     """Seconds to wait for the file's write lock before an append fails with `Broken`.
@@ -48,12 +48,12 @@ class SqliteOptions:
     """Seconds that the high-water mark may lag behind the file. 1: one more fsync a second costs next to nothing."""
 
     mark_batches: int = 256
-    """Commits that the high-water mark may lag behind the file; this bound or `mark_s`, whichever comes first.
-    256: about 0.3 s of commits without a pause, at 1 ms each."""
+    """Commits that the high-water mark may lag behind the file; the mark is written when this bound or `mark_s` is
+    reached. 256: about 0.3 s of commits without a pause, at 1 ms each."""
 
     poll_s: float = 0.05
-    """Seconds between two checks for writes of other processes. 0.05: half of the 100 ms that are promised;
-    one check is a read of shared memory."""
+    """Seconds between two checks for writes of other processes. 0.05: half of the promised 100 ms; one check is a read
+    of shared memory."""
 
     checkpoint_pages: int = 4_096
     """Pages in the write-ahead log after which they are copied to the file. 4,096 (16 MiB): pages that are
@@ -66,7 +66,7 @@ class SqliteOptions:
     """Threads that read at once. 3: a slow `verify` or list never holds up a resume."""
 
     vfs: str | None = None
-    """Name of a registered SQLite VFS. None is the system's; tests put faulty disks here."""
+    """Name of a registered SQLite VFS. None is the system's own; tests name one that simulates a faulty disk."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

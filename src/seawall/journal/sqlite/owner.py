@@ -1,4 +1,4 @@
-"""Owners of runs: the name of this process, and what can be told of the process with another name."""
+"""Owners of runs: the name of this process, and whether the process behind another name is dead."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from pathlib import Path
 _instances = itertools.count(1)
 _open_here: set[str] = set()
 _NO_START = "0"
-"""The start of a process that could not read its own."""
+"""The start time in the name of a process that could not read its own start time."""
 _HOST = re.compile(r"(?P<name>.*)-(?:(?P<kernel>[0-9a-f]{8})\.)?(?P<processes>[0-9a-f]{8})", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Host:
-    """Where a process runs, as `name-kernel.processes`: what its clock and its process ids can be compared with."""
+    """Where a process runs, as `name-kernel.processes`: it says whose clocks and process ids can be compared."""
 
     name: str
-    """The host's name. It is only shown: a container keeps it over restarts, or has a new one each time."""
+    """The host's name. It is only shown to people: a container may keep it over restarts, or get a new one each
+    time."""
     kernel: str
-    """Stands for one boot of one kernel, whose processes have one monotonic clock. '' if that is not known."""
+    """Identifies one boot of one kernel, whose processes share one monotonic clock; '' if it is not known."""
     processes: str
-    """Stands for one process namespace in that boot: in it a process id means the same process."""
+    """Identifies one process namespace in that boot, in which a process id means the same process."""
 
     def __str__(self) -> str:
         return (
@@ -35,18 +36,20 @@ class Host:
 
     @classmethod
     def parse(cls, text: str) -> Host:
-        """Returns the parts of a host. One that was written by an earlier version has no `kernel`."""
+        """Returns the parts of a host's text. A text of an earlier version has no `kernel`."""
         found = _HOST.fullmatch(text)
         if found is None:
             return cls(text, "", "")
         return cls(found["name"], found["kernel"] or "", found["processes"])
 
     def shares_processes(self, other: Host) -> bool:
-        """Returns whether a process id means the same here and there, and its start is counted from the same moment."""
+        """Returns whether a process id means the same process on both hosts, with start times counted from the same
+        moment.
+        """
         return bool(self.processes) and self.processes == other.processes and self._may_share_kernel(other)
 
     def shares_clock(self, other: Host) -> bool:
-        """Returns whether both have one monotonic clock."""
+        """Returns whether both hosts share one monotonic clock."""
         return self.shares_processes(other) or (bool(self.kernel) and self.kernel == other.kernel)
 
     def _may_share_kernel(self, other: Host) -> bool:
@@ -57,7 +60,7 @@ def read_host() -> Host:
     """Returns the host of this process."""
     name = platform.node().replace(":", "-") or "localhost"
     boot = _read("/proc/sys/kernel/random/boot_id")
-    # Without a boot id (macOS) two machines are told apart by their names, and two boots not at all.
+    # Without a boot id (macOS) two machines differ only by their names, and two boots do not differ.
     processes = (boot or name) + _read_link("/proc/self/ns/pid")
     kernel = boot and boot + _read_link("/proc/self/ns/time")  # a time namespace shifts the monotonic clock
     return Host(name, kernel and _shorten(kernel), _shorten(processes))
@@ -82,12 +85,14 @@ def _shorten(text: str) -> str:
 
 
 def _read_start(pid: int) -> str | None:
-    """Returns when the process started, in the system's own unit; '' if unknown, None if there is no such process."""
+    """Returns the start time of a process, in the system's own unit; '' if unknown, None if there is no such
+    process.
+    """
     here, shown = os.getpid(), _read_link("/proc/self")
-    # `/proc` may not be there, or show the processes of another namespace: then only this process finds itself in it.
+    # `/proc` may be missing, or show the processes of another namespace. Then only this process can be looked up there.
     if shown and (pid == here or shown == str(here)):
         stat = _read(f"/proc/{'self' if pid == here else pid}/stat")
-        if stat:  # else it has ended, or `/proc` hides the processes of other users
+        if stat:  # otherwise it has ended, or `/proc` hides the processes of other users
             fields = stat.rpartition(")")[2].split()
             return None if fields[0] in "ZX" else fields[19]  # a zombie can't write any more
     try:
@@ -118,9 +123,9 @@ class Owner:
         return cls(Host.parse(host), int(pid), rest) if host and pid.isdecimal() else None
 
     def is_gone(self, here: Owner) -> bool:
-        """Returns True if the owner is certainly dead: a process that ended, or a journal that this process closed.
+        """Returns True if the owner is certainly dead: its process has ended, or this process has closed its journal.
 
-        Only an owner whose process ids mean the same here can be looked up; of all others nothing is known.
+        Only an owner whose process ids mean the same here can be looked up; for all others it returns False.
         """
         if not self.host.shares_processes(here.host):
             return False
@@ -141,5 +146,5 @@ def open_owner(host: Host | None = None) -> Owner:
 
 
 def close_owner(owner: Owner) -> None:
-    """Ends the name of a journal that was closed: the runs that it still owned may be taken."""
+    """Ends the name of a journal that was closed, so that the runs that it still owned may be taken."""
     _open_here.discard(str(owner))

@@ -1,7 +1,7 @@
-"""Reading a journal that can't be written from here, without making a file beside it.
+"""Reads a journal that can't be written from here, without making a file beside it.
 
-SQLite reads a write-ahead log through its index in shared memory (`-shm`), which it can't make here. What it does
-instead depends on the files that are there:
+SQLite reads a write-ahead log through its index in shared memory (`-shm`), which it can't make here. How the journal is
+read instead depends on which files exist:
 
 - The log and its index: a connection that only reads uses both, and sees what a process elsewhere writes meanwhile.
 - A log without an index, or with one that can't be read: nobody has the journal open, as far as can be seen. The
@@ -31,7 +31,7 @@ State = tuple[int, int, int, int]
 def find_obstacle(path: str) -> JournalReadOnly | None:
     """Returns why an existing journal can't be written; None if no permission and no mount option forbids it.
 
-    It is asked before SQLite opens the file, which would leave files of its own beside one that it can't write.
+    Call it before SQLite opens the file: SQLite would leave files beside a file that it can't write.
     """
     real = os.path.realpath(path)
     if not Path(real).is_file():
@@ -57,7 +57,7 @@ def _explain(file: str) -> str:
 
 
 class StillFiles:
-    """The files of a journal that is read without locks, which nobody may write meanwhile."""
+    """The files of a journal that is read without locks, which no other process may write meanwhile."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -77,7 +77,9 @@ class StillFiles:
         return self._before[1] is not None
 
     def check(self) -> None:
-        """Raises `Broken` if another process has opened or written the journal: what was read may be torn."""
+        """Raises `Broken` if another process has opened or written the journal, because the data that was read may be
+        torn.
+        """
         if self._look() != self._before:
             raise Broken(f"journal {self._path}: another process has opened it meanwhile; open it again")
 
@@ -93,9 +95,8 @@ def _read_state(file: str) -> State | None:
 def connect_read_only(
     path: str, options: SqliteOptions, why: JournalReadOnly
 ) -> tuple[Database, StillFiles | None]:
-    """Returns a connection that only reads, and the files that nobody may write meanwhile; None if it may be written.
-
-    Raises `Misused`, which says what to copy, if it can't be read here.
+    """Returns a connection that only reads, and the files that no other process may write meanwhile; None instead of
+    the files if others may write. Raises `Misused`, which says what to copy, if the journal can't be read here.
     """
     real = os.path.realpath(path)
     still = StillFiles(path)

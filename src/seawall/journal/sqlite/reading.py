@@ -1,4 +1,6 @@
-"""Reading: a few threads, each with its own connection, so that reads neither wait for the writer nor block a loop."""
+"""Reads the file in a few threads, each with its own connection, so that reads neither wait for the writer nor block an
+event loop.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,7 @@ class Readers:
     ) -> None:
         self._path = path
         self._connect = connect
-        self._shared = shared  # a journal in memory, or on a full disk, has one connection
+        self._shared = shared  # a journal in memory, or on a full disk, has only one connection
         self._local = threading.local()
         self._mutex = threading.Lock()
         self._open: list[Database] = []
@@ -67,7 +69,7 @@ class Readers:
         self._threads = DaemonThreads("seawall-journal read", threads)
 
     async def run(self, work: Callable[[Database], T]) -> T:
-        """Does `work` in one of the threads, in one snapshot of the file."""
+        """Runs `work` in one of the threads, in one snapshot of the file, and returns its result."""
         refuse_in_child(self._pid, f"journal {self._path}")
         if self._closed:
             raise Misused(f"journal {self._path} is closed")
@@ -93,7 +95,7 @@ class Readers:
 
         try:
             self._threads.submit(read)
-        except RuntimeError:  # at the interpreter's exit no thread begins
+        except RuntimeError:  # at the interpreter's exit no thread can start
             read()
         return await future
 
@@ -102,7 +104,7 @@ class Readers:
             if self._shared is not None:
                 with self._shared:
                     found = work(self._connect())
-                    self._connect()  # raises if what was read may be torn
+                    self._connect()  # raises if the data that was read may be torn
                     return found
             database: Database | None = getattr(self._local, "database", None)
             if database is None:
@@ -135,11 +137,13 @@ class _KnownRun(NamedTuple):
 
 
 _NOT_A_RUN = _KnownRun(0, "", False, 0, 0)
-"""The journal itself, whose entries are counted nowhere."""
+"""The journal itself, in place of a run; its entries are not counted."""
 
 
 def _find_run(database: Database, run: str) -> _KnownRun:
-    """Raises `Misused` for an unknown run, `JournalDamaged` for one whose row is not what was written."""
+    """Returns what is known of a run. Raises `Misused` for an unknown run, `JournalDamaged` for one whose row is not
+    what was written.
+    """
     row = database.fetch_first(f"SELECT events, commands, leaf, {RUN} FROM runs WHERE run = ?", (run,))
     if row is None:
         raise Misused(f"run {run} is not in the journal")
@@ -158,11 +162,10 @@ def _find_key(database: Database, run: str) -> int:
 
 
 def _read_entries(database: Database, of: _KnownRun, box: Box, after: int) -> list[tuple[int, int, bytes]]:
-    """Returns seq, n and data of the entries from the one that holds `after + 1`; the caller cuts what is before it.
-
-    An index that lacks an entry would make a run shorter, and a recorded step would be made again. So all entries
-    must be there, as they were written, up to the number that the run's row says. Raises `JournalDamaged`, with the
-    first place where that is not so.
+    """Returns seq, n and data of the entries from the one that holds `after + 1`; the caller cuts off the part before
+    it. If an index lacked an entry, the run would be shorter, and a recorded step would be made again. So all entries
+    must be present, as they were written, up to the number in the run's row. Raises `JournalDamaged` with the first
+    place where they are not.
     """
     rows = database.fetch_all(
         "SELECT seq, n, data, leaf FROM entries WHERE rk = ?1 AND box = ?2 AND seq >= coalesce("
@@ -237,15 +240,15 @@ def read_commands(database: Database, after: int) -> tuple[int, list[InboxItem]]
 class SettingsReader:
     """Reads the newest setting of each kind and name.
 
-    Settings are only ever added, and every write is followed by a read of them. So what was read before is kept, and
-    only what was added since is read.
+    Settings are only ever added, and they are read after every write. So the settings that were read are kept, and only
+    newer ones are read.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # several threads read
         self._newest: dict[tuple[SettingKind, str], Setting] = {}
         self._read = {Box.GUARDS: -1, Box.SETTINGS: -1}
-        """By box, in the order in which the project has written to them: the newest entry that was read."""
+        """By box, older format first: the newest entry that was read."""
 
     def read(self, database: Database) -> dict[tuple[SettingKind, str], Setting]:
         """Returns the newest setting of each kind and name."""

@@ -1,4 +1,6 @@
-"""What the chain holds, and the records in it that are not events of runs: the journal writes them itself."""
+"""The sequences that the chain holds, and the records in it that are not events of runs: the journal writes these
+itself.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ class Box(enum.IntEnum):
 
     LOG = 0  # the run's events
     INBOX = 1  # commands to the run
-    GUARDS = 2  # guards' modes as schema 1 wrote them (rk 0): still read, never written any more
+    GUARDS = 2  # guards' modes as schema 1 wrote them (rk 0): they are still read, but not written any more
     NOTES = 3  # what was pruned and erased (rk 0)
     END = 4  # the run's row when it ended, and [] when it was reopened after that; never pruned
     SETTINGS = 5  # live settings (rk 0)
@@ -42,7 +44,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A record that something was removed from the journal on purpose."""
 
     what: str
-    """`pruned`, `collapsed` or `erased`; `held` for what was erased before the chain held what is erased."""
+    """`pruned`, `collapsed` or `erased`; `held` for bodies that were erased before the chain recorded erasing."""
     at: float
     tenant: str | None = None
     runs: int = 0
@@ -51,7 +53,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     refs: tuple[str, ...] = ()
     """The bodies that were erased."""
     collapsed: tuple[tuple[int, int, str], ...] = ()
-    """Of each row that stands for batches which were pruned: the first and the last of them, and the hash before them."""
+    """For each row that replaced pruned batches: the first and the last batch, and the hash before them."""
 
 
 class GuardMode(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,5 @@
-"""Which bodies are still referred to: by runs that were not pruned, by records that outlive them, and by memory.
+"""Finds the bodies that are still referred to: by runs that were not pruned, by records that outlive runs, and by
+memory.
 
 Everything in an event or a body that looks like a reference counts as one: keeping too much is a smaller fault than
 losing something.
@@ -16,22 +17,24 @@ import apsw
 from seawall.journal.sqlite.database import Database
 
 RUNS = 100
-"""Runs pruned in one transaction: about 10 ms at a dozen steps each."""
+"""Runs that are pruned in one transaction: about 10 ms at a dozen steps each."""
 CACHE_KIB = 65_536
-"""Memory for the references that are found: about 600,000 of them. More are read from a temporary file."""
+"""KiB of memory for the references that are found: about 600,000 of them. Further ones are in a temporary file."""
 
 _RECORDS = {"effects": "pk", "proposals": "pk", "facts": "number", "memory_conflicts": "number"}
-"""Tables of records, which outlive their runs, and their keys: what they refer to outlives the runs too."""
+"""Tables of records that outlive their runs, with their keys. The bodies that they refer to outlive the runs too."""
 _DECIDED = "SELECT data FROM entries WHERE id > ? AND rk = 0 AND box = 6"
 _ref = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _MEMORIES = "SELECT number, key, value FROM memories WHERE tenant = ? AND number > ? ORDER BY number"
 
 
 class References:
-    """The references found so far: hash → number of the chunk of runs. What exceeds the cache is kept on disk."""
+    """The references found so far: hash → number of the chunk of runs. References beyond the cache are kept on disk."""
 
     def __init__(self, links: Mapping[bytes, Sequence[bytes]] | None = None) -> None:
-        """`links`: by body, what it counts as referring to, instead of all that looks like a reference in it."""
+        """`links`: by body, the references that count for it, instead of everything in it that looks like a
+        reference.
+        """
         self._links = links or {}
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         self._database = Database("", flags=flags, vfs=None)
@@ -78,7 +81,7 @@ class References:
         ]
 
     def close(self) -> None:
-        """Deletes everything."""
+        """Deletes the references."""
         self._database.close()
 
 
@@ -88,7 +91,9 @@ def find_refs(data: Iterable[tuple[Any, ...]]) -> Iterable[bytes]:
 
 
 class KeptBodies:
-    """The bodies of a tenant that its runs, its records and its memory refer to, but for some that are about to go."""
+    """The bodies of a tenant that its runs, its records and its memory refer to, except for those that are about to be
+    removed.
+    """
 
     def __init__(
         self,
@@ -96,7 +101,7 @@ class KeptBodies:
         without: Mapping[str, Container[int]] | None = None,
         links: Mapping[bytes, Sequence[bytes]] | None = None,
     ) -> None:
-        """`without`: by table, the keys of records that are about to go. `links`: as for `References`."""
+        """`without`: by table, the keys of records that are about to be removed. `links`: as for `References`."""
         self.tenant = tenant
         self._without = without or {}
         self._found = References(links)
@@ -106,7 +111,7 @@ class KeptBodies:
         )  # and those of records up to these keys
 
     def read(self, database: Database, going: Container[int]) -> None:
-        """Reads everything of the tenant but for the runs that are about to go, in one snapshot."""
+        """Reads all references of the tenant in one snapshot, except those of runs that are about to be removed."""
         self._scanned = database.fetch_value("SELECT coalesce(max(id), 0) FROM entries")
         self._add_records(database)
         for rk, data in database.iterate(
@@ -122,7 +127,7 @@ class KeptBodies:
         """Adds the references of records that were added since the last time."""
         for table, key_name in _RECORDS.items():
             after = self._scanned_records[table]
-            index = "NOT INDEXED" if after else ""  # the first time by tenant, then by key
+            index = "NOT INDEXED" if after else ""  # the first read goes by tenant, later ones by key
             rows = database.iterate(
                 f"SELECT {key_name}, record FROM {table} {index} WHERE tenant = ? AND {key_name} > ?",
                 (self.tenant, after),
@@ -140,9 +145,8 @@ class KeptBodies:
             self._scanned_records["memories"] = number
 
     def catch_up(self, database: Database) -> None:
-        """Adds the references of what was recorded after `read`.
-
-        What a record that was there before refers to now was said in an event, a command or a decision.
+        """Adds the references that were recorded after `read`. A new reference of an older record also stands in an
+        event, a command or a decision, so these are enough.
         """
         self._add_records(database)
         decided = database.fetch_all(_DECIDED, (self._scanned,))
@@ -165,12 +169,12 @@ class KeptBodies:
         return self._found.has(hash_)
 
     def close(self) -> None:
-        """Forgets everything."""
+        """Drops the references."""
         self._found.close()
 
 
 class PrunePlan:
-    """What is pruned for one tenant: chunks of runs, and the bodies that only these runs refer to."""
+    """The plan of a prune for one tenant: chunks of runs, and the bodies to which only these runs refer."""
 
     def __init__(
         self,
@@ -185,7 +189,9 @@ class PrunePlan:
         self.kept = KeptBodies(tenant, without, links)
 
     def make(self, database: Database, find_runs: Callable[[Database, int], Sequence[int]]) -> None:
-        """Reads everything of the tenant, in one snapshot. `find_runs` returns the keys of the runs to prune."""
+        """Makes the plan: reads all references of the tenant, in one snapshot. `find_runs` returns the keys of the runs
+        to prune.
+        """
         keys = find_runs(database, self.tenant)
         self.chunks = [list(keys[i : i + RUNS]) for i in range(0, len(keys), RUNS)]
         for number, chunk in enumerate(self.chunks):

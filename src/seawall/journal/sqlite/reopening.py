@@ -1,4 +1,4 @@
-"""The operation that lets a run go on which has ended."""
+"""The operation that reopens a run that has ended."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ReopenOp(QueuedOp):
             raise Misused(f"run {run} has not ended; it needs no reopening")
         if state.next_seq != self.first_seq:
             raise Misused(
-                f"run {run} has {state.next_seq} events, not {self.first_seq}: something came meanwhile; try again"
+                f"run {run} has {state.next_seq} events, not {self.first_seq}: events were added meanwhile; try again"
             )
         if state.session is not None:
             newest = tx.find_session_tail(tx.find_tenant_name(state.tenant), state.session)
@@ -48,7 +48,7 @@ class ReopenOp(QueuedOp):
                     limit=run,
                     value=newest,
                 )
-        state.epoch += 1  # what the last owner still has in flight comes too late
+        state.epoch += 1  # appends that the last owner still has in flight are refused
         state.taken = max(state.taken, count_taken(self.events))
         tx.add_run_entry(state, Box.LOG, len(self.events), encode(self.events))
         tx.add_bodies(state.tenant, self.bodies)

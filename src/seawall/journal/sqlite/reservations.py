@@ -1,7 +1,7 @@
-"""Reservations: what a process has reserved for its runs, and which no step has taken over yet.
+"""Reservations: amounts that a process has reserved for its runs, and that no step has taken over yet.
 
-They are a part of what their accounts hold as reserved, kept by process, run and day, so that they can be given back
-when the process is dead. Each is written in the transaction in which its account changes.
+They are a part of the reserved sums of the accounts. They are stored by process, run and day, so that they can be given
+back when the process is dead. Each row is written in the transaction that changes its account.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ROWS_KEPT = 10_000
 
 
 class _Held:
-    """One row: what a process has reserved for a run on a day."""
+    """One row: the amount that a process has reserved for a run on a day."""
 
     __slots__ = ("digest", "spend", "tenant")
 
@@ -43,11 +43,11 @@ class _Held:
         self.tenant = tenant
         self.spend = spend
         self.digest = digest
-        """The digest of the row in the file; None if it is not there."""
+        """The digest of the row in the file; None if the file has no such row."""
 
 
 Holder = tuple[str, str]
-"""A process and its run."""
+"""A process and one of its runs."""
 Days = Mapping[str, _Held]
 
 
@@ -102,7 +102,9 @@ class Reservations:
         self._changed[holder] = {**days, day: _Held(tenant, spend, digest)}
 
     def reserve(self, holder: Holder, tenant: int, day: str, need: Spend) -> None:
-        """Adds to what is reserved for a run. Raises `Misused`, and changes nothing, if an account can't hold it."""
+        """Adds an amount to the reservation of a run. Raises `Misused`, and changes nothing, if an account can't hold
+        it.
+        """
         held = self._load(holder).get(day)
         if held is not None and held.tenant != tenant and held.spend != NOTHING:
             raise Misused(f"run {holder[1]} has reserved for another tenant on {day}")
@@ -111,10 +113,9 @@ class Reservations:
         self._change(holder, day, tenant, total)
 
     def book(self, holder: Holder, tenant: int, booked: Sequence[Booking]) -> None:
-        """Books what a run's events change in its accounts, which takes over what was reserved for its steps.
-
-        Raises `Fenced` if that was given back meanwhile, and `Misused` if an account can't hold the sum; then nothing
-        is booked.
+        """Books the amounts of a run's events in its accounts; the steps take over the amounts that were reserved for
+        them. Raises `Fenced` if the reservation was given back meanwhile, and `Misused` if an account can't hold the
+        sum; in both cases nothing is booked.
         """
         left: dict[str, Spend] = {}
         for booking in booked:
@@ -134,7 +135,7 @@ class Reservations:
             self._change(holder, day, tenant, rest)
 
     def give_back(self, holder: Holder, day: str | None = None, part: Spend | None = None) -> bool:
-        """Gives back what a process has reserved for a run, or up to `part` of it; returns whether there was any."""
+        """Gives back a process's reservation for a run, or up to `part` of it; returns whether there was any."""
         given = False
         for each, held in list(self._load(holder).items()):
             if held.spend == NOTHING or day not in (None, each):
@@ -147,20 +148,22 @@ class Reservations:
         return given
 
     def give_back_all(self, owner: str) -> bool:
-        """Gives back all that a process has reserved; returns whether there was any."""
+        """Gives back all reservations of a process; returns whether there were any."""
         given = False
         for run in dict.fromkeys(row[2] for row in self._database.fetch_all(_OF_OWNER, (owner,))):
             given = self.give_back((owner, run)) or given
         return given
 
     def list_owners(self, run: str | None = None) -> list[str]:
-        """Returns the processes that have reserved something, or have for this run, in the file."""
+        """Returns the processes with reservations in the file; with `run`, only those with a reservation for that
+        run.
+        """
         if run is None:
             return [row[0] for row in self._database.fetch_all(_OWNERS)]
         return [row[0] for row in self._database.fetch_all(_OWNERS_OF_RUN, (run,))]
 
     def write(self) -> None:
-        """Writes every row that has changed, and deletes those that hold nothing any more."""
+        """Writes every row that has changed, and deletes empty ones."""
         put: list[Row] = []
         gone: list[Row] = []
         for holder, days in self._changed.items():
@@ -220,7 +223,7 @@ def _to_spend(values: Sequence[Any]) -> Spend:
 
 
 def read_lost(database: Database, alive: Callable[[str], bool]) -> dict[Key, Spend]:
-    """Returns, by account, what dead processes have reserved: the next process that needs it gives it back."""
+    """Returns, by account, the reservations of dead processes. The next process that reserves gives them back."""
     lost: dict[Key, Spend] = {}
     for leaf, *values in database.fetch_all(_SELECT):
         check_row("reservations", values, leaf)

@@ -1,8 +1,8 @@
 """Pruning old runs and erasing bodies, in short transactions, between which other writers can go on.
 
-A body is removed when a pruned run referred to it and no remaining run of the tenant does, nor a record of an effect, a
-proposal or a fact, nor memory, which outlive their runs; directly or through other bodies (a transcript's manifest names
-its messages and the manifest before it). See `references.py`.
+A body is removed when a pruned run referred to it, and nothing that remains does: no run of the tenant, no record of an
+effect, a proposal or a fact, and no memory. References through other bodies count as well (a transcript's manifest
+names its messages and the manifest before it). See `references.py`.
 """
 
 from __future__ import annotations
@@ -29,17 +29,18 @@ from seawall.journal.sqlite.schema import MEMORY
 from seawall.journal.sqlite.transaction import Transaction
 
 BODIES = 500
-"""Bodies erased in one transaction."""
+"""Bodies that are erased in one transaction."""
 BATCHES = 2_000
-"""Batches read in one transaction when collapsing."""
+"""Batches that are read in one transaction when batches are collapsed."""
 PAGES = 2_000
-"""Pages (8 MB) returned to the file system in one transaction."""
+"""Pages (8 MB) that are returned to the file system in one transaction."""
 
 _OF_BODIES = """
 SELECT number FROM memories INDEXED BY memories_live WHERE tenant = ?1 AND died IS NULL
 AND (key IN (SELECT unhex(value) FROM json_each(?2)) OR value IN (SELECT unhex(value) FROM json_each(?2)))
 """
-"""It reads what holds now of a tenant: erasing is rare, and an index of values would cost each merge as much as it saves."""
+"""This statement reads all live entries of a tenant. Erasing is rare, and an index of values would cost more in each
+merge than it saves here."""
 _FORGET_KEYS = """
 DELETE FROM memory_keys WHERE (tenant, scope, text) IN (SELECT k.tenant, k.scope, k.text FROM json_each(?) AS wanted
 CROSS JOIN memory_keys k ON k.tenant = ? AND k.key = unhex(wanted.value))
@@ -109,7 +110,9 @@ def _count(database: Database, plan: PrunePlan, number: int) -> tuple[int, int, 
 
 
 def _measure_share(database: Database, before: float, tenant: str | None, body_bytes: int) -> float:
-    """Returns the share of all content that would be removed, as an estimate of how much the file would shrink."""
+    """Returns the share of all content that would be removed, from 0 to 1: an estimate of how much the file would
+    shrink.
+    """
     events = database.fetch_value(
         "SELECT coalesce(sum(length(e.data)), 0) FROM runs r JOIN tenants t ON t.id = r.tenant "
         "JOIN entries e ON e.rk = r.rk AND e.box IN (0, 1) "
@@ -124,7 +127,7 @@ def _measure_share(database: Database, before: float, tenant: str | None, body_b
 
 
 def prune_chunk(tx: Transaction, plan: PrunePlan, number: int) -> tuple[int, int, int]:
-    """Prunes the next runs of a plan; returns how many events, bodies, and bytes of bodies are gone."""
+    """Prunes the next runs of a plan; returns the numbers of removed events, bodies, and bytes of bodies."""
     database = tx.database
     plan.kept.catch_up(database)
     counts = _count(database, plan, number)
@@ -157,7 +160,7 @@ def prune_chunk(tx: Transaction, plan: PrunePlan, number: int) -> tuple[int, int
 
 
 async def shrink(access: FileAccess) -> None:
-    """Collapses batches that hold nothing any more, and returns free pages to the file system."""
+    """Collapses empty batches, and returns free pages to the file system."""
     at = 0
     while at >= 0:
         at = await access.write(lambda tx, at=at: _collapse(tx, at))
@@ -192,7 +195,7 @@ def _collapse(tx: Transaction, after: int) -> int:
             collapsed.append(_replace(database, empty, prev, start))
         if row is not None:
             empty, prev, start = [], row[2], row[1]
-    if collapsed:  # a row that no note names stands for batches that somebody else removed
+    if collapsed:  # if no note names a collapsed row, its batches were not removed by a prune
         bump_generation(tx)
         tx.add_own_entry(Box.NOTES, _encode([Note(what="collapsed", at=tx.now, collapsed=tuple(collapsed))]))
     # A run of empty batches at the end may continue in the next chunk: that chunk begins with its collapsed row.
@@ -201,7 +204,7 @@ def _collapse(tx: Transaction, after: int) -> int:
 
 
 def bump_generation(tx: Transaction) -> None:
-    """Makes a check that is under way begin again, because what it has read is no longer there."""
+    """Makes a check that is under way begin again, because data that it has read was removed."""
     tx.database.run("UPDATE meta SET value = value + 1 WHERE key = 'ground'")
     tx.wrote = True
 
@@ -209,7 +212,7 @@ def bump_generation(tx: Transaction) -> None:
 def _replace(
     database: Database, empty: Sequence[tuple[Any, ...]], prev: bytes, start: int
 ) -> tuple[int, int, str]:
-    """Makes one row of several; returns the first and the last batch in it, and the hash before them."""
+    """Replaces several rows by one; returns the first and the last batch in it, and the hash before them."""
     first, last = empty[0], empty[-1]
     since = first[0] if first[3] is None else first[3]
     database.run("DELETE FROM batches WHERE id >= ? AND id < ?", (first[0], last[0]))
@@ -227,7 +230,7 @@ def _vacuum(database: Database) -> bool:
 
 def empty_log(database: Database) -> None:
     """Copies the write-ahead log to the file and empties it, as far as readers allow it."""
-    with contextlib.suppress(apsw.BusyError):  # another process is reading: the log is emptied later
+    with contextlib.suppress(apsw.BusyError):  # another process is reading: the log will be emptied later
         database.checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
 
@@ -242,7 +245,7 @@ async def erase(access: FileAccess, tenant: str, refs: Sequence[Ref] | None) -> 
     erased = 0
     if refs is None:
         pass_erased = -1
-        while pass_erased:  # until a whole pass finds nothing: runs go on meanwhile
+        while pass_erased:  # repeat until a whole pass finds nothing, because runs go on meanwhile
             pass_erased, after = 0, b""
             while after is not None:
                 count, after = await access.write(lambda tx, after=after: _erase_next(tx, tenant, after))
@@ -252,7 +255,7 @@ async def erase(access: FileAccess, tenant: str, refs: Sequence[Ref] | None) -> 
         for i in range(0, len(refs), BODIES):
             erased += await access.write(lambda tx, part=refs[i : i + BODIES]: erase_bodies(tx, tenant, part))
     has_memory = await access.read(find_version) > 0
-    if has_memory:  # the index may also have words that an interrupted erasing has left
+    if has_memory:  # the index may also have words that an interrupted erasure has left
         await access.write(rebuild_words)
     if erased or has_memory:
         await access.run_alone(empty_log)  # the log still contains what was erased
@@ -271,17 +274,16 @@ def _erase_next(tx: Transaction, tenant: str, after: bytes) -> tuple[int, bytes 
 
 
 def rebuild_words(tx: Transaction) -> None:
-    """Makes the index of words anew, from what holds now.
-
-    What was removed stays in it as long as FTS5 has not merged it away. To take it out of every byte with each removal
-    (`secure-delete`) made a merge into a memory of 70,000 writes take 1.6 times as long, so it is done when it matters.
+    """Rebuilds the index of words from the live entries. Removed words stay in the file until FTS5 merges their
+    segments. FTS5 can overwrite them with each removal (`secure-delete`), but a merge into a memory of 70,000 writes
+    then took 1.6 times as long. So the index is rebuilt only when something is erased.
     """
     tx.database.run("INSERT INTO memory_search(memory_search) VALUES ('rebuild')")
     tx.wrote = True
 
 
 def _forget_words(tx: Transaction, tenant: str, refs: Sequence[str]) -> None:
-    """Takes entries of memory out of the search index, if their key or their value is erased."""
+    """Removes entries of memory from the search index, if their key or their value is erased."""
     key, hashes = tx.find_tenant_id(tenant), json.dumps(refs)
     numbers = [row[0] for row in tx.database.fetch_all(_OF_BODIES, (key, hashes))]
     tx.words.remove(numbers)
@@ -289,7 +291,9 @@ def _forget_words(tx: Transaction, tenant: str, refs: Sequence[str]) -> None:
 
 
 def erase_bodies(tx: Transaction, tenant: str, refs: Sequence[Ref]) -> int:
-    """Erases bodies, notes it, and takes what they are found by out of the index; returns how many there were."""
+    """Erases bodies, records a note of it, and removes their words from the index; returns how many bodies were
+    erased.
+    """
     rows = tx.database.fetch_all(
         "SELECT id, lower(hex(hash)) FROM bodies WHERE data IS NOT NULL AND tenant = "
         "(SELECT id FROM tenants WHERE name = ?) AND hash IN (SELECT unhex(value) FROM json_each(?))",

@@ -1,13 +1,14 @@
-"""Rows that are changed in place, and how the chain holds them: every batch covers the sum of their digests.
+"""The chain over rows that are changed in place: every batch covers the sum of their digests.
 
 Entries are only ever added, so the chain holds them by their leaves. The rows of the tables in `HELD` are changed where
-they are. Each has a digest of its columns, and the newest batch the sum of all
-digests. A commit takes the old digests of what it changes from the sum, adds the new ones, and hashes the sum into its
-batch: it costs what it changes, and not what there is. A row that was edited, deleted or added by another program
-changes the sum. The first bytes of its digest stand with each row, so that whoever reads one row finds damage in it.
+they are. Each row has a digest of its columns, and the newest batch has the sum of all digests. A commit subtracts the
+old digests of the rows that it changes from the sum, adds the new ones, and hashes the sum into its batch. So its cost
+depends on the changed rows, and not on the size of the journal. A row that was edited, deleted or added by another
+program changes the sum. The first bytes of its digest are stored with each row, so that damage is found when a single
+row is read.
 
-The sum is taken modulo 2^2048. With fewer bits somebody could look for rows that make up for what was changed (a
-generalized birthday search, D. Wagner, 2002, takes 2^32 steps at 256 bits, and 2^90 at 2048).
+The sum is taken modulo 2^2048. With fewer bits an attacker could search for rows that make the sum right again after a
+change (a generalized birthday search, D. Wagner, 2002, takes 2^32 steps at 256 bits, and 2^90 at 2048).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from seawall.core.errors import JournalDamaged
 
 SUM_BYTES = 256
 LEAF_BYTES = 8
-"""How much of its digest is stored with each row."""
+"""Bytes of its digest that are stored with each row."""
 
 _MODULUS = 1 << (8 * SUM_BYTES)
 _encode = msgspec.msgpack.Encoder(enc_hook=encode_text).encode
@@ -31,7 +32,8 @@ RUN = (
     "rk, run, tenant, session, team, app, request_id, started_at, ended_at, waiting, owner, epoch, status, "
     "summary, pruned"
 )
-"""Not `events` and `commands`: they change with every append, and are held against the entries that they count."""
+"""The columns of a run's row. `events` and `commands` are left out: they change with every append, and are compared
+with the entries that they count."""
 ACCOUNT = (
     "tenant, day, spent_usd, spent_tokens, spent_model_calls, spent_tool_calls, "
     "reserved_usd, reserved_tokens, reserved_model_calls, reserved_tool_calls"
@@ -60,7 +62,8 @@ HELD = {
     "memory_reads": "run, entry",
     "memory_conflicts": "number, tenant, state, record",
 }
-"""The tables that the sum covers, with the columns that it covers, those of the key first. Of `shared` only rows with a leaf are covered."""
+"""The tables that the sum covers, each with its covered columns, the key first. In `shared` only rows with a leaf are
+covered."""
 
 
 def digest_row(table: str, values: Sequence[object]) -> bytes:
@@ -105,5 +108,5 @@ class RowSum:
 
 
 def shorten(state: bytes) -> bytes:
-    """Returns what a batch's hash covers of its sum, which is also what a batch keeps once it is not the newest."""
+    """Returns the short form of a sum: a batch's hash covers it, and a batch keeps only it once a newer one follows."""
     return hashlib.sha256(state).digest() if len(state) == SUM_BYTES else state

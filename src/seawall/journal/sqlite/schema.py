@@ -40,7 +40,7 @@ MISREAD = (
     msgspec.MsgspecError,
     struct.error,
 )
-"""What code raises that reads a row of other types, lengths or encodings than were written."""
+"""The errors of code that reads a row with other types, lengths or encodings than were written."""
 
 
 NO_SPACE = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
@@ -48,14 +48,15 @@ _NEEDS_SPACE = {
     *(apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_TRUNCATE),
     *(apsw.SQLITE_IOERR_SHMOPEN, apsw.SQLITE_IOERR_SHMSIZE),
 }
-"""Not a failed sync: what that has lost is unknown, whatever the reason."""
+"""SQLite's codes of operations that failed for want of space. A failed sync is not among them: what it has lost is
+unknown, for whatever reason it failed."""
 
 
 def is_disk_full(error: Exception, number: int) -> bool:
     """Returns whether SQLite failed for want of space; `number` is the system's error number behind `error`.
 
-    SQLite itself says only of the database and its log that the disk is full. Of the file of shared memory beside
-    them, and of a file that it can't make, it says "disk I/O error" and "unable to open database file".
+    SQLite reports a full disk only for the database and its log. For the file of shared memory, and for a file that it
+    can't make, it reports "disk I/O error" and "unable to open database file".
     """
     if isinstance(error, apsw.FullError):
         return True
@@ -69,7 +70,7 @@ def is_disk_full(error: Exception, number: int) -> bool:
 
 @contextmanager
 def translate_errors(path: str, database: Database | None = None) -> Generator[None]:
-    """Turns SQLite's errors into those of Seawall, with the file's name. `database` knows the system's error number."""
+    """Turns SQLite's errors into Seawall's errors, with the file's name. `database` has the system's error number."""
     try:
         yield
     except (apsw.FullError, apsw.IOError, apsw.CantOpenError) as error:
@@ -90,13 +91,15 @@ def translate_errors(path: str, database: Database | None = None) -> Generator[N
         raise JournalFailed(f"journal {path}: {error}") from error
     except apsw.Error as error:  # a table or column is gone, or a page is of another kind
         raise JournalDamaged(f"journal {path} is damaged: {error}") from error
-    except UnicodeEncodeError as error:  # of what is looked for: nothing is encoded that was read
+    except UnicodeEncodeError as error:  # the error is in the caller's text: nothing that was read is encoded
         raise Misused(f"{error.object!r} has no UTF-8") from None
-    except OverflowError as error:  # likewise: no number that was read has more than 64 bits
+    except (
+        OverflowError
+    ) as error:  # the error is in the caller's number: a number that was read has at most 64 bits
         raise Misused(f"a number is too large for a journal: {error}") from None
     except MISREAD as error:
         raise JournalDamaged(
-            f"journal {path} holds what was never written: {type(error).__name__}: {error}"
+            f"journal {path} holds data that Seawall did not write: {type(error).__name__}: {error}"
         ) from error
 
 
@@ -119,8 +122,10 @@ def _explain_open_failure(path: str, error: apsw.CantOpenError) -> Misused | Jou
 
 
 def _find_creation_error(folder: Path) -> int:
-    """Returns why no file can be made in a folder; 0 if one can. SQLite's own number may be of what it tried next."""
-    import tempfile  # noqa: PLC0415 -- it takes 5 ms to import, and is needed after a failure only
+    """Returns the error number with which a file can't be made in a folder; 0 if it can. SQLite's own number may belong
+    to its next attempt.
+    """
+    import tempfile  # noqa: PLC0415 -- the import takes 5 ms, and is needed only after a failure
 
     try:
         with tempfile.TemporaryFile(dir=folder):
@@ -130,9 +135,9 @@ def _find_creation_error(folder: Path) -> int:
 
 
 Access = Literal["write", "read", "shared", "still", "immutable"]
-"""How a file is opened. `write` and `read`: with the right to write it, which SQLite needs to share it with others.
-The others are for a file that can't be written, see `read_only.py`: with the index of its log, with a log and without
-locks, and as one that is whole without a log."""
+"""The ways to open a file. `write` and `read` need the right to write the file, without which SQLite can't share it
+with other processes. The other ways are for a file that can't be written, see `read_only.py`: with the index of its
+log, with a log and without locks, and as a file that is complete without a log."""
 
 _FLAGS: dict[Access, int] = {
     "write": apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE,
@@ -151,7 +156,7 @@ def connect(path: str, options: SqliteOptions, access: Access) -> Database:
     vfs = _NO_LOCKS if access == "still" else options.vfs
     database = Database(name, flags=_FLAGS[access] | apsw.SQLITE_OPEN_NOMUTEX, vfs=vfs)
     database.set_lock_wait(options.lock_wait_s)
-    database.run_pragma("temp_store", 2)  # in memory: what is sorted needs no room on a disk
+    database.run_pragma("temp_store", 2)  # in memory, so that sorting needs no room on the disk
     if access == "still":
         database.run_pragma("locking_mode", "exclusive")
     if access != "write":
@@ -166,7 +171,9 @@ def prepare(database: Database, path: str, options: SqliteOptions, genesis: byte
     All steps are one transaction: wherever it ends, the file has the old schema or the new one. Raises `Misused`
     for a file that is not a Seawall journal, and for a newer schema.
     """
-    if _check_version(database, path) == 0:  # only a new file takes it; in another it would be a write
+    if (
+        _check_version(database, path) == 0
+    ):  # only a new file accepts this; in another file it would be a write
         database.run_pragma("auto_vacuum", 2)  # incremental
     mode = database.run_pragma("journal_mode", "wal")
     wanted = "memory" if path == MEMORY else "wal"
@@ -175,9 +182,9 @@ def prepare(database: Database, path: str, options: SqliteOptions, genesis: byte
     database.run_pragma("synchronous", 2)  # FULL: each commit is on the disk when COMMIT returns
     database.run_pragma(
         "wal_autocheckpoint", 0
-    )  # the writer does it, after it has reported to the callers that wait
+    )  # the writer makes checkpoints, after it has reported to the waiting callers
     database.run_pragma("cache_size", -(options.cache_bytes // 1024))
-    database.run_pragma("secure_delete", 1)  # what is erased is overwritten, not only unlinked
+    database.run_pragma("secure_delete", 1)  # erased data is overwritten, not only unlinked
     if database.run_pragma("synchronous") != 2:
         raise Misused(f"journal {path}: synchronous={database.run_pragma('synchronous')}, not 2 (FULL)")
     database.run("BEGIN IMMEDIATE")

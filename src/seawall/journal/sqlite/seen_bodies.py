@@ -1,4 +1,4 @@
-"""Bodies that were seen, by tenant and hash, for checks that see more of them than memory should hold."""
+"""The bodies that a check has seen, by tenant and hash. They may be more than memory should hold."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from seawall.journal.sqlite.database import Database
 
 
 class SeenBodies:
-    """Bodies that were seen. What exceeds SQLite's cache is kept on disk."""
+    """A set of bodies. What exceeds SQLite's cache is kept on disk."""
 
     def __init__(self) -> None:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE

@@ -1,6 +1,6 @@
 """Signatures of batches: an HMAC with a key that the journal never holds.
 
-A batch covers all batches before it, so one signature says that whoever made it had the key and saw this history.
+A batch covers all batches before it, so one signature proves that its author had the key and saw this history.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import cast
 from seawall.core.errors import Misused
 
 KEY_VARIABLE = "SEAWALL_SIGNING_KEY_FILE"
-"""Names the file of the signing key for the command line."""
+"""The environment variable that names the signing key's file for the command line."""
 MIN_KEY_BYTES = 16
-"""128 bits: fewer can be guessed."""
+"""Fewest bytes of a key: a key of less than 128 bits can be guessed."""
 
 
 class Signer:
-    """Signs batches with a key, and checks signatures. Nothing of it shows the key."""
+    """Signs batches with a key, and checks signatures. Its `repr` does not show the key."""
 
     def __init__(self, key: bytes) -> None:
         if not isinstance(cast("object", key), bytes) or len(key) < MIN_KEY_BYTES:
             raise Misused(
-                f"a signing key is at least {MIN_KEY_BYTES} bytes that nobody can guess; `openssl rand -hex 32` makes one"
+                f"a signing key must have at least {MIN_KEY_BYTES} random bytes; `openssl rand -hex 32` makes one"
             )
         self._mac = hmac.new(key, b"seawall batch", "sha256")
 
@@ -42,9 +42,8 @@ class Signer:
 
 
 def read_key(key: bytes | Path) -> bytes:
-    """Returns a key, or that of a file; line feeds at the end of a file are not a part of it.
-
-    Raises `Misused` for a file that can't be read, and for what is neither.
+    """Returns a key: the given bytes, or the content of the given file without line feeds at its end. Raises `Misused`
+    for a file that can't be read, and for any other type.
     """
     if isinstance(key, bytes):
         return key

@@ -1,4 +1,4 @@
-"""What the writer knows of a run: its row, with the changes of the commit that is being made."""
+"""The state of a run in the writer: its row, with the changes of the commit that is being made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STORED = f"events, commands, taken, leaf, {RUN}"
 
 
 class StoredRun:
-    """What the writer knows of a run, with the changes of the commit that is being made."""
+    """A run's row, with the changes of the commit that is being made."""
 
     __slots__ = (
         *(
@@ -63,11 +63,11 @@ class StoredRun:
         self.next_seq = 0
         self.next_inbox = 0
         self.taken = 0
-        """How many of the commands to it the run has taken."""
+        """The number of commands that the run has taken from its inbox."""
         self.digest: bytes | None = None
-        """The digest of the row in the file; None if it is not there yet."""
+        """The digest of the row in the file; None if the row is not in the file yet."""
         self.problem: str | None = None
-        """Why nothing can be done with the run: its row is not what was written."""
+        """The reason why the run can't be used: its row is not what was written. None if it can."""
 
     def to_row(self) -> Row:
         """Returns the columns that the chain holds."""

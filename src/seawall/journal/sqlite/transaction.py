@@ -1,7 +1,7 @@
-"""One commit: what is known of the file, the rows to write, and the statements that write them.
+"""One commit: the known state of the file, the rows to write, and the statements that write them.
 
-The state of runs (epoch, next seq) is kept from commit to commit. It is valid as long as no other process has
-written. Each commit adds a batch, so it is valid while the file's newest batch is the one that this process wrote.
+The state of runs (epoch, next seq) is kept from commit to commit. It is valid as long as no other process has written.
+Each commit adds a batch, so the state is valid while the file's newest batch is the one that this process wrote.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from seawall.core.canonical import encode_text
 from seawall.core.clock import Clock
 from seawall.core.errors import JournalDamaged, JournalFailed, Misused, SeawallError
 from seawall.core.events import RunStarted
-from seawall.journal.protocol import Summary
+from seawall.journal.protocol import Lease, Summary
 from seawall.journal.sqlite.accounts import AccountRows
 from seawall.journal.sqlite.chain import HASH_BYTES, LEAF_PREFIX_BYTES, WRITER, hash_batch, leaf_of
 from seawall.journal.sqlite.database import Database, Row
@@ -45,7 +45,7 @@ _encode = msgspec.json.Encoder(enc_hook=encode_text).encode
 
 
 class _First(msgspec.Struct):
-    """A run's first event, as far as it says on whose behalf the run is."""
+    """The part of a run's first event that names the principal."""
 
     principal: str = ""
 
@@ -123,6 +123,7 @@ class Transaction:
         self.clock = clock
         self.liveness = liveness
         self.blocked: dict[str, tuple[int, Callable[[], BaseException]]] = {}
+        """By run: the epoch under which this process can't go on with it, and why. A later epoch is not blocked by it."""
         self.requests: dict[tuple[str, str], str] = {}
         self.accounts = AccountRows(database, self._sum)
         self.reservations = Reservations(database, self._sum, self.accounts)
@@ -130,11 +131,12 @@ class Transaction:
         self.words = IndexChanges(database)
         self._tails: dict[
             tuple[str, str], str
-        ] = {}  # newest run of each session that got one in this transaction
+        ] = {}  # the newest run of each session that got a new run in this transaction
         self.head = -1
         self.now = 0.0
         self.sure_now = 0.0
-        """The later of the wall clock and the newest time in the journal: a clock that was set back makes nothing new."""
+        """The later of the wall clock and the newest time in the journal: so a clock that was set back makes no record
+        expire later."""
         self._newest_at = 0.0
         self._hash = b""
         self._last_entry = 0
@@ -154,7 +156,7 @@ class Transaction:
         self._touched: dict[int, StoredRun] = {}
         self._counted: dict[int, StoredRun] = {}
         self._reopened: set[int] = set()
-        """By row: the runs whose end is taken back."""
+        """By row key: the runs that this transaction reopens."""
         self.wrote = False
         self._beaten = False
         self._gave_back = False
@@ -166,7 +168,7 @@ class Transaction:
         self._tails.clear()
 
     def begin(self) -> None:
-        """Takes the file's write lock, and forgets what is known of the file if another process has written."""
+        """Takes the file's write lock, and drops the known state of the file if another process has written."""
         self._clear()
         self.database.run("BEGIN IMMEDIATE")
         newest = self.database.fetch_first(_NEWEST)
@@ -185,7 +187,7 @@ class Transaction:
         self._beaten = self.liveness.beat_if_old(self.database)
 
     def _check_onward(self, newest: Row | None) -> None:
-        """Raises `JournalFailed` if the file does not go on from the batch that this process saw last."""
+        """Raises `JournalFailed` if the file does not continue the batch that this process saw last."""
         if newest is None or not isinstance(newest[0], int) or not isinstance(newest[2], bytes):
             return
         head, hash_ = newest[0], newest[2]
@@ -196,11 +198,13 @@ class Transaction:
             )
 
     def _check_unsigned(self) -> None:
-        """Raises `JournalDamaged` if the newest batch is not signed, and an earlier one is: it is not ours to sign."""
+        """Raises `JournalDamaged` if an earlier batch is signed and the newest is not: a new signature must not cover
+        it.
+        """
         signed = self.database.fetch_value("SELECT max(id) FROM batches WHERE mac IS NOT NULL")
         if signed is not None:
             raise JournalDamaged(
-                f"batch {signed} is signed, and what follows it is not: somebody else wrote it"
+                f"batch {signed} is signed, and the batches after it are not: they were written without the key"
             )
         number = self.database.fetch_value("SELECT max(id) FROM batches")
         _log.info("the journal is signed from batch %d on", number + 1)
@@ -227,6 +231,12 @@ class Transaction:
         if requests:
             for tenant, request, run in self.database.fetch_all(_REQUESTS, (json.dumps(requests),)):
                 self.requests[tenant, request] = run
+
+    def block(self, lease: Lease, why: Callable[[], BaseException]) -> None:
+        """Notes that nothing more is appended under a lease, because `why`; the first reason counts."""
+        known = self.blocked.get(lease.run)
+        if known is None or known[0] != lease.epoch:
+            self.blocked[lease.run] = (lease.epoch, why)
 
     def find(self, run: str) -> StoredRun | None:
         """Returns the run's state, or None for an unknown run."""
@@ -269,7 +279,7 @@ class Transaction:
         self.add_entry(0, "", box, seq, 1, data)
 
     def add_bodies(self, tenant: int, bodies: Sequence[tuple[bytes, bytes]]) -> None:
-        """Adds contents; those that are stored already are not written again, unless they were erased."""
+        """Adds contents; contents that are stored already are not written again, unless they were erased."""
         rows = self._bodies
         for hash_, data in bodies:
             rows.append((tenant, hash_, data))
@@ -283,12 +293,12 @@ class Transaction:
         return self.database.fetch_first(sql, (key, hash_)) is not None
 
     def find_waiting_body(self, tenant: int, ref: str | None) -> bytes:
-        """Returns a body that will be stored with this commit; nothing if there is none."""
+        """Returns a body that will be stored with this commit; empty bytes if there is none."""
         hash_ = None if ref is None else bytes.fromhex(ref)
         return next((row[2] for row in self._bodies if row[:2] == (tenant, hash_)), b"")
 
     def find_principal(self, run: str) -> str:
-        """Returns on whose behalf a run is; "" if that is nobody, or not known any more."""
+        """Returns the principal on whose behalf a run works; "" if there is none, or it is not known any more."""
         state = self.get_run(run)
         pending = (entry[5] for entry in self._entries if entry[1:4] == (state.rk, Box.LOG, 0))
         data = next(pending, None) or self.database.fetch_value(_FIRST, (state.rk,))
@@ -305,7 +315,7 @@ class Transaction:
         return key
 
     def ensure_tenant_id(self, name: str) -> int:
-        """Returns the key of a tenant; a new tenant is written at once."""
+        """Returns the key of a tenant; a new tenant's row is written immediately."""
         key = self.find_tenant_id(name)
         if key is None:
             self.database.run("INSERT INTO tenants(name) VALUES (?)", (name,))
@@ -340,7 +350,9 @@ class Transaction:
         return rows[0][0] if rows else ""
 
     def find_at_work(self, tenant: int, session: str, but: str) -> str | None:
-        """Returns a run of the session, other than `but`, that has begun and whose owner lives. A parked run has none."""
+        """Returns a run of the session, other than `but`, that has begun and whose owner is alive; None if there is
+        none. A parked run has no owner.
+        """
         written = [row[0] for row in self.database.fetch_all(_SESSION, (tenant, session))]
         self.load(written, ())
         states = [*(self._runs[run] for run in written if run in self._runs), *self._touched.values()]
@@ -383,20 +395,20 @@ class Transaction:
         self.enrol()
 
     def enrol(self) -> None:
-        """Writes the first heartbeat of this process, because from now on it owns something."""
+        """Writes the first heartbeat of this process, because it owns a run from now on."""
         self.liveness.enrol(self.database)
 
     def give_back_lost(self, taken: str | None = None) -> bool:
-        """Gives back what dead processes have reserved, and what others have for run `taken`, which is not theirs now.
-
-        Returns whether there was any. What can't be read stays reserved, and is logged.
+        """Gives back the reservations of dead processes, and those that other processes have for run `taken`, which now
+        belongs to this one. Returns whether there were any. Reservations that can't be read are kept, and this is
+        logged.
         """
         given = False
         try:
             if taken is not None:
                 for owner in {*self.reservations.list_owners(taken)} - {self.owner}:
                     given = self.reservations.give_back((owner, taken)) or given
-            if not self._gave_back:  # once a commit
+            if not self._gave_back:  # only once in a commit
                 self._gave_back = True
                 for owner in self.reservations.list_owners():
                     if owner != self.owner and self.judge(owner).left_s is None:
@@ -406,7 +418,7 @@ class Transaction:
         return given
 
     def end(self, state: StoredRun, summary: Summary) -> None:
-        """Ends the run: it has an outcome, and no owner any more."""
+        """Ends the run: it gets an outcome, and loses its owner."""
         state.ended, state.waiting, state.owner = True, False, None
         state.ended_at, state.status, state.summary = float(self.now), summary.status, _encode(summary)
         self.touch(state)
@@ -424,7 +436,7 @@ class Transaction:
         self._add_end(state, _encode([ending]))
 
     def reopen(self, state: StoredRun) -> None:
-        """Marks a run as not ended: it has no outcome and no owner."""
+        """Marks a run as not ended: it loses its outcome and has no owner."""
         state.ended, state.waiting, state.owner = False, False, None
         state.ended_at = state.status = state.summary = None
         self._reopened.add(state.rk)
@@ -432,15 +444,15 @@ class Transaction:
         self._add_end(state, _encode([]))
 
     def _add_end(self, state: StoredRun, data: bytes) -> None:
-        """Adds an entry that says how the run's row ended, or that this does not hold any more: the newest one holds."""
+        """Adds an entry with the run's row at its end, or one that cancels it. The newest such entry counts."""
         seq = 0
-        if state.digest is not None:  # else the run is new
+        if state.digest is not None:  # otherwise the run is new
             sql = "SELECT coalesce(max(seq) + 1, 0) FROM entries WHERE rk = ? AND box = ?"
             seq = self.database.fetch_value(sql, (state.rk, int(Box.END)))
         self.add_entry(state.rk, state.run, Box.END, seq, 1, data)
 
     def judge(self, owner: str) -> LeaseTime:
-        """Returns what is left of an owner's lease."""
+        """Returns the remaining lease of an owner."""
         return self.liveness.judge(self.database, owner)
 
     def commit(self) -> bool:
@@ -471,7 +483,7 @@ class Transaction:
         self.liveness.keep()
         for state, digest in digests:
             state.digest = digest
-            if state.ended:  # later operations on it are rare, and read its state again
+            if state.ended:  # later operations on an ended run are rare, and read its state again
                 self._runs.pop(state.run, None)
         while len(self._runs) > RUNS_KEPT:
             self._runs.popitem(last=False)
@@ -538,7 +550,9 @@ class Transaction:
             self._runs.pop(state.run, None)
 
     def release_all(self) -> None:
-        """Gives up every run that this process still owns, and what it has reserved, because it is about to end."""
+        """Releases every run that this process still owns, and gives back its reservations, because the process is
+        about to end.
+        """
         owns = self.database.fetch_first(_OWN, (self.owner,)) is not None
         if owns or self.owner in self.reservations.list_owners():
             self.begin()

@@ -1,4 +1,4 @@
-"""What is done to a whole file now and then. The code for it is loaded when it is asked for, so that no run waits for it."""
+"""Occasional work on a whole file. Its code is imported when it is needed, so that no run waits for the import."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Checking the whole file: its structure, the chain, every event and body, and each row against what the chain holds.
+"""Checks the whole file: its structure, the chain, every event and body, and each row against the chain.
 
 The chain and the bodies are read in chunks, each in a short snapshot of its own, so that neither memory nor the
 write-ahead log grows with the journal; SQLite's own check and the sum of all rows need one snapshot each. A prune
-between two chunks removes what was checked already: then the check begins again, at last in a single snapshot.
+between two chunks removes data that was checked before. The check then begins again; the last attempt uses a single
+snapshot.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from seawall.journal.sqlite.memory_check import MemoryCheck
 from seawall.journal.sqlite.records import Box, Ending, Note, ending_of
 from seawall.journal.sqlite.row_sum import HELD, SUM_BYTES, RowSum, check_row, shorten
 from seawall.journal.sqlite.seen_bodies import SeenBodies
+from seawall.journal.sqlite.shared import check_record
 from seawall.journal.sqlite.signing import Signer
 from seawall.journal.sqlite.structure import find_damage
 
@@ -38,10 +40,10 @@ RUNS = 500
 BODY_BYTES = 8 * 1024 * 1024
 """Bytes of bodies in one chunk: about 10 ms."""
 PASSES = 3
-"""Times that a check begins. Each commit of a prune ends one, so the last one reads a single snapshot of the file; while
-that is held, what others write stays in the write-ahead log."""
+"""Most attempts of a check. Each commit of a prune ends an attempt, so the last one reads a single snapshot of the
+file. While that is open, writes of others stay in the write-ahead log."""
 FILE = 0
-"""The batch that is named for what belongs to no batch, such as a page or an index of the file."""
+"""The batch number in a finding that belongs to no batch, such as one about a page or an index of the file."""
 
 HEX = re.compile(rb'"([0-9a-f]{64})"')
 _events: msgspec.json.Decoder[list[Event]] = msgspec.json.Decoder(list[Event])
@@ -83,7 +85,7 @@ class _PrunedMeanwhile(Exception):
 
 
 class _Message(msgspec.Struct, array_like=True):
-    """A message of a conversation, as far as it refers to bodies."""
+    """The parts of a conversation's message that refer to bodies."""
 
     role: str
     ref: str
@@ -95,7 +97,7 @@ class _Message(msgspec.Struct, array_like=True):
 
 
 class _Link(msgspec.Struct):
-    """A manifest of a conversation: the one before it, and the messages that a run added."""
+    """A manifest of a conversation: the manifest before it, and the messages that a run added."""
 
     prev: str | None
     messages: tuple[str | _Message, ...]
@@ -129,7 +131,7 @@ class VerificationPass:
         self._collapsed_noted: dict[int, tuple[int, str]] = {}
         self._signed = False
         self.reading = "the file"
-        """What is being read, for an error that does not say it."""
+        """The part of the file that is being read, for errors that do not name it."""
         self.batches_all = 0
         self.batches = 0
         self.events = 0
@@ -139,21 +141,23 @@ class VerificationPass:
         self.signed_from: int | None = None
 
     def list_parts(self) -> tuple[Callable[[Database], bool], ...]:
-        """Returns what is checked, in order."""
+        """Returns the checks, in order."""
         return (
             *(self.check_structure, self.check_chain, self.check_runs, self.check_bodies),
             *(self.check_records, self.check_rows, self.check_found_structure, self.check_outside),
         )
 
     def close(self) -> None:
-        """Deletes what the pass has noted."""
+        """Deletes the temporary data of the pass."""
         self._erased.close()
         self._manifests.close()
 
     # ---- the file
 
     def check_structure(self, database: Database) -> bool:
-        """Has SQLite check the whole file. What is found is reported if nothing else is, which can name a run."""
+        """Runs SQLite's check of the whole file. Its finding is reported only if no other check finds anything, because
+        other findings can name a run.
+        """
         self._structure = find_damage(database)
         return False
 
@@ -164,7 +168,7 @@ class VerificationPass:
         return False
 
     def explain(self, bad: BadBatch) -> BadBatch:
-        """Adds what SQLite's check found to what else is bad."""
+        """Adds the finding of SQLite's check to another finding."""
         if self._structure is None or bad.what == self._structure:
             return bad
         return msgspec.structs.replace(bad, what=f"{bad.what} ({self._structure})")
@@ -224,7 +228,7 @@ class VerificationPass:
             self._collapsed[number] = (since, prev.hex())
         else:
             leaves = [self._check_entry(database, number, entry, wanted) for entry in entries]
-            # Keys are whole numbers, sorted and unique, so their bounds and their number say that none is missing.
+            # Keys are whole numbers, sorted and unique, so their bounds and their count show that none is missing.
             bounds = [entry[0] for entry in (*entries[:1], *entries[-1:])]
             expected = [self._last_entry + 1, last_entry] if entries else []
             self.reading = f"batch {number}"
@@ -307,7 +311,7 @@ class VerificationPass:
                 self.erased += self._erased.add(tenant, bytes.fromhex(ref))
 
     def _check_status(self, database: Database, number: int, entry: Row) -> None:
-        """Checks that a run's row says how its events say that it ended, if it did not go on after that."""
+        """Checks that a run's row has the status of its last event, if the run did not go on after that."""
         _, rk, run, _, seq, _, data, _, _, status, ended_at, _ = entry
         for event in _events.decode(data):
             if isinstance(event, RunEnded) and (ended_at is None or event.status != status):
@@ -326,7 +330,7 @@ class VerificationPass:
                 body = database.fetch_value(
                     "SELECT data FROM bodies WHERE tenant = ? AND hash = ?", (tenant, bytes.fromhex(ref))
                 )
-                if body is None:  # erased, or it will be found to be missing
+                if body is None:  # the body was erased, or a later check finds that it is missing
                     break
                 link = _link.decode(body)
                 refs = [link.prev or "", *(fold.text for fold in link.folds)]
@@ -346,7 +350,7 @@ class VerificationPass:
         for tenant, ref, entry in wanted if missing else ():
             if (tenant, ref) not in missing:
                 continue
-            if entry not in refs:  # 64 hexadecimal digits may also be a name, or part of a tool's result
+            if entry not in refs:  # 64 hexadecimal digits may also be a name, or a part of a tool's result
                 data = database.fetch_value("SELECT data FROM entries WHERE id = ?", (entry,))
                 refs = {entry: [*refs_of(_events.decode(data))]}
             if ref in refs[entry]:
@@ -402,7 +406,7 @@ class VerificationPass:
             raise _Bad(_batch_of(database, rk), "the run's row differs from its end record", run)
         if not pruned:
             self._check_sequences(database, rk, run, {Box.LOG: events, Box.INBOX: commands})
-        if (commands or taken) and ended_at is None:  # later nothing reads it any more
+        if (commands or taken) and ended_at is None:  # after the end nothing reads the count any more
             self._check_taken(database, rk, run, taken)
 
     def _check_sequences(self, database: Database, rk: int, run: str, counts: dict[Box, int]) -> None:
@@ -445,10 +449,14 @@ class VerificationPass:
         for table, columns in HELD.items():
             self.reading = f"a row of table {table}"
             for leaf, *values in database.iterate(f"SELECT leaf, {columns} FROM {table}"):
-                if table == "shared" and leaf is None:  # advice
-                    continue
                 try:
-                    total.add(check_row(table, values, leaf))
+                    digest = (
+                        check_record(values[0], values[1], leaf)
+                        if table == "shared"
+                        else check_row(table, values, leaf)
+                    )
+                    if digest is not None:
+                        total.add(digest)
                 except JournalDamaged as error:
                     raise _Bad(newest, str(error), values[1] if table == "runs" else None) from None
         if not isinstance(state, bytes) or len(state) != SUM_BYTES or total.to_bytes() != state:
@@ -474,7 +482,7 @@ class VerificationPass:
                 self._check_erased(database, tenant, hash_)
             elif hashlib.sha256(data).digest() != hash_:
                 self._raise_for_body(database, tenant, hash_, "is not what its hash says")
-            elif self.erased and self._erased.has(tenant, hash_):  # it was written again since
+            elif self.erased and self._erased.has(tenant, hash_):  # the body was written again since
                 self.erased -= 1
             size += 256 + len(data or b"")
             if size >= BODY_BYTES:
@@ -500,7 +508,7 @@ class VerificationPass:
     # ---- what is known from outside
 
     def check_outside(self, database: Database) -> bool:
-        """Checks what is known from outside of the file: the mark, the head that was kept, the key."""
+        """Checks the file against knowledge from outside of it: the mark, the head that somebody kept, the key."""
         if self._mark is not None and self._mark.is_absent:
             raise _Bad(
                 FILE,
@@ -519,7 +527,7 @@ class VerificationPass:
         return False
 
     def make_result(self, bad: BadBatch | None) -> Verification:
-        """Returns what was found."""
+        """Returns the result of the check."""
         return Verification(
             ok=bad is None,
             batches=self.batches,

@@ -15,7 +15,7 @@ Callback = Callable[[], None]
 
 
 class Watcher:
-    """One callback on one loop. At most one call of it is pending, however fast commits follow each other."""
+    """One callback on one loop. At most one call of the callback is pending, however fast commits follow each other."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callback) -> None:
         self.loop = loop
@@ -24,7 +24,7 @@ class Watcher:
         self.stopped = False
 
     def claim(self) -> bool:
-        """Returns True if a call should be scheduled now, and counts it as pending."""
+        """Returns whether a call should be scheduled now; the call then counts as pending."""
         if self._pending or self.stopped:
             return False
         self._pending = True
@@ -42,7 +42,7 @@ class Watchers:
 
     def __init__(self, poll_s: float, connect: Callable[[], Database] | None) -> None:
         self._poll_s = poll_s
-        self._connect = connect  # None: a memory journal, which no other process can write
+        self._connect = connect  # None: a journal in memory, which no other process can write
         self._mutex = threading.Lock()
         self._watchers: list[Watcher] = []
         self._thread: threading.Thread | None = None
@@ -66,7 +66,7 @@ class Watchers:
         return stop
 
     def claim_callbacks(self) -> dict[asyncio.AbstractEventLoop, list[Callback]]:
-        """Returns the calls to make now, by loop."""
+        """Returns, by loop, the calls that must be made now."""
         if not self._watchers:
             return {}
         found: dict[asyncio.AbstractEventLoop, list[Callback]] = {}
@@ -103,7 +103,7 @@ class Watchers:
                         database = self._connect()
                     version = database.run_pragma("data_version")
                 except (apsw.Error, JournalFailed):
-                    continue  # the file is busy or away: the next poll decides, and the writer says why
+                    continue  # the file is busy or gone: the next poll tries again, and the writer reports the reason
                 if version != seen:
                     seen = version
                     self.notify()
@@ -112,7 +112,7 @@ class Watchers:
                 database.close()
 
     def close(self) -> None:
-        """Stops polling, and calls no callback any more."""
+        """Stops polling; no callback is called after this."""
         self._stop.set()
         with self._mutex:
             for watcher in self._watchers:

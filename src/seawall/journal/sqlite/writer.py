@@ -1,4 +1,4 @@
-"""The one thread of a process that writes: it commits all waiting operations together, then wakes each loop once."""
+"""The only writing thread of a process: it commits all waiting operations together, then wakes each loop once."""
 
 from __future__ import annotations
 
@@ -37,16 +37,14 @@ from seawall.journal.sqlite.watch import Watchers
 
 _log = logging.getLogger("seawall.journal")
 _FINAL = (apsw.IOError, apsw.CantOpenError, apsw.CorruptError, apsw.NotADBError, apsw.ReadOnlyError)
-"""After these nothing is known of what the file holds, or no later attempt can help."""
+"""Errors after which the content of the file is unknown, or no later attempt can help."""
 CHECKPOINT_ROUNDS = 32
-"""How often the size of the log is looked at: every so many commits."""
+"""Commits between two checks of the size of the log."""
 
 
 class WriteFuture(asyncio.Future[Any]):
-    """The result of a write: done when the write is durable or has failed.
-
-    An enqueued write can't be cancelled: a task that awaits it and is cancelled gets its `CancelledError` only
-    once the write is done.
+    """The future of a write: done when the write is durable or has failed. An enqueued write can't be cancelled: if a
+    task that awaits it is cancelled, the task gets its `CancelledError` only once the write is done.
     """
 
     def cancel(self, msg: Any | None = None) -> bool:
@@ -102,7 +100,7 @@ class Writer:
 
     @property
     def failed(self) -> Why | None:
-        """Why nothing is written any more; None while writing works."""
+        """The reason why nothing is written any more; None while writing works."""
         return self._failed
 
     def fail(self, why: str) -> None:
@@ -129,8 +127,8 @@ class Writer:
             self._waiting_bytes += op.size
             staged = self._staged.get(loop)
             if staged is None:
-                # What this iteration of the loop enqueues is handed to the thread together, at its end: one
-                # wake-up instead of many, and the thread does not compete for the interpreter meanwhile.
+                # All operations that one iteration of the loop enqueues go to the thread together at its end. This
+                # needs one wake-up instead of many, and the thread does not compete for the interpreter meanwhile.
                 self._staged[loop] = [op]
                 loop.call_soon(self._flush, loop)
             else:
@@ -180,7 +178,7 @@ class Writer:
             await future
 
     async def close(self) -> None:
-        """Writes what is enqueued, gives up this process's runs, and ends the thread."""
+        """Writes the enqueued operations, releases this process's runs, and ends the thread."""
         with self._mutex:
             self._closed = True
             staged = list(self._staged.values())
@@ -212,7 +210,7 @@ class Writer:
                 pass
             try:
                 self._run_round(backlog)
-            except Exception as error:  # noqa: BLE001 - callers that wait must get the error, and the thread goes on
+            except Exception as error:  # noqa: BLE001 - the waiting callers must get the error, and the thread goes on
                 self.fail(f"journal {self._path}: {type(error).__name__}: {error}; writing has stopped")
         self._finish()
 
@@ -243,22 +241,22 @@ class Writer:
         return batch
 
     def _write(self, batch: list[Op]) -> None:
-        """Commits `batch`; each operation then has its result or its error."""
+        """Commits `batch`; afterwards each operation has its result or its error."""
         if self._failed is not None:
             self._refuse(batch, self._failed)
             return
         try:
-            self._check_files()  # before anything is written over what others have written
+            self._check_files()  # before this commit can overwrite writes of others
             with self._lock:
                 self._commit(batch)
-            self._check_files()  # before anybody is told that it is durable
+            self._check_files()  # before a caller is told that the commit is durable
         except JournalFailed as failed:
             self._roll_back()
             self.fail(
                 f"journal {self._path}: {failed}; writing has stopped, nothing of the last commit was acknowledged"
             )
             self._refuse(batch, _make_raiser(failed))
-        except Exception as error:  # noqa: BLE001 - whatever it is, callers wait for it
+        except Exception as error:  # noqa: BLE001 - callers wait for the result of any error
             self._roll_back()
             explained = self._explain(error)
             if explained is None and len(batch) > 1:
@@ -268,7 +266,8 @@ class Writer:
                 return
             if explained is None:
                 text = f"journal {self._path}: {type(error).__name__}: {error}"
-                # What is written was looked up before; rows that contradict it were hidden or lost.
+                # The rows were looked up before they were written. If they contradict the file now, an index has hidden
+                # rows or rows were lost.
                 kind = JournalDamaged if isinstance(error, apsw.ConstraintError) else SeawallBug
                 explained = (lambda: kind(text)), False
             why, is_final = explained
@@ -315,9 +314,8 @@ class Writer:
             op.block_followers(why, self._tx)
 
     def _explain(self, error: Exception) -> tuple[Why, bool] | None:
-        """Returns what to raise for `error`, and whether writing stops for good.
-
-        Returns None for any other error: one operation of the batch may have caused it.
+        """Returns the error to raise for `error`, and whether writing stops for good. Returns None for an error that
+        one operation of the batch may have caused.
         """
         path = self._path
         if isinstance(error, SeawallError):  # the newest batch can't be continued
@@ -368,7 +366,7 @@ class Writer:
         try:
             due = self._list_due()
             if due:
-                self._check_files()  # nothing is written to files that others have replaced
+                self._check_files()  # files that were replaced are not written
                 with self._lock:
                     for work in due:
                         work()
@@ -384,7 +382,7 @@ class Writer:
             else:
                 _log.warning("journal %s: %s", self._path, error)
                 if self._mark is not None:
-                    self._mark.postpone()  # so that a directory that can't be written is not tried at every commit
+                    self._mark.postpone()  # so that a directory without write permission is not tried at every commit
 
     def _list_due(self) -> list[Callable[[], None]]:
         due: list[Callable[[], None]] = []
@@ -427,7 +425,7 @@ class Writer:
 
 
 def _make_raiser(error: SeawallError | MemoryConflicts) -> Why:
-    """Returns a function that makes `error` again, because several callers may wait for it."""
+    """Returns a function that makes a new copy of `error`, because several callers may wait for it."""
     if isinstance(error, Refused | MemoryConflicts):
         return lambda: error
     return lambda: type(error)(*error.args)
@@ -442,7 +440,7 @@ def _settle(ops: list[Op], rooms: list[asyncio.Future[None]], callbacks: list[Ca
             future.set_result(op.result)
         else:
             future.set_exception(op.error())
-            future.exception()  # retrieved, as no caller may await an intent: what follows it fails with the same error
+            future.exception()  # marks the error as retrieved, because no caller may await an intent
     for room in rooms:
         if not room.done():
             room.set_result(None)

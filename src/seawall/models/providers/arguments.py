@@ -1,4 +1,4 @@
-"""The arguments of a call as every server reads them: a JSON object, by the strictest of parsers."""
+"""Repairs the arguments of a call, so that every server's parser accepts them as a JSON object."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seawall.core.canonical import escape_unsendable
 from seawall.models.providers.wire_rules import INT_BITS, MAX_ARGUMENTS_DEPTH
 
 KEY = "arguments"
-"""What a model wrote that is no object goes into an object under this name."""
+"""The key of the object that holds arguments which are not an object."""
 
 _MAY_BE_UNSENDABLE = re.compile(r"\\u(?:[dD][89abAB]|[dD][c-fC-F]|0000)|[\ud800-\udfff]")
 _LEAST_INT, _MOST_INT = -(2 ** (INT_BITS - 1)), 2**INT_BITS - 1
@@ -21,9 +21,9 @@ _INT_DIGITS = 20
 
 
 def repair_arguments(text: str) -> str:
-    """Returns `text` itself if it is an object that strict parsers read, and otherwise one that says the same.
+    """Returns `text` itself if strict parsers read it as an object, and otherwise an object with the same content.
 
-    What no parser reads goes as a text under `KEY`, so that the model sees what it wrote.
+    Text that no parser reads is put under `KEY` as a string, so that the model sees what it wrote.
     """
     if not text.strip():
         return "{}"
@@ -44,7 +44,7 @@ def _write(value: dict[str, Any]) -> str:
 
 
 class _Reader:
-    """Reads JSON and replaces what strict parsers refuse. `changed` says whether it did."""
+    """Reads JSON and replaces what strict parsers refuse. `changed` says whether it replaced anything."""
 
     def __init__(self) -> None:
         self.changed = False
@@ -82,7 +82,7 @@ class _Reader:
         return int(text)
 
     def _clean(self, value: Any) -> Any:
-        """Returns the value without lone surrogates and zero characters. It is not deep."""
+        """Returns the value without lone surrogates and zero characters. The depth of the value must be checked before."""
         if isinstance(value, str):
             clean = escape_unsendable(value)
             self.changed = self.changed or clean != value
@@ -97,7 +97,7 @@ class _Reader:
 
 
 def _measure_depth(value: Any) -> int:
-    """Returns how deep a value is, at most one more than is allowed."""
+    """Returns how deep a value is; it stops counting at one level more than is allowed."""
     depth, level = 0, [value]
     while level and depth <= MAX_ARGUMENTS_DEPTH:
         depth += 1

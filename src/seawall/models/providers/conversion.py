@@ -49,7 +49,7 @@ _KEPT_MESSAGES = 8192  # converted messages kept for the next request; enough fo
 KEPT_CHARS = 32 * 1024 * 1024
 """Characters of the messages that are kept: eight full contexts of a million tokens."""
 MaxTokensField = Literal["max_completion_tokens", "max_tokens", "both"]
-"""Under which name a server of chat completions is given the longest reply."""
+"""The name of the field that limits the length of a reply in a request to a server of chat completions."""
 _CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 _OUR_SETTINGS = {
     "max_tokens": "ModelRequest.max_output_tokens",
@@ -71,7 +71,7 @@ class ExactCall(ToolCallPart):
 class Conversion:
     """Converts requests, repaired by the rules of the protocol. It converts each message object once.
 
-    `origin` is the model and host that is asked, `system` the name that its client gives to the provider.
+    `origin` is the model and the host that the request is sent to, `system` the client's name for the provider.
     """
 
     def __init__(
@@ -96,9 +96,9 @@ class Conversion:
         )
 
     def convert_messages(self, given: Sequence[Message], names: Names | None = None) -> list[ModelMessage]:
-        """Returns the message list; everything between two messages of the assistant becomes one request.
+        """Returns the message list; all messages between two messages of the assistant become one request.
 
-        `names` are those of the tools of this request, as they are sent.
+        `names` are the names of this request's tools, as they are sent.
         """
         made: list[ModelMessage] = []
         parts: list[ModelRequestPart] = []
@@ -133,7 +133,7 @@ class Conversion:
         return Names(self._rules, tools)
 
     def offer_tools(self, request: ModelRequest) -> tuple[ToolSpec, ...]:
-        """Returns the tools of a request, or one that stands for those that are in its history only."""
+        """Returns the tools of a request. If the servers require tools for calls in the history, returns a placeholder."""
         has_calls = any(
             isinstance(each, ToolResult) or (isinstance(each, Assistant) and each.calls)
             for each in request.messages
@@ -163,7 +163,7 @@ class Conversion:
     def convert_settings(self, request: ModelRequest, messages: Sequence[ModelMessage] = ()) -> ModelSettings:
         """Returns every setting of the request. Raises `Misused` for one that Seawall sets elsewhere.
 
-        Thinking is off for one request where the servers would miss the thoughts of another model's calls.
+        Thinking is off for a request if the servers would refuse it because calls of another model have no thoughts.
         """
         made: dict[str, Any] = dict(request.settings)
         for name, place in _OUR_SETTINGS.items():
@@ -172,7 +172,7 @@ class Conversion:
         if self._rules.thoughts_in_turn and lacks_thoughts(messages):
             thinking = made.pop("anthropic_thinking", None)
             if isinstance(thinking, dict) and cast("dict[str, Any]", thinking).get("type") != "enabled":
-                made["anthropic_thinking"] = thinking  # only a fixed budget needs thoughts in each turn
+                made["anthropic_thinking"] = thinking  # only a fixed budget requires thoughts in each turn
             made.pop("thinking", None)
         if self._rules.thought_tags is not None:
             # Chat servers send thoughts in fields that OpenAI's protocol does not have.
@@ -180,10 +180,10 @@ class Conversion:
         self._set_cap(made, request.max_output_tokens)
         if request.temperature is not None:
             made["temperature"] = request.temperature
-        return ModelSettings(**made)  # names that it does not declare are passed on to the provider
+        return ModelSettings(**made)  # names that it does not declare go to the provider, too
 
     def _set_cap(self, made: dict[str, Any], tokens: int) -> None:
-        """Sets the longest reply under the names that the server takes."""
+        """Sets the limit of the reply's length under the field names that the server takes."""
         extra: object = made.get("extra_body")
         given = cast("dict[str, Any]", extra) if isinstance(extra, dict) else {}
         for name in _CAPS:
@@ -213,7 +213,7 @@ class Conversion:
 
 
 def _add_request(parts: list[ModelRequestPart], part: UserPromptPart) -> None:
-    """Adds a request's text to the one before it, which stays as it is kept."""
+    """Joins a request's text with the request text before it. The kept part of that one is not changed."""
     last = parts[-1]
     if isinstance(last, UserPromptPart):
         parts[-1] = UserPromptPart(f"{last.content}\n\n{part.content}")
@@ -229,14 +229,14 @@ def _count_chars(message: Message) -> int:
 
 
 def complete_reply(reply: ModelReply, response: ModelResponse, names: Names, origin: str) -> ModelReply:
-    """Returns a reply with the names that its calls have here, and with what its server wants back."""
+    """Returns a reply with Seawall's names of the called tools, and with the reasoning that its server needs back."""
     calls = tuple([ToolCall(one.id, names.receive(one.name), one.arguments) for one in reply.message.calls])
     message = Assistant(reply.message.content, calls, record_reasoning(origin, response))
     return ModelReply(message=message, usage=reply.usage, finish=reply.finish)
 
 
 def read_response(name: str, response: ModelResponse, wire: Normalizer) -> ModelReply:
-    """Returns the complete reply; `wire` read it as it came. Raises `ModelFailed` for one that is not complete."""
+    """Returns the complete reply, which `wire` has read. Raises `ModelFailed` if it is not complete."""
     marker = wire.finish.marker
     if marker is None and response.finish_reason == "content_filter":
         marker = "content_filter"  # Azure refuses the prompt with a status of 400
@@ -269,8 +269,9 @@ def read_response(name: str, response: ModelResponse, wire: Normalizer) -> Model
 
 
 def _read_usage(response: ModelResponse, problem: str) -> Usage:
-    """Returns the tokens that were counted. More cached tokens than input can't be: then none of it counts as cached,
-    which is dearer at most.
+    """Returns the tokens that the provider counted.
+
+    If it reports more cached tokens than input, none of the input counts as cached, which never lowers the cost.
     """
     counted = response.usage
     read, written = counted.cache_read_tokens or 0, counted.cache_write_tokens or 0
@@ -286,7 +287,7 @@ def _read_usage(response: ModelResponse, problem: str) -> Usage:
 
 
 def _read_arguments(part: ToolCallPart) -> str:
-    """Returns JSON text as the model wrote it; if the protocol has an object instead of text, its compact form."""
+    """Returns the arguments as the model's JSON text, or as compact JSON if the protocol has an object."""
     if isinstance(part.args, str):
         return part.args or "{}"
     return part.args_as_json_str()

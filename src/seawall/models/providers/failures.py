@@ -1,4 +1,4 @@
-"""Classifies what went wrong on the wire as a `ModelFailed`, which says what to do about it."""
+"""Classifies a failure on the wire as a `ModelFailed`, whose kind says whether another try may succeed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _TOO_LONG_WORDS = re.compile(
     r"|reduce the length of the (?:messages|prompt|input)|inputs?`? tokens \+ `?max_new_tokens|range of input length",
     re.IGNORECASE | re.DOTALL,
 )
-"""What providers write if a conversation does not fit into a model's context; most have no code for it."""
+"""The errors of providers for a conversation that does not fit into a model's context; most have no code for it."""
 _ABOUT_ACCESS = frozenset({401, 403, 404})
 _RETRYABLE_4XX = frozenset({408, 425})  # the server stopped waiting; the request itself is correct
 _WRONG_PATH = frozenset({404, 405, 410})  # the path is shown: the base URL may be wrong
@@ -134,7 +134,7 @@ def classify_status(
     path: str = "",
     advice: Advice = _advise_nothing,
 ) -> ModelFailed:
-    """Returns the failure that an error status means. `advice` returns what to do about a message, for the end of it."""
+    """Returns the failure that an error status means. The message ends with what `advice` returns for it."""
     found = read_error(body) or {}
     wait_s = read_retry_after_s(headers, wall_s)
     if wait_s is None:
@@ -165,9 +165,9 @@ def _is_about_length(found: Mapping[str, Any], text: str) -> bool:
 
 
 def _is_about_money(found: Mapping[str, Any], text: str, *, waits: bool) -> bool:
-    """Returns whether an error is about money. A code is definite.
+    """Returns whether an error is about money. An error code decides it.
 
-    Words count only if the reply gives no time to wait: some providers write "billing" for every rate limit.
+    Words decide only if the reply gives no time to wait, because some providers write "billing" for every rate limit.
     """
     if {str(found.get("code")), str(found.get("type"))} & _MONEY_CODES:
         return True

@@ -1,8 +1,8 @@
-"""What the finish marker of a reply means.
+"""Says what the finish marker of a reply means.
 
-One table serves all protocols: gateways pass on the markers of the protocol behind them, so that each marker is met in
-each protocol. Case, and whether words are joined by `_` or `-`, make no difference. A marker that is not listed means
-that the reply did not come to its end, because a half answer must never be taken for a whole one.
+One table serves all protocols, because gateways pass on the markers of the protocol behind them, so that any marker
+may occur in any protocol. Upper and lower case are the same, and so are `_` and `-` between words. A marker that is
+not listed means that the reply is not complete, because a half answer must never be taken for a whole one.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ MARKERS: dict[MarkerMeaning, tuple[str, ...]] = {
         "context_length_exceeded", "context_window_exceeded", "context_limit", "error_limit",  # gateways; Cohere
     ),
 }  # fmt: skip
-"""Markers by what they mean. Among those that mean nothing good: `error`, `abort`, `cancelled`, `failed`,
-`in_progress`, `network_error`, `insufficient_system_resource`, `pause_turn`, `OTHER`, `LANGUAGE`,
-`MALFORMED_FUNCTION_CALL`, `UNEXPECTED_TOOL_CALL`."""
+"""Markers by their meaning. These known markers are left out, because they mean that the reply is not complete:
+`error`, `abort`, `cancelled`, `failed`, `in_progress`, `network_error`, `insufficient_system_resource`, `pause_turn`,
+`OTHER`, `LANGUAGE`, `MALFORMED_FUNCTION_CALL`, `UNEXPECTED_TOOL_CALL`."""
 
 _MEANINGS: dict[str, MarkerMeaning] = {
     marker: meaning for meaning, all_ in MARKERS.items() for marker in all_

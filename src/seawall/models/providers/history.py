@@ -1,7 +1,7 @@
-"""Repairs a conversation as it is sent: what the protocol's servers refuse is replaced by the nearest that they accept.
+"""Repairs a conversation for sending: parts that the protocol's servers refuse are replaced by similar accepted ones.
 
-The record stays as it was. A repair depends only on what stands before it and on the tools that are offered, so a
-conversation that grows keeps its beginning, and a provider's prompt cache holds.
+The record stays unchanged. A repair depends only on the messages before it and on the offered tools. So a conversation
+that grows keeps its beginning, and the provider's prompt cache stays valid.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ from seawall.models.providers.arguments import repair_arguments
 from seawall.models.providers.wire_rules import MAX_DERIVED_CHARS, WireRules
 
 EMPTY = "[empty]"
-"""Stands for a text that is empty, or white space."""
+"""The replacement of a text that is empty or only white space."""
 NO_RESULT = "[the result of this call was not recorded]"
 BEGINNING = "[the conversation goes on]"
-"""The request before a conversation that does not begin with one."""
+"""The request that is put before a conversation which does not begin with a request."""
 NO_ANSWER = "[no answer]"
-"""The assistant's message between a result and the next request, for servers that want one."""
+"""The assistant's message that is put between a result and the next request, for servers that require one."""
 GO_ON = "[go on]"
-"""The request behind a conversation that ends with the assistant."""
+"""The request that is put behind a conversation which ends with the assistant."""
 NO_TOOLS = ToolSpec(
     "no_tools", "There are no tools any more: never call this.", {"type": "object", "properties": {}}
 )
-"""Is offered where an agent without tools has calls in its history, and the servers want tools for them."""
+"""The tool that is offered if an agent without tools has calls in its history and the servers require tools then."""
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ID_CHARS = 9
-"""Letters and digits of a repaired call id: the one form that every protocol accepts, Mistral's servers included."""
+"""The number of letters and digits of a repaired call id. Every protocol accepts this form, Mistral's servers too."""
 _KEPT = 8192
-"""Repaired messages that are kept for the next request."""
+"""How many repaired messages are kept for the next request."""
 
 ReadIds = Callable[[Reasoning], Sequence[str]]
 """Returns the ids of a message's calls as its server wrote them."""
 
 
 class Names:
-    """The tool names of one request: as Seawall has them, and as they are sent. They map one to one.
+    """The tool names of one request: Seawall's names and the sent names, which map one to one.
 
-    A tool that is offered comes first, so no repaired name becomes the name of another tool.
+    Offered tools get their names first, so no repaired name equals the name of another tool.
     """
 
     def __init__(self, rules: WireRules, offered: Iterable[ToolSpec]) -> None:
@@ -104,7 +104,7 @@ class History:
     """Repairs conversations by the rules of a protocol. It repairs each message object once."""
 
     def __init__(self, rules: WireRules, origin: str, read_ids: ReadIds) -> None:
-        """`origin` is the model and host that is asked; only its own reasoning goes back to it."""
+        """`origin` is the model and host that the request is sent to; only reasoning from there is sent back."""
         self.rules = rules
         self._origin = origin
         self._read_ids = read_ids
@@ -125,7 +125,7 @@ class History:
         return self._keep(message, None, self._fix_text)
 
     def fix_result(self, message: ToolResult, call: ToolCall) -> Message:
-        """Returns the result of a call, as that is sent."""
+        """Returns the result of a call with the id and the name with which the call is sent."""
         return self._keep(
             message,
             (call.id, call.name),
@@ -133,11 +133,11 @@ class History:
         )
 
     def fix_assistant(self, message: Assistant, sent: tuple[tuple[str, str], ...]) -> Message:
-        """Returns the assistant's message with these (id, name) of its calls."""
+        """Returns the assistant's message with these pairs of id and name for its calls."""
         return self._keep(message, sent, lambda: self._fix_assistant(message, sent))
 
     def list_ids(self, message: Assistant) -> Sequence[str]:
-        """Returns the ids that the server asked wrote for these calls, or "" for each call of another."""
+        """Returns the ids that the addressed server wrote for these calls, or "" for each call if another server wrote them."""
         own = message.reasoning
         if own is None or own.origin != self._origin:
             return ("",) * len(message.calls)
@@ -184,13 +184,13 @@ class History:
 
 @lru_cache(maxsize=1024)
 def _make_result(number: str, name: str) -> ToolResult:
-    """Returns the result of a call whose own was not recorded: the same object for the same call."""
+    """Returns the stand-in for the result of a call that has no recorded result; the same object for the same call."""
     return ToolResult(number, name, NO_RESULT)
 
 
 @lru_cache(maxsize=1024)
 def _make_call(number: str, name: str) -> Assistant:
-    """Returns the call of a result whose own was not recorded: the same object for the same result."""
+    """Returns the stand-in for the call of a result that has no recorded call; the same object for the same result."""
     return Assistant(None, (ToolCall(number, name, "{}"),))
 
 
@@ -221,7 +221,7 @@ class _Repair:
                 if not self._rules.user_after_tool and self._ends_with(ToolResult):
                     self._made.append(_NO_ANSWER)
                 self._made.append(self._history.fix_text(message))
-            elif message.content.strip():  # no server wants an empty instruction
+            elif message.content.strip():  # no server accepts an empty instruction
                 self._made.append(self._history.fix_text(message))
         self._close_calls()
         self._begin()
@@ -230,7 +230,7 @@ class _Repair:
         return self._made
 
     def _begin(self) -> None:
-        """Adds a request, if there is none yet."""
+        """Adds a request if the messages do not begin with one."""
         if all(isinstance(each, System) for each in self._made):
             self._made.append(_BEGINNING)
 
@@ -264,7 +264,7 @@ class _Repair:
         self._open.clear()
 
     def _choose_id(self, recorded: str, own: str) -> str:
-        """Returns an id that no call before has: the server's own, else the recorded one if it fits."""
+        """Returns an id that no earlier call has: the server's own id, or else the recorded one if the protocol allows it."""
         chosen = own or (recorded if self._rules.call_id.fullmatch(recorded) else "")
         count = 0
         while not chosen or chosen in self._ids:

@@ -75,12 +75,12 @@ class ProviderModel:
 
     @property
     def base_url(self) -> str | None:
-        """The address that it calls; None is the provider's own."""
+        """The address that the model calls; None for the provider's own address."""
         return self._base_url
 
     @property
     def max_tokens_field(self) -> MaxTokensField | None:
-        """The name under which its server is given the longest reply; None for a protocol that has one name only."""
+        """The field that limits the length of a reply for this server; None for a protocol with only one such field."""
         return self._max_tokens_field
 
     @property
@@ -121,7 +121,7 @@ class ProviderModel:
             watch.close()
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[TextDelta | ModelReply, None]:
-        """Yields the reply's text in pieces, then the whole reply. Raises `ModelFailed`, also after some text."""
+        """Yields the reply's text in pieces, then the whole reply. Raises `ModelFailed`, possibly after some text."""
         client, (arguments, names) = self._find_client(), self._convert(request)
         watch = self._start_watch(request, names, streaming=True)
         async with AsyncExitStack() as stack:
@@ -154,12 +154,12 @@ class ProviderModel:
             yield reply
 
     def _advise(self, status: int, text: str) -> str:
-        """Returns what to do about a server that refuses the name of the longest reply."""
+        """Returns advice for a server that refuses the field that limits the length of a reply; "" for other errors."""
         if status not in (400, 422) or self._max_tokens_field is None or not _REFUSED_NAME.search(text):
             return ""
         sent = self._max_tokens_field.replace("both", "max_completion_tokens and max_tokens")
         return (
-            f". Sent was {sent}; resolve({self._full_name!r}, …, max_tokens_field=…) says which this server takes:"
+            f". The request had {sent}; resolve({self._full_name!r}, …, max_tokens_field=…) says which this server takes:"
             " 'max_completion_tokens', 'max_tokens' or 'both'"
         )
 

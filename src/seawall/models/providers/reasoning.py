@@ -1,7 +1,7 @@
-"""What a provider wants back with a message: recorded from its reply, and made into its message's parts again.
+"""Records the reasoning that a provider needs back with a message, and restores the parts of the message from it.
 
-The record is JSON, a list with one row for each part in the order in which the parts came. The texts and calls
-themselves stand in the message; a row of one has only what goes back beside it.
+The record is a JSON list with one row for each part, in the order in which the parts came. The message itself has the
+texts and calls; the row of a text or call has only what is sent back beside it.
 """
 
 from __future__ import annotations
@@ -24,20 +24,22 @@ from seawall.models.protocol import Assistant, Reasoning
 from seawall.models.providers.history import ReadIds
 
 _BESIDE = ("thought_signature", "extra_content", "raw_content", "phase", "namespace")
-"""What of a part's details goes back: Gemini's signatures, also in OpenAI's protocol, and parts of OpenAI's items."""
+"""The details of a part that are sent back: Gemini's signatures, also in OpenAI's protocol, and parts of OpenAI's
+items."""
 _LONG_ID_CHARS = 64
-"""Some gateways keep a signature in the id of a call, which is then long."""
+"""The length from which on a call's id is recorded, because some gateways put a signature into it."""
 _TAGGED = "content"
-"""The id of thoughts that stood between tags in the text of a chat server."""
+"""The id of thoughts that a chat server wrote between tags into the text."""
 
 DETAILS = "reasoning_details"
-"""A list that OpenRouter and others send beside or instead of a text of thoughts. It stands here as JSON text."""
+"""The field with a list that OpenRouter and others send beside or instead of a text of thoughts. It is kept as JSON
+text."""
 DETAILS_SEPARATOR = "\n\n"
-"""Stands between the lists of two messages that are sent as one; JSON of one line has none."""
+"""The separator of the JSON texts of two messages that are sent as one; JSON on one line does not contain it."""
 
 
 class Row(NamedTuple):
-    """One part: a thought, or what goes back beside a text or a call."""
+    """One part: a thought, or what is sent back beside a text or a call."""
 
     kind: str
     """`thought`, `text` or `call`."""
@@ -49,16 +51,16 @@ class Row(NamedTuple):
 
 
 def find_origin(model: str, base_url: str | None) -> str:
-    """Returns what reasoning is bound to: the model, and the host if it is not the provider's own.
+    """Returns the origin that reasoning is bound to: the model, and the host if it is not the provider's own.
 
-    The port does not count: a server of one's own often gets another one when it starts again.
+    The port is left out, because a user's own server often gets another port when it starts again.
     """
     host = urlsplit(base_url).hostname if base_url else None
     return f"{model} at {host}" if host else model
 
 
 def record_reasoning(origin: str, response: ModelResponse) -> Reasoning | None:
-    """Returns what a reply's server wants back; None if that is nothing beside texts and calls."""
+    """Returns the reasoning that a reply's server needs back; None if it needs only texts and calls."""
     details = _find_details(response)
     rows = [Row("thought", _write(details), DETAILS)] if details else []
     wanted = bool(details)
@@ -113,7 +115,7 @@ def _add_detail(made: list[dict[str, Any]], piece: dict[str, Any], *, streamed: 
 
 
 def read_rows(reasoning: Reasoning) -> list[Row]:
-    """Returns the rows of a record; none if it is not one."""
+    """Returns the rows of a record; an empty list if the text is not such a record."""
     try:
         rows = [Row(*each) for each in json.loads(reasoning.parts)]
         reasoning.parts.encode()
@@ -135,8 +137,8 @@ def restore_parts(
 ) -> list[TextPart | ThinkingPart | ToolCallPart]:
     """Returns the parts of a message with its reasoning, as they came from the provider `system`.
 
-    `tags` are those between which a chat server writes thoughts into its text. Without reasoning, or if that does not
-    fit the message, the parts are the text and the calls.
+    `tags` are the begin and end tag between which a chat server writes thoughts into its text. Without reasoning, or if
+    the reasoning does not match the message, the parts are the text and the calls.
     """
     rows = [] if message.reasoning is None else read_rows(message.reasoning)
     text = message.content or ""
@@ -177,7 +179,7 @@ def restore_parts(
 def _join_texts(
     parts: list[TextPart | ThinkingPart | ToolCallPart],
 ) -> list[TextPart | ThinkingPart | ToolCallPart]:
-    """Returns the parts with one text: a chat server's message has no more than one."""
+    """Returns the parts with all texts joined to one, because a chat server's message has at most one text."""
     texts = [part.content for part in parts if isinstance(part, TextPart)]
     joined = [TextPart("".join(texts))] if texts else []
     thoughts = [part for part in parts if isinstance(part, ThinkingPart)]
@@ -185,7 +187,7 @@ def _join_texts(
 
 
 def lacks_thoughts(messages: Sequence[ModelMessage]) -> bool:
-    """Returns whether a call since the last request of a person does not begin with its thoughts."""
+    """Returns whether a message with calls since a person's last request does not begin with thoughts."""
     for message in reversed(messages):
         parts = message.parts
         if isinstance(message, ModelResponse):

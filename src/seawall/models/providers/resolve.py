@@ -1,9 +1,9 @@
 """Real models: `resolve("openai:gpt-5.2")`. Each provider's client is an extra of its name.
 
-The extras `openai`, `anthropic` and `google` install one client each, `providers` all three: nearly all other
-providers speak one of these wire protocols too, most of them OpenAI's (give `base_url`). All three together take
-about 70 MB with what they need. No client is imported before the first `resolve`, which takes about a second;
-OpenAI's client is the smallest part of that.
+The extras `openai`, `anthropic` and `google` install one client each, `providers` all three. Nearly all other providers
+speak one of these wire protocols too, most of them OpenAI's (give `base_url`). The three clients and their
+dependencies take about 70 MB. No client is imported before the first `resolve`, which takes about a second; OpenAI's
+client takes the smallest part of it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Provider:
-    """How a provider's models are reached."""
+    """The client, extra and environment variables of a provider."""
 
     client: str
     """The module in `clients/`."""
@@ -36,7 +36,7 @@ class Provider:
     base_url: str
     """The environment variable of the base URL."""
     listed: str
-    """Its name in the list of prices."""
+    """The provider's name in the list of prices."""
 
 
 PROVIDERS = {
@@ -51,8 +51,8 @@ PROVIDERS = {
         "google_gemini", "google", ("GOOGLE_API_KEY", "GEMINI_API_KEY"), "GOOGLE_GEMINI_BASE_URL", "google"
     ),
 }
-"""`openai` is the protocol of chat completions, which compatible servers speak; `openai-responses` is OpenAI's newer
-protocol."""
+"""Providers by name. `openai` is the protocol of chat completions, which compatible servers speak; `openai-responses` is
+OpenAI's newer protocol."""
 
 
 _MAX_TOKENS_FIELDS: tuple[MaxTokensField, ...] = ("max_completion_tokens", "max_tokens", "both")
@@ -76,12 +76,12 @@ def resolve(
     """Returns the model of the name `provider:name`.
 
     `base_url` is the address of a compatible server (`resolve("openai:qwen3", base_url="http://127.0.0.1:8080/v1")`).
-    Without it the provider's environment variable counts, and without that the provider's own address. `api_key` is
-    read from the environment too; it may be missing if there is a base URL.
+    Without it the provider's environment variable is used, or else the provider's own address. `api_key` is also read
+    from the environment if it is not given; it may be missing if there is a base URL.
 
-    `max_tokens_field` is for chat completions: under which name a server is given the longest reply,
-    `max_completion_tokens`, `max_tokens` or `both`. OpenAI takes the first, Mistral the second. Other servers get both
-    unless it is given, because many know only one of them and ignore the other.
+    `max_tokens_field` is for chat completions: the field that limits the length of a reply, `max_completion_tokens`,
+    `max_tokens` or `both`. OpenAI takes the first, Mistral the second. Other servers get both by default, because many
+    know only one of them and ignore the other.
 
     Raises `Misused` for an unknown provider, a missing key, or a missing extra.
     """
@@ -90,7 +90,7 @@ def resolve(
     if known is None or not separator or not name:
         names = ", ".join(PROVIDERS)
         raise Misused(f"{model!r} is not a model: write provider:name, where provider is one of {names}")
-    model_class = _import_model(model, known)  # before the key: one who lacks both installs first
+    model_class = _import_model(model, known)  # before the key, so that a missing extra is reported first
     base_url = base_url or find_base_url(model)
     key = api_key or next((os.environ[one] for one in known.keys if os.environ.get(one)), None)
     if key is None and base_url is None:
@@ -126,7 +126,7 @@ def _import_model(model: str, known: Provider) -> type[ProviderModel]:
 def _choose_max_tokens_field(
     model: str, provider: str, base_url: str | None, given: MaxTokensField | None
 ) -> MaxTokensField | None:
-    """Returns the name for the longest reply; None for the protocols that have one name only."""
+    """Returns the field that limits the length of a reply; None for the protocols with only one such field."""
     if given is not None and given not in _MAX_TOKENS_FIELDS:
         names = ", ".join(map(repr, _MAX_TOKENS_FIELDS))
         raise Misused(f"max_tokens_field is {given!r}; it must be one of {names}")

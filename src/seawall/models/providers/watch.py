@@ -1,6 +1,6 @@
-"""Watches one model call on the wire: its time, its idle time and its size, whatever the client library does.
+"""Bounds one model call on the wire, independently of the client library: its time, its idle time and its size.
 
-What passes on to the client is the reply in its protocol's form (`normalizers/`).
+The client gets the reply in the form that its protocol specifies (`normalizers/`).
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Watch:
         self.body = b""
         """The first bytes of a reply that is not streamed."""
         self.failed: ModelFailed | None = None
-        """The limit that was broken, whatever error the client library raised for it."""
+        """The failure for the limit that was broken; it replaces the error that the client library raised."""
         self._clock = clock
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0
@@ -134,7 +134,7 @@ class Watch:
         silent_s = self._clock.monotonic_s() - self._progress_s
         left_s = self.limits.idle_s - silent_s
         if self._task is None:
-            left_s = self.limits.idle_s  # the consumer is at work; its time does not count as the model's
+            left_s = self.limits.idle_s  # the consumer is at work, and its time is not counted as idle time
         if left_s > 1e-6:
             self._idle = self._clock.call_later(left_s, self._check_idle)
         else:
@@ -173,7 +173,7 @@ async def watch_response(response: httpx2.Response) -> None:
 
 
 class _WholeBody(httpx2.AsyncByteStream):
-    """A reply that is not streamed, as one body. Where a stream was asked for, it becomes one."""
+    """A reply that is not streamed, as one body. If a stream was asked for, the body is rewritten as a stream."""
 
     def __init__(self, inner: httpx2.AsyncByteStream, watch: Watch, *, normalize: bool) -> None:
         self._inner, self._watch, self._size = inner, watch, 0
@@ -196,7 +196,7 @@ class _WholeBody(httpx2.AsyncByteStream):
         yield self._read(body) if self._normalize else body
 
     def _read(self, body: bytes) -> bytes:
-        """Returns the body in its protocol's form; what is no JSON object as it is."""
+        """Returns the body in its protocol's form; a body that is not a JSON object is returned unchanged."""
         watch = self._watch
         try:
             found = _decode(body)
@@ -221,7 +221,7 @@ class _WholeBody(httpx2.AsyncByteStream):
 
 
 def _decode(data: bytes) -> object:
-    """Returns the JSON value, also of text with a byte order mark; None for what is no JSON."""
+    """Returns the JSON value, also of text with a byte order mark; None if the data is not JSON."""
     try:
         return json.loads(data)
     except (ValueError, RecursionError):
@@ -253,7 +253,7 @@ class _EventStream(httpx2.AsyncByteStream):
             yield made
 
     def _normalize(self, events: Iterator[WireEvent]) -> bytes:
-        """Returns these events in their protocol's form; what is no JSON object as it is."""
+        """Returns these events in their protocol's form; data that is not a JSON object is returned unchanged."""
         try:
             return b"".join(map(self._read, events))
         except (Unreadable, ValueError) as error:

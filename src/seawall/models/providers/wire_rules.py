@@ -1,7 +1,7 @@
-"""What the servers of each protocol accept in a request. One table; `history.py` repairs what is not accepted.
+"""A table of what the servers of each protocol accept in a request. `history.py` repairs what they do not accept.
 
-The sources of each row are in docs/explanation/compatible-servers.md. Where servers of one protocol differ, the row
-has what all of them accept.
+The sources of each row are in docs/explanation/compatible-servers.md. If servers of one protocol differ, the row has
+what all of them accept.
 """
 
 from __future__ import annotations
@@ -11,25 +11,27 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 MAX_ARGUMENTS_DEPTH = 64
-"""Objects and lists in each other. Protobuf's JSON, which Gemini's servers read, ends at 100 for the whole request."""
+"""The deepest nesting of objects and lists. Protobuf's JSON, which Gemini's servers read, allows 100 levels for the
+whole request."""
 INT_BITS = 64
-"""Strict JSON parsers refuse a whole number that no 64-bit integer holds."""
+"""The most bits of a whole number; strict JSON parsers refuse one that does not fit into a 64-bit integer."""
 MAX_DERIVED_CHARS = 48
-"""Characters that a repaired name keeps of the one that it stands for."""
+"""How many characters of the original name a repaired name keeps."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WireRules:
-    """What the servers of one protocol accept. A field says what has to be repaired where it is not met."""
+    """What the servers of one protocol accept. A message that breaks one of these rules is repaired."""
 
     tool_name: re.Pattern[str]
-    """A whole tool name: of a tool that is offered, and of a call in the history."""
+    """The pattern of a whole tool name, of an offered tool and of a call in the history."""
     call_id: re.Pattern[str]
-    """A whole call id of another server. A server's own ids go back to it as they came, if each is there once."""
+    """The pattern of a whole call id that another server made. A server's own ids are sent back unchanged if they are
+    unique."""
     blank_text: bool = False
-    """Whether a request or a tool's result may be empty, or white space."""
+    """Whether a request or a tool's result may be empty or only white space."""
     joins_neighbours: bool = False
-    """Whether two messages of one role in a row are sent as one, because many chat templates refuse them."""
+    """Whether two messages of one role in a row are joined, because many chat templates refuse them."""
     user_after_tool: bool = True
     """Whether a user's message may follow a tool's result."""
     ends_with_assistant: bool = True
@@ -37,9 +39,9 @@ class WireRules:
     tools_for_calls: bool = False
     """Whether a history with calls needs tools in the request."""
     thought_tags: tuple[str, str] | None = None
-    """Between which servers write thoughts into the text of a message, if they do."""
+    """The begin and end tag between which servers write thoughts into the text of a message; None if they do not."""
     thought_field: str | None = None
-    """The field that a message with calls has to have, if only empty."""
+    """The field for thoughts that a message with calls must have, even if it is empty; None without such a field."""
     thoughts_in_turn: bool = False
     """Whether each call since the last request of a person has to begin with its thoughts, in thinking mode."""
 
@@ -86,7 +88,7 @@ RULES = {
     "anthropic_messages": ANTHROPIC,
     "google_gemini": GEMINI,
 }
-"""By the module in `clients/`."""
+"""The rules by the name of the module in `clients/`."""
 
 _MISTRAL = re.compile(r"(?i)(?:mistral|mixtral|ministral|codestral|devstral|magistral|pixtral)")
 _DEEPSEEK = re.compile(r"(?:^|\.)(?:deepseek\.com|moonshot\.(?:ai|cn)|kimi\.com)$")
@@ -95,8 +97,8 @@ _DEEPSEEK = re.compile(r"(?:^|\.)(?:deepseek\.com|moonshot\.(?:ai|cn)|kimi\.com)
 def find_rules(client: str, name: str, base_url: str | None) -> WireRules:
     """Returns the rules for a model.
 
-    Mistral's models check more than the protocol says, whoever serves them. DeepSeek's and Moonshot's own servers want
-    a field that others refuse.
+    Mistral's models check more than the protocol says, on every server. DeepSeek's and Moonshot's own servers require a
+    field that others refuse.
     """
     if client != "openai_chat":
         return RULES[client]

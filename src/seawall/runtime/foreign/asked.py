@@ -1,4 +1,4 @@
-"""How a run begins, and what a loop may ask for."""
+"""The options with which a run begins, and the steps that a loop may ask for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OTHER_ARGUMENTS = (
 
 
 class BeginOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run begins, or goes on."""
+    """The options with which a run begins or goes on."""
 
     request: str
     session: str | None = None
@@ -28,12 +28,12 @@ class BeginOptions(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits | None = None
     modes: Mapping[str, Mode] | None = None
     resume: bool = False
-    """The loop goes on with the newest run of the session, if that has not ended. Otherwise such a run is cancelled."""
+    """If True, the loop goes on with the newest run of the session if that has not ended; if False, such a run is cancelled."""
     waits: bool = False
-    """A step that a person must decide on is waited for. Otherwise it raises `Held`."""
+    """If True, the loop waits for a step that a person must decide on; if False, such a step raises `Held`."""
 
     def check_same(self, started: Event) -> None:
-        """Raises `Misused` if the request id is that of another person's run. `started`: its first event."""
+        """Raises `Misused` if the request id belongs to a run of another principal. `started` is that run's first event."""
         if (
             not isinstance(started, RunStarted)
             or started.request_id != self.request_id
@@ -48,20 +48,23 @@ class BeginOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelAsk(NamedTuple):
-    """A call of a model that the loop wants made."""
+    """A call of a model that the loop asks for."""
 
     agent: str
     name: str
     request: PreparedRequest
     frame: int = 0
     anew: bool = False
-    """The model is called in any case: the framework has no way to be given a recorded reply."""
+    """If True, the model is called in any case, because the framework can't take a recorded reply."""
     halts: bool = False
-    """As of a `ToolAsk`: its request can't be changed."""
+    """If True, a limit halts the run at this call, because the request can't be changed."""
 
 
 class ToolAsk(NamedTuple):
-    """A call of a tool that the loop wants made. With `halts` a limit halts the run over it, because the loop can't be told."""
+    """A call of a tool that the loop asks for.
+
+    With `halts`, a limit halts the run at this call, because the loop can't take a text in place of a result.
+    """
 
     agent: str
     name: str
@@ -73,8 +76,9 @@ class ToolAsk(NamedTuple):
 
 
 class HandoffAsk(NamedTuple):
-    """A hand-off to another agent, which works in a frame of its own. With `transfers` its answer is that of the frame above;
-    `halts` is as of a `ToolAsk`.
+    """A hand-off to another agent, which works in a new frame.
+
+    With `transfers`, the answer of the new frame is also the answer of the frame above. `halts`: see `ToolAsk`.
     """
 
     agent: str

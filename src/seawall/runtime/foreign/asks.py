@@ -1,4 +1,4 @@
-"""What a framework's loop asks for, and what becomes of it: where the asking tasks and the driver of the run meet."""
+"""The open asks of a framework's loop. Through them, the asking tasks and the driver of the run exchange steps and results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ AskKind = Literal["model", "tool", "handoff"]
 
 
 class Halted(Refused):
-    """The run has ended, so nothing more of it is performed. `outcome` says how; `outcome.stopped_by` why."""
+    """The run has ended, so no further step is performed. `outcome` says how it ended, `outcome.stopped_by` why."""
 
     def __init__(self, outcome: Outcome[Any]) -> None:
         stopped = outcome.stopped_by
@@ -40,7 +40,7 @@ class Halted(Refused):
 
 
 class Held(Refused):
-    """A step waits for a person. The same request, asked again with the same request id, goes on after the decision."""
+    """A step waits for a person. After the decision, the same request with the same request id goes on with the run."""
 
     def __init__(self, run: str, step: int, name: str, proposal: str, reason: str) -> None:
         command = f"seawall approve {proposal}" if proposal else f"seawall reconcile {run} {step}"
@@ -51,10 +51,10 @@ class Held(Refused):
         )
         self.run, self.step, self.name, self.proposal, self.reason = run, step, name, proposal, reason
         self.command = command
-        """The command with which a person decides; an effect whose fate is not known has no proposal."""
+        """The command with which a person decides; for an effect whose fate is not known it is `seawall reconcile`."""
 
     def describe(self, problem: str = "") -> dict[str, Any]:
-        """Returns what a framework asks a person, as JSON values. `problem`: why an answer that was given does not count."""
+        """Returns the question for a person as JSON values. `problem` says why an earlier answer was not accepted."""
         described = {
             "seawall": self.proposal,
             "run": self.run,
@@ -67,65 +67,65 @@ class Held(Refused):
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
-    """It is the asker's turn: the step is admitted and recorded, and the asker performs it now."""
+    """The asker's permission to perform a step now: the step is admitted and recorded."""
 
     step: int
     arguments: Mapping[str, Any] = {}
-    """Tools: as they are to be performed. A person may have changed them."""
+    """For tools: the arguments to perform. A person may have changed them."""
     notes: tuple[str, ...] = ()
-    """What guards advise: for the request of a model."""
+    """The advice of guards, which is added to the request to a model."""
     key: str = ""
-    """Effects: the idempotency key for the other side."""
+    """For effects: the idempotency key for the other system."""
     remaining_s: float = 0.0
     """Active seconds that the run has left."""
     max_output_tokens: int = 0
-    """Models: the longest reply that there is room for; 0: as the asker said."""
+    """For models: the most tokens of the reply that fit into the limits; 0: as many as the asker said."""
     last: bool = False
-    """Models: a limit is used up, so the model is asked without tools, and told so by the last of the notes."""
+    """For models: True if a limit is used up. The model is then asked without tools, and the last of the notes says so."""
     owned_until: float | None = None
-    """Effects: until when no other process takes the run, in seconds since the Unix epoch."""
+    """For effects: the time before which no other process takes the run, in seconds since the Unix epoch."""
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
-    """A step is over. `status` is that of its record; `text` what the agent is to be given."""
+    """The end of a step: its recorded `status`, and the `text` that the agent is given."""
 
     step: int
     status: StepStatus
     text: str = ""
     notes: tuple[str, ...] = ()
-    """What guards advise, beside the text of a tool's result."""
+    """The advice of guards on a tool's result."""
     raw: str | None = None
-    """The reply of a model, or what the adapter keeps of a tool's result, as JSON; None: there is none, or it holds a secret
-    that this process does not have."""
+    """The reply of a model, or the adapter's form of a tool's result, as JSON. None if there is none, or if it holds a
+    secret that this process does not have."""
     calls: tuple[tuple[str, str, str], ...] = ()
-    """Models: (id, name, arguments as JSON) of the recorded reply."""
+    """For models: the calls of the recorded reply as (id, name, arguments as JSON)."""
     replayed: bool = False
-    """It was recorded before, and nothing was performed now."""
+    """True if the result was recorded before, so that nothing was performed now."""
     performed: bool = False
-    """The asker's own result stands, as it gave it."""
+    """True if the asker's own result was recorded unchanged."""
 
     @property
     def told(self) -> str:
-        """The text with what guards advise beside it."""
+        """The text followed by the advice of guards."""
         return "\n\n".join((self.text, *self.notes))
 
     @property
     def is_redacted(self) -> bool:
-        """Whether a recorded reply is not what the model wrote. What took its place was written by nobody else."""
+        """Whether the recorded reply is a redacted form of the model's reply, and not a text that replaced it."""
         return self.raw is None and self.status != "replaced"
 
 
 class AskedRequest(NamedTuple):
-    """What is known of a request to a model that was made."""
+    """What is known of a request that was sent to a model."""
 
     model: str
     context_bytes: int
     reply_tokens: int
-    """The longest reply that it could have."""
+    """The most tokens that its reply could have."""
 
 
 class Ask:
-    """One thing that was asked for. Lives on the engine's event loop."""
+    """One step that a loop has asked for. It is used only on the engine's event loop."""
 
     def __init__(
         self,
@@ -145,7 +145,12 @@ class Ask:
         halts: bool = False,
         untrusted: bool = False,
     ) -> None:
-        """`transfers`, `halts`: see `HandoffAsk`. `within`: the step in which it is asked for, if that is a tool's. `text`: the arguments as canonical JSON, or the task of a hand-off. `waits`: a step that is held is waited for, and does not raise `Held`. `doubt`: see `EffectFacts.doubt`."""
+        """Takes the fields of what was asked for.
+
+        `transfers` and `halts`: see `HandoffAsk`. `within` is the tool's step during which this was asked for, if any.
+        `text` holds the arguments as canonical JSON, or the task of a hand-off. With `waits`, the asker waits for a held
+        step and gets no `Held`. `doubt`: see `EffectFacts.doubt`.
+        """
         self.kind: AskKind = kind
         self.name, self.agent, self.frame, self.key = name, agent, frame, key
         self.text, self.tool, self.request = text, tool, request
@@ -153,46 +158,46 @@ class Ask:
         self.transfers, self.halts = transfers, halts
         self.untrusted = untrusted
         self.reply: CallerReply[Any] | None = None
-        """Who waits for the turn, or for the end of a step that is performed."""
+        """The reply to the caller that waits for its turn, or for the end of a step that it has performed."""
         self.again: tuple[Any, int] | None = None
-        """What was asked for, and within which step, to ask for it once more."""
+        """What was asked for and the step within which it was asked for, so that it can be asked for again."""
         self.end: Settled | Exception | None = None
-        """What became of it; None as long as it is open."""
+        """The end of the step, or the error; None while the ask is open."""
         self.result: asyncio.Future[Result] | None = None
-        """What the asker brings; None until it is its turn."""
+        """The result that the asker brings; None before its turn."""
         self.ownership: Ownership | None = None
-        """Effects: whether the run is still this process's. The asker confirms it at the last moment, where it performs."""
+        """For effects: shows whether this process still owns the run. The asker checks it right before it performs."""
         self.on_over: Callable[[], None] | None = None
-        """Is called if the step ends while the asker performs it: its time is up, or the run has ended."""
+        """Called if the step ends while the asker performs it, because its time is up or the run has ended."""
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done once the ask is settled, has failed, or is withdrawn: who asks for the same waits for it."""
+        """Done once the ask is settled, has failed, or is withdrawn. Other callers that ask for the same step wait for it."""
 
     def __repr__(self) -> str:
         return f"<Ask {self.kind} {self.name} {self.key} of frame {self.frame}>"
 
     @property
     def is_performed(self) -> bool:
-        """Whether it is the asker's turn."""
+        """Whether the asker has its turn."""
         return self.result is not None
 
     def give_turn(self, turn: Turn) -> None:
-        """Tells the asker that it is its turn."""
+        """Gives the asker its turn."""
         if self.reply is not None:
             self.reply.give((self, turn))
             self.reply = None
 
     def wait(self, reply: CallerReply[Any]) -> None:
-        """The asker waits for the end, or has it at once."""
+        """Gives `reply` the end of the step, now or once there is one."""
         self.reply = reply
         if self.end is not None:
             self._answer(self.end)
 
     def settle(self, settled: Settled) -> None:
-        """Tells the asker what became of it."""
+        """Tells the asker the end of the step."""
         self._finish(settled)
 
     def fail(self, error: Exception) -> None:
-        """Tells the asker that the run has ended or broke."""
+        """Has the asker raise `error`, because the run has ended or broke."""
         self._finish(error)
 
     def _finish(self, end: Settled | Exception) -> None:
@@ -211,66 +216,66 @@ class Ask:
             self.reply.give(end)
 
     def tell_over(self) -> None:
-        """Tells an asker that performs the step that nobody waits for it any more."""
+        """Tells an asker that performs the step that its result is not needed any more."""
         if self.on_over is not None and self.result is not None and not self.result.done():
             with contextlib.suppress(RuntimeError):  # the asker's event loop is closed: no task performs it
                 self.on_over()
 
 
 class Asks:
-    """The open asks of one run, for all drivers that it has in this process, one after another.
+    """The open asks of one run. They outlive the run's drivers, of which this process may have several in turn.
 
-    Implements `run.step.RunWatcher`: what it hears of, it tells the askers once it is durable; the result of a read and a
-    reply that calls tools at once, because nothing outside acts on them before a later batch is durable.
+    Implements `run.step.RunWatcher`: it tells the askers of an event once the event is durable. It tells them the result
+    of a read and a reply that calls tools at once, because no effect depends on these before a later batch is durable.
     """
 
     def __init__(self) -> None:
         self.run = ""
         self.open: dict[tuple[int, str], Ask] = {}
-        """By frame and key, in the order in which they came."""
+        """The open asks by frame and key, in the order in which they came."""
         self.within: dict[int, int] = {}
-        """By frame: the tool's step in which its hand-off was asked for."""
+        """For each frame, the tool's step in which its hand-off was asked for."""
         self.closes: dict[int, Close] = {}
-        """By step: hand-offs that are to end."""
+        """The hand-offs that are to end, by step."""
         self.end: End | None = None
-        """How the loop ends the run."""
+        """The end that the loop gives the run; None before it."""
         self.answer: str | None = None
-        """What it answers."""
+        """The answer with which the loop ends the run."""
         self.bodies: Bodies | None = None
-        """Of the driver that the run has now."""
+        """The bodies of the run's current driver."""
         self.on_event: Callable[[Event, RunState], None] = lambda event, before: None
         self.must_advise: Callable[[AskedTool], bool] = lambda tool: False
-        """Whether whoever runs the application is to be told of an undeclared tool when it is called now."""
+        """Returns whether the operator must be told now that a tool is undeclared and seems to write."""
         self.is_behind = False
-        """The run went on elsewhere since the loop has looked: nothing is decided before it has looked again."""
+        """True if the run went on elsewhere since the loop has last read its events. Nothing is decided before it has read them."""
         self.on_parked: Callable[[], None] = lambda: None
-        """Is called once the run waits for people and has no driver."""
+        """Called once the run waits for people and has no driver."""
         self.on_turn: Callable[[Ask], None] = lambda ask: None
-        """Is called when it is an asker's turn."""
+        """Called when an asker gets its turn."""
         self.on_held: Callable[[Ask, Held], None] = lambda ask, held: ask.fail(held)
-        """Is called when a step waits for a person, and its asker does not."""
+        """Called when a step waits for a person but its asker does not wait."""
         self.on_failed: Callable[[Ask], None] = lambda ask: None
-        """Is called when the run has ended or broke before an ask was settled."""
+        """Called when the run has ended or broke before an ask was settled."""
         self.find_request: Callable[[int], AskedRequest | None] = lambda frame: None
         """Returns the newest request to a model in a frame."""
         self.transfers: set[int] = set()
-        """Frames whose answer is that of the frame above: nobody speaks after them there."""
+        """Frames whose answer is also the answer of the frame above, in which no model is asked any more."""
         self._unsent: list[tuple[Callable[[], None], bool]] = []
-        """What to tell, and whether that can be told before it is durable."""
+        """Calls that tell askers something, each with whether it may be made before the batch is durable."""
         self._closing: dict[int, asyncio.Future[None]] = {}
         self._settling: set[Ask] = set()
-        """What is over in the record, of which the askers are told once that is durable."""
+        """Asks whose end is recorded; their askers are told once it is durable."""
 
     def __repr__(self) -> str:
         return f"<Asks {len(self.open)} open>"
 
     @property
     def is_waited_for(self) -> bool:
-        """Whether somebody waits for something of the run."""
+        """Whether a caller waits for a step or an end of the run."""
         return bool(self.open or self._closing)
 
     def attach(self, run: str, bodies: Bodies, finished: asyncio.Future[None]) -> None:
-        """The run has a driver. If that gives the run up, the askers are told why."""
+        """Attaches the run's new driver. If the driver gives the run up, the askers are told why."""
         self.run, self.bodies = run, bodies
 
         def tell(finished: asyncio.Future[None]) -> None:
@@ -283,25 +288,25 @@ class Asks:
         finished.add_done_callback(tell)
 
     def add(self, ask: Ask) -> None:
-        """Adds something that is asked for; the driver decides again after this."""
+        """Adds an ask. The driver must decide again after this."""
         self.open[ask.frame, ask.key] = ask
 
     def find(self, frame: int, key: str | None) -> Ask | None:
-        """Returns what is open under this key."""
+        """Returns the open ask with this key; None if there is none."""
         return None if key is None else self.open.get((frame, key))
 
     def list_enclosing(self, state: RunState) -> frozenset[int]:
-        """Returns the steps that wait for others: tools in which something is asked for, or an agent works."""
+        """Returns the tools' steps that wait for other steps, because an ask or a hand-off was made within them."""
         asked = {ask.within for ask in self.open.values() if ask.within}
         return frozenset(asked.union(step for frame, step in self.within.items() if frame in state.open))
 
     def note_frame(self, frame: int, *, transfers: bool) -> None:
-        """Notes of a hand-off that is open whether its answer is that of the frame above."""
+        """Notes whether the answer of an open hand-off is also the answer of the frame above."""
         if transfers:
             self.transfers.add(frame)
 
     def withdraw(self, ask: Ask) -> None:
-        """Forgets an ask whose asker is gone before it began the step, which will be asked for again."""
+        """Forgets an ask whose asker has gone before it began the step. The step may be asked for again."""
         if self.open.get((ask.frame, ask.key)) is ask:
             del self.open[ask.frame, ask.key]
         if ask.result is not None and not ask.result.done():
@@ -309,7 +314,7 @@ class Asks:
         _finish(ask.over)
 
     def fail_all(self, error: Exception) -> None:
-        """Tells every asker that the run has ended, or is given up in this process."""
+        """Has every asker raise `error`, because the run has ended or is given up in this process."""
         asks, self.open = [*self.open.values(), *self._settling], {}
         self._settling = set()
         for ask in asks:
@@ -319,7 +324,7 @@ class Asks:
         for future in closing:
             if not future.done():
                 future.set_exception(error)
-                future.exception()  # a caller that is gone need not look
+                future.exception()  # marks the error as seen, because the caller may be gone
 
     def wait_closed(self, step: int) -> asyncio.Future[None]:
         """Returns a future that is done once the end of a hand-off is durable."""
@@ -329,21 +334,21 @@ class Asks:
         return future
 
     def forget_close(self, step: int) -> None:
-        """Nobody waits for the end of this hand-off any more."""
+        """Forgets a hand-off's end for which no caller waits any more."""
         self.closes.pop(step, None)
         if (closing := self._closing.pop(step, None)) is not None:
             _finish(closing)
 
     async def begin(self, ask: Ask, turn: Turn, ownership: Ownership | None) -> Result:
-        """Gives the asker its turn, and returns what it brings. Cancelled once, it goes on waiting; cancelled twice, it stops."""
+        """Gives the asker its turn, and returns the result that it brings. Only a second cancellation ends the wait."""
         ask.result, ask.ownership = asyncio.get_running_loop().create_future(), ownership
         if ask.end is not None or ask.over.done():
-            return Result(status="withdrawn")  # nobody waits for it
+            return Result(status="withdrawn")  # its asker has gone
         self.on_turn(ask)
         ask.give_turn(turn)
         try:
             return await asyncio.shield(ask.result)
-        except asyncio.CancelledError:  # the run has ended over it; what it brings yet is worth recording
+        except asyncio.CancelledError:  # the run has ended meanwhile; a late result is still recorded
             if ask.result.done():
                 raise
             ask.tell_over()
@@ -413,10 +418,10 @@ class Asks:
             self._unsent.append((lambda: _finish(closing), True))
         ask = self.find(intent.frame, intent.call)
         frame = after.frames.get(intent.frame)
-        if ask is None or done.status == "cancelled":  # the run ends over it, and that says why
+        if ask is None or done.status == "cancelled":  # the run ends, and its end tells the asker why
             return
         if frame is not None and find_call(frame, ask.key) is not None:
-            return  # it is proposed again: it was approved, withdrawn, or its fate is asked about
+            return  # the step is proposed again: it was approved or withdrawn, or its fate is asked about
         self._take(ask)
         own = before.frames.get(intent.frame)
         pending = None if own is None else find_call(own, ask.key)
@@ -437,13 +442,13 @@ class Asks:
         ask.settle(settled)
 
     def _stands(self, ask: Ask, done: StepDone) -> bool:
-        """Returns whether a step has the result that its asker has brought, and no guard's."""
+        """Returns whether a step has the result that its asker has brought, and not one that a guard gave it."""
         if ask.result is None or not ask.result.done() or self.bodies is None:
             return False
         return done.output == self.bodies.put(ask.result.result().output)
 
     def describe(self, done: StepDone, notes: tuple[str, ...] = (), *, performed: bool = False) -> Settled:
-        """Returns the end of a step as its asker is told. `performed`: the asker's own result, if nothing took its place."""
+        """Returns the end of a step for its asker. `performed`: the asker's own result was recorded unchanged."""
         bodies = self.bodies
         raw = (
             None if bodies is None or done.reasoning is None else bodies.find_opaque(self.run, done.reasoning)
@@ -469,7 +474,7 @@ def _finish(future: asyncio.Future[None]) -> None:
 
 
 def _tell_all(written: asyncio.Future[None], waiting: list[Callable[[], None]]) -> None:
-    """Tells the askers what is durable now. If it is not, the driver gives the run up, and they are told that."""
+    """Makes the waiting calls if the batch is durable. If it failed, the driver gives the run up and tells the askers."""
     if written.cancelled() or written.exception() is not None:
         return
     for tell in waiting:

@@ -1,4 +1,4 @@
-"""What of an application passes the gate, what can't, and what nobody has declared."""
+"""Counts which calls of an application pass the gate, which can't, and which tools are not declared."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from seawall.runtime.foreign.tools import AskedTool, ToolKind
 
 _log = logging.getLogger("seawall")
 MAX_NAMES = 10_000
-"""Names that are counted one by one; calls under any further name are counted together."""
+"""How many names are counted separately; calls under any further name are counted together."""
 OTHERS = "(others)"
 
 
 class CoverageReport(NamedTuple):
-    """What passed the gate since the engine began: calls by name."""
+    """The calls that passed the gate since the engine began, by name."""
 
     models: dict[str, int]
     effects: dict[str, int]
     reads: dict[str, int]
     undeclared: dict[str, int]
-    """Tools that nobody has declared: they count as reads."""
+    """Calls of tools that are not declared. Such tools count as reads."""
     not_gated: tuple[str, ...]
-    """What an adapter has found that can't be gated, each with the reason."""
+    """The parts of the application that adapters can't gate, each with the reason."""
     uncalled: tuple[str, ...] = ()
-    """Names and patterns that are declared, and that no call has matched so far: perhaps one is written wrong."""
+    """Declared names and patterns that no call has matched so far; one of them may be misspelt."""
 
     @property
     def seem_to_write(self) -> tuple[str, ...]:
@@ -73,7 +73,7 @@ class Coverage:
         }
         self._not_gated: dict[str, None] = {}
         self._advised: set[str] = set()
-        """Undeclared tools of which the operator was told that they seem to write."""
+        """The undeclared tools for which the operator was told already that they seem to write."""
 
     def __repr__(self) -> str:
         return f"<Coverage of {len(self._models)} models>"
@@ -87,23 +87,23 @@ class Coverage:
         _count(self._tools[kind], name)
 
     def note_not_gated(self, what: Iterable[str]) -> None:
-        """Notes what an adapter has found that can't be gated."""
+        """Notes parts of the application that an adapter can't gate."""
         for each in what:
             if len(self._not_gated) < MAX_NAMES:
                 self._not_gated[each] = None
 
     def must_advise(self, tool: AskedTool) -> bool:
-        """Returns whether the operator is to be told that a tool seems to write: once, at its first call."""
+        """Returns whether the operator must be told that a tool seems to write, which happens once, at its first call."""
         return tool.seems_to_write and tool.name not in self._advised and len(self._advised) < MAX_NAMES
 
     def advise(self, name: str, reason: str) -> None:
-        """Tells the operator of a tool, once."""
+        """Tells the operator once that a tool seems to write."""
         if name not in self._advised:
             self._advised.add(name)
             _log.warning("%s", reason)
 
     def report(self, uncalled: Iterable[str]) -> CoverageReport:
-        """Returns what was counted. `uncalled`: see the report."""
+        """Returns the counts. `uncalled`: see `CoverageReport.uncalled`."""
         return CoverageReport(
             models=dict(self._models),
             effects=dict(self._tools["effect"]),

@@ -40,7 +40,7 @@ from seawall.runtime.seawall import Seawall
 from seawall.team.team import Team
 
 CLOSE_S = 10.0
-"""Seconds that `close` waits for the engine's thread: a `Seawall` takes some two to close."""
+"""The longest time, in seconds, that `close` waits for the engine's thread. A `Seawall` takes about two to close."""
 _CLOSED = "this Engine is closed"
 _NOT_OPEN = "this Engine has no thread of its own: open it on an event loop, with `async with engine:`"
 
@@ -55,15 +55,17 @@ class Engine:
         sea = Engine("desk.db", effects=["refund"], budget=Budget(tenant_day=Caps(usd="50")))
         with sea.begin("Refund order 1042", loop="my-loop") as session: ...
 
-    `effects` are the tools that change the world, by name or pattern, or what is declared of each (`Effect(…)`); `reads` those
-    that do not. Other tools count as reads, and `coverage` names them. `limits` are those of each run; at one that is used up
-    the loop is asked for a last answer, if it can be, and otherwise halted. The other options are those of `Seawall`, of which
-    the engine has one, in a thread with an event loop of its own: it opens at the first step. `close` it, or use it as a
-    context manager; at the exit of the program it closes by itself.
+    `effects` names the tools that change the world, by name or pattern, or maps each to its declaration (`Effect(…)`).
+    `reads` names the tools that only read. Other tools count as reads, and `coverage` names them. `limits` are the limits
+    of each run. If one is used up, the loop is asked for a last answer if the adapter can do that, and halted otherwise.
+    The other options are those of `Seawall`. The engine has one `Seawall`, in a separate thread with its own event loop,
+    which opens at the first step. `close` the engine, or use it as a context manager; otherwise it closes at the exit of
+    the program.
 
-    With `thread=False` it has no such thread, and works on the event loop where `async with engine:` opens it, which spares
-    each step four changes of thread. Steps from other threads and loops come there, too. It is for programs that live on one
-    event loop: a sync step on that very loop raises `Misused`, and while a tool blocks the loop, nothing of the engine works.
+    With `thread=False` the engine has no separate thread, and works on the event loop where `async with engine:` opens it.
+    This saves each step four changes of thread. Steps from other threads and loops are performed through that loop, too.
+    The option is for programs with one event loop: a sync step on that loop raises `Misused`, and while a tool blocks the
+    loop, the engine does nothing.
     """
 
     def __init__(
@@ -76,31 +78,32 @@ class Engine:
         thread: bool = True,
         **options: Any,
     ) -> None:
-        """Raises `Misused` for what is declared twice or wrongly, and for options of `Seawall` that can't be."""
+        """Raises `Misused` for a tool that is declared twice or wrongly, and for wrong options of `Seawall`."""
         self.tools = ToolDeclarations(effects, reads)
+        self._effects = effects
         self._limits = validate_limits(Limits() if limits is None else limits)
         self._sea = Seawall(journal, **options)
         self._ids = Ids(SystemClock(), random.Random(os.urandom(16)))
         self._coverage = Coverage()
         self._lock = threading.RLock()
-        """A signal handler may close the engine while its own thread is in here."""
+        """Reentrant, because a signal handler may close the engine while its thread holds the lock."""
         self._opening: Future[asyncio.AbstractEventLoop] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        """In which the event loop runs: the engine's own, or with `thread=False` that of whoever has opened it."""
+        """The thread of the event loop: the engine's own, or with `thread=False` the thread that has opened the engine."""
         self._has_thread = thread
         self._mailbox = Mailbox()
-        """What other threads call on it."""
+        """Calls from other threads to the engine's event loop."""
         self._mailboxes: WeakKeyDictionary[asyncio.AbstractEventLoop, Mailbox] = WeakKeyDictionary()
-        """Of the event loops that wait for replies."""
+        """The mailboxes of the event loops that wait for replies."""
         self._closed = False
         self._pid = os.getpid()
         self._pending: set[CallerReply[Any]] = set()
-        """What is begun on the event loop and not done: its callers are told when the loop ends before."""
+        """The replies that are not given yet. If the event loop ends first, their callers are told."""
         self._check_modes(options.get("modes") or {})
 
     def _check_modes(self, modes: Mapping[str, Mode]) -> None:
-        """Raises `Misused` for a guard that is not there. At the first step an application may take that for a halt."""
+        """Raises `Misused` for an unknown guard now, because at the first step an application may take the error for a halt."""
         supervisor = self._sea.supervisor
         guards = supervisor.factory.get_guards(self.make_team("modes"))
         supervisor.modes.compute_start_modes(guards, modes, {})
@@ -139,17 +142,18 @@ class Engine:
     ) -> Session:
         """Returns the session of one run. Nothing is recorded before its first step.
 
-        `loop` names the framework, `name` the application (by default the framework), `agent` who works first. With the
-        `request_id` of an earlier run it goes on with that: its recorded steps are given again, and not performed. Without
-        one a new run is a new run, also after a crash. `session` is the conversation: with `resume` the run goes on that has
-        not ended there; without, such a run is cancelled, as a new request has come.
-        `waits`: a step that needs a person is waited for; otherwise it raises `Held`, and the same request, asked again, goes
-        on after the decision. `answers`: once a limit is used up, the loop makes its next request to a model without tools, as
-        `Turn.last` asks for, and takes the reply for its answer (`Limits.at_limit`); otherwise a limit halts the run.
-        `not_done`: errors of tools which say that nothing has happened; any other error of an effect leaves open whether it
-        has. `passes`: what a framework raises to steer, which is no failure.
-        `effects` and `reads` are for this run, in place of the engine's.
-        Raises `Misused` for an argument that can't be recorded; its first step does if the request id is of another principal.
+        `loop` names the framework, `name` the application (by default the framework), and `agent` the first agent. With the
+        `request_id` of an earlier run, the session goes on with that run: recorded steps are given again and not performed.
+        Without a request id each call begins a new run, also after a crash. `session` is the conversation. With `resume`, the
+        unfinished run of that conversation goes on; without it, such a run is cancelled, because a new request has come.
+        `waits`: the loop waits for a step that needs a person; otherwise the step raises `Held`, and the same request goes on
+        after the decision. `answers`: once a limit is used up, the loop makes its next request to a model without tools, as
+        `Turn.last` says, and takes the reply as its answer (`Limits.at_limit`); otherwise a limit halts the run.
+        `not_done`: errors of tools which say that nothing has happened; after any other error of an effect it is not known
+        whether it happened. `passes`: exceptions with which a framework controls its flow, and which are not failures.
+        `effects` and `reads` replace the engine's for this run; with `reads` alone, the engine's effects still apply.
+        Raises `Misused` for an argument that can't be recorded. The first step raises `Misused` if the request id belongs to
+        another principal.
         """
         check_recordable(
             request=request,
@@ -175,7 +179,9 @@ class Engine:
             resume=resume,
             waits=waits,
         )
-        tools = self.tools if effects is None else ToolDeclarations(effects, reads)
+        tools = self.tools
+        if effects is not None or reads:
+            tools = ToolDeclarations(self._effects if effects is None else effects, reads)
 
         def make_side() -> LoopSide:
             team = ForeignTeam(name or loop, agent, loop, bounds, Asks(), tools)
@@ -184,28 +190,28 @@ class Engine:
         return Session(self, make_side, self._find_price, not_done, passes)
 
     def make_request_id(self) -> str:
-        """Returns a new request id, for a framework that has none of its own."""
+        """Returns a new request id, for a framework without request ids."""
         return self._ids.make_run_id().replace("r-", "q-", 1)
 
     def make_team(self, name: str) -> Team:
-        """Returns what stands for a framework's application where a `Seawall` takes a team: `approve(…, edit=…, team=…)`."""
+        """Returns a team that stands for a framework's application, for `Seawall.approve(…, edit=…, team=…)` and the like."""
         return ForeignTeam(name, "agent", name, self._limits, Asks(), self.tools)
 
     def _find_price(self, model: str) -> Price | None:
         return self._sea.supervisor.factory.find_price(model)
 
     def coverage(self) -> CoverageReport:
-        """Returns what has passed the gate, what nobody has declared, and what can't be gated."""
+        """Returns which calls passed the gate, which tools are not declared, and which parts can't be gated."""
         return self._coverage.report(self.tools.list_uncalled())
 
     def note_not_gated(self, *what: str) -> None:
-        """Notes what can't be gated, for `coverage`: for adapters."""
+        """Notes parts that can't be gated, for `coverage`. Adapters call it."""
         self._coverage.note_not_gated(what)
 
     # ---- the engine's event loop
 
     def post(self, call: Callable[[], None], reply: CallerReply[Any] | None) -> None:
-        """Calls something on the engine's event loop, which gives the reply. Its own thread opens at the first call."""
+        """Makes a call on the engine's event loop, which gives the reply. The first call starts the engine's thread."""
         if self._loop is None or os.getpid() != self._pid:
             self._open()
         with self._lock:
@@ -251,7 +257,7 @@ class Engine:
             )
 
     def call(self, work: Callable[[Seawall], Coroutine[Any, Any, T]]) -> T:
-        """Calls something of the engine's `Seawall` and waits for it: `engine.call(lambda sea: sea.approvals())`."""
+        """Awaits a method of the engine's `Seawall` and returns its result: `engine.call(lambda sea: sea.approvals())`."""
         self.check_may_wait()
         reply: ThreadReply[T] = ThreadReply()
         self.post(lambda: reply.work(lambda: work(self._sea)), reply)
@@ -272,7 +278,7 @@ class Engine:
             raise Misused("this Engine was made before a fork; make a new one in the child")
 
     def _open(self) -> None:
-        """Starts the thread, and opens the journal there. Raises what opening raises."""
+        """Starts the thread, and opens the journal there. Raises the error of the opening."""
         self._check_pid()
         with self._lock:
             if self._closed:
@@ -294,7 +300,7 @@ class Engine:
             try:
                 loop = opening.result()
             except BaseException:
-                if opening.done():  # otherwise Ctrl-C: the next call waits for the same
+                if opening.done():  # after Ctrl-C the next call waits for it
                     self._opening = None
                     atexit.unregister(self.close)
                 raise
@@ -320,12 +326,12 @@ class Engine:
         self._loop = asyncio.get_running_loop()
 
     def close(self) -> None:
-        """Gives up the runs in flight, which can be gone on with, and closes the journal.
+        """Gives up the runs in flight, which can be resumed later, and closes the journal.
 
         Safe to call twice, and from a signal handler. Raises `Misused` on the engine's own thread.
         """
         self.check_may_wait()
-        if os.getpid() != self._pid:  # it is the parent's, and the lock may have been held at the fork
+        if os.getpid() != self._pid:  # the engine is the parent's, and the lock may be held
             return
         with self._lock:
             opening, loop, thread, self._closed = self._opening, self._loop, self._thread, True
@@ -353,7 +359,7 @@ class Engine:
         await self._close_here()
 
     async def _close_here(self) -> None:
-        """Closes what works on this event loop."""
+        """Closes an engine that works on this event loop."""
         try:
             await self._sea.close()
         finally:
@@ -395,7 +401,7 @@ def _abandon(reply: CallerReply[Any]) -> None:
 
 
 def _stop_loop(opening: Future[asyncio.AbstractEventLoop]) -> None:
-    """Stops the loop that was opened, or is about to be."""
+    """Stops the loop, now or as soon as it is opened."""
     if opening.exception() is None:
         with contextlib.suppress(RuntimeError):  # it is closed already
             opening.result().call_soon_threadsafe(opening.result().stop)
@@ -404,7 +410,7 @@ def _stop_loop(opening: Future[asyncio.AbstractEventLoop]) -> None:
 def _run_loop(
     sea: Seawall, opened: Future[asyncio.AbstractEventLoop], pending: Collection[CallerReply[Any]]
 ) -> None:
-    """The engine's thread: serves until it is stopped, and then tells those who still wait."""
+    """The main function of the engine's thread: serves until it is stopped, and then tells the callers that still wait."""
     try:
         _serve(sea, opened)
     finally:
@@ -418,7 +424,7 @@ def _serve(sea: Seawall, opened: Future[asyncio.AbstractEventLoop]) -> None:
         loop = runner.get_loop()
         try:
             runner.run(sea.open())
-        except BaseException as error:  # noqa: BLE001 -- whoever opens the engine gets it
+        except BaseException as error:  # noqa: BLE001 -- the caller that opens the engine gets it
             opened.set_exception(error)
             return
         asyncio.set_event_loop(loop)
@@ -429,8 +435,10 @@ def _serve(sea: Seawall, opened: Future[asyncio.AbstractEventLoop]) -> None:
 
 
 def _run_until_stopped(loop: asyncio.AbstractEventLoop) -> None:
-    """Runs the event loop until it is stopped. What code of the application raises to end a program ends no engine: a person's
-    interrupt comes to the main thread.
+    """Runs the event loop until it is stopped.
+
+    An exception with which the application's code wants to end the program is logged and does not end the engine. A
+    person's interrupt arrives in the main thread.
     """
     while True:
         try:
@@ -442,7 +450,7 @@ def _run_until_stopped(loop: asyncio.AbstractEventLoop) -> None:
 
 
 async def _cancel_all() -> None:
-    """Cancels what came while the journal was closed. A step waits for its asker after that, until it is cancelled once more."""
+    """Cancels tasks that were added while the journal was closed; twice, because a step waits for its asker at first."""
     for task in asyncio.all_tasks() - {asyncio.current_task()}:
         task.cancel()
     await asyncio.sleep(0)

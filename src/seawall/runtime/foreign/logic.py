@@ -1,4 +1,4 @@
-"""What the driver of a run needs where a framework's loop asks for the steps: what to do next, and who performs it."""
+"""The logic and the executor of a run whose steps a framework's loop asks for."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ FindPrice = Callable[[str], Price | None]
 
 
 class ForeignLogic(LoopElsewhere):
-    """`run.step.Logic` of a run whose steps a framework's loop asks for: what was asked for and has no record is next."""
+    """`run.step.Logic` of a run whose steps a framework's loop asks for: the next steps are the asks without a record."""
 
     def __init__(self, asks: Asks, tools: TeamLogic, bodies: Bodies, find_price: FindPrice) -> None:
-        """`tools` prepares calls of tools: effects need the same care, whoever asks for them."""
+        """`tools` prepares calls of tools, because effects need the same checks as in runs of a team."""
         self._asks, self._tools, self._bodies = asks, tools, bodies
         self._find_price = find_price
         self._requests: dict[int, RequestRecord] = {}
@@ -77,7 +77,7 @@ class ForeignLogic(LoopElsewhere):
                 yield self._propose(ask, frame, pending, state)
 
     def _write_call(self, ask: Ask, run: str) -> Call:
-        """Returns what is asked for, as it is recorded. What is kept once costs nothing the second time."""
+        """Returns the call of an ask as it is recorded. The call is made once and kept."""
         if ask.kind == "tool":
             return Call(ask.key, ask.name, *self._bodies.put_arguments(run, ask.text))
         return Call(ask.key, ask.name, self._bodies.put(ask.text))
@@ -175,10 +175,10 @@ class ForeignLogic(LoopElsewhere):
         )
 
     def compute_rest(self, frame: int, step: Step | None, state: RunState) -> Rest:
-        """Returns what is kept for the last reply of each agent that waits for this step, as far as their requests are known.
+        """Returns the reserve for the last reply of each agent that waits for this step, if its requests are known.
 
-        A request without tools can only be answered. An agent that has handed all over does not speak again, and one that
-        has asked no model is none.
+        After a request without tools no further reply follows. An agent whose hand-off transfers the answer does not speak
+        again, and an agent that has asked no model needs no reserve.
         """
         if step is None or step.kind != "model":
             return NO_REST
@@ -197,7 +197,10 @@ class ForeignLogic(LoopElsewhere):
         return rest
 
     def _keep_reply(self, rest: Rest, request: AskedRequest, *, is_told: bool) -> Rest:
-        """Returns what is kept, with one more last reply: the shortest, to a request as it was. `is_told`: of a hand-off's end."""
+        """Returns the reserve with one more last reply: the shortest reply to the same request again.
+
+        `is_told`: the request grows by the end of a hand-off.
+        """
         price, least = self._find_price(request.model), min(LEAST_REPLY_TOKENS, request.reply_tokens)
         bound = request.context_bytes + CLOSING_TOKENS + (LEAST_REPLY_TOKENS if is_told else 0)
         return Rest(
@@ -220,7 +223,7 @@ class ForeignLogic(LoopElsewhere):
 
 
 def _read_request(ask: Ask) -> AskedRequest | None:
-    """Returns what an ask says of its request; None if it can only be answered."""
+    """Returns the data of an ask's request; None if the request has no tools, so that its reply is the answer."""
     request = ask.request
     if request is None or not request.tools:
         return None
@@ -228,10 +231,10 @@ def _read_request(ask: Ask) -> AskedRequest | None:
 
 
 class ForeignExecutor:
-    """`run.step.Executor` of such a run: it gives the asker its turn, and waits for what it brings."""
+    """`run.step.Executor` of such a run: it gives the asker its turn, and waits for its result."""
 
     def __init__(self, asks: Asks, beside: Executor) -> None:
-        """`beside` calls the functions that an effect has beside its own: its preview, and its question to the other side."""
+        """`beside` calls the preview and the reconcile function of an effect."""
         self._asks, self._beside = asks, beside
         self.delivered = False
         self.on_sign: Callable[[int], None] = lambda step: None

@@ -36,12 +36,12 @@ from seawall.runtime.seawall import Seawall
 T = TypeVar("T")
 AskReply = CallerReply[tuple[Ask, Turn] | Settled]
 IDLE_S = 5.0
-"""Seconds after which a run whose loop asks for nothing is let go of, and its clock stands still until it asks again: the loop
-may wait for a person in a way of its own, or have been left by an exception. A loop that works takes milliseconds."""
+"""Seconds after which a run whose loop asks for nothing is released; its clock stops until the loop asks again. The loop may
+wait for a person in its own way, or an exception may have ended it. A loop that works asks again within milliseconds."""
 
 
 class LoopSide:
-    """One run, for one invocation of a framework's loop. All calls come on the engine's event loop."""
+    """One run, for one invocation of a framework's loop. All its methods are called on the engine's event loop."""
 
     def __init__(
         self,
@@ -63,24 +63,24 @@ class LoopSide:
         self._lock = asyncio.Lock()
         self._run: str | None = None
         self._starting: asyncio.Task[None] | None = None
-        """Begins the run, also if the caller that has asked first is cancelled meanwhile."""
+        """The task that begins the run. It goes on if the caller that has asked first is cancelled meanwhile."""
         self._learned: tuple[int, int] | None = None
-        """The epoch and the number of events of the record, if what was learned of it is all that there was."""
+        """The epoch and the number of events up to which the record was learned; None if it was not learned as a whole."""
         self._seq = -1
-        """Of the newest event that is learned."""
+        """The number of the newest event that was learned."""
         self._unlearned: list[Event] = []
-        """What the driver has recorded while what was recorded before it is read."""
+        """Events that the driver has recorded while the events before them are being read."""
         self._outcome: Outcome[Any] | None = None
-        """Of a run that had ended before the loop began."""
+        """The outcome of a run that had ended before the loop began."""
         self._bodies: Bodies = self._supervisor.make_bodies(options.tenant, options.session)
         self._redactor = RequestRedactor()
         self._watching: asyncio.Task[None] | None = None
-        """Looks after a run that waits for people, for those that wait for it."""
+        """The task that watches a run which waits for people, for the callers that wait for it."""
         self._idle: Timer | None = None
         self._touched_s = 0.0
         """When the loop last asked for something, in monotonic seconds."""
         self._waiting = 0
-        """Calls of the loop that wait here for something other than the driver."""
+        """The number of calls of the loop that wait for something other than the driver."""
 
     def __repr__(self) -> str:
         return f"<LoopSide of run {self._run}>"
@@ -92,7 +92,7 @@ class LoopSide:
 
     @property
     def is_busy(self) -> bool:
-        """Whether the loop waits for something, or performs it."""
+        """Whether the loop waits for a step, or performs one."""
         return bool(self._waiting or self._asks.open)
 
     def _on_event(self, event: Event, before: RunState) -> None:
@@ -110,14 +110,14 @@ class LoopSide:
                 self._coverage.advise(intent.name, event.reason)
 
     async def _catch_up(self, known: int, first: int) -> None:
-        """Learns what another process, or another loop, has recorded before the driver came to the event `first`.
+        """Learns the events that another process or loop has recorded before the driver's first event, `first`.
 
-        What is asked for is looked up again: it may have been made.
+        The open asks are looked up again, because their steps may have been made.
         """
         try:
             events = (await self._supervisor.journal.events(self._asks.run))[:first]
             self._recorded.relearn(events, known)
-        except Exception as error:  # noqa: BLE001 -- whoever asks gets it
+        except Exception as error:  # noqa: BLE001 -- the askers get it
             self._asks.fail_all(error)
             return
         for event in self._unlearned:
@@ -130,7 +130,7 @@ class LoopSide:
             driver.decide_again()
 
     def _find_driver(self) -> Driver | None:
-        """Returns the driver that this loop has, if the run has one and it is no other loop's."""
+        """Returns the run's driver, if it has one and the driver belongs to this loop."""
         registry = self._supervisor.registry
         if self._run is None or registry.teams.get(self._run) is not self._team:
             return None
@@ -157,14 +157,14 @@ class LoopSide:
     # ---- idling
 
     def _touch(self) -> None:
-        """The loop asks for something, or brings it: it is not idle."""
+        """Notes that the loop asks for a step or brings a result, so that it is not idle."""
         self._touched_s = self._supervisor.clock.monotonic_s()
         if self._idle is None:
             self._idle = self._supervisor.clock.call_later(IDLE_S, self._on_idle)
 
     @contextlib.contextmanager
     def _busy(self) -> Generator[None]:
-        """The loop waits for something here."""
+        """Counts the loop as busy while the context lasts."""
         self._waiting += 1
         try:
             yield
@@ -206,7 +206,7 @@ class LoopSide:
     # ---- beginning, and going on
 
     async def open(self) -> None:
-        """Looks whether the run is recorded already. Nothing is recorded for a new one before its first step."""
+        """Finds the run if it is recorded already. Nothing is recorded for a new run before its first step."""
         async with self._lock:
             await self._find_run()
 
@@ -226,7 +226,7 @@ class LoopSide:
             await self._learn_recorded(await journal.row(known))
 
     async def _find_unfinished(self, session: str) -> str | None:
-        """Returns the newest run of the session if the loop goes on with it. Another one is cancelled: it is over."""
+        """Returns the session's newest run if the loop goes on with it; otherwise cancels that run if it has not ended."""
         options = self._options
         wanted = RunFilter(session=session, tenant=options.tenant)
         rows = await self._supervisor.journal.runs(wanted, limit=1)
@@ -262,9 +262,9 @@ class LoopSide:
         bodies.load(await self._supervisor.journal.bodies(tenant, missing))
 
     async def _drive(self) -> Driver | None:
-        """Has the run's driver decide again, and returns it; a run without one begins, or is taken up.
+        """Has the run's driver decide again, and returns it. A run without a driver is begun or taken up.
 
-        None: the run has ended, and its askers know.
+        Returns None if the run has ended; its askers were told.
         """
         registry = self._supervisor.registry
         async with self._lock:
@@ -284,18 +284,18 @@ class LoopSide:
                 if driver is not None:  # it is about to rest
                     await asyncio.wait([driver.finished])
                     await asyncio.sleep(0)
-                elif registry.holds(self._run):  # it is in line, or this process has just begun to take it up
+                elif registry.holds(self._run):  # the run is in the queue, or this process is taking it up
                     await registry.get_next_change(self._run)
                 else:
                     return await self._take_up(self._run)
 
     async def _wait_started(self) -> None:
-        """Waits for a run that a caller has begun who is gone. If it could not begin, that was told, or concerns nobody."""
+        """Waits for the start of a run that another caller has begun, and ignores its failure."""
         if self._starting is not None and not self._starting.done():
             await asyncio.wait([self._starting])
 
     async def _start(self) -> None:
-        """Begins a run. Raises `Refused` if the request has got a run elsewhere a moment ago."""
+        """Begins a run. Raises `Refused` if another caller has begun a run with the same request id at this moment."""
         options = self._options
         with self._busy():
             run = await self._sea.start(
@@ -330,7 +330,7 @@ class LoopSide:
     # ---- asking
 
     def ask(self, asked: Asked, within: int, reply: AskReply) -> None:
-        """Gives the asker its turn, or what became of the step without it. `within`: the step in which it is asked for.
+        """Gives the asker its turn, or the end of a step that it need not perform. `within`: the step within which it asks.
 
         The asker gets `Halted` once the run has ended, `Held` if a person must decide first, `Refused` and `Broken` as
         `Seawall.start` and `Seawall.resume` raise them.
@@ -340,14 +340,14 @@ class LoopSide:
             reply.task = self._supervisor.start_task(self._ask(asked, within, reply))
 
     def _ask_again(self, ask: Ask) -> None:
-        """Looks up again what is asked for: it may have been made elsewhere. It is not performed, as there was no driver."""
+        """Looks an ask up again, because its step may have been made elsewhere. Without a driver it is not performed here."""
         reply = ask.reply
         self._withdraw(ask)
         if reply is not None and ask.again is not None:
             reply.task = self._supervisor.start_task(self._ask(*ask.again, reply))
 
     def _ask_at_once(self, asked: Asked, within: int, reply: AskReply) -> bool:
-        """Asks the driver that the run has, if nothing must be waited for before that; returns whether it did."""
+        """Asks the run's driver if nothing must be waited for before that. Returns whether it did."""
         driver = self._find_driver()
         if driver is None or self._lock.locked() or self._outcome is not None or not driver.is_recorded:
             return False
@@ -371,7 +371,7 @@ class LoopSide:
         return True
 
     async def _ask(self, asked: Asked, within: int, reply: AskReply, key: str | None = None) -> None:
-        """As `ask`, where something must be waited for. `key`: what it has been asked for under before."""
+        """As `ask`, if something must be waited for. `key` is the key under which the step was asked for before."""
         ask: Ask | None = None
         try:
             with self._busy():
@@ -393,7 +393,7 @@ class LoopSide:
         except Held as held:
             assert ask is not None
             self._on_held(ask, held)
-        except BaseException as error:  # noqa: BLE001 -- whoever asked gets it
+        except BaseException as error:  # noqa: BLE001 -- the asker gets it
             if ask is not None:
                 self._withdraw(ask)
             reply.fail(Broken(CLOSED) if isinstance(error, asyncio.CancelledError) else error)
@@ -403,12 +403,12 @@ class LoopSide:
         self._asks.add(ask)
 
     def abandon(self, reply: CallerReply[Any]) -> None:
-        """A caller is gone before it had its reply; an asker perhaps just as its turn came."""
+        """Handles a caller that has gone before it got its reply. It may be an asker that has just got its turn."""
         if not reply.abandon() and reply.ask is not None:
             self._withdraw(reply.ask)
 
     def serve(self, work: Callable[[LoopSide], Coroutine[Any, Any, T]], reply: CallerReply[T]) -> None:
-        """Answers a caller with what a coroutine returns or raises."""
+        """Answers a caller with the result or the exception of a coroutine."""
 
         async def run() -> T:
             with self._busy():
@@ -423,7 +423,7 @@ class LoopSide:
             self._coverage.note_tool(ask.name, self._tools.find_kind(ask.name))
 
     def _on_failed(self, ask: Ask) -> None:
-        """Nobody knows what became of it: the same call, asked for again, is this one."""
+        """Notes that the end of the ask's step is not known. The same call, asked for again, is this one."""
         self._recorded.note_unsettled(ask.frame, ask.key)
 
     def _on_held(self, ask: Ask, held: Held) -> None:
@@ -443,7 +443,7 @@ class LoopSide:
         self._recorded.note_unsettled(ask.frame, ask.key)
 
     async def _let_wait(self) -> None:
-        """Leaves a run that is held until the loop comes back: no driver is woken by the decision."""
+        """Releases a held run until the loop comes back, so that the decision does not start a driver."""
         driver = self._find_driver()
         if self._asks.open or self._run is None:
             return
@@ -453,7 +453,7 @@ class LoopSide:
             self._forget_team()
 
     def _check_waits(self, ask: Ask, state: RunState) -> None:
-        """Makes sure that nobody waits in vain: for a frame that is not there, or a person who is asked already."""
+        """Raises `Misused` for a frame that is not open, and `Held` for a step about which a person is asked already."""
         if ask.is_performed or ask.end is not None or ask.over.done() or state.ended is not None:
             return
         frame = state.frames.get(ask.frame)
@@ -473,7 +473,7 @@ class LoopSide:
             )
 
     def _find(self, asked: Asked, within: int, reply: AskReply, key: str | None = None) -> Ask | None:
-        """Returns the ask for a step. None: it is recorded, and the asker is told what it came to."""
+        """Returns the ask for a step. None if the step is recorded; the asker is then told its end."""
         settled, ask = self._find_recorded(asked, key)
         if settled is not None:
             if within and isinstance(asked, HandoffAsk):
@@ -485,7 +485,7 @@ class LoopSide:
         return ask
 
     def _find_recorded(self, asked: Asked, key: str | None) -> tuple[Settled | None, Ask | None]:
-        """Returns what is recorded of a step, or the ask for it."""
+        """Returns the recorded end of a step, or the ask for the step."""
         recorded, bodies = self._recorded, self._driver_bodies()
         match asked:
             case ModelAsk():
@@ -549,13 +549,13 @@ class LoopSide:
             self._asks.bodies = found
 
     def _driver_bodies(self) -> Bodies:
-        """Returns the bodies of the driver that the run has or had last; before it has one, the loop's own."""
+        """Returns the bodies of the run's current or last driver; before the first driver, the loop's own."""
         return self._asks.bodies or self._bodies
 
-    # ---- what the asker brings
+    # ---- results that the asker brings
 
     def give(self, ask: Ask, result: Result, reply: CallerReply[Settled]) -> None:
-        """Brings the result of a step, and gives the asker what it has become, or `Halted` if the run ended meanwhile."""
+        """Brings the result of a step. The asker gets the step's end, or `Halted` if the run has ended meanwhile."""
         self._touch()
         if ask.result is None:
             reply.fail(Misused(f"{ask!r}: it is not its turn"))
@@ -565,13 +565,13 @@ class LoopSide:
         ask.wait(reply)
 
     def leave(self, ask: Ask, result: Result) -> None:
-        """Brings the result of a step for whose end nobody waits."""
+        """Brings the result of a step for whose end no caller waits."""
         if ask.result is not None and not ask.result.done():
             ask.result.set_result(result)
         self._recorded.note_unsettled(ask.frame, ask.key)
 
     def give_back(self, ask: Ask) -> None:
-        """Takes a turn back: the step was not begun, and will be asked for again."""
+        """Takes a turn back, because the step was not begun. It may be asked for again."""
         self._withdraw(ask)
 
     # ---- ending
@@ -584,7 +584,7 @@ class LoopSide:
     async def close_frame(
         self, step: int, text: str, status: StepStatus = "ok", error: str | None = None
     ) -> None:
-        """Ends a hand-off with what its agent has found."""
+        """Ends a hand-off with its agent's answer."""
         await self.open()
         if self._run is None or self._outcome is not None:
             return
@@ -610,7 +610,7 @@ class LoopSide:
         return self._outcome
 
     async def detach(self) -> None:
-        """Lets go of a run that has not ended: its loop was interrupted, or waits. The same request goes on with it."""
+        """Releases a run that has not ended, because its loop was interrupted or waits. The same request goes on with it."""
         self._asks.fail_all(
             Broken(f"run {self._run} was let go of by its loop; ask again with the same request id")
         )
@@ -631,7 +631,7 @@ class LoopSide:
         await asyncio.shield(self._supervisor.start_task(self._release(driver)))
 
     async def _release(self, driver: Driver) -> None:
-        """Gives the lease back once what is in flight is over. An engine that closes meanwhile waits for it."""
+        """Gives the lease back once the steps in flight have ended. An engine that closes meanwhile waits for it."""
         try:
             if tasks := driver.unfinished_tasks():
                 await asyncio.wait(tasks, timeout=1.0)

@@ -1,4 +1,4 @@
-"""Calls from other threads to an event loop: one wake-up for all that wait."""
+"""Passes calls from other threads to an event loop, with one wake-up for all calls that wait."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from contextvars import Context, copy_context
 
 
 class Mailbox:
-    """What is to be called on one event loop, in the order in which it came. Any thread may put something in."""
+    """The calls that one event loop is to make, in the order in which they came. Any thread may add calls."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: list[tuple[Callable[[], None], Context]] = []
-        """Bounded by the callers: each waits for the answer to what it has put in."""
+        """The waiting calls. Their number is bounded by the callers, each of which waits for the answer to its call."""
 
     def __repr__(self) -> str:
         return f"<Mailbox of {len(self._waiting)} calls>"
 
     def put(self, call: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
-        """Has the loop call something in the context of its caller. Raises `RuntimeError` if the loop is closed."""
+        """Has the loop make a call in the context of the caller. Raises `RuntimeError` if the loop is closed."""
         with self._lock:
             self._waiting.append((call, copy_context()))
             if len(self._waiting) > 1 and not loop.is_closed():
-                return  # the loop was woken, and has not looked yet
+                return  # the loop is woken already
         loop.call_soon_threadsafe(self._empty)
 
     def _empty(self) -> None:
@@ -35,5 +35,5 @@ class Mailbox:
             context.run(call)
             return
         loop = asyncio.get_running_loop()
-        for call, context in waiting:  # each in a turn of its own: what one raises concerns no other
+        for call, context in waiting:  # each in its own turn: an error affects no other call
             loop.call_soon(call, context=context)

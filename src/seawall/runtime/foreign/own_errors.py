@@ -1,4 +1,4 @@
-"""What a model or a tool has raised itself, apart from what the gate raises about its step."""
+"""Distinguishes errors that a model or a tool has raised from errors that the gate raises about its step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from seawall.runtime.foreign.asks import Turn
 
 
 class OwnErrors:
-    """The errors that performing one step has raised. An adapter passes them on as they are, and translates all others."""
+    """The errors that the performance of steps has raised. An adapter passes them on unchanged, and translates all others."""
 
     def __init__(self) -> None:
         self._raised: list[BaseException] = []
@@ -21,13 +21,13 @@ class OwnErrors:
         return any(each is error for each in self._raised)
 
     def add(self, error: BaseException) -> None:
-        """Counts an error as one of the model's or the tool's own."""
+        """Adds an error of the model or the tool."""
         self._raised.append(error)
 
     def watch(
         self, perform: Callable[[Turn], Awaitable[tuple[Any, Any]]]
     ) -> Callable[[Turn], Awaitable[tuple[Any, Any]]]:
-        """Returns what performs the step, and adds what that raises."""
+        """Returns a function that performs the step and adds the error that it raises."""
 
         async def watched(turn: Turn) -> tuple[Any, Any]:
             try:

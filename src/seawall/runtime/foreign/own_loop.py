@@ -1,4 +1,4 @@
-"""How a run goes on whose steps a framework's own loop asks for: in words, for commands that can't drive it."""
+"""Explains how a run goes on whose steps a framework's own loop asks for, for commands that can't drive it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BY_REQUEST = {
     'RunConfig(custom_metadata={{"seawall_request_id": {id!r}}}), or its invocation with invocation_id=…',
     "mcp": 'the MCP client calls its tools again through the proxy, with {id!r} as "seawall/run" in the _meta of a call',
 }
-"""By framework; {id}: the request id. Where an adapter has made the id, the same input gives the same one."""
+"""How to go on, by framework; {id} is the request id. If an adapter has made the id, the same input gives the same id."""
 _OWN = "begin it again with the same request: Engine.begin(…, loop={loop!r}, request_id={id!r})"
 _BY_THREAD = {
     "langchain": '; with its checkpoint: agent.invoke(None, {{"configurable": {{"thread_id": {session!r}}}}}), or with '
@@ -24,7 +24,7 @@ _BY_THREAD = {
     "langgraph": '; with its checkpoint: graph.invoke(None, {{"configurable": {{"thread_id": {session!r}}}}}), or with '
     "Command(resume=…) if it waits for a decision",
 }
-"""By framework that keeps checkpoints, of which the thread is the session."""
+"""How to go on from a checkpoint, by framework. The framework's thread id is the session."""
 
 
 def explain_own_loop(started: RunStarted) -> str:

@@ -1,4 +1,4 @@
-"""A run that waits for people: another process may end it, and who waits for it here is told."""
+"""Watches a run that waits for people, because another process may end it while callers wait for it here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seawall.runtime.supervisor import Supervisor
 
 
 async def wait_ended_elsewhere(supervisor: Supervisor, asks: Asks) -> Outcome[Any] | None:
-    """Returns the outcome once another process has ended the run; None once it goes on here, or nobody waits for it."""
+    """Returns the outcome once another process has ended the run; None once it goes on here, or no caller waits for it."""
     registry, journal, run = supervisor.registry, supervisor.journal, asks.run
     while asks.is_waited_for and not (registry.holds(run) or registry.closed):
         change = registry.get_next_change(run)
@@ -25,6 +25,6 @@ async def wait_ended_elsewhere(supervisor: Supervisor, asks: Asks) -> Outcome[An
 
 
 def look_at_error(future: asyncio.Future[Any]) -> None:
-    """Looks at what a future has failed with, so that nobody else need look."""
+    """Marks a future's error as seen, so that asyncio logs no unseen error."""
     if not future.cancelled():
         future.exception()

@@ -1,19 +1,20 @@
-"""What a run has recorded, for a loop that asks for it again.
+"""Finds the recorded steps of a run for a loop that asks for them again.
 
-A framework that was interrupted goes on from a checkpoint of its own: the last one, an earlier one, or none. It makes new
-ids, and asks again for steps that are recorded. What makes a step the same:
+A framework that was interrupted goes on from its own checkpoint: the last one, an earlier one, or none. It makes new
+ids, and asks again for steps that are recorded. A step is the same if these are the same:
 
-- a tool: its frame, the recorded reply that asked for it, and the id of the call in that reply. Other arguments under the
-  same key are another call, and refused. A call without an id: its frame, name and arguments, and how many such calls there
-  were before it; one of which the asker was told no result is the same again.
-- a hand-off: as a tool.
-- What was not done because a limit was used up, and the last replies that came of it, count no more once the limits are raised:
-  the loop asks for them again. A hand-off that has ended keeps its answer.
-- a model: its frame and what the request means (`requests.py`), only until the loop has asked for something that is not
+- for a tool: its frame, the recorded reply that asked for it, and the id of the call in that reply. A call with the same
+  key and other arguments is refused. For a call without an id: its frame, name and arguments, and the number of such calls
+  before it. If the asker was told no result of a call without an id, the next such call is the same one.
+- for a hand-off: as for a tool.
+- for a model: its frame and the meaning of the request (`requests.py`), until the loop has asked for a step that is not
   recorded. The recorded reply is given again, so the ids of its calls are the same.
 
+Calls that were not made because a limit was used up, and the last replies after them, are forgotten once the limits are
+raised: the loop asks for them again. A hand-off that has ended keeps its answer.
+
 A loop *diverges* if its first request that is not recorded does not go on from the newest recorded reply of its frame. Then
-nobody knows which of the recorded effects it is about to make again under other keys.
+it is not known which of the recorded effects it may make again under other keys.
 """
 
 from __future__ import annotations
@@ -52,44 +53,44 @@ class ReplyCall(NamedTuple):
 
 
 class Recorded:
-    """The steps of one run by what makes them the same. It learns from each event, recorded before or now."""
+    """The steps of one run, by the keys that make them the same. It learns from each event, recorded before or now."""
 
     def __init__(self) -> None:
         self._intents: dict[int, StepIntended] = {}
         self._by_key: dict[tuple[int, str], RecordedStep] = {}
         self._frames: dict[tuple[int, str], int] = {}
-        """By frame and key: the newest hand-off, which is the number of its frame."""
+        """The newest hand-off by frame and key. Its step is the number of the frame that it opens."""
         self._models: dict[int, dict[str, deque[RecordedStep]]] = {}
-        """By frame and meaning: replies that the loop has not asked for again."""
+        """Replies that the loop has not asked for again, by frame and meaning."""
         self._asked_by: dict[tuple[int, str], list[ReplyCall]] = {}
-        """By frame and id of a call: the replies that have it, in the order in which they were recorded."""
+        """The replies that have a call, by frame and id of the call, in the order in which they were recorded."""
         self._told: set[int] = set()
-        """Replies that this loop was given, or has brought."""
+        """The replies that this loop was given or has brought."""
         self._replies: dict[int, list[StepDone]] = {}
-        """By frame, in the order in which they were recorded."""
+        """The replies by frame, in the order in which they were recorded."""
         self._attempts: dict[tuple[int, str], int] = {}
-        """By frame and key without its attempt: calls with an id that have failed for this loop."""
+        """How often a call with an id has failed for this loop, by frame and key without the attempt."""
         self._asked: dict[tuple[int, str], int] = {}
-        """By frame, name and arguments: calls without an id that this loop has asked for."""
+        """How often this loop has asked for a call without an id, by frame and by name and arguments."""
         self._unsettled: dict[tuple[int, str], list[str]] = {}
-        """By frame, name and arguments: keys of calls without an id that were asked for, and of which the asker was told no result."""
+        """Keys of calls without an id whose asker was told no result, by frame and by name and arguments."""
         self._requests: dict[int, StepIntended] = {}
-        """By frame: the newest request to a model that was made."""
+        """The newest request that was sent to a model, by frame."""
         self._left_out: set[Ref] = set()
-        """What was said in the place of calls that were not made because a limit was used up."""
+        """The texts that replaced the results of calls which were not made because a limit was used up."""
         self._last: dict[int, int] = {}
-        """Replies that were asked for as last ones, with their frames."""
+        """The replies that were asked for as last replies, with their frames."""
         self._model_asks = 0
         self._lost: dict[tuple[int, str], str] = {}
-        """By frame and meaning: the key of a request that was made, and of which no result is recorded."""
+        """Keys of requests that were sent and have no recorded result, by frame and meaning."""
         self._in_doubt: dict[tuple[int, str], StepIntended] = {}
-        """By frame and key: effects that were attempted, and of which the record does not say whether they happened."""
+        """Effects that were attempted and of which the record does not say whether they happened, by frame and key."""
         self.replays = False
-        """Whether what is learned now was recorded before the loop began."""
+        """True while events are learned that were recorded before the loop began."""
         self.attempted: set[str] = set()
         """Tools whose effects were attempted before the loop began."""
         self.diverged: set[int] = set()
-        """The frames in which the loop asks for something else than what is recorded."""
+        """The frames in which the loop has diverged."""
 
     def __repr__(self) -> str:
         return f"<Recorded {len(self._by_key)} steps, {sum(map(len, self._models.values()))} replies>"
@@ -97,9 +98,9 @@ class Recorded:
     # ---- learning
 
     def relearn(self, events: Sequence[Event], known: int) -> None:
-        """Takes in all events of the run, in the place of what was learned: that may not have become durable.
+        """Learns all events of the run anew, because events that were learned before may not have become durable.
 
-        `known`: so many of them were learned before. The others were recorded by another process, or before the loop began.
+        The first `known` events were learned before. The others were recorded by another process, or before the loop began.
         """
         told, attempts = set(self._told), dict(self._attempts)
         for learned in (
@@ -123,11 +124,11 @@ class Recorded:
         self._attempts = {
             place: min(number, attempts[place])
             for place, number in self._attempts.items()
-            if place in attempts  # of the others the loop has not been told yet
+            if place in attempts  # the loop was not told the others yet
         }
 
     def learn(self, event: Event) -> None:
-        """Takes in an event of the run."""
+        """Learns an event of the run."""
         if isinstance(event, StepIntended):
             self._intents[event.step] = event
             if event.kind == "model" and event.perform:
@@ -146,7 +147,7 @@ class Recorded:
             self._forget_last()
 
     def _forget_last(self) -> None:
-        """The limits were raised: what was left out may be done now, in frames that are open still."""
+        """Forgets the calls that were left out, in frames that are still open, because the limits were raised."""
         ended = {frame for place, frame in self._frames.items() if place in self._by_key}
         for place, known in list(self._by_key.items()):
             if known.done.output in self._left_out and place[0] not in ended:
@@ -190,7 +191,7 @@ class Recorded:
 
     def _learn_decision(self, intent: StepIntended, done: StepDone, key: str, *, cut_off: bool) -> None:
         place = intent.frame, key
-        # What was approved is made in a step that follows.
+        # An approved effect is made in a later step.
         if not cut_off and (done.status != "ok" or place in self._in_doubt):
             self._by_key[place] = RecordedStep(intent, done)
 
@@ -199,7 +200,7 @@ class Recorded:
         if intent.kind == "tool" and intent.effect and intent.perform:
             if (
                 effect_state(done) == "unknown"
-            ):  # a person or the other side says what became of it, not this step
+            ):  # a person or the other system decides what became of it, not this step
                 self._in_doubt[place] = intent
                 return
             self._in_doubt.pop(place, None)
@@ -212,7 +213,7 @@ class Recorded:
     # ---- keys
 
     def make_model_key(self, frame: int, request: PreparedRequest) -> str:
-        """Returns the key of the next request to a model: each is a step of its own, but for one that was cut off."""
+        """Returns the key of the next request to a model. Each request has a new key, unless an equal one was cut off."""
         lost = self._lost.pop((frame, request.digest), None)
         if lost is not None:
             return lost
@@ -222,10 +223,10 @@ class Recorded:
     def make_key(
         self, frame: int, name: str, call_id: str, arguments: Ref, bodies: Bodies, *, handoff: bool = False
     ) -> str:
-        """Returns the key of a tool's call or a hand-off: a tool and the hand-off inside of it may have the same call id.
+        """Returns the key of a tool's call or a hand-off. A tool and the hand-off inside it may have the same call id.
 
-        A call with an id of which the loop was told that it has failed, and which it asks for again, is another attempt: the
-        framework retries.
+        If the loop was told that a call with an id has failed and asks for it again, this is another attempt with a new key,
+        because the framework retries.
         """
         if call_id:
             reply = self._find_reply(frame, name, call_id, arguments, bodies)
@@ -242,10 +243,10 @@ class Recorded:
         return f"{base}~{attempt + 1}" if attempt else base
 
     def _find_reply(self, frame: int, name: str, call_id: str, arguments: Ref, bodies: Bodies) -> int:
-        """Returns the reply that asks for a call; 0: none does.
+        """Returns the step of the reply that asks for a call; 0 if there is none.
 
-        Some servers count the calls of each reply from zero. Of several replies it is one that the loop was given, if it was
-        given any, and of those the newest that asks for exactly this.
+        Some servers number the calls of each reply from zero, so several replies may have the id. Then a reply that the loop
+        was given comes first, and of those the newest one that asks for exactly this call.
         """
         asked = self._asked_by.get((frame, call_id), [])
         told = [call for call in asked if call.reply in self._told] or asked
@@ -256,18 +257,18 @@ class Recorded:
         return (exact or same)[-1].reply
 
     def note_unsettled(self, frame: int, key: str) -> None:
-        """Notes that its asker was told no result of a call. The next one that is the same is this one, if it has no id."""
+        """Notes that a call's asker was told no result. If the call has no id, the next equal call is the same one."""
         keys = self._unsettled.setdefault((frame, key.partition("~")[0]), [])
         if key not in keys:
             keys.append(key)
 
     def note_given_again(self, frame: int, key: str) -> None:
-        """Notes that the loop was given what is recorded of a call. If that is a failure, the next one is another attempt."""
+        """Notes that the loop was given a call's recorded result. If that is a failure, the next equal call is a new attempt."""
         if (known := self._by_key.get((frame, key))) is not None:
             self._note_attempt((frame, key), known.done)
 
     def note_closed_again(self, frame: int) -> None:
-        """Notes that the loop has ended a hand-off again. If that has failed, the next one is another attempt."""
+        """Notes that the loop has ended a hand-off again. If the hand-off had failed, the next equal one is a new attempt."""
         for (parent, key), opened in self._frames.items():
             if opened == frame:
                 self.note_given_again(parent, key)
@@ -287,11 +288,11 @@ class Recorded:
         return AskedRequest(made.name, made.context_bytes, max(1, made.tokens - made.context_bytes))
 
     def explain_doubt(self, name: str, frame: int, key: str) -> str:
-        """Returns why a new call of an effect may be one that was made already; "" if nothing speaks for that."""
+        """Returns why a new call of an effect may have been made already; "" if there is no reason to think so."""
         if name not in self.attempted:
             return ""
         if self.diverged:
-            why = "the loop has come here by another way"
+            why = "the loop has taken another way since"
         elif any(
             doubted.name == name and place != (frame, key) and place not in self._by_key
             for place, doubted in self._in_doubt.items()
@@ -306,11 +307,13 @@ class Recorded:
         return self._by_key.get((frame, key))
 
     def find_frame(self, frame: int, key: str) -> int | None:
-        """Returns the frame that this hand-off has opened, whether it is still open or not."""
+        """Returns the frame that this hand-off has opened, even if the frame is closed."""
         return self._frames.get((frame, key))
 
     def find_frames_of_call(self, call_id: str) -> tuple[int, ...]:
-        """Returns the frame whose newest reply asks for this call, or that the call has opened, after those above it."""
+        """Returns the frame of the newest reply that asks for this call, or the frame that the call has opened, after the
+        frames above it.
+        """
         places = [(frame, calls[-1]) for (frame, each), calls in self._asked_by.items() if each == call_id]
         asked = [(call.reply, frame) for frame, call in places]
         if not asked:
@@ -324,7 +327,7 @@ class Recorded:
         return tuple(reversed(path))
 
     def take_reply(self, frame: int, request: PreparedRequest, bodies: Bodies) -> RecordedStep | None:
-        """Returns the recorded reply to a request, once for each time that it was made; None if the model is to be asked."""
+        """Returns a recorded reply to a request, each reply only once; None if the model must be asked."""
         replies = self._models.get(frame)
         if not replies:
             return None
@@ -341,7 +344,7 @@ class Recorded:
         return None
 
     def give_up_replies(self, frame: int, taken: RecordedStep) -> None:
-        """The recorded replies of a frame can't be given again: the model is asked anew, and what follows is another way."""
+        """Forgets the recorded replies of a frame that can't be given again: the model is asked anew, and the loop diverges."""
         self._models.pop(frame, None)
         self._told.discard(taken.done.step)
         self.diverged.add(frame)
@@ -349,10 +352,10 @@ class Recorded:
     def _goes_on(
         self, frame: int, request: PreparedRequest, recorded: Sequence[StepDone], bodies: Bodies
     ) -> bool:
-        """Returns whether a request has the newest recorded reply in it.
+        """Returns whether a request contains the newest recorded reply.
 
-        An id that earlier replies have, too, must be there more often than in those and in the results of their calls, and so
-        must an answer that was given before.
+        If earlier replies have the same id, the request must contain the id more often than those replies and the results of
+        their calls do. The same holds for an answer that was given before.
         """
         *earlier, newest = recorded
         for call in newest.calls:
@@ -368,12 +371,12 @@ class Recorded:
 
 
 def _escape(name: str) -> str:
-    """Returns a name without `~`, after which the attempt stands."""
+    """Returns a name without `~`, the sign before the number of the attempt."""
     return name.replace("%", "%25").replace("~", "%7E")
 
 
 def _is_written_as(arguments: Ref, text: str) -> bool:
-    """Returns whether arguments are those that a model has written as JSON."""
+    """Returns whether these arguments equal those of the JSON text that a model has written."""
     try:
         return ref_of(to_canonical_bytes(msgspec.json.decode(text))) == arguments
     except (msgspec.MsgspecError, RecursionError):

@@ -1,4 +1,4 @@
-"""What a caller elsewhere waits for while the engine's event loop works for it."""
+"""Replies of the engine's event loop to callers on other threads and event loops."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def _ignore(reply: CallerReply[Any]) -> None:
 
 
 class CallerReply(ABC, Generic[T]):
-    """The answer to one caller: given once, on the engine's event loop. What is given after that is dropped."""
+    """The answer to one caller. The engine's event loop gives it once; later answers are dropped."""
 
     def __init__(self) -> None:
         self.on_given: Callable[[CallerReply[Any]], None] = _ignore
         self.ask: Any = None
-        """The `Ask` of an asker, once it is open."""
+        """The caller's `Ask`, once it is open."""
         self.task: asyncio.Task[None] | None = None
-        """What works for it, if that takes more than one turn of the event loop."""
+        """The task that works on the answer, if the work takes more than one turn of the event loop."""
         self._given = False
 
     def __repr__(self) -> str:
@@ -41,7 +41,7 @@ class CallerReply(ABC, Generic[T]):
             self._deliver(value, None)
 
     def fail(self, error: BaseException) -> None:
-        """Has the caller raise."""
+        """Has the caller raise `error`."""
         if self._claim():
             self._deliver(None, error)
 
@@ -58,7 +58,7 @@ class CallerReply(ABC, Generic[T]):
             self.give(value)
 
     def abandon(self) -> bool:
-        """Nobody waits for it any more: what works for it is cancelled. Returns whether anything did."""
+        """Cancels the work on the answer, because the caller has gone. Returns whether there was any."""
         if self.task is None or self.task.done():
             return False
         self.task.cancel()
@@ -75,14 +75,14 @@ class CallerReply(ABC, Generic[T]):
 
 
 class LoopReply(CallerReply[T]):
-    """Of a caller on an event loop, which awaits `future`."""
+    """The reply to a caller on an event loop, which awaits `future`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[T] = self.loop.create_future()
         self.mailbox: Mailbox | None = None
-        """Of the caller's event loop; None: that is the engine's own."""
+        """The mailbox of the caller's event loop; None if that is the engine's own loop."""
 
     def _deliver(self, value: Any, error: BaseException | None) -> None:
         if self.mailbox is None:
@@ -93,7 +93,7 @@ class LoopReply(CallerReply[T]):
 
 
 class ThreadReply(CallerReply[T]):
-    """Of a caller that blocks its thread on `future`."""
+    """The reply to a caller that blocks its thread on `future`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,4 +113,4 @@ def _settle(future: asyncio.Future[Any], value: Any, error: BaseException | None
         future.set_result(value)
     else:
         future.set_exception(error)
-        future.exception()  # a caller that is gone need not look
+        future.exception()  # marks the error as seen, because the caller may be gone

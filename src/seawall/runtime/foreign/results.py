@@ -1,4 +1,4 @@
-"""What a framework's model or tool has brought, as the result of a step."""
+"""Converts what a framework's model or tool has returned or raised into the result of a step."""
 
 from __future__ import annotations
 
@@ -21,28 +21,30 @@ from seawall.team.folding import NOT_FROM_USER
 from seawall.team.tool import NotDone
 
 DONE = ("ok", "replaced", "simulated")
-"""What a step's status is if its text is a result, and no failure."""
+"""The statuses of a step whose text is a result, and not a failure."""
 NO_USAGE = Usage(problem="the framework has reported no usage")
-"""The call is then booked at its upper bound."""
+"""The usage of a call without a report, which is booked at its upper bound."""
 
 
 def read_usage(read: Callable[[], Usage]) -> Usage:
-    """Returns what a framework reports of a call. A report that can't be read has a problem, and costs no reply."""
+    """Returns the usage that `read` returns. If it raises, the usage has a problem, and the reply is kept."""
     try:
         return read()
-    except Exception as error:  # noqa: BLE001 -- it holds what a server has sent, or a class of the user's own
+    except Exception as error:  # noqa: BLE001 -- the report comes from a server or a user's own class
         return Usage(problem=f"the usage can't be read: {name_error(error)}")
 
 
 def add_counts(*counts: int | None) -> int:
-    """Returns the sum of counts of tokens. One below zero makes it no count at all: it must not hide behind the others."""
+    """Returns the sum of counts of tokens. If one is below zero, so is the result, so that the error is not hidden."""
     known = [count or 0 for count in counts]
     return min(known) if min(known) < 0 else sum(known)
 
 
 def to_json_value(value: Any) -> Any:
-    """Returns a framework's value as JSON values. What has no JSON form is named by its type, which is the same in every
-    process. Bytes are text, or base64 if some of them are no UTF-8.
+    """Returns a framework's value as JSON values.
+
+    A value without a JSON form is replaced by the name of its type, which is the same in every process. Bytes become text,
+    or base64 if they are not UTF-8.
     """
     try:
         return to_jsonable_python(value, inf_nan_mode="strings", fallback=name_type)
@@ -51,7 +53,7 @@ def to_json_value(value: Any) -> Any:
 
 
 def name_type(value: Any) -> str:
-    """Returns what stands for a value that has no JSON form."""
+    """Returns the text that replaces a value without a JSON form: the name of its type."""
     return f"<{value.__name__ if isinstance(value, type) else type(value).__name__}>"
 
 
@@ -74,7 +76,7 @@ class ModelResult:
     ) -> None:
         """`calls`: (id, name, arguments as JSON text). `raw`: the reply as JSON, from which the adapter makes it again.
 
-        `delivered`: its text was passed on as it came, before it was settled.
+        `delivered`: the text was passed on piece by piece, before the step was settled.
         """
         self.text, self.calls, self.usage, self.raw = text, tuple(calls), usage, raw
         self.delivered = delivered
@@ -106,17 +108,17 @@ def make_model_result(reply: ModelResult, price: Price | None) -> Result:
 
 
 def _read_call(call_id: str, name: str, arguments: str) -> ToolCall:
-    """Returns a call as it is recorded: without what has no UTF-8."""
+    """Returns a call as it is recorded, without characters that UTF-8 can't encode."""
     return ToolCall(escape_unsendable(call_id), escape_unsendable(name), escape_surrogates_in_json(arguments))
 
 
 def make_tool_result(
     text: str, *, failed: bool = False, error: str = "error", raw: str | None = None
 ) -> Result:
-    """Returns what a tool has returned as the result of its step. `failed`: the text says that it did not work.
+    """Returns a tool's text as the result of its step. `failed`: the text tells of a failure.
 
-    `raw`: the result as JSON, where the text does not say all of it; the adapter makes it again from `Settled.raw`.
-    Raises `Misused` for what is no text.
+    `raw`: the result as JSON, if the text does not hold all of it; the adapter restores the result from `Settled.raw`.
+    Raises `Misused` if `text` is not text.
     """
     if not isinstance(cast("object", text), str):
         raise Misused(f"a tool's result is {text!r}; it must be text")
@@ -145,8 +147,9 @@ def make_failure(error: BaseException, what: str, not_done: tuple[type[BaseExcep
 
 
 def word_note(note: str) -> str:
-    """Returns what a guard advises, as a message of a request that nobody takes for the user's. A note may stand in brackets,
-    and may say so already.
+    """Returns a guard's advice as a message that says that it is not from the user.
+
+    The note may be in brackets, and may say so already.
     """
     if note.startswith(NOT_FROM_USER):
         return note

@@ -30,20 +30,20 @@ from seawall.runtime.foreign.results import ModelResult, make_failure, make_mode
 
 T = TypeVar("T")
 Asking = tuple[Ask, Turn] | Settled
-"""What an asker gets: its turn, or what became of the step without it."""
+"""What an asker gets: its turn, or the end of a step that it need not perform."""
 _performs: ContextVar[tuple[Session, int] | None] = ContextVar("seawall_performs", default=None)
-"""The step that is performed here. What is asked for meanwhile is asked for inside of it: the step waits for that."""
+"""The step that this context performs. Asks that are made meanwhile are within this step, and the step waits for them."""
 CUT = Result(status="error", output="Error: the call was given up", error="cancelled", endpoint="cut")
 """The result of a call that is given up because its run has ended."""
 MAX_OUTPUT_TOKENS = 4096
-"""The longest reply, where the framework does not say: the same as an `Agent`'s."""
+"""The most tokens of a reply if the framework gives no number: as many as an `Agent` has by default."""
 
 
 class Crossing(Protocol):
-    """Runs something on the engine's event loop, for a caller anywhere."""
+    """Makes calls on the engine's event loop, for callers on any thread or event loop."""
 
     def post(self, call: Callable[[], None], reply: CallerReply[Any] | None) -> None:
-        """Calls something there, which gives the reply."""
+        """Makes a call on the engine's event loop, which gives the reply."""
         ...
 
     def check_may_wait(self) -> None:
@@ -52,11 +52,11 @@ class Crossing(Protocol):
 
 
 class Performed(NamedTuple):
-    """What a step has come to."""
+    """The end of a step, and the value that the caller gets."""
 
     settled: Settled
     value: Any = None
-    """What `perform` has returned, if its result stands (`settled.performed`)."""
+    """The value that `perform` has returned, if its result was recorded unchanged (`settled.performed`)."""
 
 
 class Session:
@@ -66,8 +66,8 @@ class Session:
             reply = session.step_sync(session.model("clerk", "openai:gpt-5.2", messages), call_model)
             session.end_sync(answer)
 
-    Left without `end`, the run is let go of and can be gone on with by the same request id; left by an exception, it has
-    failed. Adapters are built on this; a loop of your own can be, too.
+    If the block ends without `end`, the run is released, and the same request id goes on with it. If an exception ends
+    the block, the run has failed. Adapters use this class, and so can your own loop.
     """
 
     def __init__(
@@ -78,8 +78,9 @@ class Session:
         not_done: tuple[type[BaseException], ...],
         passes: tuple[type[BaseException], ...],
     ) -> None:
-        """`not_done`: errors of tools which say that nothing has happened. `passes`: what a framework raises to steer, such
-        as an interrupt: the step was not made.
+        """`not_done`: errors of tools which say that nothing has happened.
+
+        `passes`: exceptions with which a framework controls its flow, such as an interrupt; the step was then not made.
         """
         self._crossing, self._find_price = crossing, find_price
         self._not_done, self._passes = not_done, passes
@@ -99,10 +100,10 @@ class Session:
 
     @property
     def is_busy(self) -> bool:
-        """Whether something is asked for or performed at this moment."""
+        """Whether a step is asked for or performed at this moment."""
         return self._side is not None and self._side.is_busy
 
-    # ---- what is asked for
+    # ---- asks
 
     @staticmethod
     def model(
@@ -116,7 +117,7 @@ class Session:
         anew: bool = False,
         halts: bool = False,
     ) -> ModelAsk:
-        """Returns the ask for a model's reply. `messages` and `tools` are JSON values, as they would be sent.
+        """Returns the ask for a model's reply. `messages` and `tools` are JSON values, as the model would get them.
 
         `anew`: a recorded reply can't be given to the framework, so the model is called in any case. `halts`: as in `tool`.
         Raises `Misused` for a name that can't be recorded.
@@ -136,9 +137,9 @@ class Session:
         halts: bool = False,
         untrusted: bool = False,
     ) -> ToolAsk:
-        """Returns the ask for a tool's call. `arguments` are JSON values; `call_id` is that of the model's reply.
+        """Returns the ask for a tool's call. `arguments` are JSON values; `call_id` is the call's id in the model's reply.
 
-        `halts`: a limit halts the run over it, because the loop can't be told in its place what is not done.
+        `halts`: a limit halts the run at this call, because the loop can't take a text in place of the result.
         `untrusted`: see `Tool`. Raises `Misused` for a name that can't be recorded.
         """
         check_recordable(agent=agent, name=name, call_id=call_id)
@@ -155,8 +156,10 @@ class Session:
         transfers: bool = False,
         halts: bool = False,
     ) -> HandoffAsk:
-        """Returns the ask for a frame in which another agent works. `transfers`: what that answers is the answer of this frame,
-        in which no model is asked any more. `halts`: as in `tool`. Raises `Misused` for a name that can't be recorded.
+        """Returns the ask for a frame in which another agent works.
+
+        `transfers`: the other agent's answer is also the answer of this frame, in which no model is asked any more.
+        `halts`: as in `tool`. Raises `Misused` for a name that can't be recorded.
         """
         check_recordable(agent=agent, to=to, call_id=call_id)
         return HandoffAsk(agent, to, task, call_id, frame, transfers, halts)
@@ -170,11 +173,11 @@ class Session:
         *,
         asking: tuple[Ask, Turn] | Settled | None = None,
     ) -> Performed:
-        """Asks for a step, and has `perform` make it in this task if it may be made.
+        """Asks for a step and, if it is admitted, has `perform` make it in this task.
 
-        `perform` returns (`ModelResult`, a tool's text, or a `Result`; and any value). It is cancelled once the run has ended.
-        What it raises is recorded as the step's failure, and raised again unless a guard says otherwise. `asking` is what
-        `ask` has returned, if the step was asked for before. Raises `Halted`, `Held`, `Refused`, `Broken`.
+        `perform` returns a pair: a `ModelResult`, a tool's text or a `Result`, and any value. It is cancelled once the run has
+        ended. Its exception is recorded as the step's failure, and raised again unless a guard replaces the failure. `asking`
+        is the result of `ask`, if the step was asked for before. Raises `Halted`, `Held`, `Refused`, `Broken`.
         """
         if asking is None:
             asking = await self._ask_side(self._make_asking(asked))
@@ -187,16 +190,16 @@ class Session:
         try:
             async with patience:
                 ask.on_over = partial(_stop_soon, loop, patience)
-                if ask.end is not None:  # the run ended before anybody could be told
+                if ask.end is not None:  # the run ended before `on_over` was set
                     _stop(patience)
                 token = _performs.set((self, turn.step))
                 try:
                     brought, value = await perform(turn)
                 finally:
-                    leave_child(self._pid)  # what forks must not come back in its child
+                    leave_child(self._pid)  # a process that `perform` forked must end here
                     _performs.reset(token)
                 result = self._make_result(asked, brought)
-        except BaseException as raised:  # noqa: BLE001 -- recorded, and raised again if it stands
+        except BaseException as raised:  # noqa: BLE001 -- recorded, and raised again unless a guard replaces it
             if patience.expired() and isinstance(raised, TimeoutError):
                 return Performed(await self._bring(ask, CUT))
             error = raised
@@ -207,7 +210,7 @@ class Session:
         return _raise_if_it_stands(await self._bring(ask, failure), error)
 
     def step_sync(self, asked: Asked, perform: Callable[[Turn], tuple[Any, Any]]) -> Performed:
-        """As `step`, in this thread. `perform` can't be cancelled: what it brings after the run's end is recorded as late."""
+        """As `step`, in this thread. `perform` can't be cancelled; a result after the run's end is recorded as late."""
         asking = self.ask_sync(asked)
         if isinstance(asking, Settled):
             return Performed(asking)
@@ -217,10 +220,10 @@ class Session:
             try:
                 brought, value = perform(turn)
             finally:
-                leave_child(self._pid)  # what forks must not come back in its child
+                leave_child(self._pid)  # a process that `perform` forked must end here
                 _performs.reset(token)
             result = self._make_result(asked, brought)
-        except BaseException as raised:  # noqa: BLE001 -- recorded, and raised again if it stands
+        except BaseException as raised:  # noqa: BLE001 -- recorded, and raised again unless a guard replaces it
             error = raised
         else:
             settled = self._bring_sync(ask, result)
@@ -229,15 +232,15 @@ class Session:
         return _raise_if_it_stands(self._bring_sync(ask, failure), error)
 
     def _find_step(self) -> int:
-        """Returns the step of this run that is performed here; 0: none."""
+        """Returns the step of this run that this context performs; 0 if there is none."""
         found = _performs.get()
         return found[1] if found is not None and found[0] is self else 0
 
     def _make_failure(self, ask: Ask, asked: Asked, error: BaseException) -> Result:
-        """Returns what a step has raised as its result.
+        """Returns the result of a step that has raised `error`.
 
-        Raises it at once if that is what a framework raises to steer, which leaves the step unmade, or if the caller is
-        cancelled, who waits for nothing.
+        Raises `error` at once if a framework controls its flow with it, so that the step was not made, or if the caller is
+        cancelled.
         """
         if isinstance(error, self._passes):
             self._tell(lambda side: side.give_back(ask))
@@ -263,7 +266,7 @@ class Session:
     async def _bring(self, ask: Ask, result: Result) -> Settled:
         try:
             return await self._ask_side(lambda side, reply: side.give(ask, result, reply))
-        except asyncio.CancelledError:  # it was made, whoever waits for its end
+        except asyncio.CancelledError:  # the step was made, so its result is recorded
             self._tell(lambda side: side.leave(ask, result))
             raise
 
@@ -271,18 +274,18 @@ class Session:
         try:
             return self._ask_side_sync(lambda side, reply: side.give(ask, result, reply))
         except BaseException as error:
-            if not isinstance(error, Exception):  # Ctrl-C: it was made, whoever waits for its end
+            if not isinstance(error, Exception):  # Ctrl-C: the step was made, so its result is recorded
                 self._tell(lambda side: side.leave(ask, result))
             raise
 
-    # ---- in two parts, for frameworks that have only hooks before and after
+    # ---- a step in two parts, for frameworks that have only hooks before and after it
 
     async def ask(self, asked: Asked) -> Asking:
-        """Returns this caller's turn, or what became of the step without it. `give` must follow a turn."""
+        """Returns this caller's turn, or the end of a step that it need not perform. After a turn, the caller must `give`."""
         return await self._confirm(await self._ask_side(self._make_asking(asked)))
 
     async def give(self, ask: Ask, asked: Asked, brought: ModelResult | Result | BaseException) -> Settled:
-        """Brings the result of a step, or what it has raised."""
+        """Brings the result of a step, or the exception that it has raised."""
         return await self._bring(ask, self._read(asked, brought))
 
     def ask_sync(self, asked: Asked) -> Asking:
@@ -294,10 +297,10 @@ class Session:
         return lambda side, reply: side.ask(asked, within, reply)
 
     async def _confirm(self, asking: Asking) -> Asking:
-        """Looks, right before a step is made, whether it is still to be made: much may have stood between its turn and this.
+        """Checks right before a step is made whether it may still be made, because its turn may be some time ago.
 
-        A step that is over meanwhile is not made. An effect is made only while the run is this process's: raises `Fenced` if
-        it is not, and `Broken` if that can't be known; its turn is given back then.
+        A step that has ended meanwhile is not made. An effect is made only while this process owns the run: raises `Fenced`
+        if another process owns it, and `Broken` if that can't be known; its turn is then given back.
         """
         if isinstance(asking, Settled):
             return asking
@@ -359,13 +362,15 @@ class Session:
         return _read_frame(self.ask_sync(asked))
 
     async def find_frames(self, call_id: str) -> tuple[int, ...]:
-        """Returns where the newest recorded reply that asks for this call is: its frame, after those above it. If the call was
-        a hand-off that was made, the frame that it has opened is the last. Empty: no reply has asked for it.
+        """Returns the frame of the newest recorded reply that asks for this call, after the frames above it.
+
+        If the call was a hand-off that was made, the frame that it has opened is the last one. Returns nothing if no reply
+        asks for the call.
         """
         return await self._cross(lambda side: side.find_frames(call_id))
 
     async def close_frame(self, frame: int, text: str, *, failed: bool = False) -> None:
-        """Ends a hand-off with what its agent has answered."""
+        """Ends a hand-off with its agent's answer."""
         await self._cross(lambda side: _close(side, frame, text, failed=failed))
 
     def close_frame_sync(self, frame: int, text: str, *, failed: bool = False) -> None:
@@ -389,7 +394,7 @@ class Session:
         return self._wait(lambda side: side.end(_make_end(error, stopped_by), answer))
 
     async def detach(self) -> None:
-        """Lets go of a run that has not ended; the same request id goes on with it."""
+        """Releases a run that has not ended; the same request id goes on with it."""
         if not self._ended:
             self._ended = True
             await self._cross(lambda side: side.detach())
@@ -419,7 +424,7 @@ class Session:
             self.detach_sync()
 
     def _fails(self, error: BaseException | None) -> bool:
-        """Returns whether what left the block is a failure of the run: not a halt, a hold, an interrupt or a cancellation."""
+        """Returns whether an exception is a failure of the run, and not a halt, a hold, an interrupt or a cancellation."""
         return (
             isinstance(error, Exception)
             and not self._ended
@@ -427,7 +432,7 @@ class Session:
             and not isinstance(error, self._passes)
         )
 
-    # ---- crossing over
+    # ---- calls on the engine's event loop
 
     def _start_side(self) -> LoopSide:
         with self._lock:
@@ -436,7 +441,7 @@ class Session:
             return self._side
 
     def _post(self, call: Callable[[LoopSide], None], reply: CallerReply[Any] | None = None) -> None:
-        """Calls something on the engine's event loop."""
+        """Makes a call on the engine's event loop."""
 
         def run() -> None:
             try:
@@ -449,12 +454,12 @@ class Session:
         self._crossing.post(run, reply)
 
     def _tell(self, call: Callable[[LoopSide], None]) -> None:
-        """Calls something for whose end nobody waits. An engine that is closed has no run under way."""
+        """Makes a call without waiting for its end. A closed engine has no run under way, so it is ignored there."""
         with contextlib.suppress(Misused):
             self._post(call)
 
     async def _ask_side(self, call: Callable[[LoopSide, CallerReply[T]], None]) -> T:
-        """Returns what the engine's event loop replies."""
+        """Returns the reply of the engine's event loop."""
         reply: LoopReply[T] = LoopReply()
         self._post(lambda side: call(side, reply), reply)
         try:
@@ -476,7 +481,7 @@ class Session:
             raise
 
     async def _cross(self, work: Callable[[LoopSide], Coroutine[Any, Any, T]]) -> T:
-        """Returns what a coroutine returns that runs on the engine's event loop. It goes on if the caller is cancelled."""
+        """Runs a coroutine on the engine's event loop and returns its result. It goes on if the caller is cancelled."""
         reply: LoopReply[T] = LoopReply()
         self._post(lambda side: side.serve(work, reply), reply)
         return await reply.future
@@ -490,7 +495,7 @@ class Session:
 
 
 def _find_own(ask: Ask, turn: Turn) -> Turn | None:
-    """Returns the turn, with the time until which the run is this process's; None if the journal must be asked."""
+    """Returns the turn with the time until which this process owns the run; None if the journal must be asked."""
     if ask.ownership is None:
         return turn
     until = ask.ownership.find_deadline()
@@ -498,7 +503,7 @@ def _find_own(ask: Ask, turn: Turn) -> Turn | None:
 
 
 async def _look_again(ask: Ask) -> None:
-    """Asks the journal whose the run is."""
+    """Asks the journal which process owns the run."""
     if ask.ownership is not None:
         await ask.ownership.confirm()
 
@@ -518,13 +523,13 @@ def _raise_if_it_stands(settled: Settled, error: BaseException) -> Performed:
 
 
 def _stop_soon(loop: asyncio.AbstractEventLoop, patience: asyncio.Timeout) -> None:
-    """Has the caller's loop cancel what a step performs. A loop that is closed performs nothing."""
+    """Has the caller's loop cancel the performance of a step. A closed loop performs nothing."""
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(_stop, patience)
 
 
 def _stop(patience: asyncio.Timeout) -> None:
-    """Cancels what a step performs, if it still does."""
+    """Cancels the performance of a step, unless it has ended."""
     if not patience.expired():
         try:
             patience.reschedule(0.0)

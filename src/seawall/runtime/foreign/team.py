@@ -1,4 +1,4 @@
-"""What stands for the team of a framework, of which Seawall knows no definition."""
+"""Stands in for the team of a framework, because Seawall does not know the framework's agents."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ class ForeignTeam(Team):
     def __init__(
         self, name: str, agent: str, loop: str, limits: Limits, asks: Asks, tools: ToolDeclarations
     ) -> None:
-        """`agent` may have any name: a framework's agents need not be called by identifiers."""
+        """`agent` may have any name, because a framework's agents need not have identifiers as names."""
         safe = re.sub(r"\W", "_", agent)
         safe = safe if safe.isidentifier() else f"_{safe}"
         self.loop = loop
         self._tools = tools
         super().__init__(name, Agent(safe, role=f"Works in {loop}.", model=_MODEL), limits=limits)
         self.asks = asks
-        """Where the loop and the drivers of the run meet."""
+        """The asks through which the loop and the run's drivers exchange steps."""
 
     @classmethod
     def stand_in(cls, started: RunStarted) -> ForeignTeam:
-        """Returns what stands for the team of a recorded run where nothing is asked for: nothing is declared of its tools."""
+        """Returns a stand-in for the team of a recorded run that asks for nothing and has no declared tools."""
         return cls(started.team, started.agent, started.loop, started.limits, Asks(), ToolDeclarations())
 
     def find_asked_tool(self, name: str) -> Tool[..., Any] | None:
-        """Returns what is declared of one of the framework's tools."""
+        """Returns the tool with the declaration of one of the framework's tools."""
         return self._tools.find_tool(name)

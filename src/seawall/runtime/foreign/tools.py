@@ -1,4 +1,4 @@
-"""What is declared of a framework's tools: which change the world, and how such an effect is done once and signed off."""
+"""The declarations of a framework's tools: which tools are effects, and what identifies and approves an effect."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from seawall.team.parameters import Parameters
 from seawall.team.tool import MAX_ENDPOINT_CHARS, Tool
 
 Effects = Sequence[str] | Mapping[str, Effect | bool]
-"""Names of tools, or patterns such as `bank.*`: those that change the world, or what is declared of each."""
+"""The names of tools that are effects, or patterns such as `bank.*`; or a mapping of these to declarations."""
 ToolKind = Literal["effect", "read", "undeclared"]
 
 MAX_TOOLS = 10_000
-"""Tools that are kept. A program has some hundred; one that makes new names each time is not remembered without end."""
+"""How many tools are kept. A program has some hundred. The bound is for a program that makes new names all the time."""
 
 MAX_DEPTH = 200
-"""Levels of lists and objects in a call's arguments: guards look into them, level by level, and Python's stack is bounded."""
+"""The most levels of lists and objects in a call's arguments, because guards walk through them recursively."""
 
 
 def _asked(**arguments: Any) -> Any:
@@ -31,15 +31,15 @@ def _asked(**arguments: Any) -> Any:
 
 
 class AskedTool(Tool[..., Any]):
-    """A tool that a framework calls. It has any name; the framework checks its arguments."""
+    """A tool that a framework calls. It may have any name, and the framework checks its arguments."""
 
     def __init__(self, name: str, effect: Effect | bool | None) -> None:
-        """`effect` None: nobody has declared the tool. Raises `Misused` for what is declared of an effect and can't be."""
+        """`effect` is None for an undeclared tool. Raises `Misused` for a wrong declaration of an effect."""
         if not name:
             raise Misused("a tool that was asked for has no name")
         self.undeclared = effect is None
         self.seems_to_write = effect is None and seems_to_write(name)
-        """Nobody has declared it, and its name says that it changes the world."""
+        """True if the tool is not declared and its name says that it changes the world."""
         names = _list_parameters(effect) if isinstance(effect, Effect) else []
         schema: dict[str, Any] = {"type": "object", "properties": {each: {} for each in names}}
         super().__init__(
@@ -52,10 +52,10 @@ class AskedTool(Tool[..., Any]):
         )
 
     def read_facts(self, values: dict[str, Any]) -> EffectFacts | None:
-        """See `Tool.read_facts`. Raises `ValueError` for a call without a parameter that says which effect it is.
+        """See `Tool.read_facts`. Raises `ValueError` for a call without a parameter of `unique_by`.
 
-        The framework's schema is not known here, so a name that is written wrong in `unique_by` shows at the first call.
-        Without this, all calls would be one effect.
+        The framework's schema is not known here, so a misspelt name in `unique_by` is found only at the first call. Without
+        this check, all calls would count as the same effect.
         """
         named = [path.partition(".")[0] for path in self.options.unique_by]
         missing = [name for name in dict.fromkeys(named) if name not in values]
@@ -68,7 +68,7 @@ class AskedTool(Tool[..., Any]):
         return super().read_facts(values)
 
     def _check_name(self) -> None:
-        """A framework's names need not be identifiers."""
+        """Checks nothing, because a framework's names need not be identifiers."""
 
     def _read_parameters(self, function: Callable[..., Any], schema: dict[str, Any] | None) -> Parameters:
         return Parameters(self.name, function, schema, checks=False)
@@ -81,7 +81,7 @@ def _list_parameters(effect: Effect) -> list[str]:
 
 
 class ToolDeclarations:
-    """What is declared of an application's tools, by exact names first, then by the patterns in their order."""
+    """The declarations of an application's tools. Exact names come first, then the patterns in their order."""
 
     def __init__(self, effects: Effects = (), reads: Sequence[str] = ()) -> None:
         """Raises `Misused` for a name or a pattern that is both an effect and a read, and for arguments of another type."""
@@ -93,6 +93,12 @@ class ToolDeclarations:
         for name, effect in cast("dict[object, object]", given).items():
             if not isinstance(name, str) or not isinstance(effect, bool | Effect):
                 raise Misused(f"effects: {name!r} is {effect!r}; it must be True, False or Effect(…)")
+            if isinstance(effect, Effect) and (effect.detached or effect.undo is not None):
+                what = "detached" if effect.detached else "undo"
+                raise Misused(
+                    f"effects: {name!r} is declared with {what}, which has no use here: the call would be a run of its own, "
+                    "and only the framework's loop calls its tools"
+                )
         declared = {_normalise(name): effect for name, effect in given.items()}
         for name in _check_names("reads", reads):
             if declared.setdefault(_normalise(name), False) is not False:
@@ -104,12 +110,12 @@ class ToolDeclarations:
         return f"<ToolDeclarations {', '.join(self._declared) or 'none'}>"
 
     def find_kind(self, name: str) -> ToolKind:
-        """Returns what is declared of a tool."""
+        """Returns the kind of a tool by its declaration."""
         declared = self._find(name)
         return "undeclared" if declared is None else "read" if declared is False else "effect"
 
     def find_tool(self, name: str) -> AskedTool:
-        """Returns a tool with what is declared of it."""
+        """Returns a tool with its declaration."""
         tool = self._tools.get(name)
         if tool is None:
             tool = AskedTool(name, self._find(name))
@@ -134,7 +140,7 @@ class ToolDeclarations:
 
 
 def advise_on_undeclared(name: str) -> str:
-    """Returns what the operator is told of a tool that nobody has declared, and whose name says that it writes."""
+    """Returns the warning for the operator about an undeclared tool whose name says that it writes."""
     return (
         f"tool {name!r} counts as a read, so it may be made again, and its name says that it writes: add it to effects=[…], or to "
         "reads=[…] if it only reads"
@@ -142,7 +148,7 @@ def advise_on_undeclared(name: str) -> str:
 
 
 def write_arguments(tool: str, arguments: Mapping[str, Any]) -> str:
-    """Returns a call's arguments as canonical JSON. Raises `Misused` for what is no JSON object, or nested too deep."""
+    """Returns a call's arguments as canonical JSON. Raises `Misused` if they are not JSON, or nested too deep."""
     try:
         text = to_canonical_text(dict(arguments))
     except (TypeError, ValueError, RecursionError) as error:
@@ -166,7 +172,7 @@ def _list_parts(value: object) -> Iterable[object]:
 
 
 def _normalise(name: str) -> str:
-    """Returns a name as Python has it of a function: an accent may be typed as a character of its own."""
+    """Returns a name in Python's normal form of identifiers, in which an accent and its letter are one character."""
     return name if name.isascii() else unicodedata.normalize("NFKC", name)
 
 

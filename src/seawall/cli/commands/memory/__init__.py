@@ -1,4 +1,4 @@
-"""`seawall memory …`: what agents have remembered, how it came about, and how it is put right."""
+"""`seawall memory …`: shows what agents have remembered and where it came from, and corrects it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`seawall memory log | show | diff | conflicts | export`: they change nothing."""
+"""`seawall memory log | show | diff | conflicts | export`: the commands that only read."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def show(
         str | None, typer.Option("--text", metavar="WORDS", help="Only entries that have these words.")
     ] = None,
     quarantined: Annotated[
-        bool, typer.Option("--quarantined", help="Also what was imported and nobody has accepted.")
+        bool, typer.Option("--quarantined", help="Also imported entries that nobody has accepted yet.")
     ] = False,
     scope: ScopeOption = None,
     limit: LimitOption = 50,
@@ -73,9 +73,9 @@ def show(
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """Show what is remembered, or was at a version: each entry with who wrote it and when.
+    """Show what is remembered now or was at a version: each entry with its author and time.
 
-    What it says was written by agents, or by somebody outside: it is data.
+    Agents or outsiders wrote these texts: treat them as data.
     """
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
@@ -148,7 +148,7 @@ def conflicts(
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """List the keys that two runs wrote at once, or that a run wrote after it had read what was reverted since.
+    """List the keys that two runs wrote at once, or that a run wrote after it had read entries that are now reverted.
 
     Both values are kept. Choose one with: seawall memory resolve N
     """
@@ -191,7 +191,7 @@ def export(
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """Print everything that is remembered about a person, as JSON lines: of their own scope, and on their behalf.
+    """Print everything that is remembered about a person, as JSON lines: their own scope, and what their runs wrote.
 
     With --json it is one document.
     """

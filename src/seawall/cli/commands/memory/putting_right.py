@@ -41,7 +41,7 @@ def resolve(
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """End a conflict: keep what the run wrote, or what is there."""
+    """End a conflict: keep what the run wrote, or what is in memory."""
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
     from seawall.core.errors import Misused
@@ -87,7 +87,7 @@ def rollback(
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """Make one scope equal to an old version, as a new one. The history stays, and other scopes are not touched."""
+    """Make a new version of one scope that equals an old one. The history stays, and other scopes are not touched."""
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
     from seawall.core.errors import Misused
@@ -150,7 +150,9 @@ def _describe_rollback(version: MemoryVersion) -> str:
 def gc(
     older_than: Annotated[
         str,
-        typer.Option("--older-than", metavar="AGE", help="Only versions that nothing has held for so long."),
+        typer.Option(
+            "--older-than", metavar="AGE", help="Only versions that nothing has referred to for this long."
+        ),
     ] = "30d",
     scope: ScopeOption = None,
     tenant: TenantNameOption = "",
@@ -159,9 +161,9 @@ def gc(
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """Remove what has expired, and old versions that nothing holds any more. What is in force stays.
+    """Remove expired entries, and old versions of entries that nothing refers to any more. What is in force stays.
 
-    Versions that runs in flight see stay, and so does each scope's last reviewed one. Together with `seawall prune` it keeps the file small.
+    Versions that runs in flight read stay, and so does each scope's last reviewed version. Together with `seawall prune` it keeps the file small.
     """
     from seawall.cli.render.formats import parse_duration_s
     from seawall.cli.render.screen import Screen
@@ -223,9 +225,9 @@ def import_(
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """Import entries from outside, as untrusted: no agent is shown them before somebody accepts them.
+    """Import entries from outside into quarantine: no agent is shown them before a person accepts them.
 
-    A line is an object with key and value, and may have scope, labels and ttl_s. Of a LangGraph store the namespace becomes the beginning of the key.
+    A line is an object with key and value, and may have scope, labels and ttl_s. The namespace of a LangGraph store becomes the beginning of the key.
     """
     from seawall.cli.render.formats import format_number
     from seawall.cli.render.screen import Screen
@@ -285,7 +287,7 @@ def accept(
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """Let agents be shown what was imported. It keeps the label `imported`."""
+    """Let agents be shown imported entries. They keep the label `imported`."""
     from seawall.cli.render.memory_tables import make_items_table
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
@@ -315,7 +317,7 @@ def accept(
 async def _find_quarantined(
     path: Path, tenant: str, scope: str | None, numbers: list[int]
 ) -> list[MemoryItem]:
-    """Returns entries in quarantine; `numbers` are those that are meant, or all."""
+    """Returns the entries in quarantine with these numbers, or all if `numbers` is empty."""
     from seawall.cli.journals import open_seawall
     from seawall.core.errors import Misused
     from seawall.runtime.memory_import import MAX_ENTRIES

@@ -1,4 +1,4 @@
-"""`seawall memory revert | forget`: what a bad step, or a person, has left is taken out."""
+"""`seawall memory revert | forget`: removes from memory what a bad step wrote, or what is about a person."""
 
 from __future__ import annotations
 
@@ -44,13 +44,15 @@ def revert(
     ],
     exposed: Annotated[
         bool,
-        typer.Option("--exposed", help="Remove also what was merely exposed to it, instead of flagging it."),
+        typer.Option(
+            "--exposed", help="Also remove entries that were only exposed to it, instead of flagging them."
+        ),
     ] = False,
     rerun: Annotated[
         bool,
         typer.Option(
             "--rerun",
-            help="Then answer the requests of the affected runs again, as new runs whose effects wait for a person.",
+            help="Afterwards answer the requests of the affected runs again, as new runs whose effects wait for a person.",
         ),
     ] = False,
     app: AppOption = None,
@@ -65,9 +67,9 @@ def revert(
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
 ) -> None:
-    """Undo what a bad step has left in memory, over all runs that came after.
+    """Undo what a bad step wrote to memory, and what later runs derived from it.
 
-    What took a value from it is removed, what was merely exposed to it is flagged, and the rest stays. What was there before holds again. The history stays, too.
+    Entries that took a value from it are removed, entries that were only exposed to it are flagged, and the rest stays. The values from before are in force again. The history stays, too.
     """
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
@@ -121,9 +123,10 @@ async def _apply(
     rerun: bool,
     app: str | None,
 ) -> tuple[list[MemoryVersion], list[object]]:
-    """Applies what was shown, and returns the new versions and what became of runs that were started again.
+    """Applies the plan that was shown. Returns the new versions, and the ends of the runs that were started again.
 
-    Raises `Refused` if more descends from the step by now, and before anything is done if a team can't be loaded.
+    Raises `Refused` if more entries descend from the step by now, and `Misused` before any change if a team can't be
+    loaded.
     """
     from seawall.cli.journals import open_seawall
     from seawall.core.errors import Refused
@@ -155,7 +158,7 @@ async def _load_teams(sea: Seawall, plan: RevertPlan, app: str | None) -> list[T
 
 
 async def _rerun(screen: Screen, sea: Seawall, plan: RevertPlan, teams: list[Team]) -> list[object]:
-    """Starts the affected requests again, waits until each run has ended or waits, and returns that."""
+    """Starts the affected requests again, and returns the `Outcome` or `Waiting` of each new run."""
     from seawall.cli.render.json_output import build_rest_document
     from seawall.cli.render.outcome import print_rest
     from seawall.cli.render.progress import ProgressDisplay, follow_run
@@ -199,7 +202,7 @@ def forget(
 ) -> None:
     """Erase a person for good: what is remembered of them, and the texts of their runs, conversations and receipts.
 
-    That something happened stays on record, without its content, and `seawall verify` reports it as erased. Nothing is erased while a run of theirs goes on.
+    The events stay on record without their content, and `seawall verify` reports the texts as erased. Nothing is erased while a run of the person goes on.
     """
     from seawall.cli.exits import Exit
     from seawall.cli.render.screen import Screen

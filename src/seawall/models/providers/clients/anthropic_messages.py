@@ -21,9 +21,9 @@ class _Messages(AsyncMessages):
 
 
 class _UnsignedThoughts(AnthropicModel):
-    """Sends thoughts without a signature back as they came; the library would make a text of them.
+    """Sends thoughts without a signature back unchanged; the library would convert them to text.
 
-    Compatible servers do not sign. What another model wrote does not get here.
+    Compatible servers do not sign thoughts. Thoughts of another model are removed before this.
     """
 
     def _map_thinking_part(

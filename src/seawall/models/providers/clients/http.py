@@ -44,7 +44,7 @@ def connect(build: Builder, name: str, *, api_key: str, base_url: str | None) ->
         limits=_LIMITS,
         headers={
             "accept-encoding": "identity"
-        },  # a small compressed reply may expand to a huge one, and bytes are counted
+        },  # a small compressed reply may expand to a huge one before its bytes are counted
         event_hooks={"response": [watch_response]},
         trust_env=not _is_loopback(base_url),  # a proxy can't reach this machine's loopback
     )

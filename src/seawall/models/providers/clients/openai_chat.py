@@ -24,7 +24,7 @@ class _Completions(AsyncCompletions):
 
 
 def _read_details(message: dict[str, Any]) -> dict[str, Any]:
-    """Returns a message with the list that a text of JSON stands for; see `providers/reasoning.py`."""
+    """Returns a message in which reasoning details are a list instead of JSON text; see `providers/reasoning.py`."""
     text = message.get(DETAILS)
     if text is None:
         return message

@@ -24,7 +24,7 @@ _ENCRYPTED = "openai_supports_encrypted_reasoning_content"
 
 
 class _EncryptedWhereKnown(OpenAIResponsesModel):
-    """Sends reasoning items back to every server that made them, but asks for encrypted ones only where that is known."""
+    """Sends reasoning items back to the server that made them, but asks only known servers for encrypted ones."""
 
     def _build_include(self, *given: Any, **named: Any) -> Any:
         asked = super()._build_include(*given, **named)

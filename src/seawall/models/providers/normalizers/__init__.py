@@ -1,9 +1,9 @@
-"""Puts a reply into the form that its protocol promises, before a provider's client reads it.
+"""Puts a reply into the form that its protocol specifies, before a provider's client reads it.
 
 Servers that speak a provider's protocol differ in details: a number is written as 12.0, an id is missing, the calls of
-a stream all have the same index. Each client reads some of these and not others, and reads a stream in another way than
-a whole reply. So the differences are evened out on the wire, by one class for each protocol, and a stream and a whole
-reply come to the same.
+a stream all have the same index. Each client reads some of these forms and not others, and reads a stream in another
+way than a whole reply. So one class for each protocol removes the differences before the client reads the reply, and a
+stream gives the same result as a whole reply.
 
 - `protocol.py`: what they have in common; `find_normalizer` is here
 - `openai_chat.py`, `openai_responses.py`, `anthropic_messages.py`, `google_gemini.py`: one for each client

@@ -36,7 +36,7 @@ def make(tools: frozenset[str]) -> AnthropicNormalizer:
 
 
 class AnthropicNormalizer:
-    """Reads a message. In a stream it writes each call in one piece, and holds the stop reason and the usage back."""
+    """Reads a message. In a stream it writes each call in one piece, and holds back the stop reason and the usage."""
 
     def __init__(self) -> None:
         self.finish = FinishSoFar()
@@ -75,7 +75,7 @@ class AnthropicNormalizer:
         return [*made, *self.finish_stream()]
 
     def read_event(self, name: str | None, data: dict[str, Any]) -> list[NamedEvent]:
-        """Returns the events that take the place of one."""
+        """Returns the events that replace this one."""
         kind = as_text(data.get("type")) or name
         if is_error(data) or kind == "error":
             return [("error", data)]
@@ -86,7 +86,7 @@ class AnthropicNormalizer:
         return [*self._begin({}), *self._read_known(kind, data)]
 
     def _begin(self, message: dict[str, Any]) -> list[NamedEvent]:
-        """Returns the event that begins a message, unless there was one."""
+        """Returns the event that begins a message, unless it was written already."""
         self.usage.add(message.get("usage"))
         self.finish.add(message.get("stop_reason"))
         if self._begun or self._ended:
@@ -112,7 +112,7 @@ class AnthropicNormalizer:
                 return self.finish_stream()
 
     def finish_stream(self) -> list[NamedEvent]:
-        """Returns what is left of a call, the stop reason and the usage."""
+        """Returns the rest of a call, the stop reason and the usage."""
         if not self._begun or self._ended:
             return []
         self._ended = True
@@ -177,7 +177,7 @@ class AnthropicNormalizer:
         return self._by_index.get(-1 if index is None else index, self._blocks - 1)
 
     def _end_call(self) -> list[NamedEvent]:
-        """Returns a call that has come to its end as three events."""
+        """Returns a complete call as three events."""
         if self._call is None:
             return []
         begun, self._call = self._call, None

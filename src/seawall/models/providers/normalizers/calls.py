@@ -1,4 +1,4 @@
-"""Assembles the calls of a chat completion, of whatever pieces they arrive in."""
+"""Assembles the calls of a chat completion from the pieces in which they arrive."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class _Call:
 class Calls:
     """The calls of one reply, in the order in which they began.
 
-    A piece belongs to the call of its index, or without one to the call before it. It begins a new call if it has
-    another id, or if the arguments so far are already whole. A whole call that arrives once more, as some servers send
-    it with their last chunk, is the same call.
+    A piece belongs to the call with its index, or without an index to the call before it. It begins a new call if it has
+    another id, or if the arguments so far are already whole. Some servers send a whole call again with their last chunk;
+    it is the same call.
     """
 
     def __init__(self, tools: frozenset[str]) -> None:
@@ -66,7 +66,7 @@ class Calls:
             if piece is None:
                 continue
             if whole or (piece.place is None and place and piece.name):
-                self._begin(piece)  # listed beside another one, so it is no piece of that
+                self._begin(piece)  # two entries of one list are two calls
             else:
                 self._add_piece(piece)
 
@@ -125,7 +125,7 @@ class Calls:
             self._by_index[piece.place] = call
 
     def _join_name(self, name: str, piece: str) -> str:
-        """Returns a name with a further piece of it. A server that repeats the name with each piece adds nothing."""
+        """Returns a name with a further piece appended. A repetition of the whole name is not appended."""
         joined = name + piece
         repeated = piece == name and (
             name in self._tools or not any(tool.startswith(joined) for tool in self._tools)
@@ -144,7 +144,7 @@ class _Piece(NamedTuple):
 
 
 def _read_piece(given: dict[str, Any]) -> _Piece | None:
-    """Returns a piece; None for one that says nothing. Some servers leave the object `function` out."""
+    """Returns a piece; None for an empty piece. Some servers leave the object `function` out."""
     if as_dict(given.get("custom")):
         raise Unreadable("sent a call that is not a call of a function")
     function = as_dict(given.get("function")) or given
@@ -157,7 +157,7 @@ def _read_piece(given: dict[str, Any]) -> _Piece | None:
 
 
 def _repeats(call: _Call, piece: _Piece) -> bool:
-    """Returns whether a piece says once more what a whole call already says."""
+    """Returns whether a piece repeats what a whole call already has."""
     if piece.ident not in (None, call.ident) or piece.name not in ("", call.name):
         return False
     said = _read_json(piece.arguments)

@@ -1,9 +1,9 @@
-"""The usage that a provider reports, in one report or in many.
+"""Reads the usage that a provider reports, in one report or in many.
 
-Each report is of the whole reply so far, whether a server sends one at the end or one with each chunk. So a later
-number takes the place of the one before it. A number that is missing, null or zero says nothing about the ones before
-it: some servers count the input in the first report only. A number below the one before it contradicts it, and the
-call is then booked at its upper bound.
+Each report covers the whole reply so far, whether a server sends one at the end or one with each chunk. So a later
+number replaces the earlier one. A number that is missing, null or zero does not replace an earlier one, because some
+servers count the input only in the first report. A number below the earlier one contradicts it, and the call is then
+booked at its upper bound.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from seawall.models.usage import find_count_problem, read_count
 
 
 class UsageReports:
-    """The reports of one reply. `inputs` and `outputs` are the fields that add up to what was read and written."""
+    """The reports of one reply. The fields `inputs` add up to the input tokens, the fields `outputs` to the output."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class UsageReports:
 
     @property
     def merged(self) -> dict[str, Any] | None:
-        """What all reports so far say together; None if there was none."""
+        """All reports so far, merged; None if there was none."""
         if not self._newest:
             return None
         made = dict(self._newest)
@@ -53,7 +53,7 @@ class UsageReports:
         return made
 
     def add(self, report: object) -> None:
-        """Takes one report in. What is not an object is none."""
+        """Adds one report. A value that is not an object is ignored."""
         if not isinstance(report, dict):
             return
         counted = {*self._inputs, *self._outputs, self._total}
@@ -84,7 +84,7 @@ class UsageReports:
 
 
 def _clean(value: object) -> object:
-    """Returns a detail of a report: whole numbers as such, and nothing that is null."""
+    """Returns a detail of a report without nulls, and with whole numbers as integers."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Server-sent events as bytes: read as servers really write them, and written in one form."""
+"""Reads server-sent events in all forms that servers write, and writes them in one form."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class WireEvent(NamedTuple):
 
 
 class EventReader:
-    """Splits a stream into events, whatever its line ends are, and wherever its packets are split.
+    """Splits a stream into events, with any line ends, and wherever its packets are split.
 
-    A byte order mark, comments, and a missing space behind the colon make no difference. Two events between which
-    there is no blank line are two events. The watch bounds a line, and `max_event_bytes` the lines of one event.
+    A byte order mark, comments, and a missing space behind the colon make no difference. Two events without a blank
+    line between them are still two events. The watch bounds a line, and `max_event_bytes` the lines of one event.
     """
 
     def __init__(self, max_event_bytes: int) -> None:
@@ -100,7 +100,7 @@ def _is_json(text: bytes) -> bool:
 
 
 def write_event(name: str | None, data: dict[str, Any] | bytes) -> bytes:
-    """Returns an event as bytes, each of its lines with its field's name."""
+    """Returns an event as bytes; each line begins with the name of its field."""
     lead = f"event: {name}\n".encode() if name else b""
     text = data if isinstance(data, bytes) else json.dumps(data).encode()
     return lead + b"data: " + text.replace(b"\n", b"\ndata: ") + b"\n\n"

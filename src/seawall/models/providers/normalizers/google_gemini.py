@@ -26,7 +26,7 @@ def make(tools: frozenset[str]) -> GeminiNormalizer:
 
 
 class GeminiNormalizer:
-    """Reads a reply of Gemini. In a stream it holds the finish marker and the usage back."""
+    """Reads a reply of Gemini. In a stream it holds back the finish marker and the usage."""
 
     def __init__(self) -> None:
         self.finish = FinishSoFar()

@@ -19,7 +19,7 @@ from seawall.models.providers.normalizers.values import (
 
 _ALIASES = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens"}
 _CHECKED = ("role", "content", "tool_calls", "function_call", "refusal", "audio", "annotations", "logprobs")
-"""Fields of a message that are read here, or not at all."""
+"""Fields of a message that are read here or dropped; all other fields are passed on."""
 _REASONING = ("reasoning", "reasoning_content")
 
 
@@ -29,7 +29,7 @@ def make(tools: frozenset[str]) -> ChatNormalizer:
 
 
 class ChatNormalizer:
-    """Reads a chat completion. In a stream it passes the text on, and holds calls, finish marker and usage back."""
+    """Reads a chat completion. In a stream it passes the text on, and holds back calls, finish marker and usage."""
 
     def __init__(self, tools: frozenset[str]) -> None:
         self.finish = FinishSoFar()
@@ -62,7 +62,7 @@ class ChatNormalizer:
         return {**self._top, "object": "chat.completion", "choices": [made], "usage": self.usage.merged}
 
     def read_event(self, name: str | None, data: dict[str, Any]) -> list[NamedEvent]:
-        """Returns a chunk with the text of this one."""
+        """Returns chunks with the text of this event."""
         if is_error(data):
             return [(name, data)]
         if data.get("object") == "error" or ("message" in data and "choices" not in data):
@@ -109,7 +109,7 @@ class ChatNormalizer:
         return None, {**self._top, "object": "chat.completion.chunk", "choices": [choice], "usage": usage}
 
     def _read_top(self, body: dict[str, Any]) -> dict[str, Any] | None:
-        """Takes in what stands beside the message, and returns the choice that is read; None without one."""
+        """Records the fields beside the choices, and returns the choice that is read; None if there is none."""
         known = self._top
         self._top = {
             "id": as_text(body.get("id")) or known.get("id", ""),
@@ -126,7 +126,7 @@ class ChatNormalizer:
         return choice
 
     def _choose(self, choices: list[Any]) -> dict[str, Any] | None:
-        """Returns the choice of the reply: the first one that came, if a request asks for several."""
+        """Returns the choice that is read: the first one that came, if the request asked for several."""
         listed = [as_dict(one) for one in choices]
         by_index = {as_index(one.get("index")) or 0: one for one in reversed(listed) if one}
         if self._choice is None and by_index:
@@ -134,7 +134,7 @@ class ChatNormalizer:
         return by_index.get(self._choice or 0)
 
     def _read_message(self, given: object, *, whole: bool) -> dict[str, Any]:
-        """Takes in a message or delta, and returns it without its calls."""
+        """Records the calls of a message or delta, and returns the message without them."""
         message = as_dict(given)
         made = {key: value for key, value in message.items() if key not in _CHECKED}
         for name in _REASONING:

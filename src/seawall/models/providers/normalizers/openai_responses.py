@@ -26,7 +26,7 @@ _READ_HERE = (
 )  # fmt: skip
 _CALL = "function_call"
 _OWN = ("begun", "done", "written", "output_index")
-"""What is noted with a call while it arrives."""
+"""Keys under which a call's progress is kept with it; they are not sent to the client."""
 
 
 def make(tools: frozenset[str]) -> ResponsesNormalizer:
@@ -36,7 +36,7 @@ def make(tools: frozenset[str]) -> ResponsesNormalizer:
 
 
 class ResponsesNormalizer:
-    """Reads a response. In a stream it passes text and reasoning on, and writes calls and the end at the end."""
+    """Reads a response. In a stream it passes text and reasoning on at once, and calls once they are complete."""
 
     def __init__(self) -> None:
         self.finish = FinishSoFar()
@@ -68,7 +68,7 @@ class ResponsesNormalizer:
         return self.read_event(None, {"type": "response.completed", "response": body})
 
     def read_event(self, name: str | None, data: dict[str, Any]) -> list[NamedEvent]:
-        """Returns the events that take the place of one."""
+        """Returns the events that replace this one."""
         kind = as_text(data.get("type")) or name or ""
         response = as_dict(data.get("response"))
         if is_error(data) or kind == "error" or response.get("error"):
@@ -96,7 +96,7 @@ class ResponsesNormalizer:
                 return [*begun, (kind, self._number_event({**data, "type": kind}))] if passed else begun
 
     def finish_stream(self) -> list[NamedEvent]:
-        """Returns nothing: a stream without its last event did not come to its end."""
+        """Returns nothing: a stream without its last event is not complete."""
         return []
 
     def _number_event(self, data: dict[str, Any]) -> dict[str, Any]:
@@ -129,14 +129,14 @@ class ResponsesNormalizer:
         }
 
     def _end(self, body: dict[str, Any], status: object = None) -> None:
-        """Takes in how the response ended."""
+        """Records how the response ended."""
         self._read_top(body)
         self.usage.add(body.get("usage"))
         reason = as_text(as_dict(body.get("incomplete_details")).get("reason"))
         self.finish.add(reason or as_text(body.get("status")) or status)
 
     def _write_response(self, items: list[dict[str, Any]]) -> dict[str, Any]:
-        """Returns the response. What its end means is read from the marker, and not by the client."""
+        """Returns the response as completed, because Seawall and not the client judges its finish marker."""
         usage = self.usage.merged
         if usage is not None:
             usage.setdefault("input_tokens_details", {"cached_tokens": 0})
@@ -145,7 +145,7 @@ class ResponsesNormalizer:
         return {**self._top, "status": status, "error": None, "output": items, "usage": usage}
 
     def _finish(self, kind: str, response: dict[str, Any]) -> list[NamedEvent]:
-        """Returns what the last event brings beyond the events before it, and the end."""
+        """Returns the items that only the last event has, and the event that ends the stream."""
         items = self._read_items(response.get("output"))
         made: list[NamedEvent] = []
         if not self._text_seen:
@@ -197,7 +197,7 @@ class ResponsesNormalizer:
         return {"type": "output_text", "text": as_text(given.get("text")) or "", "annotations": []}
 
     def _find_call(self, data: dict[str, Any], item: dict[str, Any]) -> dict[str, Any] | None:
-        """Returns the call that an event is about, by any of the names that servers give it."""
+        """Returns the call that an event belongs to, by any of the ids that servers use."""
         names = {
             "id": as_ident(data.get("item_id")) or as_ident(item.get("id")),
             "call_id": as_ident(item.get("call_id")),
@@ -213,7 +213,7 @@ class ResponsesNormalizer:
         return next(same, None)
 
     def _write_call(self, call: dict[str, Any]) -> list[NamedEvent]:
-        """Returns a call that has come to its end as two events, once."""
+        """Returns a complete call as two events, and nothing if it was written already."""
         if call.get("written"):
             return []
         call["written"] = True
@@ -244,7 +244,7 @@ class ResponsesNormalizer:
         return call
 
     def _add_last_calls(self, output: list[Any]) -> None:
-        """Takes in the calls that the last event lists: most came in events of their own before."""
+        """Adds the calls that the last event lists; most of them came in earlier events."""
         number = 0
         for place, one in enumerate(output):
             item = as_dict(one)

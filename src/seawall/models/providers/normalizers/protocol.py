@@ -1,4 +1,4 @@
-"""What the normalizers of all protocols have in common."""
+"""The protocol of normalizers, and what all of them use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NamedEvent = tuple[str | None, dict[str, Any]]
 
 
 class Normalizer(Protocol):
-    """Reads one reply, whole or event by event. Its methods raise `Unreadable` for what can't be read in any way."""
+    """Reads one reply, whole or event by event. Its methods raise `Unreadable` for a reply that can't be read."""
 
     finish: FinishSoFar
     usage: UsageReports
@@ -22,7 +22,7 @@ class Normalizer(Protocol):
         ...
 
     def read_event(self, name: str | None, data: dict[str, Any]) -> list[NamedEvent]:
-        """Returns the events that take the place of one."""
+        """Returns the events that replace this one."""
         ...
 
     def split_whole(self, body: dict[str, Any]) -> list[NamedEvent]:
@@ -30,15 +30,15 @@ class Normalizer(Protocol):
         ...
 
     def finish_stream(self) -> list[NamedEvent]:
-        """Returns what is left to say when the stream ends. The second call returns nothing."""
+        """Returns the events that are still missing when the stream ends. The second call returns nothing."""
         ...
 
 
 class FinishSoFar:
-    """The finish marker of one reply, of all that a stream brings.
+    """The finish marker of one reply; a stream may bring several.
 
-    A later marker takes the place of an earlier one, unless the earlier one says that the reply was cut or
-    filtered, or that the context is full.
+    A later marker replaces an earlier one, unless the earlier one says that the reply was cut or filtered, or that the
+    context is full.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class FinishSoFar:
         return f"<FinishSoFar {self.marker}>"
 
     def add(self, given: object) -> None:
-        """Takes a marker in. What is no text, or stands for nothing, is none."""
+        """Adds a marker. A value that is not text, or text that means no marker, is ignored."""
         if not isinstance(given, str) or given.strip().lower() in ("", "null", "none"):
             return
         if self.marker is None or judge_marker(self.marker) in ("finished", "unknown"):
@@ -56,5 +56,5 @@ class FinishSoFar:
 
 
 def is_error(body: dict[str, Any]) -> bool:
-    """Returns whether a body or event reports an error, which is not changed."""
+    """Returns whether a body or event reports an error. Errors are passed on unchanged."""
     return bool(body.get("error")) or body.get("type") == "error"

@@ -1,6 +1,6 @@
-"""Thoughts that a server writes into the text, between `<think>` and `</think>`.
+"""Separates the thoughts that a server writes into the text, between `<think>` and `</think>`.
 
-The client finds a tag in a stream only where it is a piece of its own, so it becomes one.
+The client finds a tag in a stream only if the tag is a separate piece, so each tag becomes a separate piece.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class TagSplitter:
         return f"<TagSplitter holds {self._held!r}>"
 
     def feed(self, text: str) -> list[str]:
-        """Returns the pieces of this text; what may be the beginning of a tag is held back."""
+        """Returns the pieces of this text. An end that may be the beginning of a tag is held back."""
         text, self._held = self._held + text, ""
         pieces: list[str] = []
         end = 0
@@ -41,6 +41,6 @@ class TagSplitter:
 
 
 def close_thoughts(text: str) -> str:
-    """Returns a whole text in which thoughts that were cut off have an end: they are no answer."""
+    """Returns a whole text in which thoughts that were cut off get an end tag, so that they are not read as the answer."""
     begun = text.rfind(_BEGIN)
     return text + _END if begun >= 0 and text.find(_END, begun) < 0 else text

@@ -1,4 +1,4 @@
-"""Single values of a reply, in the form that the protocols promise."""
+"""Converts single values of a reply to the form that the protocols specify."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any, cast
 
 
 class Unreadable(Exception):
-    """A reply that can be read in no way; the text says what is wrong with it."""
+    """A reply that can't be read; the text says what is wrong with it."""
 
 
 def as_dict(value: object) -> dict[str, Any]:
-    """Returns an object as it is, and anything else as an empty one."""
+    """Returns an object as it is, and an empty object for anything else."""
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def as_list(value: object) -> list[Any]:
-    """Returns a list as it is, null as an empty one, and one object as a list of it."""
+    """Returns a list as it is, an empty list for null, and a list of one item for an object."""
     if isinstance(value, list):
         return cast("list[Any]", value)
     return [value] if isinstance(value, dict) else []
@@ -28,7 +28,7 @@ def as_text(value: object) -> str | None:
 
 
 def as_index(value: object) -> int | None:
-    """Returns a place in a list, also one that is written as `0.0` or `"0"`; None if there is none."""
+    """Returns an index, also if it is written as `0.0` or `"0"`; None for anything else."""
     if isinstance(value, bool):
         return None
     if isinstance(value, float) and value.is_integer():
@@ -44,7 +44,7 @@ def as_number(value: object) -> int | float:
 
 
 def as_ident(value: object) -> str | None:
-    """Returns an id, also one that is a number; None for one that is missing, empty or of another type."""
+    """Returns an id as text, also if it is a number; None if it is missing, empty or of another type."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return as_text(value)
@@ -61,7 +61,7 @@ def write_arguments(value: object) -> str:
 
 
 def read_arguments(value: object) -> dict[str, Any]:
-    """Returns a call's arguments as an object, for protocols that have one. Raises `Unreadable` for what is none."""
+    """Returns a call's arguments as an object, for protocols that have an object. Raises `Unreadable` for other values."""
     if isinstance(value, str) and value.strip():
         try:
             value = json.loads(value)
@@ -75,7 +75,7 @@ def read_arguments(value: object) -> dict[str, Any]:
 
 
 def join_content(value: object) -> str | None:
-    """Returns the text of a message, also of one in parts; parts of other types are left out. None: there is none.
+    """Returns the text of a message, also if it is in parts; parts of other types are left out. Returns None without text.
 
     Raises `Unreadable` for content of a type that no protocol has.
     """
