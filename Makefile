@@ -56,8 +56,12 @@ is_one = $(shell cmp -s tests/apart/constraints-$1.txt tests/apart/constraints-$
 # Which of them to run: make test-adapters ADAPTERS="langchain-lowest mcp-lowest". Those that take longest come first.
 ADAPTERS ?= $(foreach each,$(ADAPTERS_APART),$(if $(call is_one,$(each)),,$(each)-lowest) $(each)-newest) $(ADAPTERS_IN_VENV:%=%-lowest)
 
-# Makes several things beside each other, as many as there are processors. What each of them prints comes in one piece.
-AT_ONCE = $(MAKE) --no-print-directory --jobs=$(shell getconf _NPROCESSORS_ONLN) $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+# How many processes work at once: one more than there are processors, because a test often waits for a process, for the
+# time, or for what is installed.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+
+# Makes several things beside each other. What each of them prints comes in one piece.
+AT_ONCE = $(MAKE) --no-print-directory --jobs=$(WORKERS) $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 # Programs in bench/, in the order in which `make bench` runs them.
 BENCHES ?= limit growth peers adapters limits_peers conversations conversations_adapters redaction loops loops_hard deadline storm effects context drift memory lint authority
@@ -82,7 +86,7 @@ demo: $(STAMP)/run ## The main job, with scripted models: no key, no server
 test: test-venv $(if $(ARGS),,test-adapters) ## All tests, in random order and in parallel
 
 test-venv: $(STAMP)/test ## The same without test-adapters
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 .PHONY: test-quick
 test-quick: $(STAMP)/test ## What fits into 40 s on two cores, for daily work; make test runs the rest too
@@ -100,7 +104,7 @@ $(ADAPTERS:%=test-%): test-%: $(ADAPTER_VENVS)/%/made
 
 .PHONY: test-kill
 test-kill: $(STAMP)/test ## The kill points alone: workers that die at any write and any call; make test runs them too
-	$(BIN)/python -m pytest -n auto tests/crash $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) tests/crash $(ARGS)
 
 # How long `make torture` goes on, and what makes it do the same again: make torture SECONDS=3600 SEED=1042
 SECONDS ?= 60

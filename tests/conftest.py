@@ -6,6 +6,7 @@ import functools
 import gc
 import ipaddress
 import os
+import re
 import shutil
 import signal
 import sys
@@ -24,7 +25,9 @@ IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
 ROOM_BYTES = 2 * 1024**3
 """What must be free in memory. A run fills half of it if every directory is kept, and only those of failed tests are."""
-LONGEST = ("/torture/test_torture.py", "/bench/test_memory.py", "/memory/test_kill_points.py")
+LONGEST = re.compile(
+    r"/(?:torture/test_torture|crash/test_\w+|memory/test_kill_points|bench/test_memory|cli/test_demo|cli/test_streams)[.]py$"
+)
 
 # Machines differ in speed, so no example has a deadline; a failure prints what reproduces it. 40 examples a run, because
 # the whole suite has 20 minutes on two cores: other runs draw others, and `HYPOTHESIS_EXAMPLES=1000` draws more.
@@ -106,15 +109,34 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     report = yield
     _fail_if_skipped_in_ci(report)
+    if isinstance(collector, pytest.Directory) and collector.config.getoption("randomly_reorganize", False):
+        _begin_elsewhere(report)
     return report
 
 
+def _begin_elsewhere(report: pytest.CollectReport) -> None:
+    """Lets each process that runs tests begin with other files of a folder, so that it finds the others compiled.
+
+    In a fresh clone nothing is, and to compile modules takes longer than to import them. All processes have the tests in
+    one order again once pytest-randomly has mixed them.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    found: list[pytest.Item | pytest.Collector] = list(report.result or ())
+    first = len(found) * worker // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    report.result = found[first:] + found[:first]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the longest tests first: one that began as the last would run alone at the end."""
-    items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
+    """Puts the longest tests first: one that began as the last would run alone at the end.
+
+    The process that begins with them has most of the crash tests, so few others start the servers that fork their workers.
+    """
+    items.sort(key=lambda item: LONGEST.search(item.path.as_posix()) is None)
 
 
 def pytest_collection_finish() -> None:

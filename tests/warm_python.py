@@ -321,8 +321,7 @@ def _become(asked: dict[str, Any], streams: list[int], notes: int) -> Callable[[
     warnings.filters.remove(("error", None, Warning, None, 0))  # pyright: ignore[reportAttributeAccessIssue] -- a list
     for action in filter(None, os.environ.get("PYTHONWARNINGS", "").split(",")):
         warnings.simplefilter(action)  # pyright: ignore[reportArgumentType] -- tests name no message and no module
-    late = Late()
-    atexit.register(lambda: os.write(notes, late.note()))
+    atexit.register(_note_late, Late(), notes)
     first, *rest = asked["words"]
     sys.path[0:1] = ["", *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     main = sys.modules["__main__"] = ModuleType("__main__")
@@ -338,6 +337,11 @@ def _become(asked: dict[str, Any], streams: list[int], notes: int) -> Callable[[
     main.__file__ = first
     code = compile(Path(first).read_bytes(), first, "exec")
     return lambda: exec(code, vars(main))  # noqa: S102 -- what `python SCRIPT` does
+
+
+def _note_late(late: Late, notes: int) -> None:
+    with contextlib.suppress(OSError):  # a program that has made its disk full can note nothing
+        os.write(notes, late.note())
 
 
 def _open_streams(*, unbuffered: bool) -> None:

@@ -26,8 +26,22 @@ LIMITS = Limits(tool_calls=500, model_calls=500)
 """Out of reach, so that the tenant's cap is what ends a run."""
 INSTRUCTIONS = "Look every order up.\n" * 100
 FRAMEWORKS = ("langchain", "openai_agents", "pydantic_ai")
+MODULES = {
+    "langchain": ("langchain.agents", "langchain_openai"),
+    "openai_agents": ("agents",),
+    "pydantic_ai": ("pydantic_ai.models.openai", "pydantic_ai.providers.openai"),
+}
+"""What a run of each framework imports, beside its adapter and the client of the models."""
 Play = Callable[[int], Awaitable[Any]]
 """Runs an agent until its run is halted; the number tells runs apart."""
+
+
+def load(*frameworks: str) -> None:
+    """Imports what runs of these frameworks need. Threads that import it at once may be given half a module each: where
+    modules import each other in a circle, Python breaks the deadlock of their locks so."""
+    for framework in frameworks:
+        for module in ("httpx", "openai.resources", f"seawall.adapters.{framework}", *MODULES[framework]):
+            importlib.import_module(module)
 
 
 def call_tool(origin: str, order: str) -> str:
@@ -187,7 +201,7 @@ def tell(line: str) -> None:
 
 def main(framework: str) -> None:
     """Serves jobs until stdin ends."""
-    importlib.import_module(f"seawall.adapters.{framework}")
+    load(framework)
     tell("ready")
     for line in sys.stdin:
         job = json.loads(line)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import select
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +23,8 @@ from seawall.testing import ScriptedModel, call, say
 BALANCE = make_tool("balance", {"text": "12 EUR"})
 KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJ"
 TOKEN = "t-0123456789-secret"
+PATIENCE_S = 60.0
+"""Much longer than anything here takes on a busy machine."""
 
 
 def make_schema(**parts: Any) -> dict[str, Any]:
@@ -348,7 +352,7 @@ def test_what_comes_after_a_cancellation_is_dropped(tmp_path: Path) -> None:
         states = [each.state for each in await sea.effects()]
         assert states == ["unknown"]
 
-    attack(place, scenario, options=McpOptions(effects=["bank.refund"], timeout_s=0.05))
+    attack(place, scenario, options=McpOptions(effects=["bank.refund"], timeout_s=1.0))
     assert place.calls == ["refund", "balance"]
 
 
@@ -415,7 +419,7 @@ def test_a_server_that_does_not_end_is_killed_with_all_that_it_has_started(
     monkeypatch.setattr(transports, "STOP_S", 0.2)
     place = Place(tmp_path, BALANCE)
     python, *arguments = place.command
-    stays = "exec >&-; sleep 600" if closes else "while :; do echo; sleep 1; done"
+    stays = "exec >&-; sleep 600" if closes else "sleep 600 & while :; do echo; sleep 1; done"
     script = f"""trap '' TERM; echo $$ > {tmp_path}/pid; {python} {" ".join(arguments)}; {stays}"""
 
     async def main() -> None:
@@ -423,15 +427,26 @@ def test_a_server_that_does_not_end_is_killed_with_all_that_it_has_started(
             assert (await play(sea, tools, ("bank__balance", {}))).told == ["12 EUR"]
 
     asyncio.run(main())
-    assert list_alive((tmp_path / "pid").read_text().strip()) == []
+    group = (tmp_path / "pid").read_text().strip()
+    for each in list_alive(group):
+        wait_for_end(each)
+    assert list_alive(group) == []
 
 
-def list_alive(group: str) -> list[str]:
+def wait_for_end(process: int) -> None:
+    """Waits until a process has ended: one that was killed ends when it has its turn."""
+    with contextlib.suppress(ProcessLookupError):
+        number = os.pidfd_open(process)
+        select.select([number], [], [], PATIENCE_S)
+        os.close(number)
+
+
+def list_alive(group: str) -> list[int]:
     """The processes of a group that still run: one that was killed may wait for somebody to take note of it."""
-    found: list[str] = []
+    found: list[int] = []
     for each in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             state, _, of, *_ = each.read_text().rpartition(")")[2].split()
             if of == group and state not in "ZX":
-                found.append(each.parent.name)
+                found.append(int(each.parent.name))
     return found

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from adapters.capped_worker import FRAMEWORKS, PRICE, make_engine, play_all
+from adapters.capped_worker import FRAMEWORKS, PRICE, load, make_engine, play_all
 from seawall import Engine
 from seawall.core.events import StepIntended
 from seawall.journal.protocol import RunFilter
@@ -174,6 +174,7 @@ def test_money_of_a_tenant_is_never_above_its_cap_and_is_used_up(
 
 @pytest.mark.parametrize(("one", "other"), [("langchain", "openai_agents"), ("openai_agents", "pydantic_ai")])
 def test_two_engines_in_two_threads_on_one_file_share_a_cap(one: str, other: str, tmp_path: Path) -> None:
+    load(one, other)
     ended: list[dict[str, Any]] = []
     barrier = threading.Barrier(2)
 

@@ -36,7 +36,7 @@ def runs(path: Path, count: int, *, up: bool = False) -> list[str]:
         async with Seawall(path, environment={}) as sea:
             for _ in range(count):
                 run = await sea.start(Agent("desk", model=model, tools=[balance]), "go")
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(60):
                     await run.outcome()
 
     asyncio.run(work())

@@ -107,23 +107,19 @@ def payments(directory: Path, scene: str, mode: str) -> list[tuple[str, int]]:
         return world.execute("SELECT order_id, cents FROM payments").fetchall()
 
 
-@pytest.mark.parametrize("name", EXPECTED)
-def test_a_scene_comes_out_as_claimed_by_its_worlds_count(name: str, play: Play, tmp_path: Path) -> None:
-    report = play(name)
-
-    [scene] = report["scenes"]
-    assert report["ok"]
-    assert scene["name"] == name
+def check_scene(name: str, scene: dict[str, Any], directory: Path) -> None:
+    """Checks that a scene came out as claimed, by what its worlds counted."""
     for mode, calls, state in zip(("observe", "enforce"), EXPECTED[name], STATES[name], strict=True):
         take = scene[mode]
-        assert counted(tmp_path, name, mode) == calls
-        assert take["calls_by_tool"] == calls
-        assert take["calls"] == take["recorded_calls"] == sum(calls.values())
-        assert take["state"] == state
+        assert counted(directory, name, mode) == calls, (name, mode)
+        assert take["calls_by_tool"] == calls, (name, mode)
+        assert take["calls"] == take["recorded_calls"] == sum(calls.values()), (name, mode)
+        assert take["state"] == state, (name, mode)
         if name in PAYMENTS:
-            assert len(payments(tmp_path, name, mode)) == PAYMENTS[name][mode == "enforce"]
+            assert len(payments(directory, name, mode)) == PAYMENTS[name][mode == "enforce"], name
         else:
-            assert payments(tmp_path, name, mode) == ([("1042", 5140)] if "refund" in calls else [])
+            paid = [("1042", 5140)] if "refund" in calls else []
+            assert payments(directory, name, mode) == paid, (name, mode)
 
 
 def test_every_scene_is_tested() -> None:
@@ -225,9 +221,14 @@ def test_a_kill_repeats_no_recorded_call_and_an_unknown_refund_waits(play: Play)
         assert unknown[mode]["waits_at"] is not None
 
 
-def test_a_refund_is_signed_off_by_two_people_and_asked_for_again_in_vain(play: Play, tmp_path: Path) -> None:
-    [scene] = play("signed")["scenes"]
+def test_a_refund_is_signed_off_by_two_people_with_their_own_keys_and_asked_for_again_in_vain(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    demo(scene=["signed"], directory=tmp_path, pace_ms=0.0, json=True)
 
+    out, err = capfd.readouterr()
+    check_keys(tmp_path, out + err)
+    [scene] = json.loads(out)["scenes"]
     observe, enforce = scene["observe"], scene["enforce"]
     assert payments(tmp_path, "signed", "enforce") == [("1042", 5140)]
     assert enforce["kill"] == {"signal": 9, "calls": 2, "recorded": 2, "repeated": 0, "again": 5}
@@ -235,6 +236,17 @@ def test_a_refund_is_signed_off_by_two_people_and_asked_for_again_in_vain(play: 
     assert enforce["figures"] == {"asked": 1, "paid_at_kill": 0, **after_one, "receipts": 1}
     assert payments(tmp_path, "signed", "observe") == [("1042", 5140)] * 2
     assert observe["figures"] == {"asked": 0, "paid_at_kill": 1, "receipts": 2}
+
+
+def check_keys(directory: Path, printed: str) -> None:
+    """Checks that the key of each who signs off is in a file for its owner, and nowhere else."""
+    for name in ("alice", "bob"):
+        path = directory / f"{name}.key"
+        key = path.read_text(encoding="utf-8").strip()
+        assert path.stat().st_mode & 0o077 == 0
+        assert key not in printed
+        others = [each for each in directory.iterdir() if each.is_file() and each != path]
+        assert [each.name for each in others if key.encode() in each.read_bytes()] == []
 
 
 def test_what_an_agent_has_made_up_is_taken_back_before_it_is_paid(play: Play, tmp_path: Path) -> None:
@@ -247,22 +259,9 @@ def test_what_an_agent_has_made_up_is_taken_back_before_it_is_paid(play: Play, t
     assert scene["enforce"]["ends"] == {"completed, reviewed": 3, "cancelled by cancel": 1}
 
 
-def test_the_keys_of_those_who_sign_off_are_in_files_for_their_owner_and_nowhere_else(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_the_whole_demo_is_one_document_and_each_scene_comes_out_as_claimed_by_its_worlds_count(
+    tmp_path: Path,
 ) -> None:
-    demo(scene=["signed"], directory=tmp_path, pace_ms=0.0, json=True)
-
-    printed = "".join(capfd.readouterr())
-    for name in ("alice", "bob"):
-        path = tmp_path / f"{name}.key"
-        key = path.read_text(encoding="utf-8").strip()
-        assert path.stat().st_mode & 0o077 == 0
-        assert key not in printed
-        others = [each for each in tmp_path.iterdir() if each.is_file() and each != path]
-        assert [each.name for each in others if key.encode() in each.read_bytes()] == []
-
-
-def test_the_whole_demo_is_one_document_on_stdout_with_progress_on_stderr(tmp_path: Path) -> None:
     place = tmp_path / "new"
     done = subprocess.run(
         [sys.executable, "-m", "seawall.cli.demo", "--all", "--json", "--pace-ms", "0", "--dir", str(place)],
@@ -271,9 +270,10 @@ def test_the_whole_demo_is_one_document_on_stdout_with_progress_on_stderr(tmp_pa
         check=False,
     )
 
-    assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    assert report["ok"]
+    claims = [(scene["name"], claim) for scene in report["scenes"] for claim in scene["claims"]]
+    assert [(name, claim["text"]) for name, claim in claims if not claim["holds"]] == []
+    assert (done.returncode, report["ok"]) == (0, True), done.stderr
     assert [scene["name"] for scene in report["scenes"]] == list(scenes.NAMES)
     assert len(done.stderr.splitlines()) == len(scenes.NAMES)
     for mode in ("observe", "enforce"):
@@ -282,6 +282,9 @@ def test_the_whole_demo_is_one_document_on_stdout_with_progress_on_stderr(tmp_pa
         assert last == {**counts, "pruned": last["pruned"]}  # which may have been played more than once
         assert report[mode]["calls"] == sum(last.values())
     assert (place / "desk.db").exists()
+    played = {scene["name"]: scene for scene in report["scenes"]}
+    for name in EXPECTED:
+        check_scene(name, played[name], place)
 
 
 def test_what_is_saved_is_told_from_the_figures_of_this_very_run(play: Play) -> None:

@@ -103,7 +103,7 @@ def test_a_call_that_sets_nothing_says_what_is_wrong(journal: Desks, words: list
 
 def test_a_guard_set_on_the_command_line_holds_for_runs_of_another_process(journal: Desks) -> None:
     async def main() -> None:
-        async with asyncio.timeout(30), Seawall(Path("seawall.db"), guards=[Loops()]) as sea:
+        async with asyncio.timeout(60), Seawall(Path("seawall.db"), guards=[Loops()]) as sea:
             run = await sea.start(Team(Agent("a", model=ScriptedModel([hang()]))), "go")
             await asyncio.to_thread(journal, "guards", "set", "loops", "observe", "--by", "ops")
             async for event in run.events():

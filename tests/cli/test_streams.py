@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import seawall.cli
+import warm_python
 from cli.desks import WAIT_S, Desks
 from seawall.cli.app import PANELS
 from seawall.cli.exits import Exit
@@ -153,12 +154,7 @@ def list_commands(desks: Desks) -> list[list[str]]:
 
 
 def call_with(mode: tuple[str, str], commands: list[list[str]]) -> list[tuple[list[str], int, str]]:
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, json.dumps([mode, *commands])],
-        capture_output=True,
-        timeout=4 * WAIT_S,
-        check=True,
-    )
+    done = warm_python.run(["-c", CHILD, json.dumps([mode, *commands])], timeout=4 * WAIT_S, check=True)
     return json.loads(done.stdout)
 
 

@@ -11,58 +11,33 @@ import sqlite3
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 from agents import Agent, SQLiteSession, function_tool
 
 from adapters.agents_model import QUIET, PlayedModel
-from crash.foreign_worker import open_journal, report_work, tell_fate
+from crash.foreign_worker import (
+    ANSWER,
+    BankJob,
+    ForeignReport,
+    count_refunds,
+    open_journal,
+    report_work,
+    tell_fate,
+)
 from crash.forking import serve
-from crash.job import Death, open_world
+from crash.job import open_world
 from crash.world import World
 from seawall.adapters.openai_agents import AgentsHeld, SeawallRunner, find_outcome
 from seawall.runtime.foreign.asks import Held
 from seawall.runtime.foreign.engine import Engine
 
 REQUEST = "Refund order 1042"
-ANSWER = "Order 1042 was refunded."
 History = Literal["none", "session"]
 
 
-class AgentsJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker has to do, and where its files are."""
+class AgentsJob(BankJob, frozen=True, kw_only=True):
+    """What a worker has to do."""
 
-    directory: str
-    death: Death | None = None
     history: History = "none"
-
-    @property
-    def report(self) -> Path:
-        """The file of the worker's report."""
-        return Path(self.directory) / "report"
-
-    @property
-    def bank(self) -> Path:
-        """The bank's table."""
-        return Path(self.directory) / "bank.db"
-
-
-class AgentsReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker reports when it ends by itself."""
-
-    answer: str = ""
-    status: str = ""
-    asked: int = 0
-    """How often a person was asked what became of a refund."""
-    error: str = ""
-
-
-def count_refunds(job: AgentsJob) -> int:
-    """Returns how many refunds the bank has made."""
-    bank = sqlite3.connect(job.bank)
-    try:
-        return int(bank.execute("SELECT count(*) FROM refunds").fetchone()[0])
-    finally:
-        bank.close()
 
 
 def make_desk(job: AgentsJob, world: World) -> Agent[Any]:
@@ -96,7 +71,7 @@ def make_desk(job: AgentsJob, world: World) -> Agent[Any]:
     return Agent(name="clerk", model=model, tools=[refund, find_order])
 
 
-async def work(job: AgentsJob) -> AgentsReport:
+async def work(job: AgentsJob) -> ForeignReport:
     """Runs the agent until it has answered. The worker plays the person, too."""
     directory = Path(job.directory)
     world = open_world(directory / "world", job.death)
@@ -117,7 +92,7 @@ async def work(job: AgentsJob) -> AgentsReport:
                 if not result.interruptions:
                     outcome = find_outcome(result)
                     assert outcome is not None
-                    return AgentsReport(answer=result.final_output, status=outcome.status, asked=asked)
+                    return ForeignReport(answer=result.final_output, status=outcome.status, asked=asked)
                 (found,) = await engine.call_async(lambda sea: sea.approvals())
                 held, given = (
                     Held(found.run, found.step, found.tool, found.id, "it is in doubt"),
@@ -133,7 +108,7 @@ def run_worker(job: AgentsJob) -> None:
     bank = sqlite3.connect(job.bank)
     bank.execute("CREATE TABLE IF NOT EXISTS refunds(id)")
     bank.close()
-    report_work(job.report, lambda: asyncio.run(work(job)), AgentsReport)
+    report_work(job.report, lambda: asyncio.run(work(job)), ForeignReport)
 
 
 if __name__ == "__main__":

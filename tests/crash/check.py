@@ -14,7 +14,7 @@ from crash.job import Acknowledged, Job, Report, digest_of, open_journal
 from crash.world import Call, read_calls
 from seawall import Limits
 from seawall.core.events import Event, RunEnded, StepDone, StepIntended
-from seawall.journal.protocol import Verification
+from seawall.journal.protocol import Account, Spend, Verification
 
 
 class Story:
@@ -22,7 +22,7 @@ class Story:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.events, self.verified = asyncio.run(_read(job))
+        self.events, self.verified, self.accounts = asyncio.run(_read(job))
         self.calls: list[Call] = read_calls(job.world)
         self.intents = {
             event.step: event for event in self.events if isinstance(event, StepIntended) and event.perform
@@ -43,12 +43,12 @@ class Story:
         return next((event for event in self.events if isinstance(event, RunEnded)), None)
 
 
-async def _read(job: Job) -> tuple[list[Event], Verification]:
+async def _read(job: Job) -> tuple[list[Event], Verification, list[Account]]:
     journal = open_journal(msgspec.structs.replace(job, death=None))
     try:
         rows = await journal.runs()
         assert len(rows) == 1, "one request is one run"
-        return await journal.events(rows[0].run), await journal.verify()
+        return await journal.events(rows[0].run), await journal.verify(), await journal.accounts()
     finally:
         await journal.close()
 
@@ -94,6 +94,12 @@ def check_effects(story: Story) -> None:
     assert len(told) == 1, told
 
 
+def check_accounts(story: Story) -> None:
+    """Checks that what was spent is in the accounts, and that nothing is reserved once the run has ended."""
+    assert story.accounts
+    assert all(account.reserved == Spend() for account in story.accounts), story.accounts
+
+
 def check_within(story: Story, limits: Limits) -> None:
     """Checks that no limit was exceeded, by the world's own count of every call ever made."""
     models = [call for call in story.calls if call.kind == "model"]
@@ -118,6 +124,7 @@ def check_finished(job: Job, report: Report) -> Story:
     check_nothing_lost(story)
     check_nothing_twice(story)
     check_effects(story)
+    check_accounts(story)
     check_within(story, job.limits or Limits(active_s=60))
     outcome = report.outcome
     assert outcome is not None, report

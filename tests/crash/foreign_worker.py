@@ -9,6 +9,7 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,37 +40,43 @@ Checkpoint = Literal["none", "each", "late", "inputs"]
 reply. With `late` a death loses the newest message, as a checkpoint in the background does."""
 
 
-class ForeignJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker has to do, and where its files are."""
+class BankJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker has to do that runs a framework, and where its files are."""
 
     directory: str
     death: Death | None = None
-    checkpoint: Checkpoint = "none"
-    gated: bool = True
-    """Without the gate the loop calls its model and tools itself, for comparison."""
 
-    def _at(self, name: str) -> Path:
+    def at(self, name: str) -> Path:
+        """Returns the file of that name."""
         return Path(self.directory) / name
 
     @property
     def report(self) -> Path:
         """The file of the worker's report."""
-        return self._at("report")
+        return self.at("report")
 
     @property
     def world(self) -> Path:
         """The file of what reached the world."""
-        return self._at("world")
-
-    @property
-    def saved(self) -> Path:
-        """The framework's checkpoint."""
-        return self._at("checkpoint.json")
+        return self.at("world")
 
     @property
     def bank(self) -> Path:
         """The bank's table."""
-        return self._at("bank.db")
+        return self.at("bank.db")
+
+
+class ForeignJob(BankJob, frozen=True, kw_only=True):
+    """What a worker has to do whose framework saves its messages in a file."""
+
+    checkpoint: Checkpoint = "none"
+    gated: bool = True
+    """Without the gate the loop calls its model and tools itself, for comparison."""
+
+    @property
+    def saved(self) -> Path:
+        """The framework's checkpoint."""
+        return self.at("checkpoint.json")
 
 
 class ForeignReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,11 +184,11 @@ def make_bank(job: ForeignJob, world: World) -> Callable[[int, int], str]:
     return refund
 
 
-def count_refunds(job: ForeignJob) -> int:
+def count_refunds(job: BankJob) -> int:
     """Returns how many refunds the bank has made."""
     if not job.bank.exists():
         return 0
-    with sqlite3.connect(job.bank) as bank:
+    with closing(sqlite3.connect(job.bank)) as bank:
         there = bank.execute("SELECT count(*) FROM sqlite_master WHERE name = 'refunds'").fetchone()[0]
         return int(bank.execute("SELECT count(*) FROM refunds").fetchone()[0]) if there else 0
 

@@ -17,7 +17,7 @@ from seawall.models.protocol import ModelRequest, ToolResult
 from seawall.models.scripted import Reply, call, say
 from seawall.testing import ScriptedModel
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 """How long a test waits before it fails. What it waits for normally comes at once."""
 
 

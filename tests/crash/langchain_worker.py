@@ -11,7 +11,6 @@ import sqlite3
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
@@ -19,37 +18,33 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import tool
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from crash.foreign_worker import ForeignReport, open_journal, report_work, tell_fate
+from crash.foreign_worker import (
+    ANSWER,
+    BankJob,
+    ForeignReport,
+    count_refunds,
+    open_journal,
+    report_work,
+    tell_fate,
+)
 from crash.forking import serve
-from crash.job import Death, open_world
+from crash.job import open_world
 from crash.world import World
 from seawall.adapters.langchain import SeawallMiddleware
 from seawall.runtime.foreign.asks import Held
 from seawall.runtime.foreign.engine import Engine
 
 REQUEST = {"messages": [("user", "Refund order 1042")]}
-ANSWER = "Order 1042 was refunded."
 Durability = Literal["sync", "async", "exit"]
 
 
-class LangChainJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker has to do, and where its files are."""
+class LangChainJob(BankJob, frozen=True, kw_only=True):
+    """What a worker has to do."""
 
-    directory: str
-    death: Death | None = None
     durability: Durability = "sync"
     request_id: str | None = None
     gated: bool = True
     """Without the gate the agent runs as LangChain made it, for comparison."""
-
-    def at(self, name: str) -> Path:
-        """The file of that name."""
-        return Path(self.directory) / name
-
-    @property
-    def report(self) -> Path:
-        """The file of the worker's report."""
-        return self.at("report")
 
 
 class Clerk(BaseChatModel):
@@ -91,7 +86,7 @@ def make_tools(job: LangChainJob, world: World) -> list[Any]:
     def refund(order: int) -> str:
         """Refund an order."""
         world.happen("effect", "refund", json.dumps({"order": order}))
-        with sqlite3.connect(job.at("bank.db")) as bank:
+        with sqlite3.connect(job.bank) as bank:
             bank.execute("CREATE TABLE IF NOT EXISTS refunds(id)")
             bank.execute("INSERT INTO refunds VALUES (?)", (order,))
         bank.close()
@@ -99,17 +94,6 @@ def make_tools(job: LangChainJob, world: World) -> list[Any]:
         return "refunded"
 
     return [find_order, refund]
-
-
-def count_refunds(job: LangChainJob) -> int:
-    """Returns how many refunds the bank has made."""
-    if not job.at("bank.db").exists():
-        return 0
-    with sqlite3.connect(job.at("bank.db")) as bank:
-        there = bank.execute("SELECT count(*) FROM sqlite_master WHERE name = 'refunds'").fetchone()[0]
-        found = int(bank.execute("SELECT count(*) FROM refunds").fetchone()[0]) if there else 0
-    bank.close()
-    return found
 
 
 def run_agent(job: LangChainJob, agent: Any, engine: Engine | None) -> ForeignReport:
@@ -137,7 +121,7 @@ def run_agent(job: LangChainJob, agent: Any, engine: Engine | None) -> ForeignRe
 
 def work(job: LangChainJob) -> ForeignReport:
     """Runs the agent to its end."""
-    world = open_world(job.at("world"), job.death)
+    world = open_world(job.world, job.death)
     tools = make_tools(job, world)
     connection = sqlite3.connect(job.at("checkpoints.db"), check_same_thread=False)
     saver = SqliteSaver(connection)

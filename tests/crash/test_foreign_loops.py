@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import Literal, get_args
 
 import msgspec
 import pytest
 
-from crash.foreign_worker import ANSWER, Checkpoint, ForeignJob, ForeignReport, count_refunds
+from crash.foreign_check import check_finished, die_at_each, every_death
+from crash.foreign_worker import Checkpoint, ForeignJob, ForeignReport
 from crash.forking import Forks
 from crash.job import Death
 
@@ -23,19 +23,6 @@ def foreign_workers() -> Iterator[Workers]:
     made: Workers = Forks("crash.foreign_worker", ForeignReport)
     yield made
     made.close()
-
-
-def finish(workers: Workers, job: ForeignJob) -> ForeignReport:
-    report = workers.run(msgspec.structs.replace(job, death=None))
-    assert report is not None
-    return report
-
-
-def check_finished(job: ForeignJob, report: ForeignReport) -> None:
-    assert report.error == "", job
-    assert (report.status, report.answer) == ("completed", ANSWER), job
-    assert count_refunds(job) == 1, job
-    assert report.asked <= 2, job
 
 
 @pytest.mark.parametrize("where", ["journal", "world"])
@@ -50,16 +37,8 @@ def test_a_framework_may_die_at_any_write_and_any_call(
     where: Literal["journal", "world"],
     after: bool,
 ) -> None:
-    for at in count(1):
-        directory = tmp_path / str(at)
-        directory.mkdir()
-        job = ForeignJob(directory=str(directory), death=Death(at, where, after), checkpoint=checkpoint)
-        report = foreign_workers.run(job)
-        if report is not None:  # the run has fewer than that
-            assert at > 6
-            check_finished(job, report)
-            return
-        check_finished(job, finish(foreign_workers, job))
+    job = ForeignJob(directory=str(tmp_path), checkpoint=checkpoint)
+    die_at_each(every_death(where, after), foreign_workers, job)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -74,4 +53,4 @@ def test_a_framework_survives_one_death_after_another(
         report = foreign_workers.run(msgspec.structs.replace(job, death=death))
         if report is not None:
             break
-    check_finished(job, finish(foreign_workers, job))
+    check_finished(job, foreign_workers.run(job))

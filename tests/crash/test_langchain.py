@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import Literal, get_args
 
 import msgspec
 import pytest
 
-from crash.foreign_worker import ForeignReport
+from crash.foreign_check import die_at_each, every_death
+from crash.foreign_worker import ForeignReport, count_refunds
 from crash.forking import Forks
 from crash.job import Death
-from crash.langchain_worker import ANSWER, Durability, LangChainJob, count_refunds
+from crash.langchain_worker import Durability, LangChainJob
 
 Workers = Forks[LangChainJob, ForeignReport]
 
@@ -34,29 +34,11 @@ def test_an_agent_may_die_at_any_write_and_any_call(
     where: Literal["journal", "world"],
     after: bool,
 ) -> None:
-    # without one, the thread and its messages say which request it is
-    request_id = None if after else "request-1"
-    for at in count(1):
-        directory = tmp_path / str(at)
-        directory.mkdir()
-        job = LangChainJob(
-            directory=str(directory),
-            death=Death(at, where, after),
-            durability=durability,
-            request_id=request_id,
-        )
-        report = langchain_workers.run(job)
-        died = report is None
-        if report is None:
-            report = langchain_workers.run(msgspec.structs.replace(job, death=None))
-            assert report is not None
-        assert report.error == "", job
-        assert report.answer == ANSWER, job
-        assert count_refunds(job) == 1, job
-        assert report.asked <= 2, job
-        if not died:  # the run has fewer than that
-            assert at > 5
-            return
+    request_id = (
+        None if after else "request-1"
+    )  # without one, the thread and its messages say which request it is
+    job = LangChainJob(directory=str(tmp_path), durability=durability, request_id=request_id)
+    die_at_each(every_death(where, after), langchain_workers, job, fewest=5)
 
 
 def test_without_the_gate_a_refund_is_made_twice(langchain_workers: Workers, tmp_path: Path) -> None:

@@ -7,19 +7,20 @@ from itertools import count
 from pathlib import Path
 from typing import Literal, get_args
 
-import msgspec
 import pytest
 
-from crash.agents_worker import ANSWER, AgentsJob, AgentsReport, History, count_refunds
+from crash.agents_worker import AgentsJob, History
+from crash.foreign_check import die_at_each
+from crash.foreign_worker import ForeignReport
 from crash.forking import Forks
 from crash.job import Death
 
-Workers = Forks[AgentsJob, AgentsReport]
+Workers = Forks[AgentsJob, ForeignReport]
 
 
 @pytest.fixture(scope="module")
 def agents_workers() -> Iterator[Workers]:
-    made: Workers = Forks("crash.agents_worker", AgentsReport)
+    made: Workers = Forks("crash.agents_worker", ForeignReport)
     yield made
     made.close()
 
@@ -29,19 +30,6 @@ def agents_workers() -> Iterator[Workers]:
 def test_a_run_of_the_sdk_may_die_at_any_write_and_any_call(
     agents_workers: Workers, tmp_path: Path, history: History, where: Literal["journal", "world"]
 ) -> None:
-    for at in count(1, 3 if history == "session" else 1):
-        directory = tmp_path / str(at)
-        directory.mkdir()
-        job = AgentsJob(directory=str(directory), death=Death(at, where, after=at % 2 == 0), history=history)
-        report = agents_workers.run(job)
-        ended = report is not None  # the run has fewer writes or calls than that
-        if report is None:
-            report = agents_workers.run(msgspec.structs.replace(job, death=None))
-        assert report is not None
-        assert report.error == "", job
-        assert (report.status, report.answer) == ("completed", ANSWER), job
-        assert count_refunds(job) == 1, job
-        assert report.asked <= 3, job
-        if ended:
-            assert at > 6
-            return
+    deaths = (Death(at, where, after=at % 2 == 0) for at in count(1, 3 if history == "session" else 1))
+    job = AgentsJob(directory=str(tmp_path), history=history)
+    die_at_each(deaths, agents_workers, job, asked=3)

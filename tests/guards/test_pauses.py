@@ -111,7 +111,7 @@ def clerk(world: World, *script: Any) -> Team:
 
 
 async def soon(awaitable: Awaitable[T]) -> T:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         return await awaitable
 
 

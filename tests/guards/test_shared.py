@@ -33,12 +33,12 @@ def seawall_with(*shared: ScriptedGuard, journal: Any = ":memory:", **options: A
 
 
 async def rested(run: Run) -> Any:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         return await run.rest()
 
 
 async def checked(guard: ScriptedGuard, times: int = 1) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(guard.checked) < times:
             await asyncio.sleep(0)
 
@@ -215,7 +215,7 @@ def test_the_other_calls_of_a_reply_go_on_while_one_waits_for_a_pause() -> None:
                 run = await sea.start(cashier(world, turn, say("Done.")), "go")
                 assert isinstance(await rested(run), Waiting)
                 guard.lift()
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(60):
                     assert (await run.outcome()).status == "completed"
         assert world.calls == ["a", "5 EUR", "5 EUR", "a"]
 
@@ -229,7 +229,7 @@ def test_a_parked_run_can_be_cancelled_and_its_outcome_names_the_pause() -> None
             run = await sea.start(cashier(World()), "pay")
             assert isinstance(await rested(run), Waiting)
             await run.cancel(by="user:7")
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 outcome = await run.outcome()
         assert outcome.status == "cancelled"
         assert [each.what for each in outcome.paused] == ["tool:pay"]

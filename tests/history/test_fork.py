@@ -174,7 +174,7 @@ def test_a_fork_asks_in_its_own_name_and_decides_nothing_of_the_run_that_it_is_o
             await run.rest()
             first, second = await sea.approvals()
             await sea.approve(first.id, hash=first.hash, credential="finance")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while not paid or (await sea.state(run.id)).in_flight:
                     await asyncio.sleep(0)
             fork = await sea.fork(run.id, team, at=4, live_effects=live_effects)

@@ -99,7 +99,7 @@ class SharedContract(
                 heard = asyncio.Event()
                 one.watch(heard.set)
                 await two.send("r-1", Command(kind="cancel"))
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(60):
                     while not await one.inbox("r-1"):  # it may hear of the run's own beginning first
                         heard.clear()
                         await heard.wait()

@@ -454,7 +454,7 @@ class SharedAccountsContract:
                     Spend(usd=COST.usd * 40, tokens=15_000, model_calls=40),
                     CALL,
                 ):
-                    await asyncio.wait_for(heard.wait(), 5)
+                    await asyncio.wait_for(heard.wait(), 60)
                     heard.clear()
             async with opened(open_journal) as journal:  # what nobody settled stays reserved
                 assert (await of(journal, "acme"))[1] == CALL

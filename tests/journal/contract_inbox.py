@@ -72,7 +72,7 @@ class InboxContract:
                 heard = asyncio.Event()
                 stop = journal.watch(heard.set)
                 await begin(journal, "r-1")
-                await asyncio.wait_for(heard.wait(), 5)
+                await asyncio.wait_for(heard.wait(), 60)
                 stop()
                 heard.clear()
                 await begin(journal, "r-2")

@@ -140,7 +140,7 @@ class RecordsContract:
                     heard = asyncio.Event()
                     stop = journal.watch(heard.set)
                     await work
-                    await asyncio.wait_for(heard.wait(), 5)
+                    await asyncio.wait_for(heard.wait(), 60)
                     stop()
                 assert await journal.shared("k") == {"k": b"1"}
 
@@ -182,7 +182,7 @@ class SharedRecordsContract:
                 heard = asyncio.Event()
                 one.watch(heard.set)
                 await two.change("k", one_more)
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(60):
                     while not await one.shared("k"):
                         heard.clear()
                         await heard.wait()
@@ -190,7 +190,7 @@ class SharedRecordsContract:
 
                 paused = Setting(kind="pause", name="all", value="on", by="ops", at=1.0)
                 await two.set(paused)
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(60):
                     while not await one.settings():
                         heard.clear()
                         await heard.wait()

@@ -50,7 +50,7 @@ def test_waiting_for_room_ends_once_the_queue_is_below_its_bound_and_not_before(
             pending = [
                 asyncio.ensure_future(journal.append(lease, 1 + n, [done(n, b"x")], {})) for n in range(20)
             ]
-            await asyncio.wait_for(journal.wait_for_room(), 5)
+            await asyncio.wait_for(journal.wait_for_room(), 60)
             assert sum(not each.done() for each in pending) < 4
             await asyncio.gather(*pending)
 

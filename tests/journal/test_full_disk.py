@@ -6,13 +6,13 @@ import asyncio
 import errno
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
 
+import warm_python
 from journal.disk import Disk
 from journal.story import begin, opened, step, whole_run
 from seawall.core.errors import Broken, JournalFull
@@ -20,7 +20,7 @@ from seawall.journal.sqlite import SqliteJournal, SqliteOptions
 from seawall.journal.sqlite.schema import is_disk_full
 from seawall.testing import ManualClock
 
-TESTS = str(Path(__file__).parents[1])
+TESTS = Path(__file__).parents[1]
 
 _ON_A_FULL_DISK = """
 import asyncio, resource, sys
@@ -50,13 +50,8 @@ asyncio.run(main())
 
 
 def run_on_a_full_disk(code: str, path: Path, room: int, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", _ON_A_FULL_DISK + code, str(path), str(room), *arguments],
-        capture_output=True,
-        text=True,
-        env={"PYTHONPATH": TESTS, "PYTHONDONTWRITEBYTECODE": "1"},
-        check=False,
-    )
+    words = ["-c", _ON_A_FULL_DISK + code, str(path), str(room), *arguments]
+    return warm_python.run(words, text=True, cwd=TESTS)
 
 
 def write_one_run(path: Path) -> None:
@@ -128,7 +123,7 @@ def test_what_a_killed_process_left_in_its_log_is_read_on_a_full_disk(tmp_path: 
             "asyncio.run(die())"
         )
     )
-    subprocess.run([sys.executable, "-c", victim, str(path)], env={"PYTHONPATH": TESTS}, check=True)
+    warm_python.run(["-c", victim, str(path)], cwd=TESTS, check=True)
     assert Path(f"{path}-wal").stat().st_size > 0
 
     done = run_on_a_full_disk(_COMMAND, path, 0, "verify")
@@ -206,8 +201,7 @@ def test_a_journal_that_is_read_alone_is_locked_to_others_until_it_is_closed(tmp
         options = SqliteOptions(lock_wait_s=0.01)
         return SqliteJournal.open(str(path), clock=ManualClock(), options=options)
 
-    arguments = [sys.executable, "-c", code, str(path), "0"]
-    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as reader:
+    with warm_python.start(["-c", code, str(path), "0"], stdin=warm_python.PIPE, text=True) as reader:
         assert reader.stdout is not None and "the disk is full" in reader.stdout.readline()
         with pytest.raises(Broken, match="another process holds the file's lock"):
             open_it()
@@ -231,12 +225,7 @@ def test_what_is_sorted_needs_no_room_on_a_disk(tmp_path: Path) -> None:
         "database = connect(path, SqliteOptions(), 'immutable')\n"
         "print(database.fetch_value(f'SELECT count(*) FROM ({rows} LIMIT -1 OFFSET 1)'))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "journal.db"), "40000"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = warm_python.run(["-c", code, str(tmp_path / "journal.db"), "40000"], text=True)
     assert (done.returncode, done.stdout) == (0, "19999\n"), done.stderr
 
 
@@ -295,7 +284,5 @@ def test_a_full_disk_can_be_backed_up_to_another_one(tmp_path: Path) -> None:
         "asyncio.run(main())"
     )
     soft = code.replace("(int(room), int(room))", "(int(room), -1)")
-    done = subprocess.run(
-        [sys.executable, "-c", soft, str(path), "0", str(copy)], capture_output=True, text=True, check=False
-    )
+    done = warm_python.run(["-c", soft, str(path), "0", str(copy)], text=True)
     assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import IO
@@ -14,6 +12,7 @@ from typing import IO
 import apsw
 import pytest
 
+import warm_python
 from journal.edits import hold_again
 from journal.effects_story import append_records, proposal_of
 from journal.story import begin, bodies, done, opened, step
@@ -23,7 +22,7 @@ from seawall.journal.protocol import Cap, Lease, Spend
 from seawall.journal.sqlite import SqliteJournal, SqliteOptions
 from seawall.testing import ManualClock
 
-TESTS = str(Path(__file__).parents[1])
+TESTS = Path(__file__).parents[1]
 
 _PROLOGUE = """
 import asyncio, sys
@@ -117,14 +116,9 @@ asyncio.run(main())
 """
 
 
-def process(path: str, name: str, code: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", _PROLOGUE + code, path, name],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={"PYTHONPATH": TESTS},
-        text=True,
-    )
+def process(path: str, name: str, code: str) -> warm_python.Process[str]:
+    words = ["-c", _PROLOGUE + code, path, name]
+    return warm_python.start(words, stdin=warm_python.PIPE, text=True, cwd=TESTS)
 
 
 def line(stream: IO[str] | None) -> str:

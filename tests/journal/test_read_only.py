@@ -20,6 +20,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+import warm_python
 from journal.disk import Disk
 from journal.edits import edit
 from journal.effects_story import ALICE, claim_of, tell_of_effects
@@ -355,12 +356,13 @@ APP = "from seawall import *\nfrom seawall.testing import *\ndesk = Agent('desk'
 
 def call_each(path: Path, how: str, commands: list[list[str]]) -> list[tuple[int, str, str]]:
     """Calls `seawall` with each command on a journal that can't be written: exit codes, stdout and stderr."""
-    code = (_STAND_IN if how == "a stand-in" else "") + _COMMANDS
-    words = [sys.executable, "-c", code, json.dumps([[*each, "--journal", str(path)] for each in commands])]
-    if how == "a mount":
-        words = [*MOUNTING, "sh", "-c", _MOUNT, str(path.parent), *words]
-    env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"}
-    done = subprocess.run(words, capture_output=True, text=True, cwd=path.parents[1], env=env, check=False)
+    asked = json.dumps([[*each, "--journal", str(path)] for each in commands])
+    place, env = path.parents[1], {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"}
+    if how == "a stand-in":
+        done = warm_python.run(["-c", _STAND_IN + _COMMANDS, asked], text=True, cwd=place, env=env)
+    else:
+        words = [*MOUNTING, "sh", "-c", _MOUNT, str(path.parent), sys.executable, "-c", _COMMANDS, asked]
+        done = subprocess.run(words, capture_output=True, text=True, cwd=place, env=env, check=False)
     assert done.returncode == 0, done.stderr
     return [tuple(each) for each in json.loads(done.stdout)]
 
@@ -370,8 +372,16 @@ def ran(tmp_path: Path) -> Path:
     """A journal with one run of an app, copied alone."""
     (tmp_path / "app.py").write_text(APP)
     (tmp_path / "copy").mkdir()
-    words = [sys.executable, "-c", "from seawall.cli import main; main()", "run", "app:desk", "Hi."]
-    subprocess.run([*words, "--journal", "journal.db"], cwd=tmp_path, capture_output=True, check=True)
+    words = [
+        "-c",
+        "from seawall.cli import main; main()",
+        "run",
+        "app:desk",
+        "Hi.",
+        "--journal",
+        "journal.db",
+    ]
+    warm_python.run(words, cwd=tmp_path, check=True)
     return Path(shutil.copy(tmp_path / "journal.db", tmp_path / "copy"))
 
 

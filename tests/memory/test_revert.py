@@ -46,7 +46,7 @@ class Desk:
 
     async def run(self, *script: Any, session: str | None = None, request: str = "Go on") -> str:
         run = await self.sea.start(desk(script), request, tenant="acme", session=session)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             outcome: Outcome = await run.outcome()
         assert outcome.status == "completed", outcome
         return run.id

@@ -50,7 +50,7 @@ def test_an_account_says_what_the_outcomes_say(ending: str) -> None:
         async with Seawall() as sea:
             run = await sea.start(cashier(world, *script, limits=limits), "go", tenant="acme")
             if ending == "cancel":
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(60):
                     while len(world.calls) < 2:
                         await asyncio.sleep(0)
                 await run.cancel(by="ops")
@@ -202,7 +202,7 @@ def test_a_fork_settles_nothing_that_the_run_had_in_flight_where_it_is_forked() 
 
         boss = ScriptedModel([both, say("Done.", usage=Usage(7, 1))], price=PRICE, by="position")
         team = Team("desk", Agent("boss", model=boss, tools=[Tool(wait)]), specialists=[clerk])
-        async with Seawall() as sea, asyncio.timeout(30):
+        async with Seawall() as sea, asyncio.timeout(60):
             run = await sea.start(team, "go", tenant="acme")
             while sum(isinstance(each, StepIntended) for each in await sea.journal.events(run.id)) < 4:
                 await asyncio.sleep(0)

@@ -20,7 +20,7 @@ async def drained(sea: Seawall, run: str, wanted: type[Event]) -> list[Event]:
     """The run's events once one of `wanted` is among them."""
     written = asyncio.Event()
     sea.journal.watch(written.set)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             written.clear()
             events = await sea.journal.events(run)
@@ -123,7 +123,7 @@ def test_what_an_ended_run_brings_after_its_seawall_was_closed_is_dropped_withou
             await clock.advance(10)
             halted(await run.outcome())
         release.set()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while others := asyncio.all_tasks() - {asyncio.current_task()}:
                 await asyncio.wait(others)
 

@@ -39,14 +39,14 @@ def desk(world: World, **options: Any) -> tuple[Team, ScriptedModel]:
 
 
 async def resting(run: Any) -> Waiting:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         rest = await run.rest()
     assert isinstance(rest, Waiting)
     return rest
 
 
 async def over(run: Any) -> Outcome:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         return await run.outcome()
 
 

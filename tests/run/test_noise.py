@@ -7,7 +7,7 @@ import uuid
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from seawall.run.fingerprint import (
@@ -171,12 +171,15 @@ def test_of_a_long_result_a_doubtful_part_is_in_one_of_the_digests() -> None:
     assert one[1] == other[1]
 
 
-@given(st.integers(0, 3 * PIECE_CHARS), st.sampled_from(["a ", "a,", "word\n"]))
+@given(st.integers(0, 3 * PIECE_CHARS), st.sampled_from(["a ", "a,", "word\n", "a", "\n"]))
+@example(16_375, "word\n")  # the end of a piece lies between `took:` and its value
+@example(16_375, "a,")
 def test_where_a_long_text_is_cut_makes_no_difference(chars: int, word: str) -> None:
     before = word * (chars // len(word))
     masker = Masker(0.0)
 
     assert masker.digest_long(f"{before} took: 17 end") == masker.digest_long(f"{before} took: 4 end")
+    assert masker.digest_long(f"took: 17 {before}end") == masker.digest_long(f"took: 4 {before}end")
 
 
 PIECES = st.one_of(

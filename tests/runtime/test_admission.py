@@ -362,7 +362,7 @@ def test_resume_waits_for_a_slot_and_leaves_the_line_when_it_is_cancelled(tmp_pa
         async with Seawall(tmp_path / "desk.db") as sea:
             old = [run.id for run in await started(sea, team, "old-1", "old-2")]
         async with (
-            asyncio.timeout(30),
+            asyncio.timeout(60),
             Seawall(tmp_path / "desk.db", admission=Admission(in_flight=1)) as sea,
         ):
             busy = await sea.start(team, "busy")
@@ -408,7 +408,7 @@ def test_closing_releases_the_runs_in_line_and_they_go_on_in_another_process(tmp
             runs = await started(sea, team, "a", "b")
             runs.append(await sea.start(team, "c", session="s"))
         gate.set()
-        async with asyncio.timeout(30), Seawall(tmp_path / "desk.db") as sea:
+        async with asyncio.timeout(60), Seawall(tmp_path / "desk.db") as sea:
             found = await find_resumable(sea.journal)
             assert [row.run for row in found.resumable] == [run.id for run in runs]
             assert found.set_aside == []

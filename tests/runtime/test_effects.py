@@ -67,12 +67,12 @@ def play(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 async def over(run: Any) -> Outcome:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         return await run.outcome()
 
 
 async def waits(run: Any) -> Waiting:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         rest = await run.rest()
     assert isinstance(rest, Waiting), str(rest)
     return rest
@@ -526,7 +526,7 @@ def test_a_value_that_a_factory_makes_is_the_same_for_each_attempt_also_after_a_
     async def main() -> None:
         async with Seawall(tmp_path / "journal.db") as sea:
             run = await sea.start(cashier(hangs=True), "go")
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while not seen:
                     await asyncio.sleep(0)
         async with Seawall(tmp_path / "journal.db") as sea:

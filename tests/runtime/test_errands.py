@@ -72,12 +72,12 @@ DETACHED: dict[str, Any] = {"detached": True, "approve": above(Money("10", "EUR"
 
 
 async def over(run: Run) -> Outcome:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         return await run.outcome()
 
 
 async def parked(run: Run) -> Waiting:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         rest = await run.rest()
     assert isinstance(rest, Waiting), rest
     return rest

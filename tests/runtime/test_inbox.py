@@ -83,7 +83,7 @@ def test_a_command_that_comes_while_others_are_delivered_is_delivered_too(
             await journal.send(second.id, Command(kind="cancel"))
             await clock.advance(1)  # the timer of that write fires while the round is under way
             held.set()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 assert (await first.outcome()).status == "cancelled"
                 assert (await second.outcome()).status == "cancelled"
 

@@ -89,7 +89,7 @@ def test_a_parked_approval_is_decided_and_paid_once_under_its_old_key(path: Path
             assert run is not None
             (step,) = (await sea.state(run)).approvals
             await sea.decide(run, step.step, approve=approve, by="ann")
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 outcome = await (await sea.attach(run)).outcome()
             checked = await sea.journal.verify()
         assert (outcome.status, checked.bad) == ("completed", None)

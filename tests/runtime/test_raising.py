@@ -143,7 +143,7 @@ def play(team: Team | Agent, **options: Any) -> Any:
 
     async def main() -> Outcome[Any] | Waiting:
         async with Seawall(clock=ManualClock(), environment={}) as sea:
-            return await asyncio.wait_for((await sea.start(team, "go", **options)).rest(), 20)
+            return await asyncio.wait_for((await sea.start(team, "go", **options)).rest(), 60)
 
     return asyncio.run(main())
 
@@ -174,7 +174,7 @@ def test_an_agent_is_told_at_once_what_its_tool_raised(
     async def main() -> str:
         async with Seawall(clock=ManualClock(), environment={}) as sea:
             run = await sea.start(team, "go")
-            rest = await asyncio.wait_for(run.rest(), 20)
+            rest = await asyncio.wait_for(run.rest(), 60)
             state = await sea.state(run.id)
             is_not_done = issubclass(type(make()), NotDone)
             assert isinstance(rest, Outcome) == is_not_done
@@ -259,7 +259,7 @@ def test_a_failure_of_a_kind_that_is_none_fails_its_run_and_can_be_read_again(ki
     async def main() -> str | None:
         async with Seawall(clock=ManualClock(), environment={}) as sea:
             run = await sea.start(Agent("clerk", model=Raising(lambda: made(kind, "no")), retries=0), "go")
-            assert (await asyncio.wait_for(run.outcome(), 20)).status == "failed"
+            assert (await asyncio.wait_for(run.outcome(), 60)).status == "failed"
             return next(
                 event.error for event in await sea.journal.events(run.id) if isinstance(event, StepDone)
             )

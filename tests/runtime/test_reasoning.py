@@ -49,7 +49,7 @@ def clerk(model: ScriptedModel, **options: Any) -> Team:
 
 
 async def over(run: Run) -> Outcome:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         return await run.outcome()
 
 

@@ -25,7 +25,7 @@ def clerk(script: Any, world: World | None = None, **options: Any) -> Team:
 
 
 async def over(run: Run) -> Outcome:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         return await run.outcome()
 
 
@@ -308,7 +308,7 @@ def test_another_process_cancels_a_run(tmp_path: Path) -> None:
 
 
 async def watched(run: Run, **options: Any) -> list[Any]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         return [event async for event in run.events(**options)]
 
 
@@ -344,7 +344,7 @@ def test_events_of_a_run_in_another_process_come_too(tmp_path: Path) -> None:
         async with Seawall(tmp_path / "desk.db") as here, Seawall(tmp_path / "desk.db") as there:
             run = await here.start(team, "go")
             seen: list[Any] = []
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 async for event in (await there.attach(run.id)).events():
                     seen.append(event)
                     if isinstance(event, StepIntended) and event.kind == "tool":

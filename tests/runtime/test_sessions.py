@@ -40,7 +40,7 @@ def clerk(script: Any, world: World | None = None, **options: Any) -> tuple[Team
 
 
 async def over(run: Run) -> Outcome:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         return await run.outcome()
 
 

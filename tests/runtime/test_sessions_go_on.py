@@ -37,12 +37,12 @@ class HeldPay(Says):
 
 
 async def over(run: Run) -> Outcome:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         return await run.outcome()
 
 
 async def parked(run: Run) -> Waiting:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         rest = await run.rest()
     assert isinstance(rest, Waiting)
     return rest
@@ -125,7 +125,7 @@ def test_a_run_that_parks_again_is_told_in_parts() -> None:
             one = await parked(first)
             await over(await sea.start(team, "And?", session="s"))
             await decide(sea, one)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while (
                     (two := await first.rest()) == one or not isinstance(two, Waiting) or two.step == one.step
                 ):

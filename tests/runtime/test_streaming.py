@@ -34,7 +34,7 @@ class Slow(ScriptedModel):
 
 async def read(run: Run, after: int = -1, upto: type[Any] | None = None) -> list[Event | TextDelta]:
     found: list[Event | TextDelta] = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         async for event in run.events(after=after):
             found.append(event)
             if upto is not None and isinstance(event, upto):

@@ -101,7 +101,7 @@ def test_an_interrupted_run_keeps_no_caller_waiting(how: str, tmp_path: Path) ->
     async def main() -> None:
         async with Seawall(tmp_path / "desk.db") as sea:
             run = await sea.start(clerk(hang()), "go")
-        async with Seawall(tmp_path / "desk.db") as sea, asyncio.timeout(30):
+        async with Seawall(tmp_path / "desk.db") as sea, asyncio.timeout(60):
             with pytest.raises(Broken, match=f"run {run.id} is interrupted"):
                 await WAITS[how](await sea.attach(run.id))
 
@@ -130,7 +130,7 @@ def test_closing_fails_the_callers_that_wait_for_a_person() -> None:
             assert isinstance(await run.rest(), Waiting)
             waiting = asyncio.ensure_future(run.outcome())
             await asyncio.sleep(0)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             with pytest.raises(Broken, match="this Seawall was closed"):
                 await waiting
 
@@ -181,7 +181,7 @@ def test_a_resume_that_is_cancelled_leaves_the_run_it_started_its_lease(
     async def main() -> None:
         async with Seawall(tmp_path / "desk.db") as sea:
             run = await sea.start(clerk(hang()), "go")
-        async with Seawall(tmp_path / "desk.db") as sea, asyncio.timeout(30):
+        async with Seawall(tmp_path / "desk.db") as sea, asyncio.timeout(60):
             inbox, asked, held = sea.journal.inbox, 0, asyncio.Event()
             driven = asyncio.Event()
 
@@ -254,7 +254,7 @@ def test_closing_on_a_full_disk_closes_all_the_same(tmp_path: Path, monkeypatch:
         runs = [await sea.start(clerk(hang()), "go") for _ in range(2)]
         monkeypatch.setattr(sea.journal, "release", full)
         await sea.close()
-        async with sea, asyncio.timeout(30):  # open again
+        async with sea, asyncio.timeout(60):  # open again
             for run in runs:
                 resumed = await sea.resume(run.id, clerk("Done."))
                 assert (await resumed.outcome()).answer == "Done."
@@ -305,7 +305,7 @@ def test_an_effect_that_finishes_while_its_process_closes_is_recorded_as_committ
         async with Seawall(tmp_path / "desk.db") as sea:
             run = await sea.start(payers(call("pay")), "go")
             await begun.wait()
-        async with Seawall(tmp_path / "desk.db") as sea, asyncio.timeout(30):
+        async with Seawall(tmp_path / "desk.db") as sea, asyncio.timeout(60):
             outcome = await (await sea.resume(run.id, payers("Paid."))).outcome()
         assert outcome.answer == "Paid."
         assert [each.state for each in outcome.effects] == ["committed"]

@@ -37,14 +37,14 @@ def sea_on(path: Path, *teams: Team, **options: Any) -> Seawall:
 
 
 async def parked(run: Run) -> Waiting:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         rest = await run.rest()
     assert isinstance(rest, Waiting)
     return rest
 
 
 async def over(sea: Seawall, run: str) -> Outcome:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         return await (await sea.attach(run)).outcome()
 
 

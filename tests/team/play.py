@@ -72,7 +72,7 @@ async def played(
     async with Seawall(environment={}, **host) as sea:
         run = await sea.start(team, request, **(options or {}))
         clock = host.get("clock")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             outcome = await (clock.until(run.outcome()) if isinstance(clock, ManualClock) else run.outcome())
         return Played(outcome, await sea.journal.events(run.id))
 

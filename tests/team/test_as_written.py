@@ -37,12 +37,12 @@ def team_of(done: list[str], *script: Any, effect: bool = True) -> tuple[Team, S
 
 
 async def over(run: Run) -> Any:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         return await run.outcome()
 
 
 async def rest(run: Run) -> Any:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         return await run.rest()
 
 

@@ -28,7 +28,7 @@ def written(folder: Path) -> bytes:
 
 
 async def over(run: Run) -> Any:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         return await run.outcome()
 
 
@@ -151,7 +151,7 @@ def test_streamed_text_is_redacted_across_its_pieces(tmp_path: Path) -> None:
         async with Seawall(tmp_path / "desk.db", secrets=[KNOWN]) as sea:
             team = Team(Agent("clerk", model=ScriptedModel([say(f"It is {KNOWN} and so on.")])))
             run = await sea.start(team, "go", stream=True)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 text = "".join([each.text async for each in run.events() if isinstance(each, TextDelta)])
             outcome = await over(run)
         assert text == outcome.answer == "It is [redacted] and so on."

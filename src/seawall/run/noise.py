@@ -316,10 +316,16 @@ class Masker:
             else:
                 return digest_of(forms.exact), digest_of(forms.loose)
         exact, loose = blake2b(digest_size=16), blake2b(digest_size=16)
+        is_parted = False
         for piece in _cut_pieces(text):
             one, other = self.mask_text(piece)
-            exact.update(one.encode() + b" ")
-            loose.update(other.encode() + b" ")
+            is_parted = is_parted or piece[:1].isspace()
+            if not one:
+                continue
+            blank = b" " if is_parted else b""
+            exact.update(blank + one.encode())
+            loose.update(blank + other.encode())
+            is_parted = piece[-1:].isspace()
         return exact.hexdigest(), loose.hexdigest()
 
 
@@ -355,15 +361,24 @@ def _is_measured(field: str, value: object) -> bool:
 
 
 _BREAK = re.compile(r"[\s,;](?=[^\s,;]*\Z)")
+_REACH_CHARS = 512
+"""Characters before the end of a piece among which it is cut; a part that may be noise is shorter."""
 
 
 def _cut_pieces(text: str) -> Iterator[str]:
-    """Yields a text in pieces that end at white space or a comma, where there is one."""
+    """Yields a text in pieces. They end with a line, or else behind white space or a comma, and not within a part that may be noise."""
     start = 0
     while len(text) - start > PIECE_CHARS:
         end = start + PIECE_CHARS
-        found = _BREAK.search(text, end - 512, end)
-        end = found.end() if found else end
+        first = end - _REACH_CHARS
+        line_end = text.rfind("\n", first, end) + 1
+        if line_end:  # behind it, what may be noise is judged without the words of the line before
+            end = line_end
+        elif found := _BREAK.search(text, first, end):
+            end = found.end()
+        for part in VOLATILE.finditer(text, first, end + _REACH_CHARS):
+            if part.start() < end < part.end():
+                end = part.start()
         yield text[start:end]
         start = end
     yield text[start:]

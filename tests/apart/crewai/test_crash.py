@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +10,8 @@ import msgspec
 import pytest
 
 from apart.crewai.crash_worker import CrewJob
-from crash.foreign_worker import ANSWER, ForeignReport, count_refunds
+from crash.foreign_check import die_at_each, every_death
+from crash.foreign_worker import ForeignReport, count_refunds
 from crash.forking import Forks
 from crash.job import Death
 
@@ -23,14 +23,6 @@ def crew_workers() -> Iterator[Workers]:
     made: Workers = Forks("apart.crewai.crash_worker", ForeignReport)
     yield made
     made.close()
-
-
-def check_finished(job: CrewJob, report: ForeignReport | None) -> None:
-    assert report is not None, job
-    assert report.error == "", job
-    assert (report.status, report.answer) == ("completed", ANSWER), job
-    assert count_refunds(job) == 1, job
-    assert report.asked <= 2, job
 
 
 @pytest.mark.parametrize(
@@ -51,17 +43,8 @@ def test_a_crew_may_die_at_any_write_and_any_call(
     after: bool,
     every: int,
 ) -> None:
-    for at in count(1, every):
-        directory = tmp_path / str(at)
-        directory.mkdir()
-        death = Death(at, where, after)
-        job = CrewJob(directory=str(directory), death=death, way=way, written=written)
-        report = crew_workers.run(job)
-        if report is not None:  # the run has fewer than that
-            assert at > 6
-            check_finished(job, report)
-            return
-        check_finished(job, crew_workers.run(msgspec.structs.replace(job, death=None)))
+    job = CrewJob(directory=str(tmp_path), way=way, written=written)
+    die_at_each(every_death(where, after, every), crew_workers, job)
 
 
 def test_without_the_gate_the_bank_has_two_refunds(crew_workers: Workers, tmp_path: Path) -> None:

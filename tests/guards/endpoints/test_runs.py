@@ -414,7 +414,7 @@ def test_two_hosts_on_one_file_know_of_each_other_s_breakers(tmp_path: Any) -> N
             async with host(clock, journal=path) as sea:
                 model = ScriptedModel([call("balance", account=f"a{number}"), say("Later.")])
                 run = await sea.start(Agent("desk", model=model, tools=[world.bank()]), "go")
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(60):
                     await run.outcome()
 
         assert world.calls == 10

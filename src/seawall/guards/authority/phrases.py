@@ -116,7 +116,11 @@ _LAST_SPACED = "\u08ff"
 def _list_shortest() -> list[str]:
     """Returns the stems of all patterns that contain no other stem."""
     every = {*_VOICE_STEMS, *FIELD_STEMS, *(stem for _, stems, _ in PATTERNS for stem in stems)}
-    return [stem for stem in sorted(every) if not any(each in stem for each in every - {stem})]
+    shortest: list[str] = []
+    for stem in sorted(every, key=len):
+        if not any(map(stem.__contains__, shortest)):
+            shortest.append(stem)
+    return sorted(shortest)
 
 
 @functools.cache
