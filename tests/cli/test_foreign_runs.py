@@ -148,7 +148,35 @@ def halt_again() -> str:
 def test_a_fork_says_what_to_do_instead(desks: Desks) -> None:
     run = ask("q-1", calls("look"))
     told = refused(desks("fork", run, "--at", "2", "--set", "result=lost"))
-    assert "with another request id" in told and f"seawall replay {run} --limits FILE" in told
+    assert f"seawall fork {run} --at STEP --request-id ID" in told
+    assert f"engine.call(lambda sea: sea.fork('{run}', at=STEP, request_id=ID))" in told
+    assert "leave out --app" in refused(desks("fork", run, "--request-id", "q-2", "--app", desks.app("desk")))
+
+
+def test_a_fork_is_recorded_and_the_loop_goes_on_with_it(desks: Desks) -> None:
+    run = ask("q-1", calls("look", "refund"))
+    forked = desks("fork", run, "--at", "2", "--set", "result=lost", "--request-id", "q-2")
+    assert (forked.exit_code, forked.err) == (0, "")
+    told = " ".join(forked.out.split())
+    assert f"a fork of {run} at step 2, is recorded" in told
+    assert "Engine.begin(…, loop='own', request_id='q-2')" in told
+
+    made = ask("q-2", calls("look", "refund"))
+    shown = desks("show", made, width=200).out
+    assert f"fork       of run {run} at step 2" in shown
+    assert "lost" in shown and "not made: simulated in a fork" in shown
+    assert find_status(desks, made) == "completed"
+    assert desks("verify").exit_code == 0
+
+
+def test_a_fork_as_json_says_how_it_goes_on(desks: Desks) -> None:
+    run = halt()
+    write_limits(desks, "tool_calls = 5")
+    document = desks("fork", run, "--request-id", "q-2", *MORE, "--json").document
+    assert (document["fork_of"], document["at_step"]) == (run, 5)
+    assert "q-2" in document["goes_on"]
+    assert ask("q-2", calls("look", "look", "look")) == document["run"]
+    assert find_status(desks, document["run"]) == "completed"
 
 
 def test_an_edit_is_made_where_the_tools_are_declared(desks: Desks) -> None:
