@@ -82,7 +82,7 @@ class _Key(NamedTuple):
 class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
     """Takes an agent's models and tools through the gate of an `Engine`. See the package.
 
-    `effects` and `reads` are those of this agent's tools, in place of the engine's. `limits` are those of each request.
+    `effects`, `reads` and `polls` are those of this agent's tools, as in `Engine.begin`. `limits` are those of each request.
     `not_done` are errors of tools which say that nothing has happened. The request id of an invocation is
     `config["configurable"]["seawall_request_id"]`; with a checkpointer and without that it is made from the thread and its
     messages, so that the same invocation after a crash is the same request. The session is the `thread_id`.
@@ -96,13 +96,15 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         *,
         effects: Effects | None = None,
         reads: Sequence[str] = (),
+        polls: Sequence[str] = (),
         limits: Limits | None = None,
         name: str = "",
         not_done: tuple[type[BaseException], ...] = (),
     ) -> None:
         super().__init__()
         self.tools = []
-        self._engine, self._effects, self._reads = engine, effects, tuple(reads)
+        self._engine, self._effects = engine, effects
+        self._reads, self._polls = tuple(reads), tuple(polls)
         self._limits, self._name, self._not_done = limits, name, not_done
         self._places: OrderedDict[_Key, GraphPlace] = OrderedDict()
         self._lock = Lock()
@@ -271,6 +273,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
             limits=self._limits,
             effects=self._effects,
             reads=self._reads,
+            polls=self._polls,
             resume=not request_id,
             answers=True,
             not_done=self._not_done,

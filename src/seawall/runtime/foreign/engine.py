@@ -56,7 +56,8 @@ class Engine:
         with sea.begin("Refund order 1042", loop="my-loop") as session: ...
 
     `effects` are the tools that change the world, by name or pattern, or what is declared of each (`Effect(…)`); `reads` those
-    that do not. Other tools count as reads, and `coverage` names them. `limits` are those of each run; at one that is used up
+    that do not, and `polls` those of them that are asked until something has happened. Other tools count as reads, and
+    `coverage` names them. `limits` are those of each run; at one that is used up
     the loop is asked for a last answer, if it can be, and otherwise halted. The other options are those of `Seawall`, of which
     the engine has one, in a thread with an event loop of its own: it opens at the first step. `close` it, or use it as a
     context manager; at the exit of the program it closes by itself.
@@ -72,12 +73,13 @@ class Engine:
         *,
         effects: Effects = (),
         reads: Sequence[str] = (),
+        polls: Sequence[str] = (),
         limits: Limits | None = None,
         thread: bool = True,
         **options: Any,
     ) -> None:
         """Raises `Misused` for what is declared twice or wrongly, and for options of `Seawall` that can't be."""
-        self.tools = ToolDeclarations(effects, reads)
+        self.tools = ToolDeclarations(effects, reads, polls)
         self._limits = validate_limits(Limits() if limits is None else limits)
         self._sea = Seawall(journal, **options)
         self._ids = Ids(SystemClock(), random.Random(os.urandom(16)))
@@ -131,6 +133,7 @@ class Engine:
         modes: Mapping[str, Mode] | None = None,
         effects: Effects | None = None,
         reads: Sequence[str] = (),
+        polls: Sequence[str] = (),
         resume: bool = False,
         waits: bool = False,
         answers: bool = False,
@@ -148,7 +151,8 @@ class Engine:
         `Turn.last` asks for, and takes the reply for its answer (`Limits.at_limit`); otherwise a limit halts the run.
         `not_done`: errors of tools which say that nothing has happened; any other error of an effect leaves open whether it
         has. `passes`: what a framework raises to steer, which is no failure.
-        `effects` and `reads` are for this run, in place of the engine's.
+        `effects`, `reads` and `polls` are for this run: `effects` take the place of all that the engine declares, without them
+        the others come beside that.
         Raises `Misused` for an argument that can't be recorded; its first step does if the request id is of another principal.
         """
         check_recordable(
@@ -175,7 +179,7 @@ class Engine:
             resume=resume,
             waits=waits,
         )
-        tools = self.tools if effects is None else ToolDeclarations(effects, reads)
+        tools = self.tools.declare(effects, reads, polls)
 
         def make_side() -> LoopSide:
             team = ForeignTeam(name or loop, agent, loop, bounds, Asks(), tools)
