@@ -39,7 +39,7 @@ from apart.agent_framework.agents_desk import (
     read_newest_run,
     read_outcome,
 )
-from seawall import Limits
+from seawall import Limits, Loops
 from seawall.adapters.agent_framework import MiddlewareHalted, gate
 from seawall.adapters.agent_framework.identity import RequestIdentity, make_request_id
 from seawall.core.errors import Misused
@@ -286,6 +286,17 @@ def test_a_gate_of_a_run_takes_the_place_of_the_agents(engine: Engine) -> None:
 
 
 # ---- other middleware
+
+
+def test_a_declared_poll_is_asked_on(journal: Path) -> None:
+    desk = Desk(lambda messages: [("find_order", {"order": 7})])
+    with (
+        Engine(journal, guards=[Loops(polls=6, poll_wait_s=0)]) as engine,
+        pytest.raises(MiddlewareHalted, match="poll 'find_order' returned the same"),
+    ):
+        ask(desk.make_agent(engine, polls=["find_*"]))
+
+    assert len(desk.reads) == 7
 
 
 def test_what_other_middleware_repeats_is_an_attempt_of_its_own(engine: Engine) -> None:

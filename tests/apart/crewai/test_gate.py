@@ -370,6 +370,20 @@ def test_an_agent_that_repeats_a_call_is_halted_though_the_cache_answers(journal
     assert counted == [(5, 4), (5, 1)]  # as many as of a team of Seawall's own, where the cache is off
 
 
+def test_a_declared_poll_has_the_room_of_polls(journal: Path) -> None:
+    """CrewAI itself ends an agent that makes one call five times, so the room is less here than that of a read."""
+    desk = Desk(lambda messages: [("find_order", {"order": 7})])
+    agent = desk.make_agent()
+    with (
+        Engine(journal, guards=[Loops(polls=2, poll_wait_s=0)]) as engine,
+        pytest.raises(Halted, match="poll 'find_order' returned the same"),
+        crewai.gate(engine, polls=["find_*"]),
+    ):
+        make_crew([agent], [make_task(agent)]).kickoff()
+
+    assert len(desk.reads) == 3
+
+
 def test_guardrails_and_structured_answers_pass_the_gate(engine: Engine) -> None:
     class Found(BaseModel):
         order: int
