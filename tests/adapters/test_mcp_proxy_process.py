@@ -169,7 +169,9 @@ def test_a_person_approves_in_another_process_and_the_client_asks_again(tmp_path
         async with shop.make_client("--approve", "bank.refund") as client:
             works, told = await ask(client, "bank__refund", order="7")
             assert not works and "Decide with: seawall approve p-" in told
-            proposal = told.rpartition(" ")[2]
+            command = told.rpartition("Decide with: ")[2]
+            assert command.endswith(f" --journal {shop.path / 'desk.db'}")
+            proposal = command.split()[2]
             hash_ = json.loads((await asyncio.to_thread(shop.seawall, "approvals", "--json")).stdout)[
                 "approvals"
             ][0]["hash"]

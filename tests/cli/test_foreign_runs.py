@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -219,6 +221,34 @@ def test_after_a_decision_it_is_said_how_the_loop_goes_on(desks: Desks) -> None:
     settled = desks("reconcile", run, "3", "--failed", "the bank knows nothing of it", "--by", "ann")
     assert settled.exit_code == 0, settled.err
     assert "no process drives run" in settled.err and "request_id='q-doubt'" in settled.err.replace("\n", "")
+
+
+def test_the_command_that_decides_works_in_another_directory(
+    desks: Desks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[Held] = []
+    with Engine(JOURNAL, effects=EFFECTS) as engine:
+        for _ in range(2):  # the second one is asked about what waits already
+            with (
+                engine.begin("Refund", loop="own", request_id="q-1") as session,
+                pytest.raises(Held) as found,
+            ):
+                session.step_sync(
+                    session.tool("clerk", "refund", {"page": 1}), lambda turn: (hang_up(1), None)
+                )
+            held.append(found.value)
+    assert (
+        held[0].command
+        == held[1].command
+        == f"seawall reconcile {held[0].run} 1 --journal {Path(JOURNAL).absolute()}"
+    )
+
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    _, *words = shlex.split(held[0].command)
+    settled = desks(*words, "--failed", "the bank knows nothing of it", "--by", "ann")
+    assert settled.exit_code == 0, settled.err
 
 
 def test_one_that_waits_is_cancelled(desks: Desks) -> None:

@@ -168,6 +168,16 @@ class Seawall:
         """The endpoints of this process and their breakers, to read: `sea.endpoints["tool:bank"].breaker`."""
         return self._endpoints
 
+    @property
+    def journal_path(self) -> str:
+        """The absolute path of the journal's file; "" for one in memory, and for a `Journal` that was given."""
+        option = self._journal_option
+        return (
+            str(Path(option).absolute())
+            if isinstance(option, str | Path) and str(option) != ":memory:"
+            else ""
+        )
+
     async def open(self) -> Self:
         """Opens the journal. Raises `Misused` if it can't be used, and in a child that was forked while it was open."""
         if self.supervisor.closing:

@@ -54,6 +54,7 @@ class LoopSide:
         self._sea, self._supervisor, self._team = sea, sea.supervisor, team
         self._options, self._tools, self._coverage = options, tools, coverage
         self._asks: Asks = team.asks
+        self._asks.journal_path = sea.journal_path
         self._asks.on_event, self._asks.on_turn = self._on_event, self._on_turn
         self._asks.on_held, self._asks.on_failed = self._on_held, self._on_failed
         self._asks.must_advise = coverage.must_advise
@@ -464,13 +465,7 @@ class LoopSide:
         pending = find_call(frame, ask.key)
         question = None if pending is None or pending.step is None else state.open.get(pending.step)
         if question is not None and question.kind == "approval" and not question.waits_for and not ask.waits:
-            raise Held(
-                state.started.run,
-                question.step,
-                question.name,
-                question.proposal,
-                "it was asked about before",
-            )
+            raise self._asks.make_held(question, "it was asked about before")
 
     def _find(self, asked: Asked, within: int, reply: AskReply, key: str | None = None) -> Ask | None:
         """Returns the ask for a step. None: it is recorded, and the asker is told what it came to."""
