@@ -240,7 +240,7 @@ def test_the_command_that_decides_works_in_another_directory(
     assert (
         held[0].command
         == held[1].command
-        == f"seawall reconcile {held[0].run} 1 --journal {Path(JOURNAL).absolute()}"
+        == f"seawall reconcile {held[0].run} 2 --journal {Path(JOURNAL).absolute()}"
     )
 
     elsewhere = tmp_path / "elsewhere"

@@ -31,6 +31,7 @@ from seawall.runtime.foreign.recorded import Recorded, RecordedStep
 from seawall.runtime.foreign.reply import CLOSED, CallerReply
 from seawall.runtime.foreign.team import ForeignTeam
 from seawall.runtime.foreign.tools import ToolDeclarations, write_arguments
+from seawall.runtime.raising import lift_budget_halt
 from seawall.runtime.seawall import Seawall
 
 T = TypeVar("T")
@@ -224,7 +225,10 @@ class LoopSide:
         if known is None and options.session is not None:
             known = await self._find_unfinished(options.session)
         if known is not None:
-            await self._learn_recorded(await journal.row(known))
+            row = await journal.row(known)
+            if await lift_budget_halt(self._supervisor, row, self._team.loop, options.check_same):
+                row = await journal.row(known)
+            await self._learn_recorded(row)
 
     async def _find_unfinished(self, session: str) -> str | None:
         """Returns the newest run of the session if the loop goes on with it. Another one is cancelled: it is over."""
