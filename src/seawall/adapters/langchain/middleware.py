@@ -20,7 +20,7 @@ from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.tracers._streaming import _StreamingCallbackHandler  # LangChain's own test of who streams
 from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
-from langgraph.types import Command
+from langgraph.types import Command, TracePolicy, omit_payload
 from langsmith.utils import tracing_is_enabled  # pyright: ignore[reportUnknownVariableType] -- of a dict of anything
 
 from seawall.adapters.langchain_core.messages import (
@@ -89,6 +89,9 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
     """
 
     state_schema = SeawallState
+    trace_policy = TracePolicy(process_inputs=omit_payload, process_outputs=omit_payload)
+    """The spans of its hooks say nothing: what is in them is in those of the models and tools, and a request has the model in
+    it, with all of its fields."""
 
     def __init__(
         self,
