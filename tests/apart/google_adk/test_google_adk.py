@@ -155,6 +155,24 @@ def test_calls_that_are_asked_for_at_once_stay_within_the_limit(engine: Engine, 
     assert engine.coverage().undeclared == {"find_order": limit}
 
 
+def test_a_fork_is_given_another_result_and_its_effects_are_simulated(engine: Engine) -> None:
+    desk, forked = Desk(), Desk()
+    asyncio.run(ask(desk.make_runner(engine), request_id="r-1"))
+    (row,) = read_rows(engine)
+    read = next(
+        each.step
+        for each in read_events(engine, row.run)
+        if isinstance(each, StepIntended) and each.name == "find_order"
+    )
+    run = engine.call(lambda sea: sea.fork(row.run, at=read, request_id="r-2", result="lost at sea")).id
+    events = asyncio.run(ask(forked.make_runner(engine), request_id="r-2"))
+
+    assert read_outcome(engine, run).status == "completed"
+    assert (forked.model_calls, forked.reads, forked.refunds) == (2, [], [])
+    told = str(read_results(events))
+    assert "lost at sea" in told and "simulated" in told and "paid" not in told
+
+
 def test_a_declared_poll_is_asked_on(journal: Path) -> None:
     desk = Desk(lambda request: [("find_order", {"order": 7})])
     with (
