@@ -1,11 +1,12 @@
-"""Counts the files and functions of Seawall that one request with one tool call visits on the event loop's thread.
+"""Counts the files and functions of Seawall that one request with one tool call visits on the event loop's thread, and its
+calls of them.
 
     python tools/count_visits.py [--files]
 
 One agent, a scripted model, a journal in a temporary file; opening and closing are left out. It counts the first
-request, which also makes what is kept for later ones, and the second. A function counts once, however often it is
-called. `--files` also prints each file of the first request with its functions. A detour shows here before it shows
-in a profile. On a busy machine a request may take so long that what is done from time to time comes in between, such as
+request, which also makes what is kept for later ones, and the second; each has three steps. A function counts once, a call
+each time. `--files` also prints each file of the first request with its functions and calls. A detour shows here before it
+shows in a profile. On a busy machine a request may take so long that what is done from time to time comes in between, such as
 a reading of other processes' commands; so each request is counted several times, and the fewest files stand.
 """
 
@@ -15,7 +16,7 @@ import argparse
 import asyncio
 import sys
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -35,17 +36,17 @@ async def find_order(order_id: str) -> dict[str, str]:
     return {"order": order_id, "state": "lost"}
 
 
-def count_visits() -> list[dict[str, set[str]]]:
-    """Returns the functions that the first and the second request visit, by file."""
-    visited: list[dict[str, set[str]]] = []
+def count_visits() -> list[dict[str, Counter[str]]]:
+    """Returns how often the first and the second request call each function, by file."""
+    visited: list[dict[str, Counter[str]]] = []
 
     def profile(frame: FrameType, event: str, _: Any) -> None:
         code = frame.f_code
         if event == "call" and code.co_filename.startswith(str(ROOT)):
-            visited[-1][str(Path(code.co_filename).relative_to(ROOT))].add(code.co_qualname)
+            visited[-1][str(Path(code.co_filename).relative_to(ROOT))][code.co_qualname] += 1
 
     async def request(sea: Seawall, team: Team) -> None:
-        visited.append(defaultdict(set))
+        visited.append(defaultdict(Counter))
         sys.setprofile(profile)
         try:
             run = await sea.start(team, "Where is order 1042?")
@@ -76,9 +77,10 @@ def main() -> None:
     first, second = (min((each[which] for each in tries), key=len) for which in (0, 1))
     if options.files:
         for file, functions in sorted(first.items()):
-            print(f"{file}: {', '.join(sorted(functions))}")
+            print(f"{file}: {functions.total()} calls of {', '.join(sorted(functions))}")
     for which, visited in (("first request", first), ("second request", second)):
-        print(f"{which}: {len(visited)} files, {sum(map(len, visited.values()))} functions")
+        functions, calls = sum(map(len, visited.values())), sum(each.total() for each in visited.values())
+        print(f"{which}: {len(visited)} files, {functions} functions, {calls} calls")
 
 
 if __name__ == "__main__":

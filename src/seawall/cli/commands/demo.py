@@ -50,7 +50,7 @@ def demo(
 ) -> None:
     """Play an order desk whose agents misbehave, once with guards that observe and once with guards that enforce.
 
-    Plays the ten scenes that tell the story; --all plays all of them. Needs no key and no network. Exits with 0 only if every scene was as claimed, by the count of the world that was called.
+    Plays the six scenes that tell the story; --all plays all of them. Needs no key and no network. Exits with 0 only if every scene was as claimed, by the count of the world that was called.
     """
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async

@@ -1,4 +1,4 @@
-"""All scenes, in the order in which they are numbered and played. The first ten tell the story; the last is not caught."""
+"""All scenes, in the order in which they are numbered and played. The first six tell the story; the last is not caught."""
 
 from __future__ import annotations
 
@@ -10,23 +10,21 @@ from seawall.cli.demo.scene import Scene
 
 STORY: tuple[Scene, ...] = (
     single.ERROR,
-    single.UNDO,
-    roles.ROLES,
-    roles.CLAIMED,
     many.TENANT,
     single.PRUNED,
-    many.STORM,
     single.UNKNOWN,
     single.SIGNED,
     memory.ROGUE,
 )
-"""What `seawall demo` plays without options: a loop, two agents that undo each other's work, two with one
-duty, an approval that is only claimed, a budget, a deadline, an
-overloaded provider, a crash with an effect in doubt, a refund that two people approve, and
-an invention in memory that is taken back."""
+"""What `seawall demo` plays without options: a loop, a budget, a deadline, a crash with an effect in doubt, a refund that two
+people approve, and an invention in memory that is taken back."""
 
 SCENES: tuple[Scene, ...] = (
     *STORY,
+    single.UNDO,
+    roles.ROLES,
+    roles.CLAIMED,
+    many.STORM,
     single.GOOD,
     single.PING_PONG,
     single.HEED,
