@@ -131,7 +131,14 @@ def test_every_scene_is_tested() -> None:
 
 
 def test_the_story_is_six_scenes_and_all_of_them_are_numbered_in_the_order_of_play() -> None:
-    assert [scene.name for scene in scenes.STORY] == ["error", "tenant", "pruned", "unknown", "signed", "rogue"]
+    assert [scene.name for scene in scenes.STORY] == [
+        "error",
+        "tenant",
+        "pruned",
+        "unknown",
+        "signed",
+        "rogue",
+    ]
     assert scenes.SCENES[:6] == scenes.STORY
     assert [scenes.get_number(name) for name in scenes.NAMES] == list(range(1, 22))
 

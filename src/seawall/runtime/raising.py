@@ -110,7 +110,9 @@ async def lift_budget_halt(
     """
     if row.summary is None or row.summary.stopped_by != BUDGET:
         return False
-    events = await read_events(supervisor.journal, row.run)
+    events = await supervisor.journal.events(row.run)
+    if not events:  # they were pruned
+        return False
     check(events[0])
     state = await fold_in_slices(events)
     ended, stopped = state.ended, None if state.ended is None else state.ended.stopped_by

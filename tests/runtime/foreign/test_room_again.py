@@ -120,6 +120,16 @@ def test_the_request_of_another_person_lifts_nothing(journal: Path, clock: Jumpi
     assert desk.count_events(first.run) == events
 
 
+def test_a_run_whose_events_were_pruned_stays_halted(journal: Path, clock: JumpingClock) -> None:
+    desk = Desk(journal, clock)
+    first, _ = desk.ask(TWO_A_DAY)
+    with Engine(journal, clock=clock) as engine:
+        pruned = engine.call(lambda sea: sea.journal.prune(before=clock.wall_s() + DAY_S))
+    assert pruned.runs == 1
+    again, loop = desk.ask(Budget())
+    assert (again.run, again.status, loop.tool_calls) == (first.run, "halted", [])
+
+
 @pytest.mark.parametrize(
     ("limit", "value", "room"),
     [
