@@ -171,6 +171,14 @@ def test_a_fork_is_recorded_and_the_loop_goes_on_with_it(desks: Desks) -> None:
     assert desks("verify").exit_code == 0
 
 
+def test_a_fork_that_no_loop_has_asked_for_is_cancelled(desks: Desks) -> None:
+    run = ask("q-1", calls("look"))
+    forked = desks("fork", run, "--at", "2", "--request-id", "q-2", "--json").document["run"]
+    assert "request_id='q-2'" in refused(desks("resume", forked))
+    assert desks("cancel", forked).exit_code == 0
+    assert find_status(desks, forked) == "cancelled"
+
+
 def test_a_fork_as_json_says_how_it_goes_on(desks: Desks) -> None:
     run = halt()
     write_limits(desks, "tool_calls = 5")
