@@ -67,6 +67,8 @@ def test_a_poll_is_asked_as_often_as_a_native_one() -> None:
         ({"job_state": False}, [], ["job_state"], "poll"),
         ([], ["job_state"], ["job_*"], "read"),
         ([], ["job_*"], ["job_state"], "poll"),
+        ([], ["*"], ["job_*"], "poll"),
+        ([], "find", "job_state", "poll"),
         ([], [], ["Job_state"], "undeclared"),
     ],
 )
@@ -96,6 +98,13 @@ def test_polls_of_a_run_come_beside_the_engines_effects() -> None:
 
     assert report.effects == {"refund": 1}
     assert report.uncalled == ("pay", "mail_state", "jbo_*", "find")
+
+
+def test_a_single_name_may_be_given_as_text() -> None:
+    tools = ToolDeclarations("refund", "find").declare(None, "look", "job_state")
+    kinds = [tools.find_kind(name) for name in ("refund", "find", "look", "job_state", "f")]
+    assert kinds == ["effect", "read", "read", "read", "undeclared"]
+    assert tools.find_tool("job_state").poll
 
 
 def test_effects_of_a_run_take_the_place_of_all_that_the_engine_declares() -> None:

@@ -87,7 +87,7 @@ class ToolDeclarations:
     def __init__(self, effects: Effects = (), reads: Sequence[str] = (), polls: Sequence[str] = ()) -> None:
         """`polls` are reads that are asked again until something has happened (`Tool.poll`).
 
-        Raises `Misused` for a name or a pattern that is an effect and one of both, and for arguments of another type.
+        Raises `Misused` for a name or a pattern that is an effect and also a read or a poll, and for arguments of another type.
         """
         given = (
             dict(effects)
@@ -98,13 +98,14 @@ class ToolDeclarations:
             if not isinstance(name, str) or not isinstance(effect, bool | Effect):
                 raise Misused(f"effects: {name!r} is {effect!r}; it must be True, False or Effect(…)")
         declared = {_normalise(name): effect for name, effect in given.items()}
-        for what, names in (("reads", reads), ("polls", polls)):
-            for name in _check_names(what, names):
+        listed = {what: _check_names(what, names) for what, names in (("polls", polls), ("reads", reads))}
+        for what, names in listed.items():
+            for name in names:
                 if declared.setdefault(_normalise(name), False) is not False:
                     raise Misused(f"{name!r} is among the effects and among the {what}")
-        self._effects, self._reads, self._polls = given, (*reads,), (*polls,)
+        self._effects, self._reads, self._polls = given, listed["reads"], listed["polls"]
         self._declared = declared
-        self._polled = frozenset(map(_normalise, polls))
+        self._polled = frozenset(map(_normalise, listed["polls"]))
         self._tools: dict[str, AskedTool] = {}
         self._every = dict.fromkeys(declared)
         """The names and patterns that are declared here, and for parts of the application."""
@@ -123,7 +124,8 @@ class ToolDeclarations:
         if effects is not None:
             part = ToolDeclarations(effects, reads, polls)
         elif reads or polls:
-            part = ToolDeclarations(self._effects, (*self._reads, *reads), (*self._polls, *polls))
+            own = ToolDeclarations((), reads, polls)
+            part = ToolDeclarations(self._effects, (*self._reads, *own._reads), (*self._polls, *own._polls))
         else:
             return self
         if len(self._every) < MAX_TOOLS:
