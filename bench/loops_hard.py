@@ -6,6 +6,14 @@ limit far away; agents take no advice. One-line rules and the loop guards of oth
 with the same results. Half of the first kinds was set aside before anything was tuned, and half of a later list of
 good work before the guard was shown any of it.
 
+A description says how much time passes from one result to the next, not where. One rule says it for all kinds: the reply
+takes as long as replies of models take, a time drawn from a published measurement (median 5.7 s, 90th percentile 22.2 s;
+`loop_hard/play.py`), and at most the whole; the rest passes in the tool that is called, which blocks until its result is
+there. In that measurement, too, replies and tools make up all of the time between a request and its answer (41% and 60%).
+Where no tool is performed (a useless reply, a call that can't be made or is rejected, a hand-off, an answer), all of the
+time is the model's. The guard counts the time of models as a wait later than other time, so the rule is not without
+effect; it was written down before its effect was measured.
+
     python bench/loops_hard.py [--seeds 5] [--only name,family] [--half open|aside|later] [--ours] [--show] [--list]
     python bench/loops_hard.py --kinds bench/loop_kinds_third.toml [--ours]
 

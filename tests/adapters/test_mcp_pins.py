@@ -100,7 +100,7 @@ def test_a_rejected_change_leaves_the_accepted_one_in_force(tmp_path: Path) -> N
             )
             assert after.state == "pinned"
             told = await ask(sea, tools)
-            assert told.endswith("ann has rejected what its server offers now: it phones home")
+            assert told.endswith("ann has rejected the definition that its server offers now: it phones home")
             assert (await list_pins(sea))[0].waiting == ""
             place.offer(BALANCE)
             assert await ask(sea, tools) == "12 EUR"
@@ -123,7 +123,7 @@ def test_an_accepted_change_is_in_force_for_whoever_begins_after_it(tmp_path: Pa
                 )
                 assert (after.state, after.by, after.why) == ("pinned", "ann", "read it")
                 # This program's agents were shown the definition before.
-                assert "accepted another definition of it since this program began" in await ask(sea, old)
+                assert "accepted another definition of it since this program started" in await ask(sea, old)
             async with mcp_tools({"bank": place.command}, sea) as new:
                 assert new[0].spec.description == OTHER["description"]
                 assert new[0].version != old[0].version
@@ -303,7 +303,7 @@ def test_a_decision_binds_to_what_was_shown(tmp_path: Path) -> None:
             place.offer(make_tool("balance", description="Something worse."))
             await ask(sea, tools)
             for hash_ in (shown.waiting, "", shown.waiting[:3]):
-                with pytest.raises(Misused, match="what waits has the hash"):
+                with pytest.raises(Misused, match="the definition that waits has the hash"):
                     await accept_tool(sea, "bank.balance", hash=hash_, by="ann")
             with pytest.raises(Misused, match=r"there is no tool 'bank\.nothing' .*there: bank\.balance"):
                 await accept_tool(sea, "bank.nothing", hash=shown.waiting, by="ann")

@@ -247,7 +247,7 @@ def test_what_the_servers_file_gives_a_server_is_in_no_record(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--http", "0.0.0.0:80"], "the proxy asks nobody who they are"),
+        (["--http", "0.0.0.0:80"], "the proxy does not authenticate clients"),
         (["--http", "bank.example:80"], "listens on this machine only"),
         (["--http", "8931"], "write HOST:PORT"),
         (["--unique", "bank.refund"], "write TOOL=PARAMETER"),

@@ -95,7 +95,7 @@ def test_a_decision_in_the_state_needs_somebody_who_decides(engine: Engine) -> N
     result = ask(runner, agent, request_id="r-1")
     state = result.to_state()
     state.approve(result.interruptions[0])
-    with pytest.raises(Misused, match="nobody is named"):
+    with pytest.raises(Misused, match="without saying who decides"):
         ask(runner, agent, state)
     assert bank.refunds == []
     check_finished(bank, ask(runner, agent, state, credential=BOSS))

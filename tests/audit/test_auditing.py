@@ -65,9 +65,9 @@ def test_results_and_errors_of_any_kind_are_taken(tmp_path: Path) -> None:
 
 BAD = [
     ("{", "not a JSON value"),
-    ("[1]", "it is a list, and no recording that is known"),
-    ("{}", "it is an object that is empty, and no recording that is known"),
-    ('{"id": "x"}', "it is an object with the keys 'id', and no recording that is known"),
+    ("[1]", "it is a list, not a recording of a known format"),
+    ("{}", "it is an object that is empty, not a recording of a known format"),
+    ('{"id": "x"}', "it is an object with the keys 'id', not a recording of a known format"),
     ('{"calls": null}', "'calls' is a list of calls, not null"),
     ('{"calls": [7]}', "call 0: a call is a JSON object, not a number"),
     ('{"calls": [{"tool": "a"}, {"tool": 5}]}', "call 1: 'tool' is the name of a tool, not a number"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from loop.peers import PEERS
 from loop_hard.kinds import KINDS, LONGEST, THIRD, BadKinds, Kind, halves, load
-from loop_hard.play import Judgement, play
+from loop_hard.play import REPLY_MEDIAN_S, REPLY_P90_S, Judgement, play, split_gap
 from loop_hard.report import HALVES, caught, figures
 from loop_hard.rules import RULES, judge
 from loop_hard.script import START_S, Script, make
@@ -119,6 +119,30 @@ def test_a_plain_loop_is_stopped_at_its_fifth_call_and_a_queue_of_jobs_is_worked
         stopped_at=loop.onset + 5, advised=True, by="loops: no_news=3"
     )
     assert asyncio.run(play(work)) == Judgement()
+
+
+def test_a_reply_takes_what_models_take_and_the_rest_of_a_gap_passes_in_the_tool() -> None:
+    move, rng = script("read_again").moves[0], random.Random(1)
+    replies = sorted(split_gap(move, 1_000_000, rng)[0] for _ in range(10_000))
+
+    assert replies[5_000] == pytest.approx(REPLY_MEDIAN_S, rel=0.05)
+    assert replies[9_000] == pytest.approx(REPLY_P90_S, rel=0.05)
+    split = [split_gap(move, 20, rng) for _ in range(100)]
+    assert all(reply_s + call_s == pytest.approx(20) for reply_s, call_s in split)
+    assert {call_s > 0 for _, call_s in split} == {True, False}
+
+
+@pytest.mark.parametrize("name", ["cut_and_empty", "each_names_the_other", "rejected_with_reads_between"])
+def test_where_nothing_is_performed_all_of_a_gap_is_the_models(name: str) -> None:
+    made = script(name)
+    moves = [
+        move
+        for move in made.moves[made.onset :]
+        if move.said is not None or move.step.reply is not None or move.step.to or move.step.rejected
+    ]
+
+    assert moves
+    assert [split_gap(move, 1_000, random.Random(1)) for move in moves] == [(1_000, 0)] * len(moves)
 
 
 @pytest.mark.parametrize("cls", ["loop", "good"])

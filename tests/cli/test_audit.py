@@ -94,7 +94,7 @@ def test_a_file_in_another_shape_is_told_what_was_seen_and_what_is_read(tmp_path
     done = seawall("--json", write(tmp_path / "a.jsonl", [{"steps": [], "score": 1}, {"steps": []}]))
 
     assert done.exit_code == Exit.BROKEN
-    seen = "it is an object with the keys 'steps', 'score', and no recording that is known"
+    seen = "it is an object with the keys 'steps', 'score', not a recording of a known format"
     assert f"seawall: {tmp_path}/a.jsonl:1: {seen}" in done.stderr
     assert done.stderr.count("read is OpenAI chat: messages with `role`") == 1
 
@@ -291,7 +291,7 @@ def test_of_bad_lines_that_are_alike_three_are_listed_and_all_are_counted(tmp_pa
     assert done.exit_code == Exit.BROKEN
     assert done.stderr.count("the keys 'foo'") == 3
     assert (
-        "a.jsonl:4: it is an object with the keys 'foo', and no recording that is known (further"
+        "a.jsonl:4: it is an object with the keys 'foo', not a recording of a known format (further"
         in done.stderr
     )
     assert "a.jsonl:11: it is an object with the keys 'bar'" in done.stderr

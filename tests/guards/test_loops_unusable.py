@@ -289,7 +289,8 @@ class Ask(Guard):
     name = "ask"
 
     def before(self, step: Any, run: Any, memory: Any) -> Any:
-        return Hold("a person has to say so") if step.kind in ("tool", "handoff") else ALLOW
+        asks = step.kind in ("tool", "handoff") and step.name != "fetch"
+        return Hold("a person has to say so") if asks else ALLOW
 
 
 def reject_all(reply: Callable[[int], Any], *tools: Any) -> tuple[int, str]:
@@ -376,3 +377,93 @@ def test_a_proposal_that_is_approved_ends_the_count() -> None:
 
     assert asyncio.run(main()) == "completed"
     assert world.calls == ["w5", "w11"]
+
+
+# ---- among calls that bring something new
+
+
+@tool
+async def fetch(page: int) -> str:
+    """Read a page: something new each time."""
+    return f"page {'abcdefghijklmnopqrstuvwxyz'[page // 2 % 26]} of the book"
+
+
+def among_news(reply: Callable[[int], Any]) -> Callable[[int], Any]:
+    return lambda number: reply(number) if number % 2 == 0 else call("fetch", page=number)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        lambda number: call("nope", attempt=number),
+        lambda number: call("look"),
+        lambda number: call("look", what="x", wat=number),
+        lambda number: call("refund", order=str(number), amount="much"),
+        lambda number: call("ask_zoe", task=f"Look at {number}."),
+    ],
+    ids=["an unknown tool", "a missing argument", "an unknown argument", "a wrong value", "nobody"],
+)
+def test_a_call_that_cant_be_made_fails_like_any_other_among_calls_that_bring_something(
+    reply: Callable[[int], Any],
+) -> None:
+    run = play_script(among_news(reply), allowed=[fetch])
+
+    stop = run.outcome.stopped_by
+    assert stop is not None
+    assert (stop.guard, stop.limit, stop.value) == ("loops", "failures=15", "15")
+    assert run.outcome.tool_calls == 15
+    assert len(advice(run)) >= 8
+
+
+def test_a_call_that_is_made_after_it_was_wrong_ends_the_row() -> None:
+    def reply(number: int) -> Any:
+        return call("look", what=f"w{number}") if number % 10 == 0 else call("look", wat=number)
+
+    run = play_script(
+        lambda number: call("final_answer", value=1) if number > 50 else among_news(reply)(number),
+        allowed=[fetch],
+    )
+
+    assert run.outcome.status == "completed"
+
+
+class NotLook(Guard):
+    """Refuses one tool, always for the same reason."""
+
+    name = "not look"
+
+    def before(self, step: Any, run: Any, memory: Any) -> Any:
+        return Refuse("look is switched off") if step.name == "look" else ALLOW
+
+
+def test_what_a_guard_refuses_again_and_again_is_advised_on_and_stopped() -> None:
+    run = play_script(
+        among_news(lambda number: call("look", what=f"w{number}")), NotLook(), Loops(), allowed=[fetch]
+    )
+
+    stop = run.outcome.stopped_by
+    assert stop is not None
+    assert (stop.guard, stop.limit, stop.value) == ("loops", "failures=15", "15")
+    told = [each.reason for each in advice(run)]
+    assert told[0] == "'look' was refused for the same kind of reason 8 times in a row"
+    assert len(told) == 8
+    few = play_script(
+        lambda number: (
+            call("final_answer", value=1)
+            if number > 14
+            else among_news(lambda n: call("look", what=f"w{n}"))(number)
+        ),
+        NotLook(),
+        Loops(),
+        allowed=[fetch],
+    )
+    assert (few.outcome.status, len(advice(few))) == ("completed", 1)
+
+
+def test_a_person_is_not_asked_for_the_same_for_ever_whatever_is_read_in_between() -> None:
+    asked, stopped_by = reject_all(
+        lambda number: call("ask_b", task="Look at it.") if number % 2 == 0 else call("fetch", page=number),
+        fetch,
+    )
+
+    assert (asked, stopped_by) == (15, "loops failures=15")

@@ -26,6 +26,7 @@ from typing import Any
 import typer.testing
 from msgspec.structs import replace
 
+from journal.edits import write_mark
 from journal.effects_story import tell_of_effects
 from journal.memory_story import SCOPE, merge, texts, written
 from journal.story import begin
@@ -76,6 +77,8 @@ TABLES = (
     "memory_search_docsize",
     "memory_search_data",
     "memory_search_idx",
+    "memory_search_config",
+    "sqlite_sequence",
 )
 WANTED = {
     "memory": MemoryFilter(scopes=(SCOPE,)),
@@ -289,10 +292,13 @@ class Damager:
         """Makes a fresh copy and damages it; returns what was done."""
         for old in self.place.parent.glob(self.place.name + "*"):
             old.unlink()
-        shutil.copy(self.base, self.place)
-        shutil.copy(f"{self.base}.mark", f"{self.place}.mark")
-        kinds = [self._edit] * 12 + [self._delete, self._double, self._flip, self._flip, self._flip]
-        kinds += [self._flip, self._scribble, self._cut, self._harm_mark, self._drop]
+        for end in ("", ".mark", "-wal"):
+            shutil.copy(f"{self.base}{end}", f"{self.place}{end}")
+        if self.rng.random() < 0.1:
+            return self._harm_log()
+        self._connect().execute("PRAGMA wal_checkpoint(TRUNCATE)").connection.close()
+        kinds = [self._edit] * 12 + [self._delete, self._double, self._forge, self._flip, self._flip]
+        kinds += [self._flip_index, self._flip_index, self._scribble, self._cut, self._harm_mark, self._drop]
         return self.rng.choice(kinds)()
 
     def _connect(self) -> sqlite3.Connection:
@@ -303,7 +309,7 @@ class Damager:
     def _pick(self, database: sqlite3.Connection) -> tuple[str, list[str], str, tuple[Any, ...]]:
         table = self.rng.choice(TABLES)
         columns = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
-        keys = [row[1] for row in database.execute(f"PRAGMA table_info({table})") if row[5]]
+        keys = [row[1] for row in database.execute(f"PRAGMA table_info({table})") if row[5]] or ["rowid"]
         rows = database.execute(f"SELECT {', '.join(keys)} FROM {table}").fetchall()
         if not rows:
             return self._pick(database)
@@ -360,7 +366,11 @@ class Damager:
         database.close()
         return f"{table}: row {key} deleted"
 
-    def _double(self) -> str:
+    def _forge(self) -> str:
+        """Adds a row that the chain holds by nothing."""
+        return self._double(leaf=False)
+
+    def _double(self, *, leaf: bool = True) -> str:
         database = self._connect()
         table, columns, where, key = self._pick(database)
         row = list(database.execute(f"SELECT * FROM {table} WHERE {where}", key).fetchone())
@@ -369,13 +379,17 @@ class Damager:
         for at, value in enumerate(row[1:3], 1):
             if isinstance(value, str):
                 row[at] = value + "x"
+        if isinstance(row[0], bytes):
+            row[0] += b"x"
+        if not leaf and "leaf" in columns:
+            row[columns.index("leaf")] = None
         try:
             database.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(columns))})", row)
         except sqlite3.Error:
             return "nothing"
         finally:
             database.close()
-        return f"{table}: row {key} doubled"
+        return f"{table}: row {key} doubled{'' if leaf else ', without a leaf'}"
 
     def _drop(self) -> str:
         database = self._connect()
@@ -399,6 +413,38 @@ class Damager:
         at, bit = self.rng.randrange(len(data)), self.rng.randrange(8)
         self._write(at, bytes([data[at] ^ (1 << bit)]))
         return f"bit {bit} of byte {at} (page {at // 4096 + 1}) flipped"
+
+    def _flip_index(self) -> str:
+        """Flips a bit of the first page of an index, which of a small one is all of it."""
+        database = self._connect()
+        pages = database.execute("SELECT name, rootpage FROM sqlite_schema WHERE type = 'index'").fetchall()
+        database.close()
+        name, page = self.rng.choice(pages)
+        at, bit = (page - 1) * 4096 + self.rng.randrange(4096), self.rng.randrange(8)
+        old = self.place.read_bytes()[at]
+        self._write(at, bytes([old ^ (1 << bit)]))
+        return f"bit {bit} of byte {at} (index {name}) flipped"
+
+    def _harm_log(self) -> str:
+        """Damages the write-ahead log, in which the newest commits are."""
+        log = Path(f"{self.place}-wal")
+        data = bytearray(log.read_bytes())
+        at = self.rng.randrange(len(data))
+        kind = self.rng.choice(["flipped", "cut", "gone", "zeroed"])
+        if kind == "gone":
+            log.unlink()
+            return "the log is gone"
+        if kind == "cut":
+            log.write_bytes(data[:at])
+        else:
+            frame = at - at % 4096
+            data[frame if kind == "zeroed" else at : at + 1] = (
+                bytes(at + 1 - frame)
+                if kind == "zeroed"
+                else bytes([data[at] ^ (1 << self.rng.randrange(8))])
+            )
+            log.write_bytes(data)
+        return f"the log was {kind} at byte {at} of {len(data)}"
 
     def _scribble(self) -> str:
         at = self.rng.randrange(self.place.stat().st_size)
@@ -473,7 +519,13 @@ def fuzz(place: Path, seed: int, number: int, progress: Callable[[int], None] | 
     base = place / "base.db"
     asyncio.run(make_journal(str(base)))
     subprocess.run([sys.executable, "-c", _DIE_IN_DEBT, str(base)], check=True)
-    sound = asyncio.run(look(str(base)))
+    assert Path(f"{base}-wal").stat().st_size > 0, "the process that died has left no log"
+    sound_copy = place / "sound.db"
+    for end in ("", "-wal"):
+        shutil.copy(f"{base}{end}", f"{sound_copy}{end}")
+    write_mark(str(sound_copy))  # the mark lags, and the process has died before it was due
+    shutil.copy(f"{sound_copy}.mark", f"{base}.mark")
+    sound = asyncio.run(look(str(sound_copy)))
     assert sound["found"].ok, sound["found"]
     rng = random.Random(seed)
     runs = [row.run for row in sound["runs"]]

@@ -427,15 +427,15 @@ def test_advice_that_was_damaged_is_as_good_as_none(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with opened(lambda: open_at(path)) as journal:
             await journal.change("k", lambda _: b"v")
-            await journal.change("held", lambda _: b"v", held=True)
+            await journal.change("caps:held", lambda _: b"v")
         edit(path, "UPDATE shared SET value = 7 WHERE key = CAST('k' AS BLOB)")
         async with opened(lambda: open_at(path)) as journal:
             assert await journal.shared("k") == {}
             assert await journal.change("k", lambda old: b"new" if old is None else old) == b"new"
-        edit(path, "UPDATE shared SET value = 7 WHERE key = CAST('held' AS BLOB)")
+        edit(path, "UPDATE shared SET value = 7 WHERE key = CAST('caps:held' AS BLOB)")
         async with opened(lambda: open_at(path)) as journal:
             with pytest.raises(JournalDamaged, match="table shared is not what was written"):
-                await journal.shared("held")
+                await journal.shared("caps:held")
 
     asyncio.run(scenario())
 

@@ -147,7 +147,15 @@ MAY_READ_ON = {
         "verify reads everything",
     ),
     **dict.fromkeys(
-        ("_check_end", "_check_sequences", "check_bodies", "check_chain", "check_rows", "check_runs"),
+        (
+            "_check_counters",
+            "_check_end",
+            "_check_sequences",
+            "check_bodies",
+            "check_chain",
+            "check_rows",
+            "check_runs",
+        ),
         "verify reads everything",
     ),
 }

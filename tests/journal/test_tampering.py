@@ -10,10 +10,14 @@ from pathlib import Path
 import apsw
 import pytest
 
+from journal.edits import edit
 from journal.effects_story import FACT, tell_of_effects
+from journal.memory_story import merge
 from journal.story import begin, bodies, finish, opened, step, whole_run
+from seawall import Budget, Caps, Seawall
+from seawall.adapters.mcp.pin_store import PinStore
 from seawall.core.canonical import ref_of
-from seawall.core.errors import JournalFailed, Misused
+from seawall.core.errors import JournalDamaged, JournalFailed, Misused
 from seawall.journal.protocol import Command, Setting, Verification
 from seawall.journal.sqlite import SqliteJournal, SqliteOptions
 from seawall.journal.sqlite.row_sum import HELD
@@ -397,3 +401,74 @@ def test_bodies_that_are_not_text_verify(tmp_path: Path) -> None:
 
     asyncio.run(scenario())
     assert verified(path).ok
+
+
+# ---- records that decide, and that no batch holds
+
+CAPS = '{"tenant":{"model_calls":999999}}'
+
+
+@pytest.mark.parametrize("key", ["caps", "caps:acme", "mcp/bank", "mcp/bank/pay", "effects/identity-key"])
+@pytest.mark.parametrize("known", [False, True], ids=["new", "instead of one"])
+def test_a_record_that_decides_and_is_in_no_batch_is_found_and_not_read(
+    tmp_path: Path, key: str, known: bool
+) -> None:
+    path = str(tmp_path / "journal.db")
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            await begin(journal, "r-1")
+            if known:
+                await journal.change(key, lambda _: b"{}")
+        edit(
+            path,
+            f"INSERT OR REPLACE INTO shared VALUES (CAST('{key}' AS BLOB), CAST('{CAPS}' AS BLOB), NULL)",
+        )
+        async with opened(lambda: open_at(path)) as journal:
+            with pytest.raises(JournalDamaged, match="was not written here"):
+                await journal.shared(key)
+            with pytest.raises(JournalDamaged, match="was not written here"):
+                await journal.change(key, lambda old: old)
+
+    asyncio.run(scenario())
+    bad = verified(path).bad
+    assert bad is not None and f"shared record {key.encode()!r} was not written here" in bad.what
+
+
+def test_the_chain_holds_caps_pins_and_the_key_of_identities(tmp_path: Path) -> None:
+    path = str(tmp_path / "journal.db")
+
+    async def scenario() -> None:
+        async with Seawall(path, budget=Budget(tenants={"acme": Caps(model_calls=1)})) as sea:
+            await PinStore(sea.journal, ManualClock()).note_first_use("bank", "alice")
+            await sea.journal.identity_key()
+
+    asyncio.run(scenario())
+    database = apsw.Connection(path)
+    rows = list(database.execute("SELECT CAST(key AS TEXT), leaf IS NOT NULL FROM shared ORDER BY key"))
+    database.close()
+    assert rows == [("caps", 1), ("caps:acme", 1), ("effects/identity-key", 1), ("mcp/bank", 1)]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE sqlite_sequence SET seq = 9223372036854775807 WHERE name = 'memories'",
+        "UPDATE sqlite_sequence SET seq = 1 WHERE name = 'memories'",
+        "UPDATE sqlite_sequence SET seq = 'x' WHERE name = 'memories'",
+        "UPDATE sqlite_sequence SET name = 'facts' WHERE name = 'memories'",
+        "DELETE FROM sqlite_sequence",
+    ],
+)
+def test_a_counter_that_would_give_a_number_again_or_none_is_found(tmp_path: Path, sql: str) -> None:
+    path = str(tmp_path / "journal.db")
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            await merge(journal, "m-1", {"a": "1", "b": "2"})
+
+    asyncio.run(scenario())
+    assert verified(path).ok
+    edit(path, sql)
+    bad = verified(path).bad
+    assert bad is not None and "the counter of table" in bad.what

@@ -89,7 +89,7 @@ def test_what_nobody_may_decide_is_told_of_everybody_who_does() -> None:
     described = team(agent("clerk", "Approves the refund."), authority=(("refund", ()),))
 
     assert [each.reason for each in findings(described)] == [
-        "'clerk' is told to decide on 'refund', which nobody of the team may"
+        "'clerk' is told to decide on 'refund', which no agent of the team may"
     ]
 
 

@@ -129,7 +129,7 @@ def test_a_waived_finding_is_listed_with_its_reason_and_nothing_else_is_waived()
         ),
         (
             {"SW204 refund": "x"},
-            ("SW001", "the waiver 'SW204 refund' waives nothing: no finding is about that"),
+            ("SW001", "the waiver 'SW204 refund' waives nothing: it matches no finding"),
         ),
         ({"SW999": "x"}, ("SW001", "the waiver 'SW999' names no code (there are SW001 to SW406)")),
         ({"": "x"}, ("SW001", "the waiver '' names no code (there are SW001 to SW406)")),

@@ -111,7 +111,7 @@ def test_an_act_whose_tool_the_matrix_leaves_out_is_told(told: str, name: str) -
 
     assert (finding.code, finding.agents, finding.tools) == ("SW207", ("clerk",), (name,))
     assert finding.reason == (
-        f"'clerk' is told to do what the tool {name!r} does, which nobody of the team may by the authority matrix"
+        f"'clerk' is told to do what the tool {name!r} does, which no agent of the team may call by the authority matrix"
     )
     assert finding.sentences[0].text in told
 
@@ -139,7 +139,7 @@ def test_whose_tool_it_is_stands_in_the_finding() -> None:
     (finding,) = findings(described, "SW207")
 
     assert finding.agents == ("clerk", "cashier")
-    assert "which only 'cashier' may by the authority matrix" in finding.reason
+    assert "which only 'cashier' may call by the authority matrix" in finding.reason
 
 
 def test_who_approves_what_another_one_pays_decides_and_does_not_pay() -> None:
@@ -163,7 +163,7 @@ def test_a_reviewer_that_may_not_decide_is_told() -> None:
     found = desk("Looks.", auditor=May(decide=[]))
 
     assert [(each.code, each.agents) for each in found] == [("SW207", ("auditor", "desk"))]
-    assert "reviews 'desk', and its authority does not let it decide" in found[0].reason
+    assert "reviews 'desk', but its authority does not let it decide" in found[0].reason
 
 
 def test_the_plain_form_has_amounts_too(tmp_path: Path) -> None:
@@ -179,5 +179,5 @@ def test_an_amount_that_is_none_is_misused(tmp_path: Path) -> None:
     file = tmp_path / "team.yaml"
     file.write_text("agents:\n  clerk:\n    instructions: Refunds.\n    up_to: {refund: much}\n")
 
-    with pytest.raises(Misused, match="it must be as `50 EUR`"):
+    with pytest.raises(Misused, match="it must be an amount such as `50 EUR`"):
         read_team(file)

@@ -57,7 +57,7 @@ def test_a_name_in_the_wiring_that_no_agent_has_is_told_with_those_there() -> No
         team(agent("a", "Answers."), agent("b", "Works."), flows=(("a", "b"), ("a", "c")), entry=("a",))
     )
 
-    assert finding.reason == "the wiring names 'c', and the team has no such agent (there: a, b)"
+    assert finding.reason == "the wiring names 'c', but the team has no such agent (there: a, b)"
 
 
 FLOWS = (("lead", "writer"), ("lead", "editor"))

@@ -62,6 +62,18 @@ def agent_of(
     return Agent(name, model=ScriptedModel(list(script)), memory=memory, tools=tools, **more)
 
 
+def held_agent(gate: asyncio.Event, *script: Entry, memory: Memory) -> Agent:
+    """Returns an agent that goes through its script and, before it answers, waits for `gate`."""
+
+    @tool
+    async def wait() -> str:
+        """Waits."""
+        await gate.wait()
+        return "over"
+
+    return agent_of(*script, call("wait"), say("done"), memory=memory, tools=[wait], name="held")
+
+
 def remember(key: str, value: Any, **more: Any) -> Reply:
     """Returns the reply that remembers something."""
     return call("remember", key=key, value=value, **more)

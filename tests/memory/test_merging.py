@@ -11,6 +11,7 @@ import pytest
 from memory.play import (
     agent_of,
     forget,
+    held_agent,
     in_loop,
     keep,
     list_events,
@@ -21,24 +22,12 @@ from memory.play import (
     remember,
     sea_of,
 )
-from seawall import Agent, Memory, Misused, Outcome, Seawall, tool
+from seawall import Memory, Misused, Outcome, Seawall
 from seawall.core.events import MemoryRead
 from seawall.journal.protocol import Lineage
-from seawall.models.scripted import Entry, call, calls, say
+from seawall.models.scripted import Entry, calls, say
 
 TENANT = Memory(write=("tenant",))
-
-
-def held_agent(gate: asyncio.Event, *script: Entry, memory: Memory = TENANT) -> Agent:
-    """Returns an agent that goes through its script and, before it answers, waits for `gate`."""
-
-    @tool
-    async def wait() -> str:
-        """Waits."""
-        await gate.wait()
-        return "over"
-
-    return agent_of(*script, call("wait"), say("done"), memory=memory, tools=[wait], name="held")
 
 
 async def overtake(

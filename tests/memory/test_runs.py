@@ -167,3 +167,20 @@ async def test_a_call_that_makes_no_sense_is_explained_to_the_agent(entry: Entry
         await play(sea, agent_of(entry, shown.then(say("ok")), memory=memory))
         assert await sea.journal.memory_version() == 0
     assert shown.results == [told]
+
+
+@pytest.mark.parametrize("key", ["a\0b", "\0", "\0 x"])
+@in_loop
+async def test_a_key_with_characters_that_are_not_stored_as_they_are_is_found_again(key: str) -> None:
+    memory = Memory(write=("tenant",))
+    async with sea_of() as sea:
+        for script in (
+            [remember(key, "v"), recall(key=key)],
+            *([recall(**what)] for what in ({"key": key}, {"prefix": key[0]}, {"prefix": key})),
+        ):
+            shown = Shown()
+            await play(sea, agent_of(*script, shown.then(say("ok")), memory=memory))
+            assert [each["value"] for each in shown.results[-1]["entries"]] == ["v"], script[-1]
+        await play(sea, agent_of(forget(key), say("ok"), memory=memory))
+        assert await read_memory(sea) == {}
+        assert (await sea.journal.verify()).ok

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 
-from memory.play import Shown, agent_of, in_loop, keep, play, read_memory, recall, remember, sea_of
-from seawall import Agent, Memory, Misused, Team, tool
+from memory.play import (
+    Shown,
+    agent_of,
+    held_agent,
+    in_loop,
+    keep,
+    play,
+    read_memory,
+    recall,
+    remember,
+    sea_of,
+)
+from seawall import Agent, IndexUpdate, Memory, Misused, Team, tool
+from seawall.journal.protocol import MemoryFilter
 from seawall.models.scripted import Reply, ScriptedModel, call, calls, fail, say
 
 TEAM = Memory(read=("team",), write=("team",))
@@ -163,3 +178,68 @@ def test_memory_of_another_type_is_misused(given: object) -> None:
         Team("desk", agent_of(), memory=given)  # pyright: ignore[reportArgumentType] -- what is tested
     with pytest.raises(Misused, match="memory is"):
         Agent("a", model="x:y", memory=given)  # pyright: ignore[reportArgumentType] -- what is tested
+
+
+# ---- what several say of one scope
+
+
+@in_loop
+async def test_what_an_agents_memory_leaves_open_is_as_its_team_says() -> None:
+    solved: list[Any] = []
+
+    def solve(theirs: Any, ours: Any, base: Any) -> Any:
+        solved.append((theirs, ours))
+        return "both"
+
+    async with sea_of() as sea:
+        gate = asyncio.Event()
+        lead = held_agent(gate, remember("price", "3"), memory=Memory(write=("tenant",)))
+        team = Team("desk", lead, memory=Memory(write=("tenant",), resolve=solve, ttl_s=60))
+        run = await sea.start(team, "slow")
+        await play(sea, agent_of(remember("price", "2"), say("ok"), memory=Memory(write=("tenant",))), "fast")
+        gate.set()
+        assert (await run.outcome()).memory == "merged"
+        (entry,) = await sea.journal.memory_entries("", MemoryFilter(scopes=("tenant",)))
+        assert entry.expires_at is not None
+    assert solved == [("2", "3")]
+
+
+@in_loop
+async def test_what_an_agents_memory_says_itself_holds_in_every_team() -> None:
+    own, outer = Memory(write=("tenant",), ttl_s=60), Memory(write=("tenant",), ttl_s=600)
+    async with sea_of() as sea:
+        lead = agent_of(remember("price", "3"), say("ok"), memory=own, name="lead")
+        nested = Team("inner", lead)
+        boss = agent_of(ask("inner"), say("ok"), name="boss")
+        await play(sea, Team("desk", boss, specialists=[nested], memory=outer))
+        (entry,) = await sea.journal.memory_entries("", MemoryFilter(scopes=("tenant",)))
+        assert entry.expires_at == entry.at + 60
+
+
+class Named:
+    """An index that knows one entry of each scope, and notes which scopes it is asked about."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def version(self, tenant: str, scope: str) -> int:
+        return 0
+
+    async def update(self, update: IndexUpdate) -> None:
+        pass
+
+    async def search(self, tenant: str, scope: str, query: str, limit: int) -> list[int]:
+        self.asked.append(scope)
+        return []
+
+
+@in_loop
+async def test_each_scope_is_searched_with_the_index_that_its_memory_has() -> None:
+    own, shared = Named(), Named()
+    async with sea_of() as sea:
+        memory = Memory(read=("tenant",), index=own)
+        lead = agent_of(recall(query="freight"), say("ok"), memory=memory, name="lead")
+        scribe = Memory(write=("tenant", "team"))
+        await play(sea, Team("desk", agent_of(remember("a", "1", scope="team"), say("ok"), memory=scribe)))
+        await play(sea, Team("desk", lead, memory=Memory(read=("team",), index=shared)))
+    assert (own.asked, shared.asked) == (["tenant"], ["team:desk"])

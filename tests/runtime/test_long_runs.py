@@ -10,8 +10,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import pytest
+
 import seawall
 from seawall import Agent, ContextGuard, Limits, Seawall, Team, Tool
+from seawall.core.events import Mode
 from seawall.models.protocol import Assistant, ModelReply, ModelRequest, ToolCall, Usage
 from seawall.testing import ManualClock, ScriptedModel
 
@@ -26,12 +29,12 @@ NOISE = 1.01
 class Counted:
     """An agent that learns something new with each of `CALLS` calls of its tool, and what that takes."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, effect: bool) -> None:
         self.counts = {EARLY: Counter[str](), LATE: Counter[str]()}
         self._window: tuple[int, int] | None = None
         self._made = itertools.count(1)
         schema = {"type": "object", "properties": {"what": {"type": "string"}}, "required": ["what"]}
-        tool = Tool(self._look, name="look", description="Looks at one thing.", schema=schema)
+        tool = Tool(self._look, name="look", description="Looks at one thing.", schema=schema, effect=effect)
         model = ScriptedModel(self._reply, usage=Usage(100, 20), keep_requests=0)
         limits = Limits(tool_calls=2 * CALLS, model_calls=2 * CALLS, tokens=10**9)
         self.team = Team(Agent("desk", "Looks at things.", model=model, tools=[tool]), limits=limits)
@@ -56,13 +59,15 @@ class Counted:
         return f"{what}: found in room {number:08d} of the old house, behind the third door"
 
 
-def test_a_late_step_takes_as_many_calls_as_an_early_one() -> None:
-    counted = Counted()
+@pytest.mark.parametrize("effect", [False, True], ids=["reads", "effects"])
+def test_a_late_step_takes_as_many_calls_as_an_early_one(effect: bool) -> None:
+    counted = Counted(effect=effect)
 
     async def main() -> None:
         guards = [ContextGuard(mode="enforce")]
         async with Seawall(clock=ManualClock(), guards=guards) as sea:
-            run = await sea.start(counted.team, "Look at things.")
+            modes: dict[str, Mode] = {"loops": "off"} if effect else {}  # it counts effects in a row
+            run = await sea.start(counted.team, "Look at things.", modes=modes)
             outcome = await run.outcome()
         assert (outcome.status, outcome.tool_calls) == ("completed", CALLS)
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from seawall import Agent, Seawall, Team, Tool, ToolContext
+from seawall import Agent, EndpointOptions, Seawall, Team, Tool, ToolContext
 from seawall.core.errors import Broken, Fenced
+from seawall.core.events import StepIntended
 from seawall.engine.ownership import MAX_LOOKS, RECENT_S, LeaseCheck
 from seawall.journal.sqlite import SqliteJournal, SqliteOptions
 from seawall.models.protocol import ModelRequest, User
-from seawall.testing import ManualClock, ScriptedModel, call, say
+from seawall.testing import ManualClock, ScriptedModel, call, fail, say
 
 
 def paying(request: ModelRequest) -> Any:
@@ -93,6 +94,57 @@ def test_an_async_effect_that_waits_for_its_next_try_is_not_made_once_its_run_wa
         await other.close()
 
         assert made == ["1"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", ["model", "read"])
+@pytest.mark.parametrize("taken", [False, True])
+def test_what_waits_for_its_next_try_is_not_tried_again_once_its_run_was_taken(
+    tmp_path: Path, kind: str, taken: bool
+) -> None:
+    """Whoever has the run now makes the call itself, and pays for it."""
+
+    async def main() -> None:
+        clock, made = ManualClock(), list[str]()
+
+        class Busy(Broken):
+            retry_after_s = 5.0
+
+        def reply(request: ModelRequest) -> Any:
+            made.append("model")
+            if kind == "model" and made.count("model") == 1:
+                return fail("rate_limited", retry_after_s=5)
+            return call("look") if kind == "read" and len(made) == 1 else say("Done.")
+
+        async def look() -> str:
+            """Looks."""
+            made.append("read")
+            if made.count("read") == 1:
+                raise Busy("too many requests")
+            return "seen"
+
+        team = Team(Agent("clerk", model=ScriptedModel(reply), tools=[Tool(look, retries=2)]))
+        other = open_journal(tmp_path, clock)
+        at_once = EndpointOptions(outlast=False)  # its intent is recorded before it waits, and not after it
+        ends = {"model:scripted": at_once, "tool:look": at_once}
+        async with Seawall(open_journal(tmp_path, clock), clock=clock, environment={}, endpoints=ends) as sea:
+            run = await sea.start(team, "1")
+            async with asyncio.timeout(20):
+                while (await other.row(run.id)).events < (5 if kind == "model" else 7):
+                    await asyncio.sleep(0)
+            assert isinstance((await other.events(run.id))[-1], StepIntended)
+            if taken:
+                await other.take(run.id, force=True)
+            await clock.advance(6)
+            if taken:
+                with pytest.raises(Fenced):
+                    await run.outcome()
+            else:
+                assert (await run.outcome()).answer == "Done."
+        await other.close()
+
+        assert made.count(kind) == (1 if taken else 2)
 
     asyncio.run(main())
 

@@ -11,9 +11,12 @@ from seawall import (
     ALLOW,
     Advise,
     Agent,
+    Authority,
+    AuthorityGuard,
     EndpointOptions,
     Guard,
     Limits,
+    May,
     Misused,
     Planner,
     Refuse,
@@ -333,3 +336,32 @@ def test_the_review_rounds_of_a_nested_team_are_its_own() -> None:
     play(outer(nested))
 
     assert auditor.request_count == 3
+
+
+class OwnAuthority(AuthorityGuard):
+    """Would judge something else."""
+
+    def before(self, step: Any, run: Any, memory: Any) -> Any:
+        return Refuse("never")
+
+
+@pytest.mark.parametrize("where", ["seawall", "team", "nested"])
+def test_an_authority_guard_that_would_not_be_asked_is_misuse(where: str) -> None:
+    permit = team_of_permits().permits
+    for guard, told in (
+        (OwnAuthority(), "can't be named 'authority'"),
+        (AuthorityGuard(permits=permit), "permits"),
+    ):
+        given: dict[str, Any] = {"guards": [guard]}
+        with pytest.raises(Misused, match=told):
+            play(
+                outer(
+                    inner(World(), **(given if where == "nested" else {})),
+                    **(given if where == "team" else {}),
+                ),
+                **(given if where == "seawall" else {}),
+            )
+
+
+def team_of_permits() -> Team:
+    return Team("desk", Agent("lead", model=ScriptedModel([])), authority=Authority(agents={"lead": May()}))

@@ -164,5 +164,5 @@ def test_an_engine_in_a_file_that_imports_the_agents_is_told_to_move(
     report = inspect_application([Path()])
 
     assert report.notes == (
-        "main.py imports made.py, which is to import 'sea' from there: move the engine into a module of its own",
+        "main.py imports made.py, which would have to import 'sea' from main.py: move the engine into a separate module",
     )

@@ -105,7 +105,7 @@ def test_what_is_known_at_run_time_alone_is_named_as_it_stands(inspect: Inspect)
     ]
 
     assert (part.name, part.gated) == ("load_them(1)", "added")
-    assert "known at run time" in part.why
+    assert "known only at run time" in part.why
 
 
 def test_a_model_in_a_helper_of_a_tool_is_found(inspect: Inspect) -> None:

@@ -1,4 +1,4 @@
-"""Whether the framework that is installed is one that an adapter was tested with."""
+"""Checks that an adapter was tested with the installed version of its framework."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from seawall.core.errors import Misused
 
 
 def check_version(package: str, *, lowest: str, below: str, extra: str) -> None:
-    """Raises `Misused` if a framework is not there or too old, and warns of one that is newer than what was tested."""
+    """Raises `Misused` if a framework is missing or too old, and warns if it is newer than the tested versions."""
     try:
         found = version(package)
     except PackageNotFoundError as error:
@@ -28,7 +28,7 @@ def check_version(package: str, *, lowest: str, below: str, extra: str) -> None:
 
 
 def _read_version(text: str) -> tuple[int, ...]:
-    """Returns the leading numbers of a version, without zeros at the end: 2 and 2.0.0 are one."""
+    """Returns the leading numbers of a version, without zeros at the end, so that 2 and 2.0.0 are equal."""
     found = re.match(r"\d+(?:\.\d+)*", text)
     numbers = [int(part) for part in found.group().split(".")] if found else []
     while numbers and numbers[-1] == 0:

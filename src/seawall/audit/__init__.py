@@ -1,12 +1,12 @@
-"""Audit: sends recorded calls, from any system, through the gate and the guard that would have judged them live.
+"""Audit: sends recorded calls of any system through the gate and the guards that would have judged them live.
 
-- `reading.py`: files and folders; which format a value has; `values.py`: the JSON values of a file
+- `reading.py`: files and folders, and the format of each value; `values.py`: the JSON values of a file
 - `formats/`: one file for each format of recordings
-- `messages.py`: a message of any family; `gathering.py`: a run from its pieces; `spans.py`: a run from spans
-- `recording.py`: what a recorded run is
+- `messages.py`: messages of any provider; `gathering.py`: joins the pieces of a run; `spans.py`: joins spans to a run
+- `recording.py`: the types of a recorded run
 - `tools.py`: which recorded tools write, and which are polls
 - `auditing.py`: sends a recorded run, call by call, through `Gate.admit` and `Gate.settle`
-- `findings.py`: all that is found in a run, with `prices.py`; `report.py`: what is found in all runs
+- `findings.py`: the findings of one run, with `prices.py`; `report.py`: the sums of all runs
 """
 
 from seawall.audit.auditing import AuditResult, audit

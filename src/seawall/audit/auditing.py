@@ -1,6 +1,6 @@
 """Sends a recorded run through the gate, and reports which calls would have got advice or would not have been made.
 
-This file knows no rule. It proposes each recorded call to a real `Gate` with the given guards, settles its recorded
+This file holds no rules. It proposes each recorded call to a real `Gate` with the given guards, settles its recorded
 result there, and folds the events with `apply`, as in a live run.
 """
 
@@ -33,7 +33,7 @@ from seawall.run.waste import Spent, Wasted, WasteKind, WasteState, note_done, n
 
 ROOT = 0
 _STEP = re.compile(r"\bstep (\d+)\b")
-"""A step in a guard's reason. A recording has calls and no steps."""
+"""A step in a guard's reason. It is replaced by a call, because a recording has calls, not steps."""
 
 
 class AuditResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,18 +45,18 @@ class AuditResult(msgspec.Struct, frozen=True, kw_only=True):
     advised_at: tuple[int, ...] = ()
     """The calls whose results would have come with advice."""
     rule: str | None = None
-    """The option of the guard whose limit was reached. If no call was stopped, that of the first advice."""
+    """The guard's option whose limit was reached; if no call was stopped, the option that led to the first advice."""
     reason: str | None = None
-    """The guard's reason, with calls (`call #4`) in place of steps."""
+    """The guard's reason, with calls (`call #4`) instead of steps."""
 
 
 class FullAudit(NamedTuple):
-    """What the guards say of a recorded run, and what all of its calls have cost that brought what was known."""
+    """The guards' judgement of a recorded run, and the cost of its calls that brought only what was known already."""
 
     judged: AuditResult
     waste: WasteState
     useless: dict[int, WasteKind]
-    """The calls that brought what was known, and who knew it: their own agent, or another one."""
+    """The calls that brought only what was known already, and whether their own agent or another one knew it."""
 
 
 def audit(run: RecordedRun, guards: Sequence[Guard], names: ToolNames | None = None) -> AuditResult:
@@ -71,9 +71,9 @@ def audit_to_end(
     bodies: Bodies,
     spent: Mapping[int, Spent] = EMPTY,
 ) -> FullAudit:
-    """Judges a recorded run like `audit`, and goes on to its last call to see which calls brought what was known.
+    """Judges a recorded run like `audit`, but to its last call, and finds the calls that brought only what was known already.
 
-    `spent` is what each reply has taken, by its place among the run's messages.
+    `spent` are the tokens and the money of each reply, by its index among the run's messages.
     """
     return _Auditor(run, guards, names, bodies, "observe", spent).audit()
 
@@ -90,7 +90,7 @@ class _Auditor:
         mode: Mode,
         spent: Mapping[int, Spent] = EMPTY,
     ) -> None:
-        """With `mode` `observe`, a call that would not have been made is noted, and the run goes on as it did."""
+        """With the mode `observe`, a call that would not have been made is noted, and the recorded run continues."""
         self._run, self._spent = run, spent
         self._bodies = bodies
         self._logic = _RecordedLogic(names, self._bodies)
@@ -103,13 +103,13 @@ class _Auditor:
             agent=run.calls[0].agent if run.calls else "",
             intent=self._bodies.put(""),
             limits=Limits(),
-            # The user decides what a run may spend, so only the given guards judge here.
+            # Limits are the user's decision, so only the given guards judge here.
             guards={**dict.fromkeys(BUILT_IN, "off"), **{guard.name: mode for guard in guards}},
         )
         self._state: RunState = begin(started, guards)
         self._frames: dict[str, int] = {started.agent: ROOT}
         self._calls: dict[int, int] = {}
-        """By step: the index of its call."""
+        """The index of each step's call, by the step's number."""
         self._advised: list[int] = []
         self._first_advice: Judged | None = None
         self._halted: tuple[int, Judged | None] | None = None
@@ -118,7 +118,7 @@ class _Auditor:
         self._useless: dict[int, WasteKind] = {}
 
     def audit(self) -> FullAudit:
-        """Goes through the run: to its end, or in `enforce` up to the first call that would not have been made."""
+        """Judges the calls: all of them, or in the mode `enforce` up to the first call that would not have been made."""
         for turn in _split_turns(self._run.calls):
             admitted: list[tuple[int, Step]] = []
             self._note_reply(turn)
@@ -150,7 +150,7 @@ class _Auditor:
         return FullAudit(result, self._waste, self._useless)
 
     def _note_reply(self, turn: Sequence[int]) -> None:
-        """Counts what the reply has taken that asks for these calls."""
+        """Counts the tokens and the money of the reply that asks for these calls."""
         first = self._run.calls[turn[0]]
         spent = Spent() if first.reply is None else self._spent.get(first.reply, Spent())
         frame = self._find_frame(first.agent)
@@ -169,7 +169,7 @@ class _Auditor:
                 self._waste = note_intent(self._waste, event)
 
     def _note_result(self, index: int, step: Step, events: Sequence[Event]) -> None:
-        """Notes whether a call brought what was known."""
+        """Notes whether a call brought only what was known already."""
         intended = self._state.open.get(step.number)
         for event in events:
             if isinstance(event, StepDone) and intended is not None:
@@ -233,13 +233,13 @@ def _find_halt(events: Sequence[Event]) -> Judged | None:
 
 
 def _find_nothing(text: str) -> Traces:
-    """Returns no trace: where a value came from is asked of answers only, and costs as much as all else together."""
+    """Returns no traces. Only for answers is it needed where a value came from, and finding it costs as much as all else."""
     del text
     return Traces(frozenset(), frozenset(), whole=True)
 
 
 def _split_turns(calls: Sequence[RecordedCall]) -> Iterator[list[int]]:
-    """Yields the indices of the calls of each reply: all are admitted before any of them has a result."""
+    """Yields the indices of the calls of each reply. All of them are admitted before the first one has a result."""
 
     def identify_reply(index: int) -> tuple[str, str | int]:
         call = calls[index]
@@ -250,7 +250,7 @@ def _split_turns(calls: Sequence[RecordedCall]) -> Iterator[list[int]]:
 
 
 class _RecordedLogic(LoopElsewhere):
-    """Implements `run.step.Logic` for a recording: prepares the call at hand, and decides nothing."""
+    """Implements `run.step.Logic` for a recording: prepares the present call, and decides nothing."""
 
     def __init__(self, names: ToolNames, bodies: Bodies) -> None:
         self._names = names
@@ -258,7 +258,7 @@ class _RecordedLogic(LoopElsewhere):
         self.call: RecordedCall | None = None
 
     def decide(self, state: RunState) -> Sequence[Action]:
-        """Returns nothing: the recording decides."""
+        """Returns no actions, because the recording has decided."""
         return ()
 
     def prepare(self, proposal: Propose, state: RunState, number: int) -> Step:

@@ -1,7 +1,7 @@
-"""What is found in one recorded run: the loop, what it cost, useless calls, junk, and values that nobody has shown.
+"""The findings of one recorded run: the loop, its cost, useless calls, junk, and unsourced values.
 
-The loop guard and the fold of waste judge the calls, the survey of a conversation says what of it is junk, and
-`run/sourcing.py` which values of an answer are unsourced: the same code as in a live run. What is shown of a run has no secrets.
+The loop guard and the fold of waste judge the calls, the survey of a conversation finds the junk in it, and `run/sourcing.py`
+finds the unsourced values of an answer: the same code as in a live run. Secrets are removed from all texts that are shown.
 """
 
 from __future__ import annotations
@@ -28,99 +28,101 @@ from seawall.team.context import encode_assistant
 from seawall.team.survey import Survey
 
 MAX_UNSOURCED = 50
-"""Values of a run that are named: more than anybody looks up. `unsourced_count` counts all."""
+"""Unsourced values of a run that are named, which is more than a person will look up. `unsourced_count` counts all."""
 EXCERPT_CHARS = 300
 """Characters of an excerpt: a call with the beginning of its result, or a sentence or two of an answer."""
 ARGUMENT_CHARS = 120
-"""Of those, the characters of a call's arguments."""
+"""Characters of a call's arguments in an excerpt."""
 ID_CHARS = 200
 """Characters of an id or of a name that are shown."""
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """What calls have taken."""
+    """The number of some calls, and what they have cost."""
 
     calls: int = 0
-    """How many there are."""
+    """The number of calls."""
     tokens: int | None = None
-    """Of the replies that asked for them; None: the recording has no counts."""
+    """Tokens of the replies that asked for the calls; None if the recording has no counts."""
     usd: Decimal | None = None
-    """At most; None: not known."""
+    """US dollars at most; None if the cost is not known."""
 
 
 class ToolCounts(msgspec.Struct):
     """The calls of one tool."""
 
     calls: int = 0
-    """All of them."""
+    """All calls of the tool."""
     failed: int = 0
-    """Those whose result is an error."""
+    """Calls whose result is an error."""
     useless: int = 0
-    """Those that brought what was known."""
+    """Calls that brought only what was known already."""
 
 
 class RunFindings(msgspec.Struct, frozen=True, kw_only=True):
-    """What is found in one run. Its calls are counted from 0."""
+    """The findings of one run. Its calls are counted from 0."""
 
     id: str
-    """As it was recorded; the number of the line in which a run begins that has none."""
+    """The recorded id; for a run without an id, the number of the line in which it begins."""
     halted_at: int | None = None
     """The first call that would not have been made."""
     advised_at: tuple[int, ...] = ()
     """The calls whose results would have come with advice."""
     rule: str | None = None
-    """The option of the guard whose limit was reached; if no call was stopped, that of the first advice."""
+    """The guard's option whose limit was reached; if no call was stopped, the option that led to the first advice."""
     reason: str | None = None
     """The guard's reason."""
     file: str = ""
-    """As it was named, or found in a folder."""
+    """The path of the recording, as it was given or found in a folder."""
     line: int = 0
-    """Where to look: the line of the finding that `excerpt` shows, or else where the run begins."""
+    """The line of the finding that `excerpt` shows; without a finding, the line in which the run begins."""
     format: str = ""
-    """See above."""
+    """The name of the format that the run was read as."""
     calls: int = 0
-    """Those that have a result; if none has one, all."""
+    """The calls that have a result; if none has one, all calls."""
     replies: int = 0
-    """Messages of models."""
+    """Messages that models have written."""
     tokens: int | None = None
-    """Of all replies; None: the recording has no counts."""
+    """Tokens of all replies; None if the recording has no counts."""
     usd: Decimal | None = None
-    """Of all replies whose model has a price, at most; None: none has one."""
+    """US dollars, at most, of all replies whose model has a price; None if no model has one."""
     after_halt: Cost | None = None
-    """What was recorded from the first call on that would not have been made; None: all would have been."""
+    """The cost from the first call that would not have been made to the end; None if all calls would have been made."""
     repeats: Cost = Cost()
-    """Calls whose agent knew what they brought."""
+    """Calls that brought only what their own agent knew already."""
     duplicates: Cost = Cost()
-    """Reads of which another agent had brought the same."""
+    """Reads that brought only what another agent had read already."""
     junk: float | None = None
-    """The share of junk in what the models were sent, from 0 to 1; None: the conversation is not recorded."""
+    """The share of junk in the messages that the models were sent, from 0 to 1; None if the conversation is not recorded."""
     sent_bytes: int = 0
-    """What the models were sent, in all of their calls together, with prompts and tools left out."""
+    """Bytes of the messages that the models were sent in all calls together, without prompts and tools."""
     tools: dict[str, ToolCounts] = {}
-    """By the name of the tool."""
+    """The counts of each tool, by its name."""
     loop_tool: str = ""
     """The tool of the first call that would not have been made."""
     unsourced: tuple[str, ...] = ()
-    """Values in answers that no request, prompt or result before them has: the first 50."""
+    """The first 50 values in answers that are in no request, prompt or result before them."""
     unsourced_count: int = 0
-    """All of them."""
+    """The number of all unsourced values."""
     excerpt: str = ""
-    """Of the gravest finding: the call with the beginning of its result, or what stands around a value."""
+    """An excerpt of the gravest finding: the call with the beginning of its result, or the text around a value."""
     lacks: tuple[str, ...] = ()
-    """`arguments` or `result`, if no call has it: then the findings may be wrong."""
+    """`arguments` or `result`, if no call has this field. Then the findings may be wrong."""
     unanswered: int = 0
-    """Calls that are not judged, because the recording has no result of them."""
+    """Calls that are not judged, because the recording has no result for them."""
     left_out: int = 0
-    """Rows that are not read, because the run is too large to be held."""
+    """Rows that are not read, because the run is too large to be held in memory."""
 
     @property
     def useless(self) -> int:
-        """The calls that brought what was known."""
+        """The number of calls that brought only what was known already."""
         return self.repeats.calls + self.duplicates.calls
 
     @property
     def rank(self) -> tuple[bool, Decimal, int, int, float]:
-        """What sorts runs: those that would have been stopped, by what came after; then by what was in vain."""
+        """A key that sorts runs, the worst last: whether a call would not have been made, then the US dollars of the calls from
+        there on and of useless calls, then their tokens and number, then unsourced values, then junk.
+        """
         after = self.after_halt or Cost()
         vain = (after.tokens or 0) + (self.repeats.tokens or 0) + (self.duplicates.tokens or 0)
         usd = (
@@ -131,12 +133,12 @@ class RunFindings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_remarkable(self) -> bool:
-        """Whether there is a reason to look at the run."""
+        """Whether the run has a finding that is worth a look."""
         return bool(self.halted_at is not None or self.advised_at or self.useless or self.unsourced_count)
 
 
 class RunAuditor:
-    """Finds what there is to find in recorded runs, one at a time."""
+    """Makes the findings of recorded runs, one at a time."""
 
     def __init__(
         self, guards: Sequence[Guard], names: ToolNames, prices: RecordedPrices, redactor: Redactor
@@ -144,7 +146,7 @@ class RunAuditor:
         self._guards, self._names, self._prices, self._redactor = guards, names, prices, redactor
 
     def audit(self, run: RecordedRun) -> RunFindings | BadLine:
-        """Returns the findings of a run, or why it can't be judged."""
+        """Returns the findings of a run, or a `BadLine` that says why it can't be judged."""
         try:
             return self._audit(run)
         except RecursionError:
@@ -204,13 +206,13 @@ class RunAuditor:
         return counts
 
     def _find_unsourced(self, run: RecordedRun) -> tuple[list[str], RecordedMessage | None]:
-        """Returns the values that answers have and nothing before them has shown, and the first answer with one.
+        """Returns the values in answers that are in nothing before them, and the first answer with such a value.
 
-        What is looked for is what a person reads of an answer: without its secrets.
+        Secrets are removed from answers before, so that none of them is named.
         """
         sources = {message.role for message in run.messages if message.text} - {"assistant"}
         if not sources or (run.calls and "tool" not in sources):
-            return [], None  # what was asked or brought is not recorded, or stands in spans alone
+            return [], None  # requests or results are not recorded, or only as spans
         answers = {
             at: self._redactor.text(message.text)
             for at, message in enumerate(run.messages)
@@ -269,7 +271,7 @@ class RunAuditor:
 
 
 def _count_tokens(reply: RecordedMessage) -> int | None:
-    """Returns what the provider counted; None if it did not, or if the count can't be true."""
+    """Returns the tokens that the provider counted; None if it did not count, or if the count can't be true."""
     if reply.usage is None:
         return None
     usage, _ = check_usage(reply.usage, None)
@@ -285,7 +287,7 @@ def _convert_waste(wasted: Wasted, knows: bool, priced: bool) -> Cost:
 def _sum_after(
     run: RecordedRun, halted_at: int | None, spent: dict[int, Spent], knows: bool, priced: bool
 ) -> Cost | None:
-    """Returns what the call that would not have been made, and all after it, have taken."""
+    """Returns the cost of the call that would not have been made and of all calls after it; None if there is no such call."""
     if halted_at is None:
         return None
     first = run.calls[halted_at].reply
@@ -302,10 +304,10 @@ def _sum_after(
 
 
 def measure_junk(run: RecordedRun, bodies: Bodies, names: ToolNames) -> tuple[int, int]:
-    """Returns the bytes that the models of a run were sent in all of their calls, and those of failures, repeats and
-    results out of date among them.
+    """Returns the bytes that the models of a run were sent in all of their calls, and how many of these were junk: failures,
+    repeats and results out of date.
 
-    Prompts and tools are left out: see `team/survey.py`. Both are 0 if the conversation is not recorded.
+    Prompts and tools are left out: see `team/survey.py`. Both numbers are 0 if the conversation is not recorded.
     """
     if not any(message.role == "tool" for message in run.messages):
         return 0, 0
@@ -324,7 +326,7 @@ def measure_junk(run: RecordedRun, bodies: Bodies, names: ToolNames) -> tuple[in
 
 
 class _SurveyedAgent:
-    """The messages of one agent, as a survey takes them."""
+    """The messages of one agent, in the form that a survey takes."""
 
     def __init__(self, survey: Survey) -> None:
         self.survey = survey
@@ -333,7 +335,7 @@ class _SurveyedAgent:
         """The calls of the newest reply that have no result."""
 
     def add(self, message: RecordedMessage, bodies: Bodies) -> None:
-        """Adds a message. Calls without an id get their place as one, and results go to them in order."""
+        """Adds a message. A call without an id gets its index as the id, and results go to such calls in order."""
         if message.role == "system":
             return
         if message.role == "assistant":

@@ -1,5 +1,5 @@
-"""Gathers one run from what a file says of it in pieces: requests that repeat the conversation before them, lines of a
-session, spans of tools. Each message is taken once, each call gets its result, and what can't be joined stays apart.
+"""Gathers one run from its pieces in a file: requests that repeat the conversation before them, lines of a session, spans of
+tools. Each message is added once, each call gets its result, and conversations that can't be joined stay separate.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from msgspec.structs import replace
 from seawall.audit.recording import RecordedCall, RecordedMessage, RecordedRun
 
 MAX_RUN_BYTES = 64 * 1024 * 1024
-"""Texts of one run, while it is gathered. What comes after is counted, and not read. The longest recording with which we
+"""Bytes of one run's texts while it is gathered. Later messages are counted, not read. The longest recording with which we
 tuned the guards has 1.1 MB."""
 MAX_OPEN_BYTES = 64 * 1024 * 1024
-"""Texts of all runs of a file that are gathered at one time. Past that the run is closed that has been left alone for
-longest. The spans of a trace and the requests of a conversation stand near each other in a file."""
+"""Bytes of the texts of all runs of a file that are gathered at one time. Past that, the run that was not added to for the
+longest time is closed: the spans of a trace and the requests of a conversation are near each other in a file."""
 MAX_OPEN_RUNS = 10_000
-"""Runs that are gathered at one time. Each takes some kilobytes beside its texts."""
+"""Runs that are gathered at one time. Each takes some kilobytes of memory beside its texts."""
 MAX_CLOSED_KEYS = 100_000
-"""Keys of closed runs that are remembered, the newest, so that a run of which more comes is told as a further part."""
+"""The newest keys of closed runs that are remembered, so that later pieces of a closed run are reported as a further part."""
 _MESSAGE_BYTES = 300
-"""What a message takes beside its texts."""
+"""Bytes of memory that a message takes beside its texts."""
 
 
 class SpanCall(msgspec.Struct, frozen=True, kw_only=True):
-    """A call as the span of its tool tells it."""
+    """A call of a tool, from the tool's span."""
 
     tool: str
     call_id: str = ""
@@ -48,13 +48,13 @@ class _Thread:
 
 
 def key_message(message: RecordedMessage) -> int:
-    """Returns what two recordings of one message have in common, whatever ids they give to its calls."""
+    """Returns a key that is equal for two recordings of the same message, even if they give its calls different ids."""
     calls = tuple([(call.tool, call.arguments) for call in message.calls])
     return hash((message.role, message.text, calls))
 
 
 class GatheredRun:
-    """A run of which more may come."""
+    """A run to which more pieces may be added."""
 
     def __init__(self, run_id: str, file: str, name: str, line: int) -> None:
         self.id, self.file, self.format, self.line = run_id, file, name, line
@@ -68,19 +68,19 @@ class GatheredRun:
         return f"<GatheredRun {self.id} of {len(self._entries)} entries>"
 
     def append(self, messages: Iterable[RecordedMessage], agent: str = "") -> None:
-        """Adds messages that follow upon those of their agent that are here."""
+        """Adds messages after those of the same agent that were added before."""
         for message in messages:
             self._keep(replace(message, agent=agent) if agent else message)
 
     def extend_reply(self, message: RecordedMessage) -> bool:
-        """Adds the calls and the text of `message` to its agent's newest message, if that is an assistant's. Returns whether
-        it is.
+        """Adds the calls and the text of `message` to the newest message of its agent, if that is an assistant's. Returns
+        whether it was.
         """
         for at in range(len(self._entries) - 1, -1, -1):
             entry = self._entries[at]
             if not isinstance(entry, RecordedMessage) or entry.agent != message.agent:
                 continue
-            if entry.role == "tool":  # results of calls of this very reply may come before its rest
+            if entry.role == "tool":  # results of this reply's calls may come before the rest of the reply
                 continue
             if entry.role != "assistant":
                 return False
@@ -91,7 +91,7 @@ class GatheredRun:
         return False
 
     def add_call(self, call: SpanCall) -> None:
-        """Adds what the span of a tool says."""
+        """Adds the call of a tool's span."""
         size = len(call.arguments or "") + len(call.result or "")
         if self._has_room(size):
             self._entries.append(call)
@@ -102,7 +102,7 @@ class GatheredRun:
         agent: str = "",
         replied: Sequence[RecordedMessage] = (),
     ) -> None:
-        """Adds a conversation as it is now, with the reply to it: what of it is not here yet."""
+        """Adds the new messages of a conversation, which is given up to now, and of the reply to it."""
         said = [message for message in [*messages, *replied] if message.role != "system"]
         keys = [key_message(message) for message in said]
         thread, known = self._find_thread(keys, agent, len(said) - len(replied))
@@ -115,9 +115,10 @@ class GatheredRun:
             self.append(said[known:], thread.label)
 
     def _find_thread(self, keys: list[int], agent: str, asked: int) -> tuple[_Thread | None, int]:
-        """Returns the conversation that this one goes on from, and how many of these messages are known.
+        """Returns the conversation that these messages continue, and how many of them are known.
 
-        The first `asked` messages are not new: a reply that is equal to the one before it is no sign that it is known.
+        The first `asked` messages are the request. Only they are compared with the newest known message, because a new reply
+        may be equal to an earlier one.
         """
         threads = [thread for thread in reversed(self._threads) if thread.agent == agent]
         longest = max(threads, key=lambda thread: _count_common(thread.keys, keys), default=None)
@@ -128,10 +129,10 @@ class GatheredRun:
             return longest, common
         for (
             thread
-        ) in threads:  # its beginning was left out or rewritten: what follows its newest message is new
+        ) in threads:  # if the beginning was left out or rewritten, all after the newest known message is new
             if thread.keys[-1] in keys[:asked]:
                 return thread, asked - keys[:asked][::-1].index(thread.keys[-1])
-        if common > 1:  # another reply to the same request
+        if common > 1:  # a second reply to the same request
             return longest, common
         return None, 0
 
@@ -153,7 +154,7 @@ class GatheredRun:
         return True
 
     def build(self) -> RecordedRun | None:
-        """Returns the run; None if no model and no tool is in it."""
+        """Returns the run; None if it has no reply of a model and no call of a tool."""
         joined = _CallJoiner()
         messages: list[RecordedMessage] = []
         for entry in self._entries:
@@ -184,7 +185,7 @@ def _count_common(one: Sequence[int], other: Sequence[int]) -> int:
 
 
 class _JoinedCall(msgspec.Struct, eq=False):
-    """A call, until it is known what became of it."""
+    """A call, until its result is known."""
 
     id: str
     tool: str
@@ -196,29 +197,29 @@ class _JoinedCall(msgspec.Struct, eq=False):
     failed: bool = False
     in_span: bool = False
     is_asked: bool = False
-    """A message has asked for it."""
+    """True if a message has asked for the call."""
     is_told: bool = False
-    """A message has brought its result."""
+    """True if a message has brought the call's result."""
 
 
 class _CallJoiner:
-    """Gives each call of a run its result, by its id or, where there is none, in the order of the calls."""
+    """Gives each call of a run its result, by the call's id or, without ids, in the order of the calls."""
 
     def __init__(self) -> None:
         self.calls: list[_JoinedCall] = []
         self._by_id: dict[str, _JoinedCall] = {}
-        """The newest call with an id: some models give one to several calls."""
+        """The newest call with each id: some models give the same id to several calls."""
         self._open: dict[str, list[_JoinedCall]] = {}
-        """By agent: calls without a result."""
+        """The calls without a result, by agent."""
         self._replies: dict[str, int] = {}
-        """By agent: its newest reply."""
+        """The number of the newest reply, by agent."""
         self._unclaimed: dict[str, list[_JoinedCall]] = {}
-        """By tool: calls of which no span has told."""
+        """The calls that no span has described, by tool."""
         self._untold: list[_JoinedCall] = []
-        """Calls of which a span has told and no message."""
+        """The calls whose result no message has brought, but that a span has described."""
 
     def add_message(self, message: RecordedMessage, number: int) -> None:
-        """Takes in what a message asks for, or brings."""
+        """Adds the calls that a message asks for, or the result that it brings."""
         if message.role == "tool":
             self._answer(message)
         elif message.role == "assistant":
@@ -227,8 +228,10 @@ class _CallJoiner:
                 known = self._by_id.get(asked.id) if asked.id else None
                 is_same = known is not None and (known.tool, known.arguments) == (asked.tool, asked.arguments)
                 if known is not None and is_same and known.is_asked and known.agent != message.agent:
-                    continue  # a conversation that begins with a part of another one
-                if known is not None and is_same and not known.is_asked:  # its span came first
+                    continue  # this conversation begins with a part of another agent's
+                if (
+                    known is not None and is_same and not known.is_asked
+                ):  # the call's span came before the message
                     known.agent, known.reply, known.is_asked = message.agent, number, True
                     continue
                 call = _JoinedCall(asked.id, asked.tool, asked.arguments, message.agent, message.line, number)
@@ -270,13 +273,13 @@ class _CallJoiner:
         self._open[call.agent] = [each for each in waiting if each is not call]
 
     def add_span(self, span: SpanCall) -> None:
-        """Takes in a call that a tool's span tells of: the one that a message asked for, or else one of its own."""
+        """Adds the call of a tool's span: to the call that a message has asked for, if there is one, or as a new call."""
         call = self._by_id.get(span.call_id) if span.call_id else None
         if call is None:
             alike = [each for each in self._unclaimed.get(span.tool, ()) if not (each.id and span.call_id)]
             same = [each for each in alike if span.arguments is None or each.arguments == span.arguments]
             waits = (each for each in alike if each.result is None)
-            call = same[0] if same else next(waits, None)  # some write the arguments in another way
+            call = same[0] if same else next(waits, None)  # some tracers write the arguments in another form
         if call is None:
             reply = self._replies.get(span.agent)
             call = _JoinedCall(span.call_id, span.tool, span.arguments, span.agent, span.line, reply)
@@ -292,7 +295,7 @@ class _CallJoiner:
         self._close(call)
 
     def find_lacks(self) -> tuple[str, ...]:
-        """Returns what no call of the run has."""
+        """Returns the fields, of `arguments` and `result`, that no call of the run has."""
         has = {
             "arguments": any(call.arguments is not None for call in self.calls),
             "result": any(call.result is not None for call in self.calls),
@@ -300,7 +303,7 @@ class _CallJoiner:
         return tuple(name for name, found in has.items() if not found) if self.calls else ()
 
     def finish(self) -> tuple[tuple[RecordedCall, ...], int]:
-        """Returns the calls that have a result, or all if none has one, and how many were left out."""
+        """Returns the calls that have a result (all calls if none has one), and the number of calls that were left out."""
         answered = [call for call in self.calls if call.result is not None] or self.calls
         calls = [
             RecordedCall(
@@ -319,15 +322,15 @@ class _CallJoiner:
 
 
 class Gatherable(Protocol):
-    """What `OpenRuns` holds."""
+    """A run that `OpenRuns` holds."""
 
     @property
     def size_bytes(self) -> int:
-        """What its texts take."""
+        """Bytes that the run's texts take."""
         ...
 
     def build(self) -> RecordedRun | None:
-        """Returns the run."""
+        """Returns the run; None if it has no reply of a model and no call of a tool."""
         ...
 
 
@@ -335,7 +338,7 @@ G = TypeVar("G", bound=Gatherable)
 
 
 class OpenRuns(Generic[G]):
-    """The runs of a file of which more may come, by their key, within bounds."""
+    """The runs of a file to which more pieces may be added, by their key, within bounds."""
 
     def __init__(
         self,
@@ -344,7 +347,7 @@ class OpenRuns(Generic[G]):
         max_bytes: int = MAX_OPEN_BYTES,
         max_runs: int = MAX_OPEN_RUNS,
     ) -> None:
-        """`make` begins a run with an id that was first seen in a line."""
+        """`make` returns a new run with an id and the line in which the id was first seen."""
         self._make, self._max_bytes, self._max_runs = make, max_bytes, max_runs
         self._runs: OrderedDict[str, G] = OrderedDict()
         self._sizes: dict[str, int] = {}
@@ -358,7 +361,7 @@ class OpenRuns(Generic[G]):
         return key in self._runs
 
     def get(self, key: str, line: int) -> G:
-        """Returns the run of this key, which begins if it is not open."""
+        """Returns the run of this key. Begins a new run if it is not open."""
         run = self._runs.get(key)
         if run is None:
             parts = self._parts.get(key, 0)
@@ -367,7 +370,7 @@ class OpenRuns(Generic[G]):
         return run
 
     def settle(self, key: str) -> Iterator[RecordedRun]:
-        """Counts what a run has grown by, and yields the runs that are closed for it."""
+        """Counts by how much a run has grown, and yields the runs that are closed to make room for it."""
         size = self._runs[key].size_bytes
         self._total += size - self._sizes.get(key, 0)
         self._sizes[key] = size
@@ -387,6 +390,6 @@ class OpenRuns(Generic[G]):
             yield built
 
     def close_all(self) -> Iterator[RecordedRun]:
-        """Closes all runs, and yields them in the order in which they were touched last."""
+        """Closes all runs, and yields them. The run that was added to last comes last."""
         for key in list(self._runs):
             yield from self.close(key)

@@ -1,4 +1,4 @@
-"""Reading decoded JSON of which nobody vouches that it has the fields, or the types, that it should have."""
+"""Reads fields of decoded JSON that may lack the fields, or have other types than expected."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Fields = dict[str, Any]
 
 
 def decode_json(line: bytes) -> Any:
-    """Decodes JSON, and also what only Python's `json` writes: NaN, and characters that were cut in two.
+    """Decodes JSON, and also two things that only Python's `json` writes: NaN, and halves of surrogate pairs.
 
-    Raises `msgspec.DecodeError`, `UnicodeDecodeError` or `RecursionError` for what is none.
+    Raises `msgspec.DecodeError`, `UnicodeDecodeError` or `RecursionError` for a line that is not JSON.
     """
     try:
         return msgspec.json.decode(line)
@@ -30,7 +30,9 @@ def decode_json(line: bytes) -> Any:
 
 
 def get_fields(value: Any, *names: str) -> Fields:
-    """Returns the object under the first of `names` that has one, or `value` itself without names; else an empty one."""
+    """Returns the object under the first of `names` that holds one; without names, `value` itself. If there is no object, it
+    returns an empty one.
+    """
     if not names:
         return cast("Fields", value) if isinstance(value, dict) else {}
     fields = get_fields(value)
@@ -42,7 +44,9 @@ def get_fields(value: Any, *names: str) -> Fields:
 
 
 def get_list(value: Any, *names: str) -> list[Any]:
-    """Returns the list under the first of `names` that has one, or `value` itself without names; else an empty one."""
+    """Returns the list under the first of `names` that holds one; without names, `value` itself. If there is no list, it
+    returns an empty one.
+    """
     if not names:
         return cast("list[Any]", value) if isinstance(value, list) else []
     fields = get_fields(value)
@@ -54,7 +58,7 @@ def get_list(value: Any, *names: str) -> list[Any]:
 
 
 def get_text(value: Any, *names: str) -> str:
-    """Returns the first text under `names` that is not empty, or a number as a text; "" if there is none."""
+    """Returns the first text under `names` that is not empty; a number counts as a text. Returns "" if there is none."""
     fields = get_fields(value)
     for name in names:
         found = fields.get(name)
@@ -80,9 +84,9 @@ def get_count(value: Any, *names: str) -> int:
 
 
 MAX_TIME = 10**20
-"""A larger number is no time, in whatever unit."""
+"""A larger number can't be a time, in any unit."""
 MAX_DIGITS = 20
-"""A number that is written as a text has fewer digits: a time in nanoseconds has 19."""
+"""Digits of a time that is written as a text, at most. A time in nanoseconds has 19."""
 
 
 def get_time(value: Any, *names: str) -> float:
@@ -102,7 +106,7 @@ def get_time(value: Any, *names: str) -> float:
 
 
 def open_json(value: Any) -> Any:
-    """Returns what a text holds that is a JSON object or list; anything else as it is."""
+    """Returns the object or list in a text of JSON; any other value unchanged."""
     if isinstance(value, str) and value[:1] in ("{", "["):
         try:
             return msgspec.json.decode(value)
@@ -112,14 +116,14 @@ def open_json(value: Any) -> Any:
 
 
 def format_text(value: Any) -> str:
-    """Returns a text as it is, nothing for null, and any other value as canonical JSON."""
+    """Returns a text unchanged, "" for null, and any other value as canonical JSON."""
     if isinstance(value, str):
         return value
     return "" if value is None else to_canonical_bytes(value).decode()
 
 
 def normalise_arguments(value: Any) -> str:
-    """Returns arguments in one form: the order of keys and white space do not matter."""
+    """Returns arguments in a canonical form, so that the order of keys and white space do not matter."""
     if isinstance(value, str):
         try:
             value = msgspec.json.decode(value)
@@ -129,7 +133,7 @@ def normalise_arguments(value: Any) -> str:
 
 
 def describe_type(value: object) -> str:
-    """Returns what kind of JSON value this is, with its article."""
+    """Returns the kind of a JSON value with its article, such as "a list"."""
     match value:
         case None:
             return "null"

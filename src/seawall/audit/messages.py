@@ -1,7 +1,7 @@
-"""Reads one message, of whatever family: OpenAI chat and responses items, Anthropic blocks, LangChain, GenAI parts.
+"""Reads one message of any provider's form: OpenAI chat messages and Responses items, Anthropic blocks, LangChain, GenAI parts.
 
-The families differ in names and nesting, and agree in what there is to say: who speaks, a text, calls that are asked
-for, and results. So one reader knows them all, and the formats only say where the messages of a conversation stand.
+The forms differ in names and nesting, but hold the same things: a role, a text, calls that are asked for, and results. So one
+reader reads them all, and the formats only find the messages of a conversation.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ROLES: dict[str, MessageRole] = {
     "tool": "tool",
     "function": "tool",
 }
-"""By `role` or, of LangChain's messages, by `type`."""
+"""The role of a message by its `role` or, for LangChain's messages, by its `type`."""
 LANGCHAIN_TYPES = frozenset({"human", "ai", "system", "tool", "function", "AIMessageChunk"})
 _CLASSES = {
     "HumanMessage": "human",
@@ -46,7 +46,7 @@ _CLASSES = {
     "ToolMessage": "tool",
     "FunctionMessage": "function",
 }
-"""LangChain's classes, as its own serialisation names them."""
+"""The role of a message by the class name in LangChain's serialisation."""
 CALL_ITEMS = {
     "function_call": "",
     "custom_tool_call": "",
@@ -59,7 +59,7 @@ CALL_ITEMS = {
     "code_interpreter_call": "code_interpreter",
     "computer_call": "computer",
 }
-"""Items of the Responses API that are calls, with their tool's name where the item has none."""
+"""Items of the Responses API that are calls, with the tool's name for items that do not hold it."""
 RESULT_ITEMS = frozenset(
     {
         "function_call_output",
@@ -71,18 +71,18 @@ RESULT_ITEMS = frozenset(
     }
 )
 OTHER_ITEMS = frozenset({"reasoning", "item_reference", "mcp_list_tools", "compaction"})
-"""Items of the Responses API in which nobody says anything."""
+"""Items of the Responses API that hold no message, call or result."""
 _CALL_BLOCKS = frozenset({"tool_use", "tool_call", "server_tool_use", "mcp_tool_use"})
 _RESULT_BLOCKS = frozenset({"tool_result", "tool_call_response", "mcp_tool_result"})
 _SILENT_BLOCKS = frozenset(
     {"thinking", "redacted_thinking", "reasoning", "image", "image_url", "input_image", "uri", "blob"}
 )
 _OUTPUTS = ("output", "result", "results", "outputs", "error")
-"""Where an item of a tool of the provider holds its result."""
+"""Fields in which an item of a provider's tool holds its result."""
 
 
 def read_messages(values: Iterable[Any], line: int = 0) -> list[RecordedMessage]:
-    """Returns the messages of a list, in their order. What is no message is left out."""
+    """Returns the messages of a list, in their order. Other values are left out."""
     found = [message for value in values for message in read_message(value, line)]
     return _join_items(found)
 
@@ -99,7 +99,7 @@ def is_message(value: Any) -> bool:
 
 
 def is_item(fields: Fields) -> bool:
-    """Returns whether this looks like an item of the Responses API that is no message."""
+    """Returns whether this looks like an item of the Responses API other than a message."""
     kind = get_text(fields, "type")
     if kind in RESULT_ITEMS:
         return "call_id" in fields or "output" in fields
@@ -107,7 +107,7 @@ def is_item(fields: Fields) -> bool:
 
 
 def unwrap_message(value: Any) -> Fields:
-    """Returns the fields of a message without the ways in which LangChain wraps them."""
+    """Returns the fields of a message, unwrapped from LangChain's serialisation and from an object with a `message`."""
     fields = get_fields(value)
     if fields.get("lc") is not None and isinstance(fields.get("kwargs"), dict):
         names = get_list(fields, "id")
@@ -119,7 +119,7 @@ def unwrap_message(value: Any) -> Fields:
         return {**inner, "type": fields["type"]} if "content" in inner else fields
     inner = get_fields(fields, "message")
     if inner and "content" in inner and "role" not in fields and "content" not in fields:
-        return inner  # `{"message": {"role": …}}`, as in choices and in events of spans
+        return inner  # `{"message": {"role": …}}`, in choices and in events of spans
     return fields
 
 
@@ -128,7 +128,7 @@ def _asks(fields: Fields) -> bool:
 
 
 def read_message(value: Any, line: int = 0) -> Iterator[RecordedMessage]:
-    """Yields what a message says: several, if it has a user's text and results. Nothing, if it is no message."""
+    """Yields the message in a value; several messages if it holds a user's text and results; none if it is not a message."""
     fields = unwrap_message(value)
     kind = get_text(fields, "type")
     if kind in CALL_ITEMS:
@@ -175,7 +175,7 @@ def _has_blocks(content: Any, kinds: frozenset[str]) -> bool:
 
 
 def _read_text(content: Any) -> str:
-    """Returns the text of a content: a text, a list of parts, or any JSON."""
+    """Returns the text of a message's content: a text, a list of parts, or any JSON."""
     if not isinstance(content, list):
         return format_text(content)
     blocks = get_list(content)
@@ -214,7 +214,7 @@ def _read_results(content: Any, line: int) -> Iterator[RecordedMessage]:
 
 
 def _read_calls(fields: Fields, content: Any) -> tuple[AskedCall, ...]:
-    """Returns the calls of an assistant's message. Those that stand in two places are read once."""
+    """Returns the calls of an assistant's message. A call that the message holds in two fields is read once."""
     listed = get_list(fields, "tool_calls") or get_list(fields.get("additional_kwargs"), "tool_calls")
     calls = [_read_call(each) for each in [*listed, *get_list(fields, "invalid_tool_calls")]]
     blocks = [block for block in get_list(content) if get_text(block, "type") in _CALL_BLOCKS]
@@ -256,7 +256,9 @@ def _read_call_item(fields: Fields, kind: str, line: int) -> Iterator[RecordedMe
 
 
 def _join_items(messages: list[RecordedMessage]) -> list[RecordedMessage]:
-    """Returns messages in which an assistant's items in a row are one: the Responses API lists what a reply has."""
+    """Returns messages in which consecutive items of an assistant are joined to one, because the Responses API lists the
+    parts of a reply one by one.
+    """
     joined: list[RecordedMessage] = []
     for message in messages:
         before = joined[-1] if joined else None
@@ -279,7 +281,7 @@ def _join_items(messages: list[RecordedMessage]) -> list[RecordedMessage]:
 
 
 def read_usage(fields: Fields) -> Usage | None:
-    """Returns what a message, a response or a run says of its tokens; None if it says nothing."""
+    """Returns the tokens that a message, a response or a run reports; None if it reports none."""
     metadata = get_fields(fields, "response_metadata", "llm_output")
     given = (
         get_fields(fields, "usage_metadata", "usage", "token_usage")
@@ -293,7 +295,9 @@ def read_usage(fields: Fields) -> Usage | None:
     if not (sent or replied or read or written):
         return None
     details = get_fields(given, "input_token_details", "prompt_tokens_details", "input_tokens_details")
-    total = sent + read + written  # Anthropic counts what is cached apart, and all others within
+    total = (
+        sent + read + written
+    )  # Anthropic counts cached tokens separately; all others include them in the input
     read = read or get_count(details, "cache_read", "cached_tokens")
     written = written or get_count(details, "cache_creation", "cache_write_tokens")
     return Usage(total, replied, cache_read_tokens=read, cache_write_tokens=written)

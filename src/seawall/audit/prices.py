@@ -1,4 +1,4 @@
-"""What recorded model calls have cost, where the model has a price in the list of the extra `prices`."""
+"""The cost of recorded model calls, for models that have a price in the list of the extra `prices`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from seawall.models.protocol import Price
 from seawall.models.usage import check_usage
 
 MAX_MODELS = 1_000
-"""Models of which a price is remembered: more than any recording names."""
+"""Models whose price is remembered, which is more than any recording names."""
 _PROVIDERS = {
     "gpt": "openai",
     "o1": "openai",
@@ -22,7 +22,7 @@ _PROVIDERS = {
     "claude": "anthropic",
     "gemini": "google",
 }
-"""By how the name of a model begins: recordings seldom say the provider."""
+"""The provider by the beginning of a model's name, because recordings seldom name the provider."""
 
 
 def _find_listed(model: str, at: float) -> Price | None:
@@ -30,7 +30,7 @@ def _find_listed(model: str, at: float) -> Price | None:
 
 
 def name_model(model: str) -> str:
-    """Returns a recorded model as `provider:name`; "" if its name does not say the provider."""
+    """Returns a recorded model's name as `provider:name`; "" if the provider is not known from it."""
     name = model.rpartition("/")[2].rpartition(":")[2].strip().lower()
     name = name.rpartition(".")[2] if name.startswith(("us.", "eu.", "anthropic.")) else name
     provider = next((one for begin, one in _PROVIDERS.items() if name.startswith(begin)), "")
@@ -38,14 +38,16 @@ def name_model(model: str) -> str:
 
 
 class RecordedPrices:
-    """The prices of the models of a recording, as they are today: an upper bound where the list has several."""
+    """Today's prices of the models of a recording. If the list has several prices for a model, the highest counts."""
 
     def __init__(self, at: float, find: Callable[[str, float], Price | None] | None = None) -> None:
-        """`at` is today's wall second. `find` returns the price of `provider:name` then; by default the list is asked."""
+        """`at` is the present time in wall seconds. `find` returns the price of `provider:name` at a time; by default it is
+        read from the list.
+        """
         self._at, self._find = at, find or _find_listed
         self._known: dict[str, Price | None] = {}
         self.unknown: set[str] = set()
-        """Models that have no price."""
+        """Models without a price."""
 
     def __repr__(self) -> str:
         return f"<RecordedPrices of {len(self._known)} models>"

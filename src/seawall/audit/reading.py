@@ -1,4 +1,6 @@
-"""Reads recordings from files and folders: finds the format of each value by its shape, and says what it can't read."""
+"""Reads recordings from files and folders. Finds the format of each value by its shape, and reports values that it can't
+read.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +14,15 @@ from seawall.audit.recording import BadLine, RecordedRun
 from seawall.audit.values import MAX_LINE_BYTES, Lines, Value
 
 MAX_BAD_LINES = 20
-"""After so many bad lines in a row the rest of a file is not read. A file of another kind has nothing but bad lines."""
+"""Bad lines in a row after which the rest of a file is not read, because it is most likely not a recording."""
 ENDINGS = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
-"""How the names of files end that are read of a folder. A file that is named is read whatever its name."""
+"""Endings of the files that are read from a folder. A file that is given by its path is read whatever its ending."""
 _SHOWN_KEYS = 8
 _KEY_CHARS = 40
 
 
 def list_files(path: Path) -> list[Path]:
-    """Returns the files of a folder and of those in it that may be recordings, sorted; any other path as it is."""
+    """Returns the files of a folder and its sub-folders that may be recordings, sorted; for any other path, the path itself."""
     if not path.is_dir():
         return [path]
     return sorted(each for each in path.rglob("*") if each.name.lower().endswith(ENDINGS) and each.is_file())
@@ -47,18 +49,19 @@ class RecordingFile:
         max_line_bytes: int = MAX_LINE_BYTES,
         on_bytes: Callable[[int], None] | None = None,
     ) -> None:
-        """`on_bytes` is told now and then how many bytes of the file were read so far."""
+        """`on_bytes` is called from time to time with the number of bytes of the file that were read so far."""
         self._path = path
         self._lines = Lines(path, max_line_bytes, on_bytes)
         self._reader = _FileReader(path)
         self._bad: list[BadLine] = []
         """The newest bad lines in a row."""
         self._yielded = 0
-        """How many of them were yielded. Before a value was read, the kind of the file is not known."""
+        """How many of `_bad` were yielded. They are held back until a value was read, because the file may not be JSON at
+        all."""
         self._has_read = False
 
     def read(self) -> Iterator[RecordedRun | BadLine]:
-        """Yields the runs that are over while the file is read, and the lines that are bad."""
+        """Yields the runs that are complete while the file is read, and the bad lines."""
         for item in self._lines.read_values():
             found = list(self._reader.read(item)) if isinstance(item, Value) else [item]
             problems = [each for each in found if isinstance(each, BadLine)]
@@ -87,10 +90,10 @@ class RecordingFile:
         self._yielded = len(self._bad)
 
     def finish(self) -> Iterator[RecordedRun | BadLine]:
-        """Yields the runs that may have gone on: at the end of the file, or when it is not read any further."""
+        """Yields the runs that were still open at the end of the file, or when reading has stopped."""
         yield from self._reader.finish()
         if self._has_read and not self._reader.runs:
-            why = f"it holds no run: no model and no tool was called in it ({self._reader.describe()})"
+            why = f"it holds no run: it has no call of a model or a tool ({self._reader.describe()})"
             yield BadLine(str(self._path), why)
 
 
@@ -104,11 +107,11 @@ class _FileReader:
         self.runs = 0
 
     def describe(self) -> str:
-        """Returns which formats were found."""
+        """Returns a text with the formats that were found."""
         return f"read as {', '.join(self._readers)}" if self._readers else "it is empty"
 
     def read(self, value: Value) -> Iterator[RecordedRun | BadLine]:
-        """Yields the runs that are over with a value, or what is wrong with it."""
+        """Yields the runs that are complete after a value, or a `BadLine` that says what is wrong with the value."""
         try:
             yield from self._read_value(value.value, value.line)
         except RecursionError:
@@ -131,7 +134,7 @@ class _FileReader:
             yield BadLine(f"{self._path}:{line}", describe_unknown(value), is_unknown=True)
 
     def _find_inner(self, value: Any) -> list[Any]:
-        """Returns the elements of a list, or of an object around one (`{"data": […]}`), that may be recordings."""
+        """Returns the elements of a list, or of the list in an object (`{"data": […]}`), that may be recordings."""
         if isinstance(value, list):
             listed = get_list(value)
             return listed if any(isinstance(each, dict | list) for each in listed) else []
@@ -156,10 +159,10 @@ class _FileReader:
 
 
 def describe_unknown(value: Any) -> str:
-    """Returns what was seen in place of a recording."""
+    """Returns a text on a value that is not a recording."""
     if not isinstance(value, dict):
-        return f"it is {describe_type(value)}, and no recording that is known"
+        return f"it is {describe_type(value)}, not a recording of a known format"
     names = [name if len(name) <= _KEY_CHARS else f"{name[:_KEY_CHARS]}…" for name in get_fields(value)]
     more = f", … ({len(names)} in all)" if len(names) > _SHOWN_KEYS else ""
     seen = f"with the keys {', '.join(map(repr, names[:_SHOWN_KEYS]))}{more}" if names else "that is empty"
-    return f"it is an object {seen}, and no recording that is known"
+    return f"it is an object {seen}, not a recording of a known format"

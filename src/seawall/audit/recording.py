@@ -1,4 +1,4 @@
-"""What a recorded run is, whatever system has recorded it: its messages, and the calls in them with their results."""
+"""The types of a recorded run of any system: its messages, and the calls in them with their results."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ MessageRole = Literal["system", "user", "assistant", "tool"]
 
 
 class AskedCall(msgspec.Struct, frozen=True):
-    """A call as an assistant's message asks for it."""
+    """A call that an assistant's message asks for."""
 
     id: str
-    """"" if the recording has none."""
+    """The id of the call; "" if the recording has none."""
     tool: str
     arguments: str
     """See `RecordedCall.arguments`."""
@@ -27,20 +27,20 @@ class RecordedMessage(msgspec.Struct, frozen=True, kw_only=True):
     role: MessageRole
     text: str = ""
     calls: tuple[AskedCall, ...] = ()
-    """Of an assistant: what it asks for."""
+    """In an assistant's message: the calls that it asks for."""
     call_id: str = ""
-    """Of a tool: the call that this is the result of."""
+    """In a tool's message: the id of the call whose result this is."""
     tool: str = ""
-    """Of a tool: its name, if the message says it."""
+    """In a tool's message: the tool's name; "" if the message does not hold it."""
     failed: bool = False
     agent: str = ""
-    """Whose conversation it is in; "": the run has one."""
+    """The agent in whose conversation the message is; "" if the run has one conversation."""
     line: int = 0
-    """Where it stands in its file."""
+    """The line of the message in its file."""
     model: str = ""
-    """Of an assistant: the model that wrote it."""
+    """In an assistant's message: the model that wrote it."""
     usage: Usage | None = None
-    """Of an assistant: what the provider counted."""
+    """In an assistant's message: the tokens that the provider counted; None if they are not recorded."""
 
 
 class RecordedCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,14 +48,14 @@ class RecordedCall(msgspec.Struct, frozen=True, kw_only=True):
 
     tool: str
     arguments: str
-    """Canonical JSON if it was JSON, otherwise the text as it is."""
+    """Canonical JSON if the arguments are JSON, otherwise the recorded text."""
     result: str
     failed: bool = False
     agent: str = ""
     turn: str | None = None
-    """Calls of one agent in a row with the same turn come from one reply. None: the recording does not say."""
+    """Consecutive calls of one agent with the same turn come from one reply. None: the recording does not say it."""
     reply: int | None = None
-    """The message of the run that asks for it; None: it is not recorded."""
+    """The index of the run's message that asks for the call; None if the message is not recorded."""
     line: int = 0
 
 
@@ -64,24 +64,24 @@ class RecordedRun(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     calls: tuple[RecordedCall, ...]
-    """Those that have a result. If none has one, all."""
+    """The calls that have a result; all calls if none has one."""
     line: int = 0
-    """Where it begins in its file."""
+    """The line in which the run begins in its file."""
     file: str = ""
     format: str = ""
-    """The name of the format that it was read as."""
+    """The name of the format that the run was read as."""
     messages: tuple[RecordedMessage, ...] = ()
-    """In the order in which they were written; empty if only the calls were recorded."""
+    """The messages in the order in which they were written; empty if only the calls were recorded."""
     unanswered: int = 0
-    """Calls that were left out, because the recording has no result of them."""
+    """Calls that were left out, because the recording has no result for them."""
     left_out: int = 0
-    """Rows of the run that are not read, because it is too large to be held."""
+    """Rows of the run that are not read, because the run is too large to be held in memory."""
     row: dict[str, Any] = {}
-    """The row's other fields, as they are; only of recorded calls (`formats/calls.py`)."""
+    """The other fields of the row, unchanged. Only `formats/calls.py` sets them."""
     lacks: tuple[str, ...] = ()
-    """`arguments` or `result`, if none of its calls has this field. Then the audit of the run may be wrong."""
+    """`arguments` or `result`, if no call of the run has this field. Then the audit of the run may be wrong."""
     fields: tuple[str, ...] = ()
-    """The fields that its calls have."""
+    """The fields that the run's calls have."""
 
 
 class BadLine(NamedTuple):
@@ -92,7 +92,7 @@ class BadLine(NamedTuple):
     why: str
     is_json: bool = True
     is_unknown: bool = False
-    """It is JSON, and of no format that is known."""
+    """True if the line is JSON, but in no known format."""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.why}"

@@ -1,4 +1,4 @@
-"""What is found in all runs of an audit together, within bounds: sums, tools, and the runs that are worth a look."""
+"""The findings of all runs of an audit together, within bounds: sums, tools, and the runs that are worth a look."""
 
 from __future__ import annotations
 
@@ -12,56 +12,56 @@ from seawall.audit.findings import Cost, RunFindings
 from seawall.audit.recording import BadLine
 
 MAX_KEPT_RUNS = 200
-"""Runs that are kept for the report, the worst: more than anybody looks at. With `--json` all are printed."""
+"""The worst runs that are kept for the report, which is more than a person will look at. With `--json` all are printed."""
 MAX_TOOLS = 1_000
-"""Tools that are counted: more than any application has. Calls of further ones are counted together."""
+"""Tools that are counted separately, which is more than any application has. Calls of further tools are counted together."""
 MAX_BAD_LINES = 200
-"""Lines that could not be read, of which the report says why. All are counted."""
+"""Lines that could not be read and whose reason is in the report. All such lines are counted."""
 OTHER_TOOLS = "(others)"
 
 
 class ToolSums(msgspec.Struct):
-    """What is found of one tool."""
+    """The sums of one tool over all runs."""
 
     tool: str
     calls: int = 0
     failed: int = 0
     useless: int = 0
     loops: int = 0
-    """Runs in which a call of it would have been the first that is not made."""
+    """Runs in which the first call that would not have been made is a call of this tool."""
 
 
 class AuditSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The sums of all runs."""
 
     runs: int = 0
-    """All that were read."""
+    """All runs that were read."""
     halted: int = 0
-    """Runs of which a call would not have been made."""
+    """Runs with a call that would not have been made."""
     advised: int = 0
-    """Runs of which a call would have come with advice."""
+    """Runs with a call whose result would have come with advice."""
     calls: int = 0
-    """Of all runs."""
+    """Calls of all runs."""
     replies: int = 0
-    """Messages of models."""
+    """Messages that models have written."""
     tokens: int | None = None
-    """Of all replies; None: no recording has counts."""
+    """Tokens of all replies; None if no recording has counts."""
     usd: Decimal | None = None
-    """At most; None: no price is known."""
+    """US dollars at most; None if no price is known."""
     after_halt: Cost = Cost()
-    """What was recorded in those runs from that call on."""
+    """The cost in the halted runs from the first call that would not have been made."""
     repeats: Cost = Cost()
-    """Calls whose agent knew what they brought."""
+    """Calls that brought only what their own agent knew already."""
     duplicates: Cost = Cost()
-    """Reads of which another agent had brought the same."""
+    """Reads that brought only what another agent had read already."""
     junk: float | None = None
-    """The share of junk in what all models were sent, from 0 to 1."""
+    """The share of junk in the messages that all models were sent, from 0 to 1."""
     unsourced: int = 0
-    """Values in answers that nobody has shown."""
+    """Values in answers that are in no request, prompt or result before them."""
     unsourced_runs: int = 0
-    """Runs that have such a value."""
+    """Runs with an unsourced value."""
     lacking: int = 0
-    """Runs that may be judged wrongly, because their calls lack arguments or results."""
+    """Runs whose findings may be wrong, because their calls lack arguments or results."""
     unanswered: int = 0
     """Calls that are not judged, because they have no result."""
     left_out: int = 0
@@ -69,13 +69,13 @@ class AuditSummary(msgspec.Struct, frozen=True, kw_only=True):
     bad: int = 0
     """Lines and files that could not be read."""
     formats: dict[str, int] = {}
-    """Runs by their format."""
+    """The number of runs of each format."""
     unpriced: tuple[str, ...] = ()
-    """Models that have no price."""
+    """Models without a price."""
 
 
 class AuditReport:
-    """Adds up what is found in runs, and keeps the worst of them."""
+    """Adds up the findings of runs, and keeps the worst runs."""
 
     def __init__(self, max_runs: int = MAX_KEPT_RUNS) -> None:
         self._max = max_runs
@@ -85,7 +85,7 @@ class AuditReport:
         self._worst: list[tuple[tuple[object, ...], int, RunFindings]] = []
         self._added = 0
         self.remarkable = 0
-        """Runs in which there is something to look at."""
+        """The number of runs that are worth a look."""
         self._junk_bytes = self._sent_bytes = 0.0
 
     def __repr__(self) -> str:
@@ -147,7 +147,7 @@ class AuditReport:
             self.bad_lines.append(bad)
 
     def set_unpriced(self, models: Iterable[str]) -> None:
-        """Sets which models have no price."""
+        """Sets the models that have no price."""
         self.summary = msgspec.structs.replace(self.summary, unpriced=tuple(sorted(models)))
 
     def list_worst(self) -> list[RunFindings]:
@@ -155,7 +155,7 @@ class AuditReport:
         return [found for _, _, found in sorted(self._worst, key=lambda entry: entry[:2], reverse=True)]
 
     def list_tools(self) -> list[ToolSums]:
-        """Returns the tools, those first whose calls were in vain most often."""
+        """Returns the tools. Those with the most useless calls come first."""
         return sorted(
             self.tools.values(), key=lambda each: (-each.loops, -each.useless, -each.calls, each.tool)
         )

@@ -1,4 +1,4 @@
-"""Makes one run of the spans of a trace, in whatever order they came: model calls, tools, and the agents around them."""
+"""Makes one run from the spans of a trace, in any order: model calls, tools, and the agents around them."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from seawall.models.protocol import Usage
 
 SpanKind = Literal["model", "tool", "agent", "other"]
 MAX_ANCESTORS = 200
-"""Spans that are gone up through for an agent's name: deeper than any framework nests."""
+"""Parent spans that are searched for an agent's name. No framework nests deeper."""
 _SPAN_BYTES = 500
-"""What a span takes beside its texts."""
+"""Bytes of memory that a span takes beside its texts."""
 
 
 class RecordedSpan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a span, or a run of LangSmith, tells."""
+    """One span, or one exported run of LangSmith."""
 
     id: str = ""
     parent: str = ""
     began: Any = 0
-    """When, as a number or a text that sorts. Spans that do not say it keep the order in which they came."""
+    """The time at which the span began, as a number or a text that sorts. Spans without it keep the order in which they came."""
     kind: SpanKind
     agent: str = ""
-    """Its own agent, if it names one."""
+    """The agent that the span names; "" if it names none."""
     asked: Sequence[RecordedMessage] = ()
-    """What a model was sent."""
+    """The messages that a model was sent."""
     replied: Sequence[RecordedMessage] = ()
     usage: Usage | None = None
     model: str = ""
@@ -39,13 +39,13 @@ class RecordedSpan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trace:
-    """The spans of one trace, until it is closed. Each request repeats the messages before it; each is held once."""
+    """The spans of one trace, until it is closed. Each request repeats the messages before it, so each message is held once."""
 
     def __init__(self, run_id: str, file: str, name: str, line: int) -> None:
         self._id, self._file, self._format, self._line = run_id, file, name, line
         self._spans: list[RecordedSpan] = []
         self._messages: dict[int, RecordedMessage] = {}
-        """By their keys."""
+        """The messages by their key."""
         self.size_bytes = 0
         self._left_out = 0
 
@@ -53,7 +53,7 @@ class Trace:
         return f"<Trace {self._id} of {len(self._spans)} spans>"
 
     def add(self, span: RecordedSpan) -> None:
-        """Adds a span. One that would make the trace too large is counted, and not read."""
+        """Adds a span. A span that would make the trace too large is counted, not read."""
         new = {key_message(message): message for message in [*span.asked, *span.replied]}
         size = _SPAN_BYTES + sum(
             len(message.text) + sum(len(call.arguments) for call in message.calls)
@@ -72,7 +72,9 @@ class Trace:
         )
 
     def _hold_once(self, messages: Sequence[RecordedMessage]) -> tuple[RecordedMessage, ...]:
-        """Returns the messages as they were held first, except those whose calls have other ids."""
+        """Returns the messages. For a message that is held already, it returns the held object, unless its calls have other
+        ids.
+        """
         held: list[RecordedMessage] = []
         for message in messages:
             known = self._messages.setdefault(key_message(message), message)
@@ -81,7 +83,9 @@ class Trace:
         return tuple(held)
 
     def build(self) -> RecordedRun | None:
-        """Returns the run, with its spans in the order in which they began; None if no model and no tool is in it."""
+        """Returns the run, with its spans in the order in which they began; None if it has no reply of a model and no call of a
+        tool.
+        """
         spans = _join_spans(sort_spans(self._spans))
         by_id = {span.id: span for span in spans if span.id}
         run = GatheredRun(self._id, self._file, self._format, self._line)
@@ -93,7 +97,7 @@ class Trace:
             if span.kind == "model":
                 if not any(
                     each.kind == "model" for each in above
-                ):  # a client's span within that of its framework
+                ):  # the span of a model client inside of its framework's span
                     _add_model(run, span, agent)
             elif span.kind == "tool" and span.call is not None:
                 run.add_call(replace(span.call, agent=agent))
@@ -103,7 +107,9 @@ class Trace:
 
 
 def _join_spans(spans: Sequence[RecordedSpan]) -> list[RecordedSpan]:
-    """Returns spans in which those with one id are one: log records tell of the model call in whose span they were written."""
+    """Returns spans in which those with the same id are joined: a log record has the id of the model call's span in which it
+    was written.
+    """
     joined: dict[str, RecordedSpan] = {}
     for number, span in enumerate(spans):
         key = span.id or f"#{number}"
@@ -142,7 +148,7 @@ def _add_model(run: GatheredRun, span: RecordedSpan, agent: str) -> None:
 
 
 def sort_spans(spans: Iterable[RecordedSpan]) -> list[RecordedSpan]:
-    """Returns spans in the order in which they began. A span that does not say when stands behind the one before it."""
+    """Returns spans in the order in which they began. A span without a time stays behind the one before it."""
     placed: list[tuple[Any, int, RecordedSpan]] = []
     newest: Any = None
     for number, span in enumerate(spans):

@@ -1,6 +1,6 @@
-"""Which recorded tools write, and which are polls: a recording does not say it.
+"""Decides which recorded tools write, and which are polls, because a recording does not say it.
 
-The user can say it (`--effect`, `--poll`). Otherwise the names decide: a tool whose name begins with a writing or a
+The user can declare it (`--effect`, `--poll`). Otherwise the names decide: a tool whose name begins with a writing or a
 reading verb writes or reads, and every other tool *may* write. A new result of a tool that may write may mean that the
 world has changed, so known information is worth reading once more. This errs on the side of letting a run go on.
 """
@@ -99,10 +99,10 @@ READING_VERBS = frozenset(
 """First words of a tool's name (`get_user`, `readFile`) that say that it only reads."""
 
 POLLING_WORDS = ("poll", "sleep", "wait")
-"""Words in a tool's name that say that it waits."""
+"""Words in a tool's name which say that it waits."""
 
 POLLING_TOOLS = ("BashOutput", "TaskOutput", "command_status", "read_terminal", "get_process_output")
-"""Tools of coding agents that look at a process that was started before."""
+"""Tools of coding agents that read the output or the state of a process that was started before."""
 
 _FIRST_WORD = re.compile(r"[a-z]+|[A-Z][a-z]*")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
@@ -110,14 +110,14 @@ _WAITING_COMMAND = re.compile(
     r'"(?:command|cmd|code|input|keystrokes)":"(?:\s*cd [^;&|"]+(?:&&|;))*\s*(?:sudo )?'
     r"(?:sleep|wait|until|while|watch|tail|ps|pgrep|jobs|top|noop)\b"
 )
-"""A shell command that begins by waiting, or by looking at a process that runs."""
+"""A shell command that begins with a wait, or with a look at running processes."""
 _EMPTY_COMMAND = re.compile(r'"(?:command|cmd|input|keystrokes|chars)":"(?:\\[nr])*"')
-"""An empty command: it reads what the command before it has printed meanwhile."""
+"""An empty command, which reads what the command before it has printed meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ToolNames:
-    """What the user says about recorded tools, as names or patterns (`send_*`)."""
+    """The user's declarations about recorded tools, as names or patterns (`send_*`)."""
 
     effects: Sequence[str] = ()
     """Tools that change the world. If any are named, all other tools only read."""
@@ -139,14 +139,14 @@ class ToolNames:
         return _read_verb(call.tool) in WRITING_VERBS
 
     def may_write(self, call: RecordedCall) -> bool:
-        """Returns whether nothing says that this tool only reads."""
+        """Returns whether this tool may write: neither the user nor its name says that it only reads."""
         return not self.effects and _read_verb(call.tool) not in READING_VERBS
 
 
 def make_guards(names: ToolNames, options: LoopKeywords | None = None) -> tuple[Loops, ...]:
-    """Returns the loop guard with these options, or with its defaults. Without named effects it has no cap on writes.
+    """Returns the loop guard with these options, or with its defaults. If the user names no effects, it has no cap on writes.
 
-    If the effects are guessed from tool names, the guess is good enough to see that a call was made twice. It is not
+    If the effects are guessed from the tools' names, the guess is good enough to find that a call was made twice. It is not
     good enough to stop a run because a tool was called often: some agents do everything with `send_keys`.
     """
     keywords: LoopKeywords = options or {}

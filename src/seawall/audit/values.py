@@ -1,6 +1,6 @@
 """Reads the JSON values of a file, one at a time: JSON lines, a list of any length, or values with line breaks in them.
 
-Files may be gzipped. What is held is one value, of at most `MAX_LINE_BYTES`.
+Files may be gzipped. Only one value is held in memory at a time, of at most `MAX_LINE_BYTES`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from seawall.audit.recording import BadLine
 from seawall.core.redact import Redactor
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
-"""A longer line, or a longer value that has several lines, is left out and reported. It is held in memory as a whole. The
-longest line of the recordings with which we tuned the guard has 1.1 MB."""
+"""Bytes of one line, or of one value that has several lines, because it is held in memory as a whole. A longer one is left
+out and reported. The longest line of the recordings with which we tuned the guard has 1.1 MB."""
 GZIP_MAGIC = b"\x1f\x8b"
 _LOOKED_AT_BYTES = 4096
-"""Of the beginning of what is none, for secrets in it: a key is shorter."""
+"""Bytes at the beginning of a bad line that are searched for secrets before they are shown. A key is shorter."""
 _CHUNK_BYTES = 1024 * 1024
 _MAY_BEGIN = (b"{", b"[")
 _SPACE = " \t\r\n"
@@ -36,7 +36,7 @@ class Value(NamedTuple):
 
     value: Any
     line: int
-    """Where it begins, counted from 1."""
+    """The line in which the value begins, counted from 1."""
 
 
 class Lines:
@@ -45,17 +45,19 @@ class Lines:
     def __init__(
         self, path: Path, max_line_bytes: int, on_bytes: Callable[[int], None] | None = None
     ) -> None:
-        """`on_bytes` is told how many bytes of the file were read so far."""
+        """`on_bytes` is called with the number of bytes of the file that were read so far."""
         self._path, self._max, self._on_bytes = path, max_line_bytes, on_bytes
         self.number = 0
-        """Of the newest line."""
+        """The number of the newest line, counted from 1."""
         self._told = 0
 
     def read_values(self) -> Iterator[Value | BadLine]:
-        """Yields the values, and what could not be read. Never raises because of what the file holds."""
+        """Yields the values, and a `BadLine` for each part that could not be read. Never raises because of the file's
+        content.
+        """
         try:
             with self._path.open("rb") as plain:
-                zipped = plain.peek(2)[:2] == GZIP_MAGIC  # a pipe can't be read from its beginning again
+                zipped = plain.peek(2)[:2] == GZIP_MAGIC  # `peek`, because a pipe can't be read twice
                 file = cast("IO[bytes]", gzip.GzipFile(fileobj=plain)) if zipped else plain
                 yield from self._read_file(file, plain)
         except (OSError, EOFError, zlib.error) as error:
@@ -68,7 +70,7 @@ class Lines:
 
     def _read_file(self, file: IO[bytes], plain: IO[bytes]) -> Iterator[Value | BadLine]:
         held: list[bytes] = []
-        """The first line, if it is the beginning of a value of several."""
+        """The first line, if it is the beginning of a value of several lines."""
         is_first = True
         while line := file.readline(self._max + 1):
             self._tell(plain, len(line))
@@ -137,12 +139,12 @@ class Lines:
             self._told = 0
             try:
                 self._on_bytes(plain.tell())
-            except OSError:  # a pipe has no place
+            except OSError:  # a pipe has no position
                 self._on_bytes = None
 
 
 class _Scanner:
-    """Finds the values in text that comes in pieces. A list at the top is gone into, once."""
+    """Finds the values in text that comes in pieces. For a list at the top level, it finds the elements of the list."""
 
     def __init__(self, begun: bytes, max_bytes: int) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
@@ -157,7 +159,7 @@ class _Scanner:
 
     @property
     def rest(self) -> bytes:
-        """What is not read yet, or its beginning."""
+        """The bytes that are not read yet, or their beginning."""
         return self._text[self._at : self._at + self._max].encode("utf-8", "replace")
 
     @property
@@ -166,13 +168,13 @@ class _Scanner:
         return self._ended
 
     def add(self, chunk: bytes) -> None:
-        """Adds what the file goes on with; nothing at its end."""
+        """Adds the next piece of the file. An empty piece means the end of the file."""
         self._text = self._text[self._at :] + self._decoder.decode(chunk, final=not chunk)
         self._at = 0
         self._ended = self._ended or not chunk
 
     def find_next(self) -> Value | None:
-        """Returns the next value; None if the text ends before it. Raises `ValueError` for what is none."""
+        """Returns the next value; None if it is not complete yet. Raises `ValueError` for text that is not JSON."""
         self._skip(_SPACE + ("," if self._in_list else ""))
         text = self._text
         if self._at < len(text) and text[self._at] == "]" and self._in_list:
@@ -197,7 +199,7 @@ class _Scanner:
                 raise
             return None
         if end == len(text) and not self._ended and text[end - 1] not in "}]":
-            return None  # a number may go on
+            return None  # the next piece may continue a number
         piece, line = text[self._at : end], self.line
         self.line += piece.count("\n")
         self._at = end
@@ -231,6 +233,6 @@ def _is_truncated(line: bytes) -> bool:
 
 
 def show_bytes(data: bytes, most: int = 40) -> str:
-    """Returns how data begins, for an error, without secrets."""
+    """Returns the beginning of data without secrets, for an error message."""
     text = Redactor().text(data[:_LOOKED_AT_BYTES].decode("utf-8", "backslashreplace").strip())
     return f"it begins with {text[:most]!r}"

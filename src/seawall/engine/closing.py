@@ -28,7 +28,7 @@ from seawall.run.ledger import NO_REST, Rest
 from seawall.run.plan import Closed, Finding
 from seawall.run.state import RunState
 from seawall.run.step import End, Logic, Step
-from seawall.run.verdict import GuardVerdict
+from seawall.run.verdict import GuardVerdict, Halt
 from seawall.team.partial import MAX_FINDINGS, write_cut, write_last_note, write_partial_answer
 
 
@@ -72,9 +72,7 @@ class Closing:
             limited = check_teams(self._teams, limited, state, left_s, self._compute_rest)
         if not isinstance(limited, Short):
             return limited
-        if limited.part:
-            limits = next(each.limits for each in self._teams if each.part == limited.part)
-        answers = self._answers(limits, state) and not step.halts
+        answers = self._answers(limited.limits or limits, state) and not step.halts
         planned = self._plan(step, limited, state, rest) if answers else None
         if planned is not None:
             return planned
@@ -107,6 +105,19 @@ class Closing:
         if end.status != "failed" or 0 not in state.plan.closing or state.plan.course != "team":
             return None
         return self._answer(state, None, self._logic.compute_rest(0, None, state))
+
+    def end_overdue(self, step: Step, short: Short, state: RunState) -> Planned | GuardVerdict | None:
+        """Returns how the run goes on once the time of the agent is up that a request goes to, or of a reviewer.
+
+        None: the step is given up, and its caller is told.
+        """
+        if step.kind != "model" or state.frames[step.frame].kind == "handoff":
+            return None
+        if self._answers(short.limits or self._limits, state):
+            planned = self._plan(step, short, state, self._logic.compute_rest(0, step, state))
+            if planned is not None:
+                return planned
+        return GuardVerdict(LIMITS, Halt(short.reason, short.limit, short.value), "enforce")
 
     def _plan(self, step: Step, short: Short, state: RunState, rest: Rest) -> Planned | None:
         """Returns what takes the place of a step; None if nothing can, so that the run is halted, or the step refused.

@@ -25,12 +25,11 @@ from seawall.engine.gate import Gate
 from seawall.engine.held import HOLD_BYTES, HeldEvents
 from seawall.engine.in_doubt import LateResult, has_succeeded
 from seawall.engine.merging import Ending, Merging, Resolve, change_end
-from seawall.engine.ownership import LeaseCheck
+from seawall.engine.ownership import RECENT_S, LeaseCheck
 from seawall.engine.parking import build_pauses
 from seawall.engine.settling import build_timeout, record_cut
 from seawall.engine.timers import PlanTimer, StepTimers, TeamTimer
 from seawall.guards.deadline import DEADLINE, Deadline
-from seawall.guards.limits import LIMITS
 from seawall.guards.nested import list_overdue
 from seawall.guards.shared import Defer
 from seawall.journal.protocol import InboxItem, Journal, Lease
@@ -41,7 +40,6 @@ from seawall.run.fold import apply
 from seawall.run.outcome import summarise
 from seawall.run.state import RunState
 from seawall.run.step import UNWATCHED, Close, End, Logic, Propose, Result, RunWatcher, Step, restore_step
-from seawall.run.verdict import GuardVerdict
 
 MAX_ROUNDS = 10_000
 """Decisions taken without waiting for anything; more means that `decide` does not come to rest."""
@@ -101,7 +99,7 @@ class Driver:
         self._deferred: list[Defer] = []
         """What proposals of the newest round wait for."""
         self._intended_s: dict[int, float] = {}
-        """Effects by step: when their intents were sent to the journal, in boot time."""
+        """By step: when its intent was sent to the journal, in boot time."""
         self._recorded_waiting = state.waits
         self._broken: Exception | None = None
         self._closing = False
@@ -142,13 +140,14 @@ class Driver:
 
     def _on_team_overdue(self) -> None:
         """Gives up what a nested team has in flight, whose time is up. What it would do next is refused."""
-        for intent, verdict in list_overdue(self._gate.teams, self.state, self.left_s()):
+        for intent, short in list_overdue(self._gate.teams, self.state, self.left_s()):
             step = self._acquired.get(intent.step)
             if step is not None:
-                _, judged = self._gate.judge.conclude(
-                    [GuardVerdict(LIMITS, verdict, "enforce")], step.number, "after"
-                )
-                self._give_up_step(step, f"Error: {verdict.reason}", "cut", judged)
+                events, step_only = self._gate.end_overdue(step, short, self.state)
+                if step_only:
+                    self._give_up_step(step, f"Error: {short.reason}", "cut", events)
+                else:
+                    self._proceed(events)
         self.decide_again()
 
     def _watch_team_time(self) -> None:
@@ -178,6 +177,7 @@ class Driver:
         batch, ready = self._fold_and_decide(first)
         ended, self._recorded_waiting = self.state.ended, self.parked
         summary = None if ended is None else summarise(self.state)
+        self._note_intents(ready)
         try:
             self.lease = await create(
                 batch,
@@ -319,14 +319,16 @@ class Driver:
             self._held.hold(batch)
             self._watcher.sent(None)
             return ready, None
-        for step in ready:
-            if step.effect:
-                self._intended_s[step.number] = self._clock.boottime_s()
+        self._note_intents(ready)
         sent = self._send(batch, parked=parked)
         durable = sent if isinstance(sent, asyncio.Future) else asyncio.ensure_future(sent)
         self._final = durable if ended is not None or parked else None
         self._watcher.sent(durable)
         return ready, durable
+
+    def _note_intents(self, ready: Sequence[Step]) -> None:
+        sent_s = self._clock.boottime_s()
+        self._intended_s.update({step.number: sent_s for step in ready})
 
     def _send(self, batch: Sequence[Event], *, parked: bool = False) -> Awaitable[None]:
         """Enqueues what is held and then `batch` for the journal; returns what is done once that is durable."""
@@ -542,14 +544,11 @@ class Driver:
         if number not in self.state.open:  # given up before it was begun
             return None
         self._start_timer(step, task)
-        ownership = None
+        ownership, intended_s = None, self._intended_s.pop(number, None)
         if step.effect:
-            ownership = LeaseCheck(
-                self._clock,
-                self._look_at_lease,
-                self._journal.assured_s,
-                self._intended_s.pop(number, None),
-            )
+            ownership = LeaseCheck(self._clock, self._look_at_lease, self._journal.assured_s, intended_s)
+        elif intended_s is None or self._clock.boottime_s() - intended_s >= RECENT_S:
+            await self._look_at_lease()  # the call would cost the run's new owner money or time
         result = await self._gate.perform(step, self.state, self.left_s(), ownership)
         duration_s = self._timers.took_s(number)
         self._timers.forget(number)

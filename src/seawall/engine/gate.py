@@ -61,7 +61,7 @@ from seawall.engine.settling import (
 from seawall.engine.texts import note_answer, note_task
 from seawall.guards.authority import AUTHORITY
 from seawall.guards.deadline import DEADLINE, PLANNER, bound_left_s
-from seawall.guards.limits import LIMITS, Fits, has_room_for_retry
+from seawall.guards.limits import LIMITS, Fits, Short, has_room_for_retry, stop_short
 from seawall.guards.nested import TeamLimits, bound_team_left_s
 from seawall.guards.shared import BUDGET, ENDPOINTS, Defer, Retry, SharedGuard
 from seawall.journal.protocol.effects import Wait
@@ -433,6 +433,14 @@ class Gate:
     def answer_failed(self, end: End, state: RunState) -> Planned | None:
         """Returns what a run answers with whose last reply failed; None if that was not its last, or there is nothing."""
         return self._closing.answer_failed(end, state)
+
+    def end_overdue(self, step: Step, short: Short, state: RunState) -> tuple[list[Event], bool]:
+        """Returns what is recorded once the time of the step's agent is up, and whether only the step is given up for it."""
+        end = self._closing.end_overdue(step, short, state)
+        if isinstance(end, Planned):
+            return [end], False
+        verdict = end or GuardVerdict(LIMITS, stop_short(short), "enforce")
+        return self.judge.conclude([verdict], step.number, "after")[1], end is None
 
     # ---- 5 perform
 

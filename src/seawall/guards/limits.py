@@ -61,6 +61,8 @@ class Short(NamedTuple):
     """The name of that team or agent."""
     closes: bool = True
     """Whether there may be room for a last reply."""
+    limits: Limits | None = None
+    """All limits of that part; None: those of the run."""
 
 
 Limited = Fits | Short | Defer | list[GuardVerdict]

@@ -39,7 +39,7 @@ from seawall.run.guard import Guard
 from seawall.run.ledger import Ledger, Rest, reserve, settle
 from seawall.run.state import RunState
 from seawall.run.step import Result, Step
-from seawall.run.verdict import GuardVerdict, Halt, Refuse, Verdict
+from seawall.run.verdict import GuardVerdict, Halt, Verdict
 
 TOLERANCE_S = 0.001
 """Two moments that are closer together count as one: a timer may fire a little early."""
@@ -121,7 +121,7 @@ class Part(msgspec.Struct, frozen=True):
     used_s: float = 0.0
     """Active seconds of the time in which it had work and has none now."""
     handoffs: frozenset[int] = frozenset()
-    """The hand-offs to the team that are open: while there is one, its active time passes."""
+    """The hand-offs to the team and the reviews by it that are open: while there is one, its active time passes."""
     since_left_s: float = 0.0
     """What the run had left when the first of them was made."""
 
@@ -144,6 +144,7 @@ class TeamLimits(Guard):
     ) -> None:
         """`label` is the name of the team or agent; `key` is unique in a run."""
         self.part = f"{kind} {label!r}"
+        self._kind = kind
         self._label = label
         self.agents = agents
         self.limits = limits
@@ -172,7 +173,7 @@ class TeamLimits(Guard):
                 return replace(part, since_left_s=part.since_left_s + more_s) if part.handoffs else part
             case StepDone():
                 step = run.open.get(event.step)
-                return part if step is None else _fold_result(part, step, event, run, self.agents)
+                return part if step is None else _fold_result(part, step, event, run, self)
             case _:
                 return part
 
@@ -181,7 +182,7 @@ class TeamLimits(Guard):
             return part
         if step.agent in self.agents:
             return replace(part, ledger=reserve(part.ledger, step))
-        if step.kind != "handoff" or step.name not in self.agents:
+        if step.kind not in ("handoff", "review") or step.name not in self.agents:
             return part
         since_left_s = part.since_left_s if part.handoffs else run.left_s
         return replace(part, handoffs=part.handoffs | {step.step}, since_left_s=since_left_s)
@@ -190,13 +191,24 @@ class TeamLimits(Guard):
         part = run.memories.get(self.memory_key)
         return part if isinstance(part, Part) else Part()
 
+    def _leads(self, run: RunState) -> bool:
+        """Returns whether they are those of the agent that a request goes to: its time passes from the run's start."""
+        started = run.started
+        return self._kind == "agent" and started.agent in self.agents and started.errand is None
+
+    def _compute_used_s(self, run: RunState, left_s: float) -> float:
+        if self._leads(run):
+            return run.started.limits.active_s - left_s
+        return self._get_part(run).compute_used_s(left_s)
+
     def compute_left_s(self, run: RunState, left_s: float) -> float:
         """Returns the active seconds that the team has left, when the run has `left_s`."""
-        return self.limits.active_s - self._get_part(run).compute_used_s(left_s)
+        return self.limits.active_s - self._compute_used_s(run, left_s)
 
     def is_timed(self, run: RunState) -> bool:
         """Returns whether the team's active time passes now, and is bounded."""
-        return run.modes.get(LIMITS, "enforce") == "enforce" and bool(self._get_part(run).handoffs)
+        passes = self._leads(run) or bool(self._get_part(run).handoffs)
+        return passes and run.modes.get(LIMITS, "enforce") == "enforce"
 
     def check(self, fits: Fits, run: RunState, left_s: float, rest: Rest) -> Limited:
         """Returns what these limits say of a step; `Defer` while steps in flight of this part may make room."""
@@ -226,7 +238,7 @@ class TeamLimits(Guard):
 
     def _make_short(
         self,
-        step: Step,
+        step: Step | StepIntended,
         run: RunState,
         name: str,
         limit: str,
@@ -237,7 +249,15 @@ class TeamLimits(Guard):
     ) -> Short:
         frame = self.find_top(step.frame, run)
         return Short(
-            name, limit, value, reason, frame=frame, part=self.part, label=self._label, closes=closes
+            name,
+            limit,
+            value,
+            reason,
+            frame=frame,
+            part=self.part,
+            label=self._label,
+            closes=closes,
+            limits=self.limits,
         )
 
     def find_top(self, frame: int, run: RunState) -> int:
@@ -247,18 +267,20 @@ class TeamLimits(Guard):
         return mine[-1] if mine else frame
 
     def _check_time(self, step: Step, run: RunState, left_s: float) -> Short | None:
-        if self.compute_left_s(run, left_s) > TOLERANCE_S:
-            return None
-        refuse = self.refuse_overdue(run, left_s)
-        limit, value = str(refuse.limit), str(refuse.value)
-        return self._make_short(step, run, "active_s", limit, value, refuse.reason, closes=False)
+        return (
+            None
+            if self.compute_left_s(run, left_s) > TOLERANCE_S
+            else self.describe_overdue(step, run, left_s)
+        )
 
-    def refuse_overdue(self, run: RunState, left_s: float) -> Refuse:
-        """Returns the verdict on a step of the team once its time is up."""
+    def describe_overdue(self, step: Step | StepIntended, run: RunState, left_s: float) -> Short:
+        """Returns why a step of the team does not fit once its time is up."""
         limit_s = self.limits.active_s
-        used_s = self._get_part(run).compute_used_s(left_s)
+        used_s = self._compute_used_s(run, left_s)
         reason = f"{self.part} used up its {limit_s:g} active seconds"
-        return Refuse(reason, f"active_s={limit_s:g}", f"{used_s:.3f}")
+        return self._make_short(
+            step, run, "active_s", f"active_s={limit_s:g}", f"{used_s:.3f}", reason, closes=False
+        )
 
     def _check_depth(self, step: Step, run: RunState) -> Short | None:
         if step.kind not in ("handoff", "review"):
@@ -282,11 +304,15 @@ class TeamLimits(Guard):
         return halt_overrun(overrun) if bounded and overrun and overrun.agent in self.agents else None
 
 
-def _fold_result(
-    part: Part, step: StepIntended, done: StepDone, run: RunState, agents: frozenset[str]
-) -> Part:
-    if step.agent in agents:
-        return replace(part, ledger=settle(part.ledger, step, done)) if step.perform else part
+def _fold_result(part: Part, step: StepIntended, done: StepDone, run: RunState, bounds: TeamLimits) -> Part:
+    if step.agent in bounds.agents:
+        if not step.perform:
+            return part
+        free = (
+            done.status == "error" and done.uncharged
+        )  # what is recorded as uncounted is so by the run's limits
+        done = replace(done, uncounted=free and not bounds.limits.count_failed)
+        return replace(part, ledger=settle(part.ledger, step, done))
     if step.step not in part.handoffs:
         return part
     rest = part.handoffs - {step.step}
@@ -331,13 +357,12 @@ def find_next_end_s(teams: Sequence[TeamLimits], run: RunState, left_s: float) -
 
 def list_overdue(
     teams: Sequence[TeamLimits], run: RunState, left_s: float
-) -> list[tuple[StepIntended, Refuse]]:
+) -> list[tuple[StepIntended, Short]]:
     """Returns the steps in flight of teams whose time is up, but for effects: these go on to their own end."""
-    found: dict[int, tuple[StepIntended, Refuse]] = {}
+    found: dict[int, tuple[StepIntended, Short]] = {}
     for each in teams:
         if each.is_timed(run) and each.compute_left_s(run, left_s) <= TOLERANCE_S:
-            verdict = each.refuse_overdue(run, left_s)
             for step in run.in_flight:
                 if step.agent in each.agents and not step.effect:
-                    found.setdefault(step.step, (step, verdict))
+                    found.setdefault(step.step, (step, each.describe_overdue(step, run, left_s)))
     return list(found.values())

@@ -1,7 +1,7 @@
-"""What is wrong with a team before it is deployed: roles that overlap, authority, wiring and bounds.
+"""Finds faults of a team before it is deployed: roles that overlap, authority, wiring and bounds.
 
 - `lint(team)`: the report on a team of Seawall, or on a `TeamDescription`
-- `read_team(path)`: the description in a file or a folder: CrewAI's, or the plain form
+- `read_team(path)`: the description of a team in a file or a folder, in CrewAI's form or the plain form
 - `lint_team(description)`: the findings alone
 """
 

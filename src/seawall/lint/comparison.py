@@ -1,7 +1,7 @@
-"""Two agents of a team, compared: which duties of theirs are alike, and how much more alike than others of the team.
+"""Compares two agents of a team: which of their duties are alike, and how much more alike than those of the team's other pairs.
 
-A word counts by how few agents of the team use it, so that what the whole team is about counts for nothing. What two
-agents have in common is compared with what any two agents of the team have.
+A word counts more if fewer agents of the team use it, so the subject of the whole team counts for nothing. The figures of two
+agents are compared with the mean of all pairs of the team.
 """
 
 from __future__ import annotations
@@ -31,19 +31,23 @@ from seawall.lint.vocabulary import (
 from seawall.lint.wording import split_clauses, split_sentences
 
 GENERIC_WEIGHT = 0.4
-"""What a word such as `data` counts, which stands in nearly any instructions; from 0.25 to 1 it makes no difference."""
+"""Weight of a word such as `data` that is in nearly all instructions. Values from 0.25 to 1 make no difference."""
 INPUT_WEIGHT = 0.4
-"""What a word counts in a duty where it is only an input, so that producer and consumer are not taken for two owners."""
+"""Weight of a word that is only an input of a duty, so that a producer and a consumer are not taken for two owners."""
 NEAR_WORDS = 0.6
-"""How alike two words of one group are; equal ones are 1."""
+"""Likeness of two words of one group. That of two equal words is 1."""
 SMALL_DUTY = 0.6
-"""Weight that both sides of two duties are taken to differ in beyond their words, so that one word in common is not all."""
+"""Weight that is added to the words of two duties when their common share is computed, so that two short duties with one common
+word are not taken for equal."""
 SHORTEST_DIFFERENCE = 0.25
-"""The share of its words that each of two duties has for itself if they are one form on two objects."""
+"""The share of words, by weight, that each of two duties must have for itself, if they are to count as the same thing done to
+different objects."""
 COPY = 0.4
-"""From this share of common words on, instructions of two agents with like titles are one text with other objects."""
+"""Share of common words from which on the instructions of two agents with similar titles count as one text with other
+objects."""
 PRIOR_PAIRS = 10.0
-"""How many average pairs are added to a team's own, so that the mean of a small team is not its few pairs alone."""
+"""Average pairs that are added to a team's own pairs for its mean, so that the mean of a small team is not that of its few
+pairs alone."""
 
 _NEAR_KINDS = frozenset(
     frozenset(pair.split("-"))
@@ -52,7 +56,7 @@ _NEAR_KINDS = frozenset(
         "analyse-advise plan-decide check-revise plan-lead analyse-decide present-advise create-present"
     )
 )
-"""Classes of verbs between which the border is soft."""
+"""Pairs of classes of verbs that can't be told apart sharply."""
 
 
 _BEFORE_SUBJECT = re.compile(
@@ -61,57 +65,57 @@ _BEFORE_SUBJECT = re.compile(
 _DOES = re.compile(
     r"\s+(?:(?:then|also|always|only)\s+)?(?:will|should|must|can|may|has to|is|\w{2,}s)\b", re.IGNORECASE
 )
-"""What stands behind the name of somebody who does it."""
+"""The beginning of a clause after its subject: a verb in the third person or "is to". It shows that the subject has the duty."""
 
 
 class Space(Protocol):
-    """The duties of a team, placed by their meaning."""
+    """The duties of a team as vectors of their meaning."""
 
     def find_closest(self, first: int, second: int) -> tuple[float, int, int]:
-        """How alike the two most alike duties of two agents are, from −1 to 1, and which they are."""
+        """Returns the likeness, from −1 to 1, of the two most alike duties of two agents, and the indices of these duties."""
         ...
 
 
 class Embedder(Protocol):
-    """What places the duties of a team by their meaning; `embedding.py` has one."""
+    """Turns the duties of a team into vectors of their meaning. `embedding.py` has one."""
 
     def place(self, texts: Sequence[Sequence[str]]) -> Space:
-        """Places the duties of each agent, in the order in which `list_duties` gives them."""
+        """Returns the space of the duties of each agent. `texts` has the order of `list_duties`."""
         ...
 
 
 class Likeness(msgspec.Struct, frozen=True, kw_only=True):
-    """How alike two agents of a team are, each figure above the team's mean."""
+    """How alike two agents of a team are, in figures from which the team's mean is subtracted."""
 
     shared: float
     """The weight of the words that both use."""
     duty: float
     """The likeness of their two most alike duties, by words and by the class of the verb."""
     meaning: float
-    """The same by meaning; 0 where none is at hand."""
+    """The likeness of their two most alike duties by meaning; 0 without an embedding."""
 
     def values(self) -> tuple[float, float, float]:
-        """The three figures."""
+        """Returns the three figures."""
         return (self.shared, self.duty, self.meaning)
 
 
 MEANS = Likeness(shared=0.935, duty=0.0803, meaning=0.134)
-"""What two agents of any team have in common, on average over the pairs of `bench/lint.py`'s data."""
+"""The average figures of two agents of any team, over the pairs of `bench/lint.py`'s data."""
 
 
 class Pair(msgspec.Struct, frozen=True, kw_only=True):
-    """Two agents, and the two duties that have the most in common; None: an agent has none that was recognised."""
+    """Two agents, and their two duties that have the most in common; None if no duty of one of them was recognised."""
 
     first: str
     second: str
     likeness: Likeness
     same_form: bool
-    """Whether they do one thing to different objects, as their roles and their duties say."""
+    """Whether they do the same thing to different objects, by their roles and duties."""
     equal: bool
-    """Whether all that one of them is told is told to the other, too, word for word."""
+    """Whether all sentences of one agent's instructions are also in the other's, word for word."""
     duties: tuple[Duty, Duty] | None
     words: tuple[str, ...]
-    """What both of these duties name, in the words of the first one."""
+    """The words that both duties have in common, as the first one writes them."""
 
 
 class _Agent:
@@ -149,15 +153,15 @@ def _weigh_words(duty: Duty) -> dict[str, float]:
 
 
 def compare_agents(team: TeamDescription, space: Space | None = None) -> list[Pair]:
-    """Compares every two agents of a team; the order in which the team names them makes no difference.
+    """Compares every two agents of a team. The order in which the team names them makes no difference.
 
-    `space` has the agents' duties in the order in which `list_duties` gives them.
+    `space` has the agents' duties in the order of `list_duties`.
     """
     return centre_pairs(measure_pairs(team, space), MEANS)
 
 
 def measure_pairs(team: TeamDescription, space: Space | None = None) -> list[Pair]:
-    """Measures every two agents of a team, each pair for itself: the team's mean is not subtracted yet."""
+    """Returns every two agents of a team with their figures, from which the team's mean is not subtracted yet."""
     comparer = _Comparer(team)
     size = len(team.agents)
     return [
@@ -176,7 +180,7 @@ def centre_pairs(pairs: Sequence[Pair], means: Likeness) -> list[Pair]:
 
 
 def list_duties(team: TeamDescription) -> list[list[Duty]]:
-    """The duties of each agent, in the order of their names."""
+    """Returns the duties of each agent, in the order of the agents' names."""
     finder = MentionFinder(team)
     return [_find_own_duties(agent, finder) for agent in _in_order(team)]
 
@@ -244,7 +248,9 @@ class _Comparer:
         )
 
     def _find_best(self, first: _Agent, second: _Agent) -> tuple[float, int, int]:
-        """The likeness of the two most alike duties, and the two that have the most in common, which are shown."""
+        """Returns the likeness of the two most alike duties, and the indices of the two duties with the most in common, which
+        are shown.
+        """
         there = {
             (at, other): mass
             for at, words in enumerate(first.weighted)
@@ -269,7 +275,7 @@ class _Comparer:
         return math.fsum(self._weights[word] * share for word, share in words.items())
 
     def _match(self, words: dict[str, float], other: _Agent) -> dict[int, float]:
-        """How much of a duty's words each duty of another agent has, by weight."""
+        """Returns the weight of a duty's words that each duty of another agent has, by the index of that duty."""
         found: dict[int, float] = {}
         for word, share in words.items():
             best: dict[int, float] = {}
@@ -282,7 +288,7 @@ class _Comparer:
         return found
 
     def _have_same_form(self, first: _Agent, second: _Agent) -> bool:
-        """Whether two do one thing to different objects, or stand on the two sides of a debate."""
+        """Returns whether two agents do the same thing to different objects, or take the two sides of a debate."""
         if first.debates and second.debates:
             return True
         own, others = first.role - second.role, second.role - first.role
@@ -297,7 +303,7 @@ class _Comparer:
         )
 
     def _do_different(self, first: _Agent, second: _Agent) -> bool:
-        """Whether a duty of each has the same verb, and each names what the other does not."""
+        """Returns whether two duties have the same verb, and each names objects that the other does not."""
         for duty, words in zip(first.duties, first.weighted, strict=True):
             for other, there in zip(second.duties, second.weighted, strict=True):
                 if duty.verb and stem_word(duty.verb) == stem_word(other.verb) and self._differ(words, there):
@@ -324,12 +330,14 @@ def _is_repeated(first: _Agent, second: _Agent) -> bool:
 
 
 def _measure_common(first: _Agent, second: _Agent) -> float:
-    """The share of common words of all that either uses."""
+    """Returns the share of common words among all words that either agent uses."""
     return len(first.words & second.words) / max(1, len(first.words | second.words))
 
 
 def _are_copies(first: _Agent, second: _Agent, own: AbstractSet[str], others: AbstractSet[str]) -> bool:
-    """Whether the instructions are one text with other objects: much alike, no sentence equal, titles that differ."""
+    """Returns whether the instructions are one text with other objects: many common words, but no equal sentence, and titles
+    that differ.
+    """
     if _measure_common(first, second) < COPY or own & second.words or others & first.words:
         return False
     if not (first.words - second.words - own and second.words - first.words - others):
@@ -338,7 +346,7 @@ def _are_copies(first: _Agent, second: _Agent, own: AbstractSet[str], others: Ab
 
 
 def _list_near(word: str, other: _Agent) -> list[str]:
-    """The words of another agent's duties that mean what a word means, itself first."""
+    """Returns the words of another agent's duties with the same meaning as `word`, `word` itself first."""
     found = [word] if word in other.holders else []
     found.extend(near for near in group_of(word) if near != word and near in other.holders)
     return found

@@ -1,4 +1,4 @@
-"""What an agent is told to do with its colleagues: to give them something, to take something, to work with them."""
+"""Finds what agents are told to do with colleagues: give them something, take something from them, work with them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from seawall.lint.wording import Span, split_clauses, split_sentences
 DealingKind = Literal["give", "instruct", "take", "join"]
 """`give`: hands work or a result to; `instruct`: tells what to do; `take`: waits for or gets from; `join`: works with."""
 
-# Each pattern ends where the colleague is named. Between verb and name stand a few words of what is given.
+# Each pattern ends at the colleague's name. Between the verb and the name there may be a few words, such as what is given.
 _THING = r"(?:\s+[^\s,;:.()]+){0,6}?"
 _PATTERNS: tuple[tuple[DealingKind, re.Pattern[str]], ...] = (
     (
@@ -67,7 +67,7 @@ class Dealing(msgspec.Struct, frozen=True):
 
 
 def find_dealings(team: TeamDescription) -> list[Dealing]:
-    """Returns what the agents of a team are told to do with each other, in their order."""
+    """Returns what the agents of a team are told to do with each other, in the order of the agents."""
     finder = MentionFinder(team)
     return [dealing for agent in team.agents for dealing in _find_of_agent(agent, finder)]
 
@@ -92,7 +92,9 @@ def _find_of_agent(agent: AgentDescription, finder: MentionFinder) -> list[Deali
 
 
 def _find_kind(sentence: Span, mention: Mention, earlier: list[Mention]) -> DealingKind | None:
-    """Returns what the speaker is to do with a colleague; None if nothing, or if another colleague is to do it."""
+    """Returns what the agent is told to do with the mentioned colleague; None if nothing, or if another colleague is to do
+    it.
+    """
     before = sentence.text[: mention.start]  # sentences are bounded
     for kind, pattern in _PATTERNS:
         match = pattern.search(before)
@@ -106,6 +108,6 @@ def _find_kind(sentence: Span, mention: Mention, earlier: list[Mention]) -> Deal
 
 
 def _find_clause(sentence: Span, at: int) -> int:
-    """Returns where the clause begins in which position `at` of a sentence lies, in characters of the sentence."""
+    """Returns the offset, in characters of the sentence, at which the clause around the offset `at` begins."""
     starts = [clause.start - sentence.start for clause in split_clauses(sentence)]
     return max((start for start in starts if start <= at), default=0)

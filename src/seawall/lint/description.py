@@ -1,7 +1,7 @@
-"""A team as a lint sees it: what its agents are told, which tools they have, and who may hand work to whom.
+"""A team as the lint sees it: its agents' instructions and tools, and who may hand work to whom.
 
-Teams of Seawall, of CrewAI and of the plain form are all read into this. What a form does not say is None, so that no
-rule takes silence for a statement.
+Teams of Seawall, of CrewAI and of the plain form are all read into this. A field that a form does not have is None, so that no
+rule takes a missing field for a statement.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from seawall.core.money import Money
 
 
 class SourcePlace(msgspec.Struct, frozen=True):
-    """Where something is written."""
+    """The file and the line in which something is written."""
 
     file: str
     line: int | None = None
-    """From 1; None: not known."""
+    """The line, counted from 1; None if it is not known."""
 
 
 class ToolDescription(msgspec.Struct, frozen=True, kw_only=True):
-    """One tool, as its agent is shown it."""
+    """One tool as its agent sees it."""
 
     name: str
     description: str = ""
     schema_bytes: int = 0
-    """Bytes of its name, description and parameters, as they are sent; 0: not known."""
+    """Bytes of the name, description and parameters that a model is sent; 0 if they are not known."""
     effect: bool | None = None
-    """Whether it changes the world; None: the form does not say."""
+    """Whether the tool changes the world; None if the form does not say it."""
     has_identity: bool | None = None
-    """Whether an effect says what makes two calls the same one."""
+    """Whether it is declared what makes two calls the same effect."""
     has_approval: bool | None = None
     """Whether a person decides on some of its calls."""
     has_amount: bool | None = None
     """Whether its calls move money or another amount, as it is declared."""
     latency_s: float | None = None
-    """How long a call takes, as it is declared."""
+    """Declared seconds of one call."""
     built_in: bool = False
-    """Whether the framework gives it to its agent: a hand-off, memory, the answer."""
+    """Whether the framework adds the tool: for a hand-off, memory or the answer."""
 
 
 class AgentDescription(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,27 +46,27 @@ class AgentDescription(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     role: str = ""
     instructions: str = ""
-    """All that it is told to do: goal, backstory and the descriptions of its tasks, where a form has them apart."""
+    """All that the agent is told. If a form has a goal, a backstory and tasks, they are joined here."""
     tools: tuple[ToolDescription, ...] = ()
     kind: str = ""
-    """`coordinator`, `specialist`, `reviewer` or `fallback`; "": the form does not say."""
+    """`coordinator`, `specialist`, `reviewer` or `fallback`; "" if the form does not say it."""
     context_tokens: int | None = None
-    """The budget of its context, with its reply; None: not known."""
+    """Tokens of the agent's context, with the reply; None if they are not known."""
     denied: tuple[str, ...] = ()
-    """Tools that it has and may not call: its authority leaves them out. They are not among `tools`."""
+    """Tools that the agent has but may not call by its authority. They are not among `tools`."""
     denied_to: tuple[str, ...] = ()
-    """Agents that it could ask and may not hand work to: its authority leaves them out. They are not among the flows."""
+    """Agents that the agent could ask but may not hand work to by its authority. They are not among the flows."""
     undecided: tuple[str, ...] = ()
-    """Agents that it reviews and on whose answers it may not decide: its authority leaves them out."""
+    """Agents that the agent reviews but on whose answers it may not decide by its authority."""
     up_to: tuple[tuple[str, tuple[Money, ...]], ...] = ()
-    """The greatest amounts that its authority lets it cause in one call, as (tool, one amount for each currency). A tool that
-    stands in it twice is bound by both."""
+    """The greatest amounts that the agent's authority allows in one call, as (tool, one amount for each currency). A tool that
+    is listed twice is bound by both."""
     latency_s: float | None = None
-    """How long it takes for what it is asked, as it is declared: the shortest way to its answer."""
+    """Declared seconds from a request to the agent to its answer, on the shortest way."""
     depth: int | None = None
-    """How deep its frame lies: 1 for who is given the request; None: the form does not say."""
+    """The depth of the agent's frame: 1 for the agent that is given the request; None if the form does not say it."""
     place: SourcePlace | None = None
-    """Where it is defined."""
+    """Where the agent is defined."""
 
 
 class TeamDescription(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,27 +75,28 @@ class TeamDescription(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     agents: tuple[AgentDescription, ...]
     flows: tuple[tuple[str, str], ...] | None = None
-    """Who may hand work to whom, by names; None: the form does not say. A name need not be that of an agent: a lint says
-    so, and `user` is who makes the request."""
+    """Who may hand work to whom, as pairs of names; None if the form does not say it. A name that is not an agent's leads to a
+    finding, except `user`, who makes the request."""
     entry: tuple[str, ...] | None = None
-    """Who is given the request; None: the form does not say."""
+    """The agents that are given the request; None if the form does not say it."""
     reviews: tuple[tuple[str, str], ...] = ()
     """Who reviews whose answers: (reviewer, reviewed)."""
     active_s: float | None = None
-    """The time that a run may take; None: no deadline, or not known."""
+    """Seconds that a run may take; None if there is no deadline, or it is not known."""
     limits: tuple[tuple[str, float], ...] = ()
-    """What else a run may spend, as (name, value), by the names of `Limits`."""
+    """The other limits of a run, as (name, value), with the names of `Limits`."""
     authority: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """Who alone may decide on something or call a tool, as (subject, agents); a subject that is not named is open."""
+    """Subjects and tools on which only some agents may decide or that only they may call, as (subject, agents). A subject
+    that is not named is open to all."""
     bounded: bool | None = None
-    """Whether the form can state bounds at all; None: it can't, so none is missed."""
+    """Whether the form can state bounds. If it can't, this is None, and the lint reports no missing bound."""
     waived: tuple[tuple[str, str], ...] = ()
-    """What its authors do not want to be told, each with the reason: a code, and the agents or tools that it is about,
-    such as `SW102 clerk cashier`."""
+    """The waivers, each with its reason. A waiver is a code, and the agents or tools that its findings are about, such as
+    `SW102 clerk cashier`."""
     form: str = ""
-    """The form that it was read from, for people."""
+    """The form that the team was read from, as a text for people."""
     place: SourcePlace | None = None
-    """Where it is written."""
+    """Where the team is written."""
 
     def find(self, name: str) -> AgentDescription | None:
         """Returns the agent of a name; None if there is none."""

@@ -1,8 +1,7 @@
-"""Instructions, split into duties: what is done, to what, and from what.
+"""Splits instructions into duties: the verb, its objects, and its inputs.
 
-It goes by the order of words and by short lists, without a parser, a model or a network, so that the same text always
-gives the same duties. It knows English. Text of other languages comes out as one duty a sentence, all words of which
-are its object.
+It uses the order of words and short lists, without a parser, a model or a network, so the same text always gives the same
+duties. It knows English. In text of another language, each sentence becomes one duty with all its words as the object.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ import msgspec
 from seawall.lint.vocabulary import GENERIC_STEMS, STOP, WORD, read_words, stem_word
 
 LONGEST_CHARS = 20_000
-"""How much of an agent's instructions is read; a page of text has 3,000 characters."""
+"""Characters of an agent's instructions that are read. A page of text has 3,000 characters."""
 MOST_DUTIES = 80
-"""How many duties of an agent are compared, so that a long text is compared in bounded time."""
+"""Duties of an agent that are compared, so that a long text is compared in bounded time."""
 LONGEST_SENTENCE_CHARS = 600
-"""A longer sentence is a table or a list without full stops; it is taken for several."""
+"""Characters of a sentence. A longer one is a table or a list without full stops, and is cut into several."""
 MOST_WORDS = 60
-"""How many words of one duty are compared; a longer sentence is a table or a document."""
+"""Words of one duty that are compared. A duty with more words is a table or a document."""
 
 _VERBS = {
     "gather": "research gather collect find search retrieve fetch obtain pull extract investigate explore uncover discover dig scout "
@@ -45,7 +44,7 @@ _VERBS = {
     "moderate drive align head foster guarantee handle",
 }
 VERB_CLASS: dict[str, str] = {}
-"""The class of a verb, by its stem; where a verb stands twice, the first class holds."""
+"""The class of a verb, by its stem. If a verb is listed in two classes, the first one counts."""
 for _name, _words in _VERBS.items():
     for _word in _words.split():
         VERB_CLASS.setdefault(stem_word(_word), _name)
@@ -53,9 +52,9 @@ for _name, _words in _VERBS.items():
 _INPUT = read_words(
     "from using by based after against following under per through via given with according once when if on"
 )
-"""Words behind which stands what a duty works from, by when or with what, and not what it yields."""
+"""Words before an input, a time or a means of a duty, not before its result."""
 _ASIDE = read_words("to so for that which who before until while because")
-"""Words behind which stands what a duty is for, or a remark on its object."""
+"""Words before the purpose of a duty, or before a remark on its object."""
 _NEGATIONS = read_words("no not never don't doesn't without nothing cannot can't neither nor avoid avoids")
 _SUBJECTS = read_words(
     "you your we i he she it they must should shall will can may always also then first finally next is are be job goal "
@@ -68,7 +67,8 @@ _ASPECTS = frozenset(
         read_words("grammar spelling style tone wording punctuation readability clarity structure format"),
     )
 )
-"""Sides of a text or a thing: who corrects the style of an article has not written it."""
+"""Aspects of a text or a thing. An agent that corrects the style of an article does not write the article, so the article is an
+input there."""
 _DETERMINERS = read_words("the a an each every its their his her all any which whether what how")
 _ANNOUNCING = read_words(
     "knack responsible charge adept skilled expert expertise excel excels focus focuses focused tasked specialised "
@@ -78,7 +78,7 @@ _SENTENCE = re.compile(r"[^.!?;\n。！？；]+(?:[.!?](?=[^\s])[^.!?;\n。！�
 _MANNERS = frozenset(
     map(stem_word, read_words("eye style tone knack passion background track record written present"))
 )
-"""What people are said to have who are described and told nothing: "a clear and concise style"."""
+"""Words that describe a person and name no duty, as in "a clear and concise style"."""
 _REPORT = stem_word("report")
 _SPLITTING = frozenset({",", "and", "or", "then", "&", ":", "-", "–"})
 _TOKEN = re.compile(rf"{WORD.pattern}|[,:&–()-]")
@@ -88,23 +88,23 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that an agent is told to do."""
 
     verb: str
-    """The verb as it stands in the text; "": no verb was recognised."""
+    """The verb as it is in the text; "" if no verb was recognised."""
     kind: str
-    """The class of the verb: `gather`, `analyse`, `create`, …; "": not known."""
+    """The class of the verb: `gather`, `analyse`, `create`, …; "" if it is not known."""
     objects: tuple[str, ...]
-    """Stems of what it is done to, in order."""
+    """Stems of the words for what the duty is done to, in order."""
     inputs: tuple[str, ...]
-    """Stems of what it is done from, with, for or by."""
+    """Stems of the words for what the duty is done from, with, for or by."""
     sentence: str
-    """The sentence it stands in, without space at the ends."""
+    """The sentence with the duty, without space at its ends."""
     start: int
-    """Where that sentence begins in the instructions, in characters."""
+    """The offset of that sentence in the instructions, in characters."""
     text: str
     """The words of the duty itself."""
 
 
 def split_sentences(text: str) -> list[tuple[int, str]]:
-    """The sentences of a text, each with the place where it begins; one that is too long comes in pieces."""
+    """Returns the sentences of a text, each with its offset. A sentence that is too long is cut into pieces."""
     found: list[tuple[int, str]] = []
     for match in _SENTENCE.finditer(text[:LONGEST_CHARS]):
         start, end = match.span()
@@ -118,13 +118,13 @@ def split_sentences(text: str) -> list[tuple[int, str]]:
 
 
 def _find_space(text: str, start: int, end: int) -> int:
-    """Where a long sentence is cut: at the last space that keeps the piece within its bound."""
+    """Returns the offset at which a long sentence is cut: that of the last space that keeps the piece within its bound."""
     at = text.rfind(" ", start + 1, start + LONGEST_SENTENCE_CHARS)
     return at if at > start else min(end, start + LONGEST_SENTENCE_CHARS)
 
 
 def find_duties(instructions: str) -> list[Duty]:
-    """The duties of an agent's instructions, in order; at most `MOST_DUTIES`."""
+    """Returns the duties in an agent's instructions, in order; at most `MOST_DUTIES`."""
     duties: list[Duty] = []
     for start, sentence in split_sentences(instructions):
         duties.extend(_split(sentence, start))
@@ -161,7 +161,7 @@ def _split(sentence: str, start: int) -> list[Duty]:
 
 
 def _share_objects(duties: list[Duty]) -> list[Duty]:
-    """Gives a verb without an object that of the next one: "Validates and refines the hypothesis"."""
+    """Gives a verb without an object the object of the next verb, as in "Validates and refines the hypothesis"."""
     for at in range(len(duties) - 2, -1, -1):
         duty, following = duties[at], duties[at + 1]
         if not duty.objects and not duty.inputs and duty.verb:
@@ -175,7 +175,7 @@ def _share_objects(duties: list[Duty]) -> list[Duty]:
 
 
 def _is_mannerly(duty: Duty) -> bool:
-    """Whether it names nothing that is done: "be accurate", "delivers high quality results", "reports to the lead"."""
+    """Returns whether a duty names no work: "be accurate", "delivers high quality results", "reports to the lead"."""
     words = {*duty.objects, *duty.inputs}
     if not duty.verb and words <= GENERIC_STEMS | _MANNERS:
         return True
@@ -185,7 +185,9 @@ def _is_mannerly(duty: Duty) -> bool:
 
 
 def _find_heads(words: Sequence[str]) -> list[int]:
-    """Where a duty begins: a verb at the beginning, or behind a comma or an "and", in the form of the first one."""
+    """Returns the indices of the words at which duties begin: a verb at the beginning, and verbs after a comma or an "and" in
+    the form of the first one.
+    """
     heads: list[int] = []
     form = ""
     for at, word in enumerate(words):
@@ -211,7 +213,7 @@ def _find_heads(words: Sequence[str]) -> list[int]:
 
 
 def _is_announced(words: Sequence[str], at: int) -> bool:
-    """Whether a verb stands behind words such as "responsible for" or "your job is to"."""
+    """Returns whether a verb follows words such as "responsible for" or "your job is to"."""
     return (
         at > 1
         and words[at - 1] in {"for", "at", "in", "of", "on", "with", "to"}
@@ -220,7 +222,7 @@ def _is_announced(words: Sequence[str], at: int) -> bool:
 
 
 def _looks_like_a_verb(words: Sequence[str], at: int, form: str) -> bool:
-    """Whether a word that is in no list is a verb by its ending and its place: "knows …", "…, adds the …"."""
+    """Returns whether a word that is in no list looks like a verb by its ending and its place: "knows …", "…, adds the …"."""
     word = words[at]
     if _form_of(word) != "s" or word in STOP or at + 1 >= len(words):
         return False
@@ -234,7 +236,7 @@ def _form_of(word: str) -> str:
 
 
 def _has_object(words: Sequence[str], at: int) -> bool:
-    """Whether something stands behind a verb that it can be done to: "writes and edits" has one for both."""
+    """Returns whether the word after a verb may be its object or an "and": "writes and edits" has one object for both verbs."""
     rest = words[at + 1 : at + 2]
     return bool(rest) and rest[0] not in {"of", "is", "are", "in"}
 
@@ -246,7 +248,7 @@ def _is_negated(words: Sequence[str], begin: int) -> bool:
 
 
 def _read_object(words: Sequence[str], negated: bool) -> tuple[list[str], list[str]]:
-    """The stems of the object, and of what stands behind a preposition of source, means or purpose."""
+    """Returns the stems of the object, and those of the words after a preposition of source, means or purpose."""
     objects: list[str] = []
     inputs: list[str] = []
     into = objects
@@ -259,7 +261,7 @@ def _read_object(words: Sequence[str], negated: bool) -> tuple[list[str], list[s
         elif word in _INPUT or word in _ASIDE or (word == "of" and not _ASPECTS.isdisjoint(objects)):
             into = inputs
         elif word.endswith("ed") and stem_word(word) in VERB_CLASS:
-            into = inputs  # "the collected reviews": somebody has collected them
+            into = inputs  # "the collected reviews": another agent has collected them
         elif word not in STOP and word[0] not in "()" and not negated:
             into.append(stem_word(word))
     return objects, inputs

@@ -1,8 +1,8 @@
-"""The meaning of duties, by a small static embedding; it comes with the extra `seawall[lint]`.
+"""The meaning of duties, by a small static embedding. It needs the extra `seawall[lint]`.
 
-The vectors are those of the package `wordllama` (MIT licence): 32,000 pieces of words, 256 numbers each. Its wheel
-brings them. The two files are read as they lie there, without importing the package, and nothing is ever downloaded. A
-text's vector is the mean of its pieces' vectors, so the order of words makes no difference. It knows English best.
+The vectors are those of the package `wordllama` (MIT licence): 32,000 pieces of words with 256 numbers each, which are in its
+wheel. The two files are read directly, without importing the package, and nothing is ever downloaded. A text's vector is the
+mean of its pieces' vectors, so the order of words makes no difference. The embedding knows English best.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ PACKAGE = "wordllama"
 WEIGHTS = "weights/l2_supercat_256.safetensors"
 TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
 TEAM_SHARE = 0.7
-"""How much of the team's mean is taken from each vector, so that the team's subject counts for little."""
+"""The share of the team's mean that is subtracted from each vector, so that the team's subject counts for little."""
 LONGEST_TEXT_CHARS = 1000
-"""How much of a duty is looked at."""
+"""Characters of a duty that are read."""
 
 
 class Meaning:
@@ -36,7 +36,7 @@ class Meaning:
         self._weights = weights
 
     def place(self, texts: Sequence[Sequence[str]]) -> MeaningSpace:
-        """Places the duties of a team's agents."""
+        """Returns the vectors of the duties of a team's agents."""
         import numpy as np
 
         rows = [np.stack([self._embed(text) for text in of_agent] or [self._embed("")]) for of_agent in texts]
@@ -55,13 +55,13 @@ class Meaning:
 
 
 class MeaningSpace:
-    """The duties of a team, each a vector of length 1."""
+    """The duties of a team, each as a vector of length 1."""
 
     def __init__(self, rows: Sequence[Vectors]) -> None:
         self._rows = rows
 
     def find_closest(self, first: int, second: int) -> tuple[float, int, int]:
-        """The cosine of the two closest duties of two agents, and which they are."""
+        """Returns the cosine of the two closest duties of two agents, and the indices of these duties."""
         cosines = self._rows[first] @ self._rows[second].T
         at, other = divmod(int(cosines.argmax()), cosines.shape[1])
         return float(cosines[at, other]), at, other
@@ -75,7 +75,7 @@ def _norm(rows: Vectors) -> Vectors:
 
 @lru_cache(maxsize=1)
 def load_meaning() -> Meaning | None:
-    """The embedding; None where the extra `seawall[lint]` is not installed."""
+    """Returns the embedding; None if the extra `seawall[lint]` is not installed."""
     if any(
         importlib.util.find_spec(name) is None for name in (PACKAGE, "numpy", "safetensors", "tokenizers")
     ):

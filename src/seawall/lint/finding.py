@@ -1,4 +1,6 @@
-"""What a lint says: a code, whom it is about, the sentences that it rests on, why, and what to do."""
+"""A finding of the lint: its code, the agents and tools that it is about, the sentences that it rests on, its reason, and how
+to mend the fault.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from typing import Literal
 import msgspec
 
 Severity = Literal["error", "warning", "note"]
-"""`error`: it will go wrong; `warning`: it goes wrong in some runs; `note`: worth a look. The names are SARIF's levels."""
+"""`error`: runs will go wrong; `warning`: some runs will go wrong; `note`: worth a look. The names are SARIF's levels."""
 
 
 class Sentence(msgspec.Struct, frozen=True):
@@ -15,9 +17,9 @@ class Sentence(msgspec.Struct, frozen=True):
 
     agent: str
     text: str
-    """As it stands in the agent's instructions, in its role, or in a tool's description."""
+    """The text as it is in the agent's instructions, its role, or a tool's description."""
     start: int = -1
-    """Where it begins in the agent's instructions, in characters; -1: it is not from there."""
+    """The offset in the agent's instructions, in characters; -1 if the sentence is not from there."""
 
 
 class LintFinding(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,17 +29,17 @@ class LintFinding(msgspec.Struct, frozen=True, kw_only=True):
     """For example `SW101`."""
     severity: Severity
     agents: tuple[str, ...]
-    """Whom it is about; empty: the team."""
+    """The agents that the finding is about; empty if it is about the team."""
     tools: tuple[str, ...] = ()
-    """Which tools it is about."""
+    """The tools that the finding is about."""
     reason: str
-    """Which duty, on which object; one sentence, for people."""
+    """What is wrong, with the names of agents, tools or duties; one sentence, for people."""
     mend: str
     """What to change; one sentence."""
     sentences: tuple[Sentence, ...] = ()
     score: float = 0.0
-    """How sure it is, from 0 to 1, where that was measured; 0: it is certain or was not measured."""
+    """How likely it is that the finding is true, from 0 to 1, for findings where that was measured; otherwise 0."""
     opinion: str = ""
-    """What a model that was asked said of it, marked as such; "": none was asked."""
+    """A model's opinion on the finding, with the model's name; "" if no model was asked."""
     waived: str = ""
-    """The reason for which the team's authors do not want to be told; "": it is not waived."""
+    """The reason why the team's authors accept the finding; "" if it is not waived."""

@@ -1,4 +1,4 @@
-"""Runs all rules over a team, and reports what they found."""
+"""Runs all rules on a team, and reports their findings."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ RULES: tuple[Callable[[TeamDescription], Iterable[LintFinding]], ...] = (
     bounds.find_alike_tools,
 )
 RANKS: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
-"""By severity: its place in a list, the severest first."""
+"""The rank of each severity in a sorted list, the severest first."""
 
 
 class LintReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a lint says of one team."""
+    """The findings of the lint on one team."""
 
     team: str
     form: str
     """The form that the team was read from."""
     findings: tuple[LintFinding, ...]
-    """All of them, also those that are waived; the severest first."""
+    """All findings, also waived ones, the severest first."""
     places: dict[str, SourcePlace] = {}
-    """Where agents are defined, by name; "" is the team."""
+    """Where each agent is defined, by the agent's name; "" is the key of the team."""
     lacking: str = ""
-    """What the lint could not look at for want of an extra; "": nothing."""
+    """A sentence on what the lint could not check because an extra is not installed; "" if it could check all."""
 
     def __repr__(self) -> str:
         return f"<LintReport of {self.team}: {len(self.open)} findings, {len(self.waived)} waived>"
@@ -63,16 +63,16 @@ class LintReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def waived(self) -> tuple[LintFinding, ...]:
-        """Those that are."""
+        """The findings that are waived."""
         return tuple(each for each in self.findings if each.waived)
 
     def list_from(self, severity: Severity) -> tuple[LintFinding, ...]:
-        """Returns the findings of a severity and of severer ones."""
+        """Returns the findings of this severity or a severer one, without waived ones."""
         return tuple(each for each in self.findings if RANKS[each.severity] <= RANKS[severity])
 
 
 def lint(team: Team[Any] | Agent[Any] | TeamDescription) -> LintReport:
-    """Returns what is wrong with a team before it is deployed: roles that overlap, authority, wiring and bounds.
+    """Returns the faults of a team before it is deployed: roles that overlap, authority, wiring and bounds.
 
     No model is asked and nothing is fetched; the same team always gives the same report. `read_team` reads teams of
     other frameworks into a `TeamDescription`.
@@ -91,7 +91,7 @@ def lint(team: Team[Any] | Agent[Any] | TeamDescription) -> LintReport:
 
 
 def lint_team(team: TeamDescription) -> list[LintFinding]:
-    """Returns every finding of a team, the severest first; waived ones carry the reason."""
+    """Returns all findings of a team, the severest first. Waived findings hold the reason of their waiver."""
     found = [finding for rule in RULES for finding in rule(team)]
     judged, of_waivers = apply_waivers(found, team.waived)
     unique = {msgspec.json.encode(each): each for each in (*judged, *of_waivers)}

@@ -1,4 +1,4 @@
-"""Where a text names an agent of the team: by its name, by its role, or as "the Web Developer" for `WebDeveloper`."""
+"""Finds the agents of the team that a text names: by name, by role, or as "the Web Developer" for `WebDeveloper`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from seawall.lint.description import AgentDescription, TeamDescription
 from seawall.lint.wording import split_name, strip_placeholders
 
 KIND_WORDS = frozenset({"agent", "bot", "assistant", "specialist", "expert"})
-"""Words at the end of a name that say that it is an agent, and not which one."""
+"""Words at the end of a name which say that it is an agent, but not which one."""
 _RANKS = frozenset(
     {"senior", "junior", "lead", "chief", "expert", "professional", "principal", "head", "experienced"}
 )
 _MAX_ROLE_WORDS = 5
-"""A longer role is a description and no title."""
+"""Words of a role that is a title. A longer role is a description."""
 _ROLE_END = re.compile(r"[,;:(–—/]|\s-\s|\.\s|\s(?:who|that|for|and|with)\s")
 
 
@@ -54,14 +54,14 @@ class MentionFinder:
         return f"<MentionFinder of {len(self._by_alias)} names>"
 
     def find(self, text: str, *, but: str = "") -> list[Mention]:
-        """Returns where agents are named in a text, except the one of the name `but`, in the order of the text."""
+        """Returns the places where a text names agents, in the order of the text. The agent named `but` is left out."""
         if self._pattern is None:
             return []
         found = [(self._resolve(match, text), match) for match in self._pattern.finditer(text)]
         return [Mention(name, match.start(), match.end()) for name, match in found if name and name != but]
 
     def _resolve(self, match: re.Match[str], text: str) -> str:
-        """Returns the agent that is meant; "" for a common word that only looks like its name."""
+        """Returns the agent that a match means; "" for a common word that only looks like an agent's name."""
         words = split_name(match[0].removesuffix("'s").removesuffix("’s"))
         name = self._by_alias.get(words) or self._by_alias.get((*words[:-1], words[-1].removesuffix("s")))
         if name is None:

@@ -1,4 +1,4 @@
-"""Asks a model for a second opinion on overlaps of roles. It is shown beside the finding, and changes nothing else."""
+"""Asks a model for a second opinion on overlaps of roles. The opinion is shown beside the finding, and changes nothing else."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from seawall.team.agent import Agent
 from seawall.team.team import Team
 
 ASKED = "SW1"
-"""How the codes begin that a model is asked about: overlaps, which rest on what words mean."""
+"""The beginning of the codes that a model is asked about: overlaps, which depend on the meaning of words."""
 MAX_OPINIONS = 20
-"""Calls for one team, each for one finding: more overlaps than a person reads through at once."""
+"""Calls for one team, each on one finding, which are more overlaps than a person reads at once."""
 MAX_OPINIONS_USD = Decimal("0.25")
-"""US dollars for one team: some hundred times what twenty short answers of a small model cost, and little in CI."""
+"""US dollars for one team: some hundred times the cost of twenty short answers of a small model, and little for a CI run."""
 OPINION_TOKENS = 200
-"""Tokens of a reply: a verdict and a sentence or two."""
+"""Tokens of a reply, which is a verdict and a sentence or two."""
 OPINION_TIMEOUT_S = 60.0
-"""Seconds for one reply: room for a slow server to write so few tokens, and not too long for a check that somebody waits for."""
+"""Seconds for one reply: enough for a slow server to write so few tokens, and not too long for a person who waits."""
 MAX_ROLE_CHARS = 4_000
 """Characters of each agent's instructions that the model is sent."""
 MAX_OPINION_CHARS = 400
@@ -48,9 +48,9 @@ class Opinions(msgspec.Struct, frozen=True, kw_only=True):
     asked: int
     """Calls that were made."""
     left_out: int
-    """Findings that were not asked about, because calls or money were used up."""
+    """Findings that the model was not asked about, because the calls or the money were used up."""
     problem: str = ""
-    """Why the model could not be asked; "": it could."""
+    """Why the model could not be asked; "" if it could."""
 
 
 async def ask_opinions(
@@ -64,9 +64,9 @@ async def ask_opinions(
 ) -> Opinions:
     """Returns the findings with a model's opinion on each overlap that is not waived.
 
-    Each call is a run of its own, through the gate as any other. There are at most `max_calls`, and none whose upper
-    bound does not fit into what is left of `max_usd`; a model without a known price is bounded by calls alone. A failed
-    call ends the asking, and is named. Raises `Misused` if there is no such model.
+    Each call is a separate run, and passes the gate like any other. There are at most `max_calls` calls, and a call is made
+    only if its upper bound fits into what is left of `max_usd`; for a model without a known price only `max_calls` holds.
+    After a failed call no more calls are made, and `problem` names it. Raises `Misused` if there is no such model.
     """
     judge = Agent(
         "judge", model=model, instructions=_INSTRUCTIONS, max_output_tokens=OPINION_TOKENS, retries=0

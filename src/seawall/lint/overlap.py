@@ -1,7 +1,7 @@
 """Roles that overlap: two agents that are told to do the same to the same object.
 
-Two figures of every pair (three with the extra `seawall[lint]`) are weighed by a logistic regression, see
-`comparison.py`. Its weights were fitted by `python bench/lint.py` on 25 public teams with 258 pairs, 40 of which overlap.
+A logistic regression weighs two figures of every pair, or three with the extra `seawall[lint]`; see `comparison.py`. Its
+weights were fitted by `python bench/lint.py` on 25 public teams with 258 pairs, 40 of which overlap.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ STRONG, PARTIAL = "SW101", "SW102"
 
 @dataclass(frozen=True, kw_only=True)
 class OverlapOptions:
-    """From which score on two roles are said to overlap. Figures are from `python bench/lint.py`."""
+    """The scores from which on two roles count as overlapping. The figures are from `python bench/lint.py`."""
 
     partial_from: float = 0.27
-    """The score, from 0 to 1, from which an overlap is worth a note. At this score as many pairs are flagged as
-    overlap in the 25 public teams: about as many findings are false as are missed."""
+    """The score, from 0 to 1, from which on an overlap is reported as a note. At the default 0.27, as many pairs of the 25
+    public teams are reported as overlap, so about as many findings are false as are missed."""
     strong_from: float = 0.7
-    """The score from which it is a warning: both would produce or rewrite the same output. Strong overlaps are rare (7
-    of 258 pairs), so this one is set so high that most warnings are at least a partial overlap."""
+    """The score from which on an overlap is reported as a warning: both agents would produce or rewrite the same output. Strong
+    overlaps are rare (7 of 258 pairs), so the default 0.7 is so high that most warnings are at least a partial overlap."""
     meaning: bool = True
-    """Whether the embedding of `seawall[lint]` is used where it is installed. It finds a few overlaps told in other
-    words; with words alone the scores are about as good."""
+    """Whether the embedding of `seawall[lint]` is used if it is installed. Default True: it finds a few overlaps that are told
+    in different words; with words alone the scores are about as good."""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.partial_from <= self.strong_from < 1.0:
@@ -44,11 +44,11 @@ class OverlapOptions:
 
 
 SAME_FORM = 0.25
-"""What the score of two agents is multiplied with that do one thing to different objects, such as reporters of two
-subjects: by the rules of the labels that is no overlap, however alike the texts are. They are left out of the fit."""
+"""Factor of the score of two agents that do the same thing to different objects, such as reporters on two subjects. By the
+rules of the labels that is not an overlap, however alike the texts are. Such pairs are left out of the fit."""
 EQUAL_SCORE = 0.9
-"""The least score of two agents of which one is told nothing but what the other is told, word for word. No regression is
-needed for that; words that all agents of a team use count for nothing in it."""
+"""The least score of two agents if all sentences of one are also told to the other, word for word. It is not left to the
+regression, in which words that all agents of a team use count for nothing."""
 
 
 class OverlapModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,10 +56,10 @@ class OverlapModel(msgspec.Struct, frozen=True, kw_only=True):
 
     intercept: float
     weights: Likeness
-    """What one unit of each figure adds to the log of the odds."""
+    """The weights: what one unit of each figure adds to the logarithm of the odds."""
 
     def score(self, pair: Pair) -> float:
-        """How likely it is that a pair overlaps, from 0 to 1."""
+        """Returns how likely it is that a pair overlaps, from 0 to 1."""
         products = (a * b for a, b in zip(self.weights.values(), pair.likeness.values(), strict=True))
         chance = 1.0 / (1.0 + math.exp(-self.intercept - math.fsum(products)))
         if pair.equal:
@@ -68,9 +68,9 @@ class OverlapModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 BY_WORDS = OverlapModel(intercept=-1.966, weights=Likeness(shared=1.067, duty=5.785, meaning=0.000))
-"""Words alone."""
+"""The model for words alone."""
 BY_MEANING = OverlapModel(intercept=-2.002, weights=Likeness(shared=0.939, duty=3.842, meaning=2.192))
-"""Words and the embedding."""
+"""The model for words and the embedding."""
 
 
 class ScoredPair(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,9 +83,10 @@ class ScoredPair(msgspec.Struct, frozen=True, kw_only=True):
 def score_pairs(
     team: TeamDescription, *, meaning: Embedder | None = None, model: OverlapModel | None = None
 ) -> list[ScoredPair]:
-    """Scores every two agents of a team, the most likely overlap first; the same for any order of the agents.
+    """Returns the score of every two agents of a team, the most likely overlap first. The order of the agents in the team makes
+    no difference.
 
-    Without `meaning` it goes by words alone. `model` is another one than the fitted one, for benchmarks.
+    Without `meaning`, words alone are compared. `model` replaces the fitted model, for benchmarks.
     """
     space = (
         meaning.place([[duty.text for duty in duties] for duties in list_duties(team)]) if meaning else None
@@ -96,9 +97,9 @@ def score_pairs(
 
 
 def find_overlaps(team: TeamDescription, options: OverlapOptions | None = None) -> list[LintFinding]:
-    """The pairs of agents whose roles overlap, the most likely first.
+    """Returns the pairs of agents whose roles overlap, the most likely first.
 
-    A pair without a recognised duty on either side is left out, because a finding names the two duties it rests on.
+    A pair is left out if no duty of one of the agents was recognised, because a finding names the two duties that it rests on.
     """
     chosen = options or OverlapOptions()
     scored = score_pairs(team, meaning=load_meaning() if chosen.meaning else None)
@@ -110,7 +111,9 @@ def find_overlaps(team: TeamDescription, options: OverlapOptions | None = None) 
 
 
 def name_lacking(options: OverlapOptions | None = None) -> str:
-    """What is not looked at for want of the extra `seawall[lint]`, as a sentence; "": nothing, or it is switched off."""
+    """Returns a sentence on what is not compared because the extra `seawall[lint]` is not installed; "" if it is installed, or
+    `meaning` is switched off.
+    """
     if not (options or OverlapOptions()).meaning or load_meaning() is not None:
         return ""
     return "Roles are compared by words alone: the extra `seawall[lint]`, which adds their meaning, is not installed."
@@ -124,8 +127,11 @@ def _make_finding(pair: Pair, score: float, duties: tuple[Duty, Duty], strong: b
         reason = f"{pair.first!r} and {pair.second!r} seem to have the same duty, so that both would produce the same. {told}.{common}"
         mend = f"Give this duty to one of {pair.first!r} and {pair.second!r} and take it from the other, or make one agent of the two."
     else:
-        reason = f"A duty of {pair.first!r} seems to be one of {pair.second!r}, too. {told}.{common}"
-        mend = f"Say in the instructions of {pair.first!r} and {pair.second!r} which of them does it, or on which part each."
+        reason = f"{pair.first!r} and {pair.second!r} seem to share a duty. {told}.{common}"
+        mend = (
+            f"Say in the instructions of {pair.first!r} and {pair.second!r} which of them has this duty, or which part of it "
+            "each has."
+        )
     return LintFinding(
         code=STRONG if strong else PARTIAL,
         severity="warning" if strong else "note",
@@ -141,7 +147,7 @@ def _make_finding(pair: Pair, score: float, duties: tuple[Duty, Duty], strong: b
 
 
 def _shorten(text: str, most_chars: int = 120) -> str:
-    """A text between quotation marks, cut at a word."""
+    """Returns a text in quotation marks. A long text is cut between two words."""
     if len(text) <= most_chars:
         return f"“{text}”"
     return f"“{text[:most_chars].rsplit(' ', 1)[0]} …”"

@@ -1,4 +1,4 @@
-"""Writes a report as SARIF 2.1.0, the form that code hosts read for annotations."""
+"""Writes a report as SARIF 2.1.0, the format that code hosts read for annotations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sar
 
 
 def make_sarif(report: LintReport, findings: Sequence[LintFinding], version: str) -> dict[str, Any]:
-    """Returns the SARIF log of some findings of a report. A waived one is suppressed, with its reason."""
+    """Returns the SARIF log of some findings of a report. A waived finding is suppressed, with its reason."""
     codes = sorted({finding.code for finding in findings})
     return {
         "$schema": SCHEMA,
@@ -70,7 +70,7 @@ def _make_result(finding: LintFinding, rule: int, report: LintReport) -> dict[st
 
 
 def _list_locations(finding: LintFinding, report: LintReport) -> list[dict[str, Any]]:
-    """Returns where the agents of a finding are defined, or the team if it is about no agent."""
+    """Returns the places where the agents of a finding are defined, or that of the team if it is about no agent."""
     locations: list[dict[str, Any]] = []
     for name in finding.agents or ("",):
         kind = "object" if name else "module"
@@ -86,7 +86,7 @@ def _list_locations(finding: LintFinding, report: LintReport) -> list[dict[str, 
 
 
 def _make_uri(file: str) -> str:
-    """Returns a file as a URI: relative to the current directory if it lies in it, as code hosts want it."""
+    """Returns a file as a URI. For a file in the current directory it is relative, as code hosts want it."""
     path = Path(file).absolute()
     here = Path.cwd()
     return quote(path.relative_to(here).as_posix()) if path.is_relative_to(here) else path.as_uri()

@@ -1,7 +1,6 @@
-"""Words as the lint compares them: stems, groups of words of one meaning, and words that say nothing of a duty.
+"""Words as the lint compares them: stems, groups of words with one meaning, and words without meaning for a duty.
 
-The lists are small, for English, and made for instructions of agents. A word that stands in no list is compared by its
-stem alone.
+The lists are small, for English, and made for instructions of agents. A word that is in no list is compared by its stem alone.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ WORD = re.compile(r"\{[^{}\s]{1,40}\}|[^\W_]+(?:['’][^\W_]+)*")
 
 
 def read_words(text: str) -> frozenset[str]:
-    """The words of a list that is written as a text."""
+    """Returns the words of a list that is written as a text."""
     return frozenset(text.split())
 
 
@@ -24,7 +23,7 @@ _SUFFIXES = (
 )  # fmt: skip
 _SHORTEST_STEM = 4
 _LIGHT = frozenset({"s", "e", "y", "ing", "es", "ed", "ies", "ied"})
-"""Endings that may leave three letters."""
+"""Endings that are removed even if only three letters are left."""
 
 _IRREGULAR = {
     "wrote": "write", "written": "write", "built": "build", "chose": "choose", "choice": "choose", "choices": "choose",
@@ -95,7 +94,7 @@ STOP = read_words(
     ensuring get gets give gives giving given take takes taking keep keeps based go goes come comes put puts put bring
     brings way ways"""
 )
-"""Words that say nothing of what is done."""
+"""Words that say nothing about the work."""
 
 GENERIC = read_words(
     """data information detail result work task team agent user project process quality accurate clear relevant specific
@@ -104,13 +103,13 @@ GENERIC = read_words(
     professional effective comprehensive thorough ability skill knowledge experience year role part thing time
     question concise detailed manner three return current recent latest newest overall potential possible available existing necessary useful actionable ready"""
 )
-"""Words that stand in the instructions of nearly any agent."""
+"""Words that are in the instructions of nearly all agents."""
 
 
 def stem_word(word: str) -> str:
-    """What is left of a word without its ending: `analyses`, `analyst` and `analysing` become one.
+    """Returns a word without its ending, so that `analyses`, `analyst` and `analysing` become the same stem.
 
-    It is no dictionary form, and words of other languages lose an ending now and then, always the same.
+    A stem is not a dictionary form. Words of other languages may lose an ending, too, but equal words have equal stems.
     """
     low = word.lower().replace("’", "'")
     if low.startswith("{"):
@@ -147,7 +146,7 @@ ORDINALS = frozenset(
         ),
     )
 )
-"""Words that tell two equal objects apart."""
+"""Words that number or place one of several equal objects."""
 DEBATE = frozenset(
     map(
         stem_word,
@@ -157,10 +156,10 @@ DEBATE = frozenset(
         ),
     )
 )
-"""Words by which one who takes a side of a debate is known; both sides have one."""
+"""Words that show that an agent takes a side in a debate."""
 GENERIC_STEMS = frozenset(stem_word(word) for word in GENERIC)
 
 
 def group_of(stem: str) -> tuple[str, ...]:
-    """The stems that mean what a stem means in instructions, in order; empty: it stands in no group."""
+    """Returns the stems with the same meaning in instructions, in order; empty if the stem is in no group."""
     return _NEAR.get(stem, ())

@@ -1,4 +1,4 @@
-"""Waivers: what a team's authors do not want to be told, each with the reason. They are listed, and not hidden."""
+"""Waivers: findings that a team's authors accept, each with the reason. Waived findings are listed, not hidden."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from seawall.lint.rules.making import make_finding
 def apply_waivers(
     findings: Sequence[LintFinding], waived: Sequence[tuple[str, str]]
 ) -> tuple[list[LintFinding], list[LintFinding]]:
-    """Returns the findings with the reason of each one that is waived, and findings about the waivers themselves.
+    """Returns the findings, the waived ones with their reason, and the findings about the waivers themselves.
 
-    A waiver is a code and, after it, names of agents or tools that the finding must be about.
+    A waiver is a code, followed by names of agents or tools that the finding must be about.
     """
     used = set[str]()
     judged: list[LintFinding] = []
@@ -44,4 +44,4 @@ def _judge_waivers(waived: Sequence[tuple[str, str]], used: set[str]) -> Iterato
             known = f"{min(CODES)} to {max(CODES)}"
             yield make_finding("SW001", (), f"the waiver {waiver!r} names no code (there are {known})")
         elif waiver not in used:
-            yield make_finding("SW001", (), f"the waiver {waiver!r} waives nothing: no finding is about that")
+            yield make_finding("SW001", (), f"the waiver {waiver!r} waives nothing: it matches no finding")

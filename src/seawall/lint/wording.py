@@ -1,4 +1,4 @@
-"""Texts of agents, cut into sentences and clauses, and the words in them that carry meaning."""
+"""Cuts texts of agents into sentences and clauses, and finds the words in them that carry meaning."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 
 MAX_TEXT_CHARS = 20_000
-"""Characters that are read of one agent's instructions: far more than the longest prompts have, and a bound of the time."""
+"""Characters of one agent's instructions that are read, which bounds the time. The longest prompts are far shorter."""
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+|\n\s*\n|\n\s*(?=[-*•\d])|(?<=:)\s*\n")
 _CLAUSE_END = re.compile(
@@ -29,23 +29,23 @@ STOP_WORDS = make_words(
     "you your yours i me my our out over all always also between after before until while under above below about again "
     "whether through very well just still either neither he she his her him"
 )
-"""English words that say nothing of what a sentence is about."""
+"""English words that say nothing about the subject of a sentence."""
 
 NOT_TOLD = re.compile(
     r"\b(?:not|never|no|without|cannot|nor|who|whoever|once|after|until|unless|if)\b|n['’]t\b", re.IGNORECASE
 )
-"""Words before a verb by which it is not, or only under a condition, told."""
+"""Words before a verb which say that it is not an instruction, or only under a condition."""
 UP_TO = re.compile(r"\b(?:up\s+to|below|under|at\s+most|less\s+than)\s", re.IGNORECASE)
 ABOVE = re.compile(r"\b(?:above|over|beyond|more\s+than|exceed\w*)\s", re.IGNORECASE)
 QUALIFIED = re.compile(
     rf"{UP_TO.pattern}|{ABOVE.pattern}|\b(?:before|after|when|once|until|within|as\s+soon)\s", re.IGNORECASE
 )
-"""Where an object ends and its amount or its time begins: `refunds` of `approves refunds up to 50 euros`."""
+"""The beginning of an amount or a time after an object: `up to` in `approves refunds up to 50 euros`."""
 MAX_CLAUSES = 300
 """Clauses of one kind that are compared with each other in a team: 45,000 pairs, which take less than a second. The teams
-that were seen have ten."""
+that we have seen have ten."""
 MAX_SENTENCE_CHARS = 1_000
-"""Characters of a sentence. A longer one is cut: it is a table or a list, and what stands at its ends is not related."""
+"""Characters of a sentence. A longer one is a table or a list whose beginning and end are not related, so it is cut."""
 
 
 class Span(NamedTuple):
@@ -53,16 +53,16 @@ class Span(NamedTuple):
 
     text: str
     start: int
-    """Where it begins, in characters."""
+    """The offset of the piece in the text, in characters."""
 
 
 def strip_placeholders(text: str) -> str:
-    """Returns a text without `{topic}` and the like, as long as it was."""
+    """Returns a text of the same length in which placeholders such as `{topic}` are blanked."""
     return _PLACEHOLDER.sub(lambda found: " " * len(found[0]), text)
 
 
 def split_sentences(text: str) -> list[Span]:
-    """Returns the sentences of a text, without the space around them. Lines of a list are sentences of their own."""
+    """Returns the sentences of a text, without the space around them. Each line of a list is a sentence."""
     spans = _split(text[:MAX_TEXT_CHARS], _SENTENCE_END, 0)
     return [
         Span(span.text[at : at + MAX_SENTENCE_CHARS], span.start + at)
@@ -126,6 +126,6 @@ def stem(word: str) -> str:
 
 
 def compare_words(a: list[str], b: list[str]) -> float:
-    """Returns which share of the words of both stands in both (Jaccard's index); 0 if either has none."""
+    """Returns the share of common words among all words of both lists (Jaccard's index); 0 if a list is empty."""
     left, right = set(a), set(b)
     return len(left & right) / len(left | right) if left and right else 0.0

@@ -52,6 +52,14 @@ class MemoryPlace(NamedTuple):
     meaning: MemoryIndex | None = None
     """`Memory.index`."""
 
+    def fill(self, outer: MemoryPlace) -> MemoryPlace:
+        """Returns the place with what it leaves open as an outer one of the same scope says."""
+        return self._replace(
+            ttl_s=outer.ttl_s if self.ttl_s is None else self.ttl_s,
+            resolve=self.resolve or outer.resolve,
+            meaning=outer.meaning if self.meaning is None else self.meaning,
+        )
+
     def name_scope(self, started: RunStarted) -> str | None:
         """Returns the scope's name in a run; None if the run has none, as it is in no session or for nobody."""
         match self.kind:
@@ -124,10 +132,16 @@ def make_access(memory: Memory | None, kind: ScopeKind, team: str) -> MemoryAcce
 
 
 def _join(first: Sequence[MemoryPlace], more: Sequence[MemoryPlace]) -> tuple[MemoryPlace, ...]:
-    """Returns the places of both, each once, the nearest first. The first that names a scope says how it is used."""
+    """Returns the places of both, each once, the nearest first. What the first that names a scope leaves open is as the
+    next one says.
+    """
     joined = list(first)
     for place in more:
-        if any((each.kind, each.team) == (place.kind, place.team) for each in joined):
+        same = next(
+            (at for at, each in enumerate(joined) if (each.kind, each.team) == (place.kind, place.team)), None
+        )
+        if same is not None:
+            joined[same] = joined[same].fill(place)
             continue
         taken = any(each.label == place.label for each in joined)
         joined.append(place._replace(label=f"team:{place.team}") if taken else place)

@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from seawall.core.big_values import decode_in_pieces
-from seawall.core.canonical import to_canonical_bytes
+from seawall.core.canonical import escape_unsendable, to_canonical_bytes
 from seawall.core.events import RunStarted
 from seawall.memory.access import (
     FORGET,
@@ -60,8 +60,8 @@ class MemoryCall(msgspec.Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()
     ttl_s: float | None = None
     limit: int = HITS
-    index: MemoryIndex | None = None
-    """What is asked beside the words of `query`."""
+    indexes: tuple[MemoryIndex | None, ...] = ()
+    """`recall`: what is asked beside the words of `query`, for each of `scopes`."""
 
 
 def prepare_memory(step: Step, access: MemoryAccess, state: RunState, bodies: Bodies) -> Step:
@@ -104,8 +104,9 @@ def _read_call(name: str, given: dict[str, Any], access: MemoryAccess, started: 
         case "remember":
             return _read_remember(given, scopes, ttl_s)
         case "recall":
-            index = next((place.meaning for place in places if place.meaning is not None), None)
-            return _read_recall(given, scopes, index)
+            first = next((place.meaning for place in places if place.meaning is not None), None)
+            indexes = {place.label: first if place.meaning is None else place.meaning for place in places}
+            return _read_recall(given, scopes, tuple(indexes[label] for label, _ in scopes))
         case _:
             return MemoryCall(tool=FORGET, scopes=scopes, key=_read_key(given, "key"))
 
@@ -134,7 +135,7 @@ def _read_remember(
 
 
 def _read_recall(
-    given: dict[str, Any], scopes: tuple[tuple[str, str], ...], index: MemoryIndex | None
+    given: dict[str, Any], scopes: tuple[tuple[str, str], ...], indexes: tuple[MemoryIndex | None, ...]
 ) -> MemoryCall:
     asked = [each for each in ("query", "key", "prefix") if given.get(each) not in (None, "")]
     if len(asked) > 1:
@@ -150,7 +151,7 @@ def _read_recall(
         key=texts.get("key"),
         prefix=texts.get("prefix"),
         limit=limit,
-        index=index,
+        indexes=indexes,
     )
 
 
@@ -179,7 +180,7 @@ def _read_key(given: dict[str, Any], name: str) -> str:
         raise ValueError(f"{name} is {key!r}; it must be text")
     if len(key) > MAX_KEY_CHARS:
         raise ValueError(f"{name} has {len(key):,} characters (limit {MAX_KEY_CHARS})")
-    return key.strip()
+    return escape_unsendable(key.strip())  # as it is stored
 
 
 def _read_labels(given: object) -> tuple[str, ...]:

@@ -262,7 +262,7 @@ def _changes_of(state: RunState, event: Event) -> Changes:
             stopped = event if event.stop and event.approved is False else state.stopped
             return {"inbox": event.inbox, "cancelled": cancelled, "stopped": stopped}
         case EffectMoved():
-            return {"effects": _move_effect(state.effects, event)}
+            return _move_effect(state, event)
         case MemoryRead() | MemoryWritten() | MemoryCut():
             return _apply_memory(state, event)
         case ContextFolded():
@@ -422,11 +422,15 @@ def _fold_guards(state: RunState, event: Event, guards: Sequence[Guard]) -> Mapp
     return state.memories if changed is None else MappingProxyType(changed)
 
 
-def _move_effect(effects: Log[EffectChange], event: EffectMoved) -> Log[EffectChange]:
-    change = next((change for change in effects if change.step == event.step), None)
+def _move_effect(state: RunState, event: EffectMoved) -> Changes:
+    change = next((change for change in state.effects if change.step == event.step), None)
     if change is None:
-        return effects
-    return effects.append(replace(change, state=event.state, at=event.at, receipt=event.receipt))
+        return {}
+    return _note_effect(state, replace(change, state=event.state, at=event.at, receipt=event.receipt))
+
+
+def _note_effect(state: RunState, change: EffectChange) -> Changes:
+    return {"effects": state.effects.append(change), "attempts": state.attempts.put(change.key, change)}
 
 
 def _apply_intended(state: RunState, step: StepIntended) -> Changes:
@@ -455,7 +459,7 @@ def _apply_intended(state: RunState, step: StepIntended) -> Changes:
             step.input,
             step.seal,
         )
-        changes["effects"] = state.effects.append(change)
+        changes |= _note_effect(state, change)
     frame = state.frames.get(step.frame)
     if frame is None:
         return changes
@@ -513,7 +517,7 @@ def _apply_done(state: RunState, done: StepDone) -> Changes:
         change = EffectChange(
             key, step.step, step.name, fate, done.at, receipt, step.identity, step.key, step.input, step.seal
         )
-        changes["effects"] = state.effects.append(change)
+        changes |= _note_effect(state, change)
     if step.step in state.holds:
         changes["holds"] = MappingProxyType({n: held for n, held in state.holds.items() if n != step.step})
     frames = state.frames.copy()

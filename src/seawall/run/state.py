@@ -24,7 +24,7 @@ from seawall.core.events import (
     StepIntended,
 )
 from seawall.core.frozen import EMPTY
-from seawall.core.persistent import Log
+from seawall.core.persistent import Latest, Log
 from seawall.run.branch import Branch, BranchEntry
 from seawall.run.frame import Frame, find_call
 from seawall.run.ledger import Ledger, Overrun
@@ -110,6 +110,8 @@ class RunState(msgspec.Struct, frozen=True):
     left_s: float = 0.0
     effects: Log[EffectChange] = Log()
     """What became of effects, oldest first; the last change of a key holds."""
+    attempts: Latest[str, EffectChange] = Latest()
+    """By key: the newest of these changes."""
     paused: tuple[Paused, ...] = ()
     """The pauses under which the run is parked."""
     past_pauses: tuple[PastPause, ...] = ()
@@ -219,8 +221,7 @@ class RunState(msgspec.Struct, frozen=True):
 
     def find_attempt(self, frame: int, call: str | None) -> EffectChange | None:
         """Returns the newest change of the effect that this call has attempted; None if it has not."""
-        key = self.call_key(frame, call)
-        return next((change for change in reversed(self.effects) if change.key == key), None)
+        return self.attempts.get(self.call_key(frame, call))
 
     def find_first_attempt(self, frame: int, call: str | None) -> float | None:
         """Returns when the first attempt of an effect was recorded; None if there was none."""

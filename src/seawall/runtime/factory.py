@@ -401,8 +401,11 @@ def _check_names(owner: str, guards: Sequence[Guard]) -> None:
         raise Misused(f"{owner} has two guards of the name {twice[0]!r}")
     if taken := [name for name in names if name in (*BUILT_IN, SECRETS, EFFECTS, MEMORY_GUARD)]:
         raise Misused(f"a guard can't be named {taken[0]!r}: that is one of Seawall's own")
-    if any(guard.name == AUTHORITY and not isinstance(guard, AuthorityGuard) for guard in guards):
-        raise Misused(f"a guard can't be named {AUTHORITY!r}: that is one of Seawall's own")
+    for guard in guards:
+        if guard.name == AUTHORITY and type(guard) is not AuthorityGuard:
+            raise Misused(f"a guard can't be named {AUTHORITY!r}: that is one of Seawall's own")
+        if isinstance(guard, AuthorityGuard) and guard.permits:
+            raise Misused(f"{owner}: AuthorityGuard was given permits; they are made of Team(authority=…)")
 
 
 async def _close_model(name: str, model: Any) -> None:

@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from seawall.core.canonical import check_recordable
 from seawall.core.errors import Misused
+from seawall.core.redact import MARK
+from seawall.core.secret_values import has_digit_and_letter
 
 MAX_REQUEST_CHARS = 1_000_000
 """Longest request: some 250,000 tokens, more than most models take. Longer texts belong into a tool's result."""
+_NUMBER = re.compile(r"[0-9](?:[ -]?[0-9]){11,18}")
+"""As long as the number of a card, which one in ten of such numbers could be: in a name it is the number of something."""
+
+
+def check_names(redact: Callable[[str], str], **names: str | None) -> None:
+    """Raises `Misused` for a name that holds a secret. The keyword says what the name is of.
+
+    A name is recorded and shown as it is, because without its secret it would be another's, too.
+    """
+    for what, name in names.items():
+        plain = _NUMBER.sub("0", name or "")
+        shown = redact(plain)
+        if shown == plain:
+            continue
+        before, *_, after = shown.split(MARK)
+        if has_digit_and_letter(plain[len(before) : len(plain) - len(after)]):
+            raise Misused(
+                f"{what} holds what looks like a secret ({shown[:80]!r}). It would be recorded and shown as it is, because it "
+                "says which one is meant: give it another name"
+            )
 
 
 def check_journal(journal: object, *, signed: bool) -> None:

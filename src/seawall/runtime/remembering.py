@@ -13,6 +13,7 @@ from seawall.core.canonical import Ref
 from seawall.core.clock import Clock
 from seawall.journal.protocol import Journal, MemoryEntry, MemoryFilter
 from seawall.memory.calls import MemoryCall
+from seawall.memory.index import MemoryIndex
 from seawall.memory.sameness import make_loose
 from seawall.run.bodies import Bodies
 from seawall.run.branch import BranchEntry
@@ -73,10 +74,10 @@ class MemorySteps:
         found: list[Known] = []
         reverted, index_failed = 0, False
         hidden: set[Ref] = set()  # keys that a nearer scope has
-        for label, scope in call.scopes:
+        for (label, scope), index in zip(call.scopes, call.indexes, strict=True):
             own = _list_own(state, step.frame, scope)
             await self._load([ref for entry in own.values() for ref in (entry.key, entry.value) if ref])
-            stored, failed = await self._read(call, scope, state, more=len(own))
+            stored, failed = await self._read(call, scope, index, state, more=len(own))
             index_failed = index_failed or failed
             mine = [entry for entry in reversed(own.values()) if entry.value and self._fits(entry, call)]
             here = [_know_own(label, entry) for entry in mine]
@@ -103,7 +104,7 @@ class MemorySteps:
         return Result(status="ok", output=_encode(document), memory=use)
 
     async def _read(
-        self, call: MemoryCall, scope: str, state: RunState, *, more: int
+        self, call: MemoryCall, scope: str, index: MemoryIndex | None, state: RunState, *, more: int
     ) -> tuple[list[MemoryEntry], bool]:
         """Returns what the run's snapshot has of a scope, and whether an index of the user's has failed.
 
@@ -121,11 +122,11 @@ class MemorySteps:
             limit=limit,
         )
         found = await self._journal.memory_entries(tenant, wanted)
-        if call.index is None or call.query is None:
+        if index is None or call.query is None:
             return found, False
         meant = await ask_index(
             self._journal,
-            call.index,
+            index,
             call.query,
             tenant=tenant,
             scope=scope,

@@ -47,7 +47,7 @@ from seawall.runtime.approval_views import Approval, RecordedEffect
 from seawall.runtime.approvals import LINK_S, Authenticate, Decisions
 from seawall.runtime.errands import Errands
 from seawall.runtime.factory import Factory
-from seawall.runtime.given import check_journal, check_options, check_request
+from seawall.runtime.given import check_journal, check_names, check_options, check_request
 from seawall.runtime.head_export import HeadExport, HeadExporter
 from seawall.runtime.launcher import Launcher
 from seawall.runtime.live_changes import lift_pause, put_mode, put_pause
@@ -257,7 +257,7 @@ class Seawall:
         them. `app`: the team's import path, for `seawall resume`.
         A caller that is cancelled meanwhile does not cancel the run; the same `request_id` returns it later. If
         `admission` has no free slot, the run is recorded and waits in line, which is not active time.
-        Raises `Misused` for an empty request or an argument of another type; `Refused` if the line is full or the
+        Raises `Misused` for an empty request, an argument of another type and a name that holds a secret; `Refused` if the line is full or the
         tenant is paused (with `retry_after_s`), if the session's last run is paused or interrupted, or if money is
         limited and a price is not known; `JournalFull`; `JournalFailed`.
         """
@@ -268,6 +268,8 @@ class Seawall:
         usd_cap = self._budget.get_usd_cap(tenant) if self._budget.active else None
         self._factory.check(team, bounds, usd_cap)
         bodies = self.supervisor.make_bodies(tenant, session)
+        names = {"session": session, "tenant": tenant, "principal": principal, "request_id": request_id}
+        check_names(bodies.redact, **names)
         started = RunStarted(
             at=self._clock.wall_s(),
             run=self._ids.make_run_id(),

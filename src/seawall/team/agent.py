@@ -65,8 +65,9 @@ class Agent(Generic[Output_co]):
     `memory`: what the agent may read and write of memory, which outlives runs; it gets the tools `remember`, `recall` and
     `forget` for that.
     `context`: the budget of its context; without it, the team's.
-    `limits`: what its own steps may take in one run, in all hand-offs to it together, within the limits of the run. Once
-    that is used up it answers with what it has found, and whoever asked it goes on.
+    `limits`: what its own steps may take in one run, in all hand-offs to it and reviews by it together, within the limits of
+    the run. Once that is used up it answers with what it has found, and whoever asked it goes on. The active seconds of a
+    coordinator pass from the start of the run.
     Raises `Misused` for a name that is not an identifier, two tools of one name, and an option that is out of range or
     of another type.
     """

@@ -1,11 +1,11 @@
-"""What an application of another framework needs to stand behind the gate: its agents, tools and models, and the lines to add.
+"""Finds the agents, tools and models of an application of another framework, and the lines that put them behind the gate.
 
-The source is parsed, and nothing of the application is imported or run.
+The source is parsed; nothing of the application is imported or run.
 
-- `wrapping.py`: `inspect_application`, from paths to a `WrapReport`; `finding.py`: what is in it
-- `source.py`: files, parsed; `resolving.py`: what names in them stand for
-- `tools.py`: the tools of an agent; `frameworks/`: how each framework makes agents, a file each
-- `inspection.py`: what is found out about one application; `edits.py`: the lines to add, as a diff
+- `wrapping.py`: `inspect_application`, from paths to a `WrapReport`; `finding.py`: the report and its parts
+- `source.py`: parsed files; `resolving.py`: finds the values of names in them
+- `tools.py`: the tools of an agent; `frameworks/`: how each framework makes agents, one file for each
+- `inspection.py`: collects the parts of one application; `edits.py`: the lines to add, as a diff
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The lines to add to an application, as edits of its text, and the diff that shows them. No file is written."""
+"""The lines to add to an application, as edits of its text, and the diff that shows them. It writes no file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Edit(NamedTuple):
 
 
 class FileEdits:
-    """The edits of one file. They do not overlap: each is an insertion, or takes the place of a name."""
+    """The edits of one file. They do not overlap: each is an insertion, or replaces a name."""
 
     def __init__(self, source: SourceFile) -> None:
         self.source = source
@@ -51,7 +51,7 @@ class FileEdits:
             self._definitions[text] = None
 
     def add_item(self, call: ast.Call, keyword: str, item: str) -> None:
-        """Adds an item to the list that a call is given as a keyword argument, and that argument where it is missing."""
+        """Adds an item to the list in a call's keyword argument. Adds the argument if it is missing."""
         if not self._begin(call.lineno * 10_000 + call.col_offset, keyword):
             return
         given = next((each.value for each in call.keywords if each.arg == keyword), None)
@@ -82,12 +82,14 @@ class FileEdits:
             self._edits += [_Edit(start, start, before), _Edit(end, end, after)]
 
     def replace(self, node: ast.expr, text: str) -> None:
-        """Puts something in the place of an expression."""
+        """Replaces an expression by a text."""
         if self._begin(node.lineno * 10_000 + node.col_offset, text):
             self._replace(node, text)
 
     def put_inside(self, statement: ast.stmt, head: str) -> bool:
-        """Puts a statement inside of a block; False if it can't be indented: a text in it goes over several lines."""
+        """Puts a statement inside of a block. Returns False if the statement can't be indented, because a string in it spans
+        several lines.
+        """
         first, last = statement.lineno, statement.end_lineno or statement.lineno
         if any(
             isinstance(node, ast.Constant | ast.JoinedStr) and node.lineno != (node.end_lineno or node.lineno)
@@ -104,7 +106,7 @@ class FileEdits:
         return True
 
     def build_diff(self) -> str | None:
-        """Returns the unified diff; None if the edited file could not be parsed, which would be our fault."""
+        """Returns the unified diff; None if the edited file could not be parsed, which would be a fault of these edits."""
         edited = self._apply()
         try:
             ast.parse(edited)
@@ -165,7 +167,7 @@ class FileEdits:
             self._edits.append(_Edit(start, start, f"{indent}{text},\n"))
 
     def _find_first_line(self, node: ast.expr) -> int:
-        """Returns the line of the last argument or item that begins a line: the added one is indented as it is."""
+        """Returns the line of the last argument or item that begins a line. The added line is indented like it."""
         if isinstance(node, ast.Call):
             given: Sequence[ast.AST] = [*node.args, *node.keywords]
         elif isinstance(node, ast.Dict):
@@ -182,7 +184,7 @@ class FileEdits:
     def _apply(self) -> str:
         text = self.source.text
         edits = [*self._edits, *self._make_head()]
-        in_order = sorted(edits, key=lambda edit: edit.start)  # those of one place keep their order
+        in_order = sorted(edits, key=lambda edit: edit.start)  # edits of the same place keep their order
         for edit in reversed(in_order):
             text = text[: edit.start] + edit.text + text[edit.end :]
         return text
@@ -212,12 +214,12 @@ class FileEdits:
         yield _Edit(at, at, newline + text)
 
     def find_offset_of(self, node: ast.stmt) -> int:
-        """Returns where a statement begins."""
+        """Returns the offset in the text at which a statement's first line begins."""
         return self._starts[node.lineno - 1]
 
 
 def _find_last_import(tree: ast.Module, before: int | None, edits: FileEdits) -> ast.stmt | None:
-    """Returns the last import at the top of a file, above its first edit; else its docstring."""
+    """Returns the last import at the top of a file, above its first edit. Without imports it returns the docstring, if any."""
     found: ast.stmt | None = None
     for statement in tree.body:
         if before is not None and edits.find_offset_of(statement) >= before:
@@ -230,7 +232,7 @@ def _find_last_import(tree: ast.Module, before: int | None, edits: FileEdits) ->
 
 
 def make_diff(name: str, old: str, new: str) -> str:
-    """Returns the unified diff of a file; of one that is new, if `old` is empty."""
+    """Returns the unified diff of a file. If `old` is empty, it is the diff of a new file."""
     lines = difflib.unified_diff(
         split_lines(old),
         split_lines(new),
@@ -242,7 +244,7 @@ def make_diff(name: str, old: str, new: str) -> str:
 
 
 def write_call(name: str, arguments: Sequence[str]) -> str:
-    """Returns a call, in one line or, where that is too long, with an argument a line."""
+    """Returns a call as code: in one line or, if that is too long, with one argument on each line."""
     line = f"{name}({', '.join(arguments)})"
     if len(line) <= WIDTH:
         return line
@@ -250,6 +252,6 @@ def write_call(name: str, arguments: Sequence[str]) -> str:
 
 
 def write_list(names: Iterable[str]) -> str:
-    """Returns a list of texts, as code."""
+    """Returns a list of texts as code."""
     quoted = ", ".join(f'"{name}"' if '"' not in name and "\\" not in name else repr(name) for name in names)
     return f"[{quoted}]"

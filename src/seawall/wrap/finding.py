@@ -1,4 +1,4 @@
-"""What `seawall wrap` finds in an application, and what is to be added to it."""
+"""What `seawall wrap` finds in an application, and the lines to add."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FrameworkName = Literal[
 ]
 FoundKind = Literal["agent", "graph", "runner", "crew", "tool", "tools", "model", "server", "client"]
 Gating = Literal["yes", "added", "in part", "no"]
-"""`yes`: the adapter is there already. `added`: the lines to add gate it. `in part`: `why` says what is left out."""
+"""`yes`: an adapter gates it already. `added`: the lines to add gate it. `in part`: `why` says what is left out."""
 
 
 class FoundPart(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,17 +35,17 @@ class FoundPart(msgspec.Struct, frozen=True, kw_only=True):
     line: int
     gated: Gating
     why: str = ""
-    """Why it is not gated, or not wholly, and what helps."""
+    """Why the part is not gated, or only in part, and what a person can do about it."""
     guessed: bool = False
-    """Tools: the name is that of a class of some package, and the tool's own is known at run time."""
+    """Tools: `name` is the name of a package's class, because the tool's own name is known only at run time."""
     declared: Literal["", "effect", "read"] = ""
-    """Tools: what the application has declared of it already."""
+    """Tools: what the application declares the tool as."""
     seems: Literal["", "effect", "read"] = ""
-    """Tools: what its name says of it."""
+    """Tools: what the tool seems to be by its name."""
 
     @property
     def must_declare(self) -> bool:
-        """Whether it is a tool within reach whose name says that it writes, and nobody has declared it."""
+        """Whether this is a gated tool whose name says that it writes, and which the application does not declare."""
         return self.kind == "tool" and self.seems == "effect" and not self.declared and self.gated != "no"
 
 
@@ -66,14 +66,14 @@ class WrapReport(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[FoundPart, ...]
     lines: tuple[FileLines, ...] = ()
     notes: tuple[str, ...] = ()
-    """What else a person must do or know."""
+    """What a person must do or know beside the lines."""
     install: tuple[str, ...] = ()
-    """What the added lines need: requirements, as pip takes them."""
+    """The requirements of the added lines, as pip takes them."""
     problems: tuple[SourceProblem, ...] = ()
     """Files that could not be read."""
 
     def redact(self, redactor: Redactor) -> WrapReport:
-        """Returns the report without secrets that stand in the source."""
+        """Returns the report without secrets from the source."""
         hide = redactor.text
         parts = [replace(each, name=hide(each.name), why=hide(each.why)) for each in self.parts]
         lines = [replace(each, diff=hide(each.diff)) for each in self.lines]
@@ -86,7 +86,7 @@ class WrapReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def writers_outside(self) -> tuple[FoundPart, ...]:
-        """The tools that seem to write, and are not declared or not gated as the application is now."""
+        """The tools that write, or seem to, and that the application as it is now does not declare or does not gate."""
         return tuple(
             part
             for part in self.parts

@@ -1,4 +1,4 @@
-"""What is found out about one application, framework by framework: its parts, and the edits that put it behind the gate."""
+"""Collects the parts of one application, framework by framework, and the edits that put them behind the gate."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from seawall.wrap.source import SourceFile
 SEAWALL = ("seawall",)
 JOURNAL = "seawall.db"
 ENGINE_MODULE = "seawall_engine"
-"""The module that holds the engine, where several files need it."""
+"""The name of the new module for the engine, if several files need the engine."""
 _NAME = re.compile(r"[\w.-]{1,128}")
 
 
 class _Engine(NamedTuple):
-    """An `Engine` that the application has already."""
+    """An `Engine` that the application already has."""
 
     name: str
     call: ast.Call
@@ -65,7 +65,7 @@ class Inspection:
         *,
         guessed: bool = False,
     ) -> None:
-        """Adds a part. One that is found twice, for example a tool of two agents, is one part."""
+        """Adds a part. A part that is found twice, for example a tool of two agents, is added once."""
         key = (kind, name, value.source.name, value.line)
         known = self._parts.get(key)
         if known is not None and (known.gated, bool(known.why)) != ("yes", False):
@@ -86,14 +86,16 @@ class Inspection:
 
     @property
     def parts(self) -> list[FoundPart]:
-        """Everything that was found, in the order of the files' lines: agents and the like first, then what they use."""
+        """All parts that were found, in the order of the files' lines: agents and the like first, then their tools and
+        models.
+        """
         order = ("agent", "graph", "crew", "runner", "client", "server", "tool", "tools", "model")
         return sorted(
             self._parts.values(), key=lambda part: (order.index(part.kind), part.file, part.line, part.name)
         )
 
     def note(self, text: str) -> None:
-        """Adds what a person must do or know beside the lines."""
+        """Adds a note on what a person must do or know beside the lines."""
         self.notes[text] = None
 
     def _find_declared(self, name: str) -> Literal["", "effect", "read"]:
@@ -115,16 +117,18 @@ class Inspection:
         return found
 
     def use_engine(self, source: SourceFile) -> str:
-        """Returns the name of the engine for lines that are added to a file."""
+        """Returns the name of the engine for lines in a file, and notes that the file needs the engine."""
         self._users[source] = None
         return self._name if self._engine is None else self._engine.name
 
     def choose_name(self, source: SourceFile, *names: str) -> str:
-        """Returns the first of these names that a file does not use."""
+        """Returns the first of these names that a file does not use; the last one if it uses all."""
         return next((name for name in names if name not in source.names), names[-1])
 
     def finish(self) -> tuple[list[FileEdits], str | None]:
-        """Adds the engine to the lines. Returns all edits, and the text of a new module for the engine, if there must be one."""
+        """Adds the engine to the lines. Returns all edits, and the text of a new module for the engine, or None if there is
+        none.
+        """
         effects = self._list_names([part for part in self.parts if part.must_declare])
         if self._engine is not None:
             self._declare_in(self._engine, effects)
@@ -136,7 +140,7 @@ class Inspection:
         return [edits for edits in self._edits.values() if edits], made
 
     def _import_engine(self, engine: _Engine, source: SourceFile) -> None:
-        """Imports the engine that is there already from its file."""
+        """Adds the import of the application's own engine to a file."""
         there = engine.source
         if source is there or engine.name in source.imports:
             return
@@ -144,8 +148,8 @@ class Inspection:
         imported = [self.app.find_module(there, each.module, each.level) for each in there.imports.values()]
         if source in imported:
             self.note(
-                f"{there.name} imports {source.name}, which is to import {engine.name!r} from there: move the engine into a module "
-                "of its own"
+                f"{there.name} imports {source.name}, which would have to import {engine.name!r} from {there.name}: move the "
+                "engine into a separate module"
             )
 
     def _make_engine(self, effects: Sequence[str]) -> str | None:
@@ -169,7 +173,9 @@ class Inspection:
         return f"{doc}\n\nfrom seawall import Engine\n\n{text}\n"
 
     def _list_names(self, tools: Sequence[FoundPart]) -> list[str]:
-        """Returns the names by which tools are declared, once each. Those of MCP servers are declared to the proxy."""
+        """Returns the names by which tools are declared, each once. Tools of MCP servers are left out: they are declared to the
+        proxy.
+        """
         names = [
             tool.name
             for tool in tools
@@ -179,7 +185,7 @@ class Inspection:
 
     @property
     def engine_file(self) -> Path:
-        """Where the module of the engine belongs: beside the files that need it, or above them."""
+        """The path for the new module of the engine: in the deepest folder that contains all files that need it."""
         folders = [source.path.parent for source in self._users]
         common = folders[0]
         while any(common != folder and common not in folder.parents for folder in folders):
@@ -191,7 +197,7 @@ class Inspection:
         self.edit(source).add_import(_name_module(source, file), name)
 
     def _declare_in(self, engine: _Engine, effects: Sequence[str]) -> None:
-        """Adds tools to the effects of an engine that is there already."""
+        """Adds tools to the effects of the application's own engine."""
         if not effects:
             return
         quoted = [f'"{name}"' for name in effects]
@@ -203,7 +209,7 @@ class Inspection:
 
 
 def _name_module(source: SourceFile, file: Path) -> str:
-    """Returns how a file imports another one: relative inside of a package, otherwise by its absolute name."""
+    """Returns the module name by which a file imports another one: relative inside of a package, otherwise absolute."""
     folder, here, dots = file.parent.resolve(), source.path.parent.resolve(), 1
     while _is_package(here) and here != folder and here not in folder.parents:
         here, dots = here.parent, dots + 1
@@ -221,7 +227,9 @@ def _is_package(folder: Path) -> bool:
 
 
 def name_value(call: ast.Call, source: SourceFile, default: str, argument: str = "name") -> str:
-    """Returns what something is called that a call makes: its name, the variable, or the function that returns it."""
+    """Returns a name for the object that a call makes: its `name` argument, the variable that it is assigned to, or the
+    function that returns it.
+    """
     if text := read_text(get_argument(call, argument)):
         return text
     node: ast.AST | None = source.find_parent(call)
@@ -255,7 +263,9 @@ def _read_name(name: str) -> Literal["", "effect", "read"]:
 
 
 def _find_engine(app: Application) -> _Engine | None:
-    """Returns the engine that a module of the application has; one that a function makes can't be imported."""
+    """Returns the engine that a module of the application holds; None if there is none. An engine that a function makes is left
+    out, because it can't be imported.
+    """
     for source in app.list_known():
         for call in source.calls:
             if not any(
@@ -270,7 +280,7 @@ def _find_engine(app: Application) -> _Engine | None:
 
 
 def _list_declared(app: Application) -> tuple[list[str], list[str]]:
-    """Returns the names and patterns that the application declares as effects and as reads, wherever it does."""
+    """Returns the names and patterns that the application declares as effects and as reads, in any call of Seawall."""
     effects: list[str] = []
     reads: list[str] = []
     for source in app.list_known():

@@ -1,7 +1,7 @@
-"""What names stand for in an application, as far as its source says it.
+"""Finds the values of names in an application, as far as its source shows them.
 
-Values are followed through assignments, both ways of a condition, list additions, returned values, arguments of calls, and
-modules of the application itself. What is computed at run time is not known, and stays the expression that it is.
+Values are followed through assignments, both branches of a condition, list additions, returned values, arguments of calls, and
+modules of the application itself. A value that is computed at run time is not known; the expression itself stands for it.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ from typing import NamedTuple
 from seawall.wrap.source import Function, ImportedName, SourceFile, SourceProblem, read_source
 
 MAX_DEPTH = 12
-"""Steps from a name to its value. Longer ways are those of a circle."""
+"""Steps from a name to its value. A longer way goes round in a circle."""
 MAX_VALUES = 200
-"""Values of one name, or items of one list: an agent with more tools is none."""
+"""Values of one name, or items of one list. No agent has more tools."""
 MAX_CALLERS = 20
-"""Callers of a function whose arguments are looked at."""
+"""Callers of a function whose arguments are read."""
 _COPIES = frozenset({"list", "tuple", "set", "sorted", "reversed", "deepcopy", "copy"})
 
 
 class SourceValue(NamedTuple):
-    """What an expression stands for: a definition, a call, another expression, or something that is imported from outside."""
+    """A value of an expression: a definition, a call, another expression, or a name that is imported from outside."""
 
     node: ast.AST
     source: SourceFile
     dotted: str = ""
-    """The whole name of what is imported from outside of the application."""
+    """The full dotted name, if the value is imported from outside of the application; otherwise ""."""
 
     @property
     def definition(self) -> Function | None:
-        """The function that is meant, if it is one of the application."""
+        """The function, if the value is a function of the application; otherwise None."""
         return self.node if isinstance(self.node, ast.FunctionDef | ast.AsyncFunctionDef) else None
 
     @property
     def line(self) -> int:
-        """The line where it stands."""
+        """The line of the value; 0 if it has none."""
         return getattr(self.node, "lineno", 0)
 
 
@@ -47,9 +47,9 @@ class _Bindings:
     def __init__(self, scope: ast.AST) -> None:
         self.values: dict[str, list[ast.AST]] = {}
         self.items: dict[str, list[ast.expr]] = {}
-        """By the name of a list: what is added to it."""
+        """The items that are added to a list, by the list's name."""
         self.more: dict[str, list[ast.expr]] = {}
-        """By the name of a list: lists that are added to it."""
+        """The lists that are added to a list, by the list's name."""
         self.parameters = _list_parameters(scope)
         for node in _walk_scope(scope):
             self._learn(node)
@@ -101,7 +101,7 @@ class _Bindings:
 
 
 class Application:
-    """The files of an application, and those of its modules that they import."""
+    """The files of an application, and the application's modules that they import."""
 
     def __init__(self, sources: Sequence[SourceFile]) -> None:
         self.sources = list(sources)
@@ -111,13 +111,13 @@ class Application:
         }
         self._bindings: dict[ast.AST, _Bindings] = {}
         self._modules: dict[tuple[tuple[Path, ...], str], SourceFile | None] = {}
-        """By where they were looked for, and by name."""
+        """The modules that were looked for, by the folders that were searched and the module's name."""
         self._callees: dict[ast.Call, list[str]] = {}
         self._resolved: dict[ast.AST, list[SourceValue]] = {}
-        """Of names and attributes."""
+        """The values of names and attributes."""
         self._expanded: dict[ast.AST, list[SourceValue] | None] = {}
         self._calls: dict[str, list[tuple[ast.Call, SourceFile]]] = {}
-        """By the last part of what is called."""
+        """All calls, by the last part of the called name."""
         for source in sources:
             self._index_calls(source)
 
@@ -125,7 +125,7 @@ class Application:
         return f"<Application of {len(self.sources)} files>"
 
     def list_known(self) -> list[SourceFile]:
-        """Returns every file that was read, also those that others import."""
+        """Returns every file that was read, also files that others import."""
         return [each for each in self._files.values() if isinstance(each, SourceFile)]
 
     def _index_calls(self, source: SourceFile) -> None:
@@ -143,7 +143,7 @@ class Application:
             return self._find_in((start,), module)
         own = (
             module and module.partition(".")[0] != "seawall"
-        )  # what a framework or we do is not the application's
+        )  # Seawall's own modules are not the application's
         return self._find_in(source.roots, module) if own else None
 
     def _find_in(self, folders: tuple[Path, ...], module: str) -> SourceFile | None:
@@ -171,7 +171,9 @@ class Application:
         return found if isinstance(found, SourceFile) else None
 
     def imports_root(self, source: SourceFile, roots: Sequence[str]) -> bool:
-        """Returns whether a file imports one of these packages, and not a module of the application with that name."""
+        """Returns whether a file imports one of these packages. A module of the application with the same name does not
+        count.
+        """
         for imported in source.imports.values():
             if imported.level:
                 continue
@@ -189,7 +191,7 @@ class Application:
     # ---- values
 
     def resolve(self, node: ast.AST, source: SourceFile, depth: int = 0) -> list[SourceValue]:
-        """Returns what an expression may stand for. What is not known stays itself."""
+        """Returns the values that an expression may have. If they are not known, it returns the expression itself."""
         if depth > MAX_DEPTH:
             return [SourceValue(node, source)]
         found: list[SourceValue] = []
@@ -216,7 +218,7 @@ class Application:
     ) -> list[SourceValue]:
         known = self._resolved.get(node)
         if known is None:
-            known = self._resolved[node] = []  # while it is looked for, in a circle: nothing is known of it
+            known = self._resolved[node] = []  # a circle that leads back here finds no value
             found: list[SourceValue] = []
             for bound in self._look_up(node, source, depth):
                 found += [bound] if bound.dotted else self.resolve(bound.node, bound.source, depth + 1)
@@ -224,13 +226,13 @@ class Application:
         return known
 
     def _look_up(self, node: ast.Name | ast.Attribute, source: SourceFile, depth: int) -> list[SourceValue]:
-        """Returns what a name or an attribute is bound to, as it stands there; none if nothing is known of it."""
+        """Returns the expressions that a name or an attribute is bound to; [] if nothing is known of it."""
         if isinstance(node, ast.Name):
             return self._look_up_name(node, source, depth)
         return self._look_up_attribute(node, source, depth)
 
     def _look_up_name(self, node: ast.Name, source: SourceFile, depth: int) -> list[SourceValue]:
-        """Returns what a name is bound to, as it stands there."""
+        """Returns the expressions that a name is bound to."""
         own = next(iter(source.list_scopes(node)), None)
         for scope in source.list_scopes(node):
             if isinstance(scope, ast.ClassDef) and scope is not own:
@@ -252,7 +254,7 @@ class Application:
             found = self.find_in_module(module, name, depth + 1)
             if found:
                 return found
-        if name:  # it may be a module itself
+        if name:  # the imported name may itself be a module
             inner = ".".join(part for part in (imported.module, name) if part)
             module = self.find_module(source, inner, imported.level) or module
         if module is not None:
@@ -260,7 +262,7 @@ class Application:
         return [SourceValue(node, source, imported.dotted)]
 
     def find_in_module(self, module: SourceFile, name: str, depth: int = 0) -> list[SourceValue]:
-        """Returns what a name of a module stands for; none if it is not bound there."""
+        """Returns the expressions that a name is bound to in a module; [] if it is not bound there."""
         bindings = self._get_bindings(module.tree)
         if name in bindings.values:
             return [SourceValue(each, module) for each in bindings.values[name]]
@@ -292,7 +294,7 @@ class Application:
     def _look_up_member(
         self, owner: ast.ClassDef, name: str, source: SourceFile, depth: int
     ) -> list[SourceValue]:
-        """Returns what an attribute of a class's instances is bound to: a method, a class attribute, or what `self.x = …` says."""
+        """Returns the values of an attribute of a class's instances: a method, a class attribute, or values of `self.x = …`."""
         found = [SourceValue(each, source) for each in self._get_bindings(owner).values.get(name, ())]
         for method in owner.body:
             if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -305,7 +307,7 @@ class Application:
         return found
 
     def _look_up_parameter(self, name: str, scope: ast.AST, source: SourceFile) -> list[SourceValue]:
-        """Returns what the callers of a function give for a parameter, or its default."""
+        """Returns the arguments that callers of a function pass for a parameter, or its default."""
         if not isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef):
             return []
         return [SourceValue(*given) for given in self._list_given(name, scope, source)]
@@ -336,7 +338,7 @@ class Application:
     def _may_call(
         self, call: ast.Call, source: SourceFile, callee: Function | ast.ClassDef, *, is_method: bool
     ) -> bool:
-        """Returns whether a call is one of this function or class; of a method, also one of an object that is not known."""
+        """Returns whether a call may call this function or class. A method call on an object that is not known may, too."""
         values = self.resolve(call.func, source)
         if any(value.node is callee for value in values):
             return True
@@ -352,7 +354,9 @@ class Application:
     # ---- lists
 
     def expand(self, node: ast.AST, source: SourceFile, depth: int = 0) -> list[SourceValue]:
-        """Returns what is in a list, also where it is put together from others. What can't be told stays one value."""
+        """Returns the items of a list, also of one that is put together from others. If they are not known, it returns the list
+        expression as one value.
+        """
         if depth > MAX_DEPTH:
             return [SourceValue(node, source)]
         match node:
@@ -400,10 +404,10 @@ class Application:
     def _expand_name(
         self, node: ast.Name | ast.Attribute, source: SourceFile, depth: int
     ) -> list[SourceValue] | None:
-        """Returns what is in the list of this name, with what is added to it later; None if nothing is known of it."""
+        """Returns the items of the list of this name, with those that are added later; None if nothing is known of it."""
         if node in self._expanded:
             return self._expanded[node]
-        self._expanded[node] = []  # while it is looked for, in a circle: nothing is in it
+        self._expanded[node] = []  # a circle that leads back here finds no items
         bound = self._look_up(node, source, depth)
         found: list[SourceValue] = []
         for value in bound:
@@ -423,7 +427,7 @@ class Application:
     # ---- calls
 
     def find_callees(self, call: ast.Call, source: SourceFile) -> list[str]:
-        """Returns the whole names of what a call may call, if that is imported from outside of the application."""
+        """Returns the full dotted names of the outside functions and classes that a call may call."""
         found = self._callees.get(call)
         if found is None:
             found = [each.dotted for each in self.resolve(call.func, source) if each.dotted]
@@ -431,9 +435,10 @@ class Application:
         return found
 
     def find_makers(self, node: ast.AST, source: SourceFile, depth: int = 0) -> list[tuple[str, SourceValue]]:
-        """Returns the calls that have made what an expression stands for: the whole name of what was called, and the call.
+        """Returns the calls that have made the value of an expression, each as the full dotted name that was called and the
+        call.
 
-        A value that a function of the application returns was made in that function.
+        For a value that a function of the application returns, these are the calls in that function.
         """
         found: list[tuple[str, SourceValue]] = []
         if depth > MAX_DEPTH:
@@ -454,7 +459,7 @@ class Application:
         return found
 
     def list_bases(self, node: ast.ClassDef, source: SourceFile, depth: int = 0) -> list[str]:
-        """Returns the whole names of the outside classes that a class of the application is built on."""
+        """Returns the full dotted names of the outside classes that a class of the application inherits from."""
         found: list[str] = []
         for base in node.bases if depth <= MAX_DEPTH else ():
             for value in self.resolve(base, source):
@@ -466,7 +471,7 @@ class Application:
 
 
 def list_returns(function: Function) -> list[ast.expr]:
-    """Returns what a function returns or yields, in its own body."""
+    """Returns the expressions that a function returns or yields, without those of functions inside of it."""
     return [
         node.value
         for node in _walk_scope(function)
@@ -486,18 +491,18 @@ def get_argument(call: ast.Call, name: str, position: int | None = None) -> ast.
 
 
 def read_text(node: ast.AST | None) -> str:
-    """Returns a literal text; "" if it is none."""
+    """Returns the text of a string literal; "" for another node."""
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def ends_with(dotted: str, root: Sequence[str], names: frozenset[str]) -> bool:
-    """Returns whether a whole name is one of `names` in one of the packages `root`, wherever in it that is exported."""
+    """Returns whether a full dotted name ends in one of `names` and is in one of the packages `root`, in any of its modules."""
     inside = any(dotted == each or dotted.startswith(f"{each}.") for each in root)
     return inside and (dotted.rpartition(".")[2] in names or ".".join(dotted.split(".")[-2:]) in names)
 
 
 def _list_parts(node: ast.AST) -> list[ast.expr]:
-    """Returns the lists that one is put together from; none if it is not."""
+    """Returns the lists that a list expression is put together from; [] if it is not put together from others."""
     match node:
         case ast.BinOp(op=ast.Add() | ast.BitOr()):
             return [node.left, node.right]
@@ -514,7 +519,7 @@ def _list_parts(node: ast.AST) -> list[ast.expr]:
 
 
 def _walk_scope(scope: ast.AST) -> Iterator[ast.AST]:
-    """Yields the nodes of a scope, and not those of the scopes in it."""
+    """Yields the nodes of a scope, without those of the scopes inside of it."""
     waiting = [*ast.iter_child_nodes(scope)][::-1]
     while waiting:
         node = waiting.pop()
@@ -542,7 +547,7 @@ def _find_default(scope: Function, name: str) -> Iterator[ast.expr]:
 
 
 def _name_target(node: ast.AST) -> str | None:
-    """Returns the name that is bound: `x`, or `self.x`."""
+    """Returns the name that is bound, `x` or `self.x`; None for another target."""
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
@@ -557,6 +562,6 @@ def _end_of(func: ast.expr) -> str:
 
 
 def _is_generic(node: ast.Subscript) -> bool:
-    """Returns whether a subscript may be the parameters of a type: `Agent[Deps, str]`."""
+    """Returns whether a subscript may hold the parameters of a type, as in `Agent[Deps, str]`."""
     nothing = isinstance(node.slice, ast.Constant) and node.slice.value is None
     return nothing or isinstance(node.slice, ast.Name | ast.Tuple | ast.Attribute | ast.Subscript)

@@ -1,4 +1,4 @@
-"""Source files, as they are read: parsed, and never imported."""
+"""Source files: parsed, and never imported."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 MAX_FILE_BYTES = 2_000_000
-"""A larger file is generated, and no application."""
+"""Bytes of one file. A larger file is generated, not a part of an application."""
 MAX_FILES = 5_000
-"""Files of one call. What is beyond is named."""
+"""Files of one call. If there are more, the report says so."""
 _SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages", "build", "dist", "venv", "env"})
 _ROOT_MARKS = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -24,7 +24,7 @@ class SourceProblem(NamedTuple):
 
     file: str
     line: int
-    """0: the problem is that of the whole file."""
+    """The line of the problem; 0 if it concerns the whole file."""
     why: str
 
     def __str__(self) -> str:
@@ -33,17 +33,17 @@ class SourceProblem(NamedTuple):
 
 
 class ImportedName(NamedTuple):
-    """Where a name of a file comes from."""
+    """The origin of a name that a file imports."""
 
     module: str
     level: int
-    """Dots of a relative import."""
+    """The number of dots of a relative import."""
     name: str
-    """The name in that module; "": the module itself."""
+    """The name in that module; "" if the module itself is imported."""
 
     @property
     def dotted(self) -> str:
-        """The whole name, as an absolute import has it."""
+        """The full dotted name, as in an absolute import."""
         return ".".join(part for part in (self.module, self.name) if part)
 
 
@@ -51,13 +51,13 @@ class SourceFile:
     """One parsed file."""
 
     def __init__(self, path: Path, text: str, tree: ast.Module, roots: Sequence[Path]) -> None:
-        """`roots`: the folders in which absolute imports of its own application are looked for, the nearest first."""
+        """`roots`: the folders in which absolute imports of the application's own modules are searched, the nearest first."""
         self.path, self.text, self.tree, self.roots = path, text, tree, tuple(roots)
         self.name = _shorten(path)
-        """As it is shown."""
+        """The path as it is shown to people."""
         self.nodes = list(ast.walk(tree))
         self.imports = dict(_list_imports(self.nodes))
-        """By local name."""
+        """The imports by local name."""
 
     def __repr__(self) -> str:
         return f"<SourceFile {self.name}>"
@@ -68,23 +68,23 @@ class SourceFile:
 
     @functools.cached_property
     def functions(self) -> list[Function]:
-        """Every function in it."""
+        """All functions of the file."""
         return [node for node in self.nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
     @functools.cached_property
     def lines(self) -> list[str]:
-        """Its lines, with their ends."""
+        """The lines of the file, with their line ends."""
         return split_lines(self.text)
 
     @functools.cached_property
     def calls(self) -> list[ast.Call]:
-        """Every call in it, in the order of the lines."""
+        """All calls of the file, in the order of the lines."""
         found = [node for node in self.nodes if isinstance(node, ast.Call)]
         return sorted(found, key=lambda call: (call.lineno, call.col_offset))
 
     @functools.cached_property
     def names(self) -> frozenset[str]:
-        """Every name that is used or bound in it."""
+        """All names that the file uses or binds."""
         used = {node.id for node in self.nodes if isinstance(node, ast.Name)}
         defined = {
             node.name
@@ -96,7 +96,7 @@ class SourceFile:
 
     @functools.cached_property
     def tokens(self) -> list[tokenize.TokenInfo]:
-        """Its tokens that are neither line breaks nor comments."""
+        """The tokens of the file, without comments and line breaks that end no statement."""
         skipped = (tokenize.NL, tokenize.COMMENT)
         found = tokenize.generate_tokens(io.StringIO(self.text).readline)
         return [token for token in found if token.type not in skipped]
@@ -106,7 +106,7 @@ class SourceFile:
         return self._parents.get(node)
 
     def list_scopes(self, node: ast.AST) -> Iterator[ast.AST]:
-        """Yields the functions, the classes and the module around a node, from the inside."""
+        """Yields the functions, the classes and the module around a node, the innermost first."""
         kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.Module)
         around = self._parents.get(node)
         while around is not None:
@@ -115,12 +115,12 @@ class SourceFile:
             around = self._parents.get(around)
 
     def get_segment(self, node: ast.AST) -> str:
-        """Returns what a node looks like in the file."""
+        """Returns the source text of a node."""
         return ast.get_source_segment(self.text, node) or ""
 
 
 def split_lines(text: str) -> list[str]:
-    """Returns the lines of a file with their ends, as Python counts them."""
+    """Returns the lines of a file with their line ends, numbered as Python does."""
     return io.StringIO(text).readlines()
 
 
@@ -136,7 +136,7 @@ def _list_imports(nodes: Sequence[ast.AST]) -> Iterator[tuple[str, ImportedName]
 
 
 def read_source(path: Path, roots: Sequence[Path] = ()) -> SourceFile | SourceProblem:
-    """Returns a file, or why it can't be parsed, with the line."""
+    """Returns a parsed file, or the problem why it can't be parsed."""
     shown = _shorten(path)
     try:
         if path.suffix == ".ipynb":
@@ -156,9 +156,9 @@ def read_source(path: Path, roots: Sequence[Path] = ()) -> SourceFile | SourcePr
 
 
 def list_files(paths: Sequence[Path], endings: Sequence[str]) -> tuple[list[tuple[Path, Path]], bool]:
-    """Returns the files with these endings in files and folders, each with the folder that was given, and whether that is all.
+    """Returns the files with these endings in `paths`, each with the folder that was given, and whether these are all.
 
-    A file that is given by name is taken whatever its ending. Environments, caches and hidden folders are left out.
+    A file that is given by name is included whatever its ending. Environments, caches and hidden folders are left out.
     """
     found: dict[Path, Path] = {}
     for path in paths:
@@ -189,7 +189,7 @@ def _walk(folder: Path, endings: Sequence[str]) -> Iterator[Path]:
 
 
 def _find_roots(path: Path) -> list[Path]:
-    """Returns the folders above a file in which its application's modules may be, up to the project's."""
+    """Returns the folders above a file in which its application's modules may be, up to the project's root."""
     above = list(path.resolve().parents)[:8]  # a package that is nested deeper is rare
     for number, folder in enumerate(above):
         if any((folder / mark).exists() for mark in _ROOT_MARKS):

@@ -1,4 +1,6 @@
-"""The tools of an agent, as the source gives them: functions, what makes a tool of them, classes, and tools of providers."""
+"""Reads the tools of an agent from the source: functions, calls that turn functions into tools, classes, and providers'
+tools.
+"""
 
 from __future__ import annotations
 
@@ -69,11 +71,11 @@ _CALLS_MODEL = frozenset(
     ]
 )
 MAX_HELPERS = 3
-"""Functions of the application that are followed from a tool's own, one inside of the other."""
+"""Depth to which functions that a tool's function calls are followed."""
 HOSTED = "the model's provider runs it, and it never reaches this process"
-UNSEEN = "the tool does so by itself, and no adapter sees that"
-AGENT_TOOL = "it works as a tool of another: a frame of the run"
-UNKNOWN_TOOLS = "their names are known at run time: sea.coverage() lists them after the first run"
+UNSEEN = "no adapter sees a call that a tool makes by itself"
+AGENT_TOOL = "another agent calls it as a tool, and it works in a frame of the run"
+UNKNOWN_TOOLS = "their names are known only at run time: sea.coverage() lists them after the first run"
 
 
 class ToolRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,19 +84,19 @@ class ToolRules(msgspec.Struct, frozen=True, kw_only=True):
     framework: FrameworkName
     packages: tuple[str, ...]
     makers: frozenset[str] = frozenset()
-    """What makes a tool of a function, as a call or as a decorator."""
+    """Functions, classes and decorators that turn a function into a tool."""
     names: tuple[str, ...] = ("name",)
-    """The arguments that name the tool."""
+    """The keyword arguments that hold the tool's name."""
     hosted: Mapping[str, str] = {}
-    """What can't be gated, each with the reason."""
+    """Tools that can't be gated, each with the reason."""
     servers: frozenset[str] = frozenset()
-    """Sets of tools of which the names are known at run time."""
+    """Classes of sets of tools whose names are known only at run time."""
     agents: frozenset[str] = frozenset()
-    """What makes a tool of an agent."""
+    """Functions and classes that turn an agent into a tool."""
     dicts_are_hosted: bool = False
-    """A mapping with a `type` among the tools is a tool of the provider."""
+    """Whether a mapping with a `type` among the tools is a tool of the provider."""
     model_packages: tuple[str, ...] = ()
-    """Packages of the models for which the next two hold; no adapter sees others."""
+    """Packages of the models inside of tools for which `model_gated` and `model_why` hold; no adapter sees other models."""
     model_gated: Gating = "no"
     model_why: str = ""
 
@@ -104,15 +106,15 @@ class _Inner(NamedTuple):
 
     name: str
     dotted: str
-    """What has made it."""
+    """The full dotted name of the model's class or function."""
     value: SourceValue
 
 
 class ToolReader:
-    """Reads lists of tools by the rules of a framework, and adds what is in them to the inspection."""
+    """Reads lists of tools by the rules of a framework, and adds the tools to the inspection."""
 
     def __init__(self, inspection: Inspection, rules: ToolRules, gated: Gating, why: str = "") -> None:
-        """`gated` and `why`: what holds for the tools of this agent."""
+        """`gated` and `why` hold for all tools of this agent."""
         self._inspection, self._rules, self._why = inspection, rules, why
         self._gated: Gating = gated
         self._app = inspection.app
@@ -186,7 +188,7 @@ class ToolReader:
             self._read_method(call, value)
 
     def _read_method(self, call: ast.Call, value: SourceValue) -> None:
-        """Reads a call of something that only the running program has."""
+        """Reads a call of a method whose object is known only at run time."""
         method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
         hosted = self._rules.hosted.get(method)
         if hosted is not None:
@@ -195,7 +197,7 @@ class ToolReader:
             self._add_unknown(value)
 
     def _read_made(self, dotted: str, call: ast.Call, value: SourceValue) -> None:
-        """Reads what a call of something from outside has made."""
+        """Reads the value of a call of an outside function or class."""
         rules, end = self._rules, dotted.rpartition(".")[2]
         last_two = ".".join(dotted.split(".")[-2:])
         if end in rules.agents:
@@ -217,7 +219,7 @@ class ToolReader:
             self._add_tool(name or end, value, guessed=not name)
 
     def _read_wrapped(self, call: ast.Call, value: SourceValue) -> None:
-        """Reads what makes a tool of a function: `StructuredTool.from_function(refund, name="pay_back")`."""
+        """Reads a call that turns a function into a tool: `StructuredTool.from_function(refund, name="pay_back")`."""
         name = self._find_name(call)
         keywords = ("func", "function", "coroutine", "on_invoke_tool")
         given = next((found for each in keywords if (found := get_argument(call, each)) is not None), None)
@@ -236,7 +238,7 @@ class ToolReader:
             self._add_tool(name or ("tool" if given is None else _name_of(given)), value)
 
     def _read_class(self, node: ast.ClassDef, value: SourceValue, source: SourceFile | None = None) -> None:
-        """Reads a tool that is a class of the application's own."""
+        """Reads a tool that is a class of the application."""
         at = source or value.source
         name = self._find_name(value.node) if isinstance(value.node, ast.Call) else ""
         for statement in node.body:
@@ -277,7 +279,7 @@ class ToolReader:
             self._add_tool(end, value, guessed=True)
 
     def _add_tool(self, name: str, value: SourceValue, *, guessed: bool = False) -> None:
-        why = self._why or ("a tool of a package: its own name is known at run time" if guessed else "")
+        why = self._why or ("a tool of a package: its own name is known only at run time" if guessed else "")
         self._inspection.add("tool", name, self._rules.framework, value, self._gated, why, guessed=guessed)
 
     def _add_unknown(self, value: SourceValue) -> None:
@@ -329,7 +331,7 @@ class ToolReader:
                     yield from self._list_models(callee.definition, callee.source, helpers - 1)
 
     def _find_model(self, call: ast.Call, source: SourceFile) -> str:
-        """Returns the whole name of what has made the model that is called; "": no model is."""
+        """Returns the full dotted name of the class or function of the model that is called; "" if no model is called."""
         for each in self._app.find_callees(call, source):
             if _is_model(each):
                 return each

@@ -1,4 +1,4 @@
-"""`inspect_application`: what of an application would be gated, what can't be, and the lines to add. It runs nothing of it."""
+"""`inspect_application`: the parts of an application that the gate can cover, those that it can't, and the lines to add."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _CONFIGURATION = ".json"
 
 
 def inspect_application(paths: Sequence[Path], framework: FrameworkName | None = None) -> WrapReport:
-    """Returns what is found in files and folders, of one framework or of all.
+    """Returns the parts of an application in files and folders, of one framework or of all.
 
-    The files are parsed, and never imported or run; nothing is written. Raises `Misused` for a path that does not exist, and
-    where nothing is found.
+    The files are parsed, and never imported or run; nothing is written. Raises `Misused` for a path that does not exist, and if
+    no part is found.
     """
     for path in paths:
         if not path.exists():
@@ -75,7 +75,7 @@ def _read_sources(files: Sequence[tuple[Path, Path]]) -> tuple[list[SourceFile],
 def _read_configurations(
     files: Sequence[tuple[Path, Path]],
 ) -> tuple[list[FoundPart], list[FileLines], list[SourceProblem]]:
-    """Reads the configurations of MCP clients. A JSON file in a folder that is none of them, or no JSON, is none of ours."""
+    """Reads the configurations of MCP clients. A JSON file found in a folder is skipped if it is not one, or can't be parsed."""
     found: list[Configuration] = []
     problems: list[SourceProblem] = []
     for path, root in files:
@@ -105,7 +105,7 @@ def _collect_lines(inspection: Inspection) -> list[FileLines]:
         diff = each.build_diff()
         if diff is None:
             inspection.note(
-                f"{each.source.name}: its lines can't be shown as a diff; the page of the adapter has them"
+                f"{each.source.name}: its lines can't be shown as a diff; the adapter's documentation page shows them"
             )
         else:
             lines.append(FileLines(file=each.source.name, diff=diff))

@@ -423,7 +423,7 @@ def test_an_agent_that_changes_its_model_with_each_call_is_refused(engine: Engin
             return Desk().llm
 
     agent = Restless(name="clerk", model=desk.llm, tools=[desk.find_order])
-    with pytest.raises(RuntimeError, match="another model each time"):
+    with pytest.raises(RuntimeError, match="creates a new model object for each call"):
         asyncio.run(ask(desk.make_runner(engine, agent=agent)))
 
 

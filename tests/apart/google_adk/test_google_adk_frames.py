@@ -372,7 +372,7 @@ def test_what_the_provider_runs_and_code_is_named(engine: Engine) -> None:
 
     named = "\n".join(engine.coverage().not_gated)
     assert "google_search" in named
-    assert "code that agent 'clerk' has executed" in named
+    assert "code that agent 'clerk' executes" in named
     assert "gated" in str(engine.coverage())
 
 

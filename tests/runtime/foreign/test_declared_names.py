@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from seawall import Effect, Misused
+from seawall import Effect, Misused, Tool, always
 from seawall.runtime.foreign.asks import Settled
 from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.session import Session
@@ -59,3 +59,32 @@ def test_a_mode_that_is_written_wrong_is_found_when_the_engine_is_made(
     with pytest.raises(Misused, match=told):
         Engine(modes=modes)
     Engine(modes={"loops": "observe", "authority": "off"}).close()
+
+
+CANCEL = Tool(lambda: "cancelled", name="cancel", description="Cancel it.", effect=True)
+
+
+@pytest.mark.parametrize("effect", [Effect(approve=always(), detached=True), Effect(undo=CANCEL)])
+def test_what_would_be_a_call_of_its_own_is_misuse_where_only_the_framework_calls_tools(
+    effect: Effect,
+) -> None:
+    with pytest.raises(Misused, match=r"declared with (detached|undo), which has no use here"):
+        Engine(effects={"refund": effect})
+    with Engine() as engine, pytest.raises(Misused, match="has no use here"):
+        engine.begin("Refund order 1042", loop="own", effects={"refund": effect})
+
+
+def test_reads_of_one_run_hold_beside_the_engines_effects(caplog: pytest.LogCaptureFixture) -> None:
+    paid: list[object] = []
+    with Engine(effects=["refund"]) as engine:
+        with engine.begin("Delete it", loop="own", reads=["delete_draft"]) as session:
+            asked = session.tool("clerk", "delete_draft", {})
+            session.step_sync(asked, lambda turn: ("shown", None))
+            refund(session, paid, order=1042)
+            session.end_sync("Done.")
+        run = engine.call(lambda sea: sea.effects())
+    assert [each.tool for each in run] == ["refund"]
+    assert "delete_draft" not in caplog.text
+
+    with Engine() as engine, pytest.raises(Misused, match="among the effects and among the reads"):
+        engine.begin("x", loop="own", effects=["refund"], reads=["refund"])

@@ -6,9 +6,9 @@
 - `middleware.py`: `gate`, and the middleware that it puts around models and tools, next to them
 - `run.py`: one run of an agent, with its session and its frame; `identity.py`: whose request a run answers
 - `request.py`: `gated_request`, one request that several agents answer, as in a workflow
-- `holds.py`: what a person must decide on, in the framework's way
-- `messages.py`: the framework's messages and the values of its tools, as they are recorded and given again
-- `tools.py`: the framework's tools, and what can't be gated
+- `holds.py`: calls that a person must decide on, as the framework's requests for approval
+- `messages.py`: how the framework's messages and the values of its tools are recorded and restored
+- `tools.py`: the framework's tools, and which of them can't be gated
 - `streams.py`: replies and runs that come as streams
 """
 

@@ -1,4 +1,4 @@
-"""What a person must decide on: the framework asks with a request for approval, and its answer is told to the gate."""
+"""Calls that a person must decide on: the framework asks with a request for approval, and the gate is told the answer."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def is_approved(context: FunctionInvocationContext) -> bool:
 
 
 async def approve(frame: AgentFrame, held: Held) -> str:
-    """Approves as whoever has approved the call in the framework. What somebody else has decided meanwhile stands.
+    """Approves a held call in the name of the person who approved it in the framework. An earlier decision stands.
 
-    Returns why that may not be; "": it is decided.
+    Returns why the approval does not count; "" if the call is decided.
     """
     try:
         await frame.engine.call_async(partial(_approve, held=held, identity=frame.identity))
@@ -54,8 +54,9 @@ async def approve(frame: AgentFrame, held: Held) -> str:
 
 
 async def reject_denied(frame: AgentFrame, messages: Sequence[Message]) -> None:
-    """Rejects the open proposals of the calls that a person has denied in the framework. If that may not be, they stay open:
-    the framework makes no such call.
+    """Rejects the open proposals of the calls that a person has denied in the framework.
+
+    A proposal that this person may not reject stays open; the framework does not make the call in either case.
     """
     denied = _find_denied(messages)
     for call_id in denied:
@@ -67,7 +68,7 @@ async def reject_denied(frame: AgentFrame, messages: Sequence[Message]) -> None:
 
 
 def _find_denied(messages: Sequence[Message]) -> dict[str, str]:
-    """Returns what a person has denied, by call, with the reason."""
+    """Returns the calls that a person has denied: the person's reason by the id of the call."""
     return {
         call_id: str(answer.additional_properties.get("reason") or "")
         for call_id, answer in find_answers(messages).items()

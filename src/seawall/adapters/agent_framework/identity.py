@@ -12,10 +12,10 @@ from seawall.core.canonical import digest_of
 
 LOOP = "agent-framework"
 PREFIX = "seawall_"
-"""What begins the names of what `function_invocation_kwargs` and `session.state` may say of a run."""
+"""Prefix of the keys in `function_invocation_kwargs` and `session.state` that say whose request a run answers."""
 _OPEN = "seawall_open"
-"""In the state of a session, which is saved with it: its request that has not ended, and a digest of what was asked; or of an
-agent inside of a request that waits for a person, its run and its frame.
+"""Key in the state of a session, which the framework saves with the session. The value is the request that has not ended and
+a digest of what was asked; or, for an agent inside of a request that waits for a person, its run and its frame.
 """
 
 Reads = str | Callable[[AgentContext], str | None] | None
@@ -26,21 +26,21 @@ class RequestIdentity(NamedTuple):
     """Whose request a run answers."""
 
     request: str
-    """What the person has written."""
+    """The text that the person has written."""
     request_id: str | None
-    """None: it is made from the conversation once that is loaded, or there is none."""
+    """None: the id is made from the conversation once the conversation is loaded, or there is no conversation."""
     session: str | None
     tenant: str
     principal: str
     by: str = ""
-    """Who decides on what the framework asks a person."""
+    """The person who answers the framework's requests for approval."""
     credential: object = None
-    """What shows that, for the engine's `authenticate`."""
+    """Proof that the decision comes from this person; the engine's `authenticate` checks it."""
     reason: str = ""
 
 
 class RequestIdentitySource(NamedTuple):
-    """Where the identity of a run comes from. What is not given is read from the arguments of the run for its tools
+    """Where the identity of a run comes from. A field that is None is read from the arguments of the run for its tools
     (`function_invocation_kwargs`), and then from the state of its session.
     """
 
@@ -50,7 +50,7 @@ class RequestIdentitySource(NamedTuple):
     principal: Reads = None
 
     def read(self, context: AgentContext) -> RequestIdentity:
-        """Returns the identity of a run, and takes what is Seawall's out of the arguments for the tools."""
+        """Returns the identity of a run, and removes Seawall's keys from the arguments for the tools."""
         told = context.function_invocation_kwargs
         mine = {name: value for name, value in told.items() if name.startswith(PREFIX)}
         context.function_invocation_kwargs = {name: value for name, value in told.items() if name not in mine}
@@ -89,7 +89,7 @@ def _find_request(messages: Sequence[Message]) -> str:
 
 
 def find_open_request(session: AgentSession | None, messages: Sequence[Message]) -> str | None:
-    """Returns the request of a session with which a run goes on: it answers what that has asked, or asks the same again."""
+    """Returns the open request of a session if `messages` answer its question or ask the same again; otherwise None."""
     kept = None if session is None else session.state.get(_OPEN)
     if not isinstance(kept, Mapping):
         return None
@@ -101,13 +101,13 @@ def find_open_request(session: AgentSession | None, messages: Sequence[Message])
 def note_open_request(
     session: AgentSession | None, request_id: str | None, messages: Sequence[Message]
 ) -> None:
-    """Notes the request of a session that has begun."""
+    """Notes in the session that its request has begun."""
     if session is not None and request_id is not None and not find_answers(messages):
         session.state[_OPEN] = {"request_id": request_id, "asked": _digest_input(messages)}
 
 
 def find_open_frame(session: AgentSession | None, run: str | None, messages: Sequence[Message]) -> int | None:
-    """Returns the frame of an agent that waits for a person, and is given the answer."""
+    """Returns the frame of an agent that waits for a person, if `messages` hold the person's answer; otherwise None."""
     kept = None if session is None else session.state.get(_OPEN)
     if not isinstance(kept, Mapping) or not find_answers(messages):
         return None
@@ -116,28 +116,28 @@ def find_open_frame(session: AgentSession | None, run: str | None, messages: Seq
 
 
 def note_open_frame(session: AgentSession | None, run: str | None, frame: int) -> None:
-    """Notes the frame of an agent that waits for a person."""
+    """Notes in the session the frame of an agent that waits for a person."""
     if session is not None:
         session.state[_OPEN] = {"run": run, "frame": frame}
 
 
 def forget_open_frame(session: AgentSession | None) -> None:
-    """The agent works on no request any more. What the session says of a request of its own stays."""
+    """Forgets the frame of the session's agent, which has done its work. A note of the session's own request stays."""
     kept = None if session is None else session.state.get(_OPEN)
     if session is not None and isinstance(kept, Mapping) and "frame" in kept:
         del session.state[_OPEN]
 
 
 def forget_open_request(session: AgentSession | None) -> None:
-    """The request of the session has ended."""
+    """Forgets the request of the session, which has ended."""
     if session is not None:
         session.state.pop(_OPEN, None)
 
 
 def find_answers(messages: Sequence[Message]) -> dict[str, Content]:
-    """Returns what answers a question of the framework, by call: decisions, and results of calls that the caller makes.
+    """Returns the answers to the framework's questions, by call id: decisions, and results of calls that the caller makes.
 
-    What was asked and answered within `messages` is a conversation of another agent, and no answer.
+    A question that is itself in `messages` belongs to another agent's conversation; its answer is left out.
     """
     contents = [content for message in messages for content in message.contents]
     asked = {each.call_id for each in contents if each.type == "function_call"}
@@ -158,9 +158,9 @@ def make_request_id(
 ) -> str | None:
     """Returns a request id made from the conversation and all that was said in it, up to the prompt.
 
-    `messages` are those of the first request to the model, `continues` the conversation that its server keeps, and
-    `providers` those of the agent: what they add to the conversation is left out, because it may differ from run to run.
-    None: there is no conversation, and a new run is a new run.
+    `messages` are those of the first request to the model, and `continues` is the conversation that the model's server
+    keeps. `providers` are the agent's context providers: what they add to the conversation is left out, because it may
+    differ from run to run. Returns None if there is no conversation: then each run is a request of its own.
     """
     if identity.session is None:
         return None
@@ -168,7 +168,9 @@ def make_request_id(
 
 
 def make_handoff_key(messages: Sequence[Message], providers: Collection[object]) -> str:
-    """Returns what makes the work of an agent inside of a request the same: what it was asked, and what was said before."""
+    """Returns a digest of what an agent inside of a request was asked and of what was said before. The same work has the same
+    key.
+    """
     return _digest_input(_list_said(messages, providers))[:16]
 
 
@@ -178,6 +180,6 @@ def _list_said(messages: Sequence[Message], providers: Collection[object]) -> li
 
 
 def _find_source(message: Message) -> str | None:
-    """Returns which provider has added a message; None: it was said."""
+    """Returns the id of the provider that has added a message; None: a user or an agent has said it."""
     noted = message.additional_properties.get("_attribution")
     return cast("Mapping[str, str]", noted).get("source_id") if isinstance(noted, Mapping) else None

@@ -1,4 +1,4 @@
-"""The framework's messages and the values of its tools: as they are recorded, and as they are given again."""
+"""How the framework's messages and the values of its tools are recorded, and restored from the record."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def describe_request(messages: Sequence[Message], options: Mapping[str, Any]) ->
 
 
 def describe_message(message: Message) -> dict[str, Any]:
-    """Returns a message as JSON. What the framework notes beside it is not a part of what it says."""
+    """Returns a message as JSON, without the notes that the framework keeps beside it."""
     calls = [each for each in message.contents if each.type == "function_call"]
     others = [each for each in message.contents if each.type != "function_call"]
     return {
@@ -62,7 +62,7 @@ def write_arguments(call: Content) -> str:
 
 
 def describe_tools(options: Mapping[str, Any]) -> list[Any]:
-    """Returns what a model is told of the tools, and of the form of its answer."""
+    """Returns what a request tells the model of the tools, and of the form of its answer."""
     described = [_describe_tool(each) for each in options.get("tools") or ()]
     form = options.get("response_format")
     if form is not None:
@@ -91,9 +91,10 @@ def find_limit(options: Mapping[str, Any]) -> int | None:
 
 
 def fit_options(options: Mapping[str, Any] | None, turn: Turn, asked: int) -> Mapping[str, Any] | None:
-    """Returns the options: at a limit without tools, and with a shorter reply if there is less room than for the `asked` tokens.
+    """Returns the options, changed where a limit demands it: the model may call no tools, or its reply is shorter because
+    there is less room than for the `asked` tokens.
 
-    The tools stay in the request: some servers want those whose calls are in the conversation.
+    The tools stay in the request: some servers reject a conversation with calls of tools that the request does not name.
     """
     changed: dict[str, Any] = {}
     if turn.last and (options or {}).get("tools"):
@@ -104,19 +105,19 @@ def fit_options(options: Mapping[str, Any] | None, turn: Turn, asked: int) -> Ma
 
 
 def add_notes(messages: Sequence[Message], notes: tuple[str, ...]) -> Sequence[Message]:
-    """Returns messages with what guards advise at their end. Without advice they are the same."""
+    """Returns messages with the guards' advice at their end. Without advice they are the same."""
     if not notes:
         return messages
     return [*messages, Message("user", [word_note(note) for note in notes])]
 
 
 def is_call(content: Content) -> bool:
-    """Returns whether this is a call that the framework performs, and not the model's provider."""
+    """Returns whether the framework performs this call, and not the model's provider."""
     return content.type == "function_call" and not content.informational_only and not content.hosted
 
 
 def read_response(response: ChatResponse[Any], *, delivered: bool = False) -> ModelResult:
-    """Returns a reply as a step's result, with all that it takes to give it again. `delivered`: it was streamed."""
+    """Returns a reply as a step's result, with all that is needed to restore it. `delivered`: it was streamed."""
     calls = [
         (call.call_id or "", call.name or "", write_arguments(call))
         for message in response.messages
@@ -144,7 +145,7 @@ def _read_usage(response: ChatResponse[Any]) -> Usage:
 
 
 def recall_response(settled: Settled, options: Mapping[str, Any]) -> ChatResponse[Any]:
-    """Returns the recorded reply, or what a guard has put in its place.
+    """Returns the recorded reply, or a guard's replacement.
 
     Raises `ChatClientException` for a call that was not made, as for a provider that does not answer.
     """
@@ -169,7 +170,7 @@ def _read_text(text: str) -> str:
 
 
 def read_value(value: Any) -> Result:
-    """Returns what a tool has returned as a step's result. What is no plain text is kept in full beside it."""
+    """Returns a tool's value as a step's result. A value that is not plain text is kept in full beside its text."""
     items = _find_items(value)
     if items is None:
         return make_tool_result(write_text(value))
@@ -188,12 +189,14 @@ def _find_items(value: Any) -> list[Content] | None:
 
 
 def keep_error(failure: Result, error: BaseException) -> Result:
-    """Returns a failure with what the tool has raised, so that the framework makes the same of it again."""
+    """Returns a failure with the tool's error in it, so that the framework can treat the recorded failure in the same way."""
     return replace(failure, reasoning=json.dumps({"raised": str(error)}, ensure_ascii=False))
 
 
 def recall_value(settled: Settled) -> list[Content]:
-    """Returns the recorded value of a tool, or what stands for it. Raises `ToolExecutionException` if the tool had raised."""
+    """Returns the recorded value of a tool, or the gate's answer in its place. Raises `ToolExecutionException` if the tool had
+    raised.
+    """
     kept = {} if settled.raw is None else cast("dict[str, Any]", json.loads(settled.raw))
     if "raised" in kept and settled.status not in DONE:
         raise ToolExecutionException(str(kept["raised"]))
@@ -205,7 +208,7 @@ def recall_value(settled: Settled) -> list[Content]:
 
 
 def add_advice(value: Any, notes: tuple[str, ...]) -> Any:
-    """Returns a tool's value with what guards advise beside it. Without advice it is the same value."""
+    """Returns a tool's value with the guards' advice beside it. Without advice it is the same value."""
     if not notes:
         return value
     told = [Content.from_text(note) for note in notes]

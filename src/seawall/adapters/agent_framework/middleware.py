@@ -61,7 +61,7 @@ from seawall.runtime.foreign.tools import Effects
 
 Next = Callable[[], Awaitable[None]]
 _FRAME = "seawall_frame"
-"""In the metadata that the middleware of one run of an agent share: the run's frame."""
+"""Key of the run's frame in the metadata that all middleware of one run of an agent share."""
 
 
 def gate(
@@ -83,8 +83,8 @@ def gate(
 
         agent = Agent(client, tools=tools, middleware=[gate(sea, effects=["refund"]), ...])
 
-    It stands next to the model and the tools, wherever it is in the list: what other middleware retries or changes passes it.
-    First in the list, one run covers what other middleware of the agent repeats.
+    It stands next to the model and the tools, wherever it is in the list: each call that other middleware retries or changes
+    passes the gate. If it is first in the list, all attempts of other middleware of the agent belong to one run.
 
     - `effects`, `reads` and `polls` are those of this agent's tools, as in `Engine.begin`; `limits` those of each request.
     - `request_id`, `session`, `tenant` and `principal` say whose request a run answers: a text, or a function that reads it
@@ -139,7 +139,7 @@ class GateMiddleware(AgentMiddleware):
         return f"<GateMiddleware of {self.engine!r}>"
 
     async def process(self, context: AgentContext, call_next: Next) -> None:
-        """Has the agent run. Its request ends with its answer, or with what it has failed of."""
+        """Has the agent run. The request ends with the agent's answer, or with the error of the run."""
         _check_client(context.agent)
         frame = self._make_frame(context)
         self._install(context, frame)
@@ -223,7 +223,7 @@ class ChatGate(ChatMiddleware):
         return f"<ChatGate of {self._frame!r}>"
 
     async def process(self, context: ChatContext, call_next: Next) -> None:
-        """Calls the model if it may be called. The result is its reply, the recorded one, or what stands for it."""
+        """Calls the model if the gate allows it. The result is the reply, the recorded reply, or a guard's replacement."""
         frame, options = self._frame, context.options or {}
         frame.note_inner(call_next)
         await frame.begin(context.messages, options.get("conversation_id"))
@@ -266,7 +266,9 @@ class ChatGate(ChatMiddleware):
 
 
 def _prepare(context: ChatContext, turn: Turn) -> None:
-    """Puts what guards advise into the request, and a shorter reply if there is less room. Otherwise it stays as it is."""
+    """Adds the guards' advice to the request, and asks for a shorter reply if a limit leaves less room. Otherwise the request
+    stays as it is.
+    """
     most = find_limit(context.options or {}) or MAX_OUTPUT_TOKENS
     context.messages = add_notes(context.messages, turn.notes)
     context.options = fit_options(context.options, turn, most)
@@ -282,7 +284,7 @@ class FunctionGate(FunctionMiddleware):
         return f"<FunctionGate of {self._frame!r}>"
 
     async def process(self, context: FunctionInvocationContext, call_next: Next) -> None:
-        """Calls the tool if it may be called. The result is its value, the recorded one, or what stands for it.
+        """Calls the tool if the gate allows it. The result is its value, the recorded value, or the gate's answer in its place.
 
         Raises `MiddlewareTermination` for a call that waits for a person: the run returns, and the result is the question.
         """
@@ -333,12 +335,12 @@ class FunctionGate(FunctionMiddleware):
 
 
 async def _invoke(context: FunctionInvocationContext, call_next: Next, asked: ToolAsk, turn: Turn) -> Any:
-    """Calls the tool, with the arguments as a person may have changed them."""
+    """Calls the tool, with the arguments that a person has changed, if one has."""
     changed = dict(turn.arguments)
     if changed == dict(asked.arguments):
         await call_next()
         return context.result
-    # What the framework has noted of the arguments that were asked for does not hold for these.
+    # The framework's notes about the arguments that the model wrote do not hold for the changed ones.
     tool = find_tool(context)
     mine = FunctionInvocationContext(
         tool, changed, session=context.session, kwargs=context.kwargs, tools=context.tools

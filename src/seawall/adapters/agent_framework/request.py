@@ -31,9 +31,9 @@ class GatedRequest:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.answer: str | None = None
-        """What answers the request. Without one it has not ended, and can be gone on with."""
+        """The answer to the request, set by the caller. While it is None, the request has not ended and can be continued."""
         self.outcome: Outcome[Any] | None = None
-        """How it has ended."""
+        """How the request ended; None before its end."""
 
     def __repr__(self) -> str:
         return f"<GatedRequest of {self.session!r}>"
@@ -62,8 +62,9 @@ async def gated_request(
             result = await workflow.run("Refund order 1042")
             request.answer = str(result.get_outputs()[-1])
 
-    The options are those of `Engine.begin`. The request ends with its `answer`; a block that is left without one lets go of
-    it, and the same request id goes on with it. Raises `MiddlewareHalted` if it was ended before.
+    The options are those of `Engine.begin`. The request ends with its `answer`. If the block is left without an answer, the
+    request stays open, and a later block with the same request id continues it. Raises `MiddlewareHalted` if a guard or a
+    person has ended the request before.
     """
     opened = GatedRequest(
         engine.begin(
@@ -102,7 +103,7 @@ async def gated_request(
 
 
 async def _fail(opened: GatedRequest, error: BaseException) -> None:
-    """Ends a request with an error. A halt has ended it already; what waits or is cancelled only rests."""
+    """Ends a request with an error. A halt has ended it already; a request that waits or is cancelled stays open."""
     with contextlib.suppress(Refused, Broken, Misused):  # the error itself says more
         if isinstance(error, MiddlewareHalted | MiddlewareHeld) or not isinstance(error, Exception):
             await opened.session.detach()

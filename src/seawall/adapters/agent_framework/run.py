@@ -59,8 +59,8 @@ class MiddlewareHalted(MiddlewareFailure):
 
 
 class MiddlewareHeld(MiddlewareFailure):
-    """A step waits for a person where the framework can't ask one: the agent has no session, or works inside a tool, or an
-    earlier attempt may have been made. Ask again, with the same request id or session, after the decision.
+    """A step waits for a person, and the framework can't ask that person: the agent has no session, or works inside a tool, or
+    an earlier attempt may have been made. Ask again, with the same request id or session, after the decision.
     """
 
     def __init__(self, held: Held) -> None:
@@ -69,22 +69,26 @@ class MiddlewareHeld(MiddlewareFailure):
 
 
 class InnerAgentRefused(MiddlewareFailure):
-    """An agent may not begin to work inside a tool: the tool says why, and the run goes on."""
+    """An agent may not begin to work inside a tool: the tool's result says why, and the run goes on."""
 
 
 class ReadCutOff(asyncio.CancelledError):
-    """A read was cancelled: the caller is, or another call of the same reply has ended the agent's run. It is made again."""
+    """A read was cancelled, because the caller was cancelled or another call of the same reply has ended the agent's run. The
+    read is made again when the request continues.
+    """
 
 
 PASSES = (UserInputRequiredException, ArgumentsChanged, MiddlewareHeld, ReadCutOff)
-"""What leaves a tool that is to be made again: the framework asks a person, an agent inside of it waits for one, or it was a
-read that is cut off."""
+"""Errors after which a call of a tool is made again: the framework asks a person, an agent inside of the tool waits for one,
+or the call was a read that was cut off."""
 NOT_DONE: tuple[type[BaseException], ...] = (ArgumentsRefused,)
-"""What the framework raises before it calls a tool."""
+"""Errors that the framework raises before it calls a tool."""
 
 
 def _hear_of_end(ask: Ask) -> list[bool]:
-    """Returns a list that is empty until the step is over while it is performed: then that is why its asker is cancelled."""
+    """Returns an empty list that gets an item if the engine ends the step while it is performed. A cancellation that follows
+    then comes from the engine, not from the caller.
+    """
     over: list[bool] = []
     stop = ask.on_over
 
@@ -98,7 +102,7 @@ def _hear_of_end(ask: Ask) -> list[bool]:
 
 
 class AgentPlace(NamedTuple):
-    """Where in a request something happens: an agent that runs inside of it works in a frame below."""
+    """The agent, the frame and the call in which code runs. An agent that runs there works in a frame below."""
 
     engine: Engine
     session: Session
@@ -106,9 +110,9 @@ class AgentPlace(NamedTuple):
     frame: int
     call: str
     opened: Counter[str]
-    """How often the same was asked of the same agent here."""
+    """How often each agent was asked each question here."""
     in_tool: bool
-    """It is a tool's call. The framework can't ask a person for an agent inside of it."""
+    """True inside of a tool's call. The framework can't ask a person for an agent that runs there."""
 
 
 current_place: ContextVar[AgentPlace | None] = ContextVar("seawall_agent_framework_place", default=None)
@@ -136,21 +140,21 @@ class AgentFrame:
         of: object,
         above: AgentPlace | None,
     ) -> None:
-        """`messages` are what the run was given, and `of` the framework's agent; `above` is where it happens, if that is
-        inside of another run's request.
+        """`messages` are what the run was given, and `of` is the framework's agent. `above` is the place that the run was
+        started from, if that is inside of another run's request.
         """
         self.engine, self.agent, self.identity = engine, agent, identity
         self.frame = 0
         self.above = above
         self.failure: MiddlewareFailure | None = None
-        """What has ended the run, whatever the framework has made of it."""
+        """The error that has ended the run, kept because the framework may raise another one."""
         self.replaced = False
-        """Another gate of the same run of the agent has taken its place."""
+        """True once another gate of the same run of the agent has taken this one's place."""
         self._begin_session, self._messages = begin, messages
         self._conversation = conversation
         self._providers: Collection[object] = getattr(of, "context_providers", ())
         self._anew = bool(getattr(of, "require_per_service_call_history_persistence", False))
-        """The framework keeps the conversation inside of the gate, so a recorded reply can't be given again."""
+        """True if the framework saves the conversation inside of the gate: then no reply is restored from the record."""
         self._session: Session | None = None
         self._streams: set[OpenAsk] = set()
 
@@ -220,7 +224,9 @@ class AgentFrame:
 
     @contextlib.contextmanager
     def translated(self) -> Generator[None]:
-        """Raises what the gate raises as what ends an agent's run, and again at each later step. `Held` passes."""
+        """Turns the gate's errors into `MiddlewareHalted`, which ends the agent's run, and raises it again at each later step.
+        `Held` passes unchanged.
+        """
         if self.failure is not None:
             raise self.failure
         try:
@@ -232,13 +238,13 @@ class AgentFrame:
             raise self.failure from error
 
     def hold(self, held: Held) -> MiddlewareHeld:
-        """Returns what ends an agent's run that waits for a person."""
+        """Returns the error that ends an agent's run which waits for a person."""
         failure = MiddlewareHeld(held)
         self.failure = failure
         return failure
 
     async def step(self, asked: Asked, perform: Callable[[Turn], Awaitable[tuple[Any, Any]]]) -> Performed:
-        """Makes a step. What the tool or the model itself raises is raised as it is."""
+        """Makes a step. An error of the tool or the model itself is raised unchanged."""
         own = OwnErrors()
 
         async def make() -> Performed | BaseException:
@@ -282,7 +288,7 @@ class AgentFrame:
         self._streams.add(stream)
 
     def ask_model(self, context: ChatContext) -> ModelAsk:
-        """Returns the ask for a reply, and notes what it offers to the model that can't be gated."""
+        """Returns the ask for a reply, and notes those of the request's tools that can't be gated."""
         options = context.options or {}
         self.engine.note_not_gated(*list_not_gated(options.get("tools") or (), self.engine))
         return self.session.model(
@@ -296,7 +302,7 @@ class AgentFrame:
         )
 
     def note_inner(self, call_next: Callable[[], Awaitable[None]]) -> None:
-        """Notes other middleware between the gate and the model or the tool: a context provider has added it."""
+        """Notes that middleware of a context provider stands between the gate and the model or the tool, if there is any."""
         if getattr(call_next, "__name__", "") != "final_wrapper" and not self._anew:
             self.engine.note_not_gated(
                 f"what middleware of a context provider repeats, of agent {self.agent!r}: it stands inside of the gate"
@@ -304,7 +310,7 @@ class AgentFrame:
 
     @contextlib.contextmanager
     def inside(self, call_id: str) -> Generator[None]:
-        """An agent that runs in this block, which is a tool's call, works in a frame below this one."""
+        """Marks a block as a tool's call: an agent that runs in it works in a frame below this one."""
         place = AgentPlace(self.engine, self.session, self.agent, self.frame, call_id, Counter(), True)
         token = current_place.set(place)
         try:
@@ -315,12 +321,12 @@ class AgentFrame:
     # ---- ending
 
     def raise_if_over(self) -> None:
-        """Raises what the gate has said, if the framework has made something else of it."""
+        """Raises the error that has ended the run, if one has: the framework may have swallowed it."""
         if self.failure is not None:
             raise self.failure
 
     async def finish(self, text: str, *, rests: bool) -> None:
-        """Ends the run with what the agent has answered. `rests`: the framework asks a person, so it only lets go of it."""
+        """Ends the run with the agent's answer. `rests`: the framework asks a person, so the run stays open."""
         await self._cut_streams()
         if self.replaced or self._session is None:
             return
@@ -338,9 +344,9 @@ class AgentFrame:
                 forget_open_request(self._conversation)
 
     async def fail(self, error: BaseException) -> None:
-        """Ends the run with an error. A halt has ended it already; what waits or is cancelled only rests.
+        """Ends the run with an error. A halt has ended it already; a run that waits or is cancelled stays open.
 
-        Raises what the gate has said, if the framework has made another error of it.
+        Raises the error that the gate has ended the run with, if the framework has raised another one instead.
         """
         await self._cut_streams()
         if not self.replaced and self._session is not None:

@@ -1,4 +1,4 @@
-"""Replies and runs that come as streams: what is read is passed on as it comes, and settled after the last of it."""
+"""Replies and runs that come as streams: each update is passed on as it comes, and the step is settled after the last one."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def follow_run(
     finish: Callable[[AgentResponse[Any]], Awaitable[None]],
     fail: Callable[[BaseException], Awaitable[None]],
 ) -> RunStream:
-    """Returns the stream of an agent's run, which ends its request once it is read to its end, has failed, or is left."""
+    """Returns the stream of an agent's run. The request ends once the stream is read to its end, has failed, or is left."""
     responses: list[AgentResponse[Any]] = []
 
     async def updates() -> AsyncGenerator[AgentResponseUpdate]:
@@ -63,15 +63,15 @@ def follow_run(
 
 
 class ReplyFollower:
-    """Follows the stream of a reply to its end, and brings what it has become as the result of its step."""
+    """Follows the stream of a reply to its end, and gives the whole reply to the gate as the result of its step."""
 
     def __init__(self, run: AgentFrame, ask: Ask, asked: ModelAsk) -> None:
         self._run, self._ask, self._asked = run, ask, asked
         self._settled = False
         self._over = False
-        """The run has ended while the stream was open."""
+        """True if the run has ended while the stream was open."""
         self._patience: asyncio.Timeout | None = None
-        """Of what is awaited from the model just now."""
+        """The timeout of the wait for the model's next update."""
         self._loop = asyncio.get_running_loop()
         ask.on_over = self._tell_over
         run.add_stream(self)
@@ -101,7 +101,7 @@ class ReplyFollower:
         return ResponseStream(updates(), finalizer=find_response)
 
     async def _await(self, what: Awaitable[T]) -> T:
-        """Awaits something of the model. Once the run has ended it raises `MiddlewareHalted`."""
+        """Awaits the model's next update or final reply. Raises `MiddlewareHalted` once the run has ended."""
         try:
             async with asyncio.timeout(None) as self._patience:
                 if self._over:
@@ -116,18 +116,18 @@ class ReplyFollower:
             self._patience = None
 
     def _tell_over(self) -> None:
-        """Is called on the engine's thread."""
+        """Tells the event loop that the run has ended. The engine calls it on its own thread."""
         with contextlib.suppress(RuntimeError):  # a loop that is closed reads nothing
             self._loop.call_soon_threadsafe(self._stop)
 
     def _stop(self) -> None:
-        """Nobody waits for the end of the stream any more."""
+        """Ends the wait for the model: the run has ended."""
         self._over = True
         if self._patience is not None and not self._patience.expired():
             self._patience.reschedule(0.0)
 
     async def settle(self, response: ChatResponse[Any]) -> None:
-        """Brings the reply. Raises `MiddlewareHalted` if the run has ended with it, or a guard has taken its place."""
+        """Settles the step with the reply. Raises `MiddlewareHalted` if the run ended with it, or a guard rejected the reply."""
         if self._settled:
             return
         brought = read_response(response, delivered=True)
@@ -138,7 +138,7 @@ class ReplyFollower:
                 raise Refused(f"a reply that was streamed did not stand: {settled.told}", guard="stream")
 
     async def fail(self, error: BaseException) -> None:
-        """Brings what the call has failed of."""
+        """Settles the step with the error of the call."""
         brought = error if isinstance(error, Exception) and not self._over else CUT
         await self._bring(brought)
 
@@ -155,5 +155,5 @@ class ReplyFollower:
 
 
 async def _finish_anyway(work: Coroutine[Any, Any, T]) -> T:
-    """Awaits something that goes on if the caller is cancelled."""
+    """Awaits work that goes on to its end if the caller is cancelled."""
     return await asyncio.shield(asyncio.ensure_future(work))

@@ -1,4 +1,4 @@
-"""The framework's tools: which is called, and what an agent offers to its model that can't be gated."""
+"""The framework's tools: which one is called, and which tools of an agent can't be gated."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seawall.runtime.foreign.engine import Engine
 
 
 def list_not_gated(tools: Sequence[Any], engine: Engine) -> Iterator[str]:
-    """Yields what can't be gated, each with the reason. An agent that is a tool is gated if it has a gate of the engine."""
+    """Yields the tools that can't be gated, each with the reason. An agent that is used as a tool can, by a gate of its own."""
     for tool in tools:
         if not isinstance(tool, FunctionTool):
             yield f"hosted tool {_name_hosted(tool)!r}: the model's provider runs it"
@@ -35,7 +35,7 @@ def _name_hosted(tool: object) -> str:
 
 
 def _find_agent(tool: FunctionTool) -> BaseAgent | None:
-    """Returns the agent that a tool of `as_tool` runs. The framework says so nowhere but in the function's closure."""
+    """Returns the agent that a tool of `as_tool` runs. The framework keeps it only in the closure of the tool's function."""
     function = tool.func
     if not inspect.isfunction(function) or function.__closure__ is None:
         return None

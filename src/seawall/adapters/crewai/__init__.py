@@ -5,10 +5,10 @@
         crew.kickoff()
 
 - `gating.py`: `gate`, the context, and how a run ends
-- `place.py`: one run, the place in it where something is asked for, and what ends a crew
+- `place.py`: one run, the place in it that a call comes from, and the exceptions that end a crew
 - `frames.py`: crews, and agents at work: each task is a frame
-- `models.py`, `tools.py`: what stands around the calls; `replies.py`: both as they are recorded and given again
-- `install.py`: where CrewAI's classes are wrapped
+- `models.py`, `tools.py`: wrappers around the calls; `replies.py`: how replies and values are recorded and restored
+- `install.py`: wraps CrewAI's classes
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Crews, and agents at work: what is kicked off, and the frame in which an agent does a task."""
+"""Crews and agents at work: what the caller kicks off, and the frame in which an agent does a task."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class _Work(NamedTuple):
     role: str
     task: str
     key: Any
-    """What makes it the same work, after a crash, too: JSON."""
+    """JSON that is equal for equal work, also after a crash."""
     identity: tuple[int, int]
-    """Of the agent and its task."""
+    """The `id` of the agent and of its task."""
 
 
 def describe_task(agent: Agent, task: Task, context: str | None) -> _Work:
@@ -57,7 +57,7 @@ def describe_crew(crew: Crew, inputs: Mapping[str, Any] | None) -> str:
 
 
 def note_crew(run: CrewRun, crew: Crew) -> None:
-    """Notes of a crew what can't be gated."""
+    """Notes for the coverage which calls of a crew can't be gated."""
     for agent in crew.agents:
         note_agent(run, agent)
     if crew.memory or crew.knowledge_sources:
@@ -65,7 +65,7 @@ def note_crew(run: CrewRun, crew: Crew) -> None:
 
 
 def note_agent(run: CrewRun, agent: Any) -> None:
-    """Notes of an agent what can't be gated."""
+    """Notes for the coverage which calls of an agent can't be gated."""
     if not isinstance(agent, Agent):
         run.engine.note_not_gated(
             f"models of agent {agent.role!r}: it is an agent of another framework, {type(agent).__name__}"
@@ -79,9 +79,10 @@ def note_agent(run: CrewRun, agent: Any) -> None:
 
 @contextlib.contextmanager
 def kicked_off(place: CrewPlace) -> Generator[None]:
-    """Raises what the gate has said as the error that it is, where something was kicked off by the caller.
+    """Raises the gate's error itself, in place of `CrewStopped`, out of a crew or an agent that the caller has kicked off.
 
-    Inside of a task or a tool it stays what CrewAI can't take for a failure of that.
+    Out of one that was kicked off inside of a task or a tool, `CrewStopped` passes, so that CrewAI does not take it for a
+    failure of the task or the tool.
     """
     inside = bool(place.frame or place.call)
     scope = _save_scope()
@@ -101,21 +102,21 @@ def kicked_off(place: CrewPlace) -> Generator[None]:
 
 
 def _save_scope() -> dict[ContextVar[Any], Any]:
-    """Returns which events of CrewAI have begun here and not ended."""
+    """Returns the values of CrewAI's context variables, which hold the events that have begun here and not ended."""
     values: list[Any] = list(vars(event_context).values())
     found = [cast("ContextVar[Any]", each) for each in values if isinstance(each, ContextVar)]
     return {each: each.get() for each in found}
 
 
 def _restore_scope(scope: Mapping[ContextVar[Any], Any]) -> None:
-    """Forgets the events that have begun since, and will not end: CrewAI refuses to go on once there are a hundred of them."""
+    """Forgets the events that have begun since `_save_scope` and will never end: CrewAI stops once a hundred are open."""
     for each, value in scope.items():
         if each.get() is not value:
             each.set(value)
 
 
 def note_answer(place: CrewPlace, result: Any) -> None:
-    """Notes what was answered where something was kicked off by the caller."""
+    """Notes the result of a crew or an agent that the caller has kicked off."""
     if isinstance(getattr(result, "raw", None), str) and not place.frame and not place.call:
         place.run.note_result(result)
 
@@ -124,7 +125,7 @@ def note_answer(place: CrewPlace, result: Any) -> None:
 
 
 def _ask_frame(place: CrewPlace, work: _Work) -> HandoffAsk:
-    """Returns the ask for the frame of an agent's work: the same for the same work."""
+    """Returns the ask for the frame of an agent's work. Equal work has an equal key."""
     asked = digest_of(work.key)[:16]
     number = place.run.count(place.frame, f"{place.call}/{asked}")
     key = f"{place.call or 'task'}/{asked}/{number}"
@@ -134,13 +135,13 @@ def _ask_frame(place: CrewPlace, work: _Work) -> HandoffAsk:
         work.task or "(nothing)",
         call_id=key,
         frame=place.frame,
-        halts=not place.call,  # a crew has nobody to tell that a task is not done
+        halts=not place.call,  # outside of a tool there is no model that could be told of a refused task
     )
 
 
 @contextlib.contextmanager
 def _working(place: CrewPlace, work: _Work, frame: int) -> Generator[None]:
-    """What is asked for in this block is asked for by the agent, in its frame."""
+    """Marks a block as the agent's work: calls in it are made by the agent, in its frame."""
     token = current.set(place.enter_frame(frame, work.role, work.identity))
     at_work.enter(work.identity[0])
     try:
@@ -152,7 +153,7 @@ def _working(place: CrewPlace, work: _Work, frame: int) -> Generator[None]:
 
 
 def work_sync(place: CrewPlace, work: _Work, perform: Callable[[], Any]) -> Any:
-    """Has an agent work in a frame of its own. CrewAI's own retry of the same work stays in it."""
+    """Has an agent work in a new frame. If CrewAI retries the same work, the retry stays in this frame."""
     if place.work == work.identity:
         return perform()
     frame = place.run.open_frame_sync(_ask_frame(place, work))
@@ -182,7 +183,9 @@ async def work_async(place: CrewPlace, work: _Work, perform: Callable[[], Awaita
 
 
 def leave_work(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns what has something done in the background, so that it is done for the run: the agent's frame may end before."""
+    """Returns `method`, which starts work in the background, so that the work belongs to the run and not to the agent's frame:
+    the frame may end before the work.
+    """
 
     @functools.wraps(method)
     def submit(*arguments: Any, **options: Any) -> Any:
@@ -199,6 +202,6 @@ def leave_work(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def write_result(result: Any) -> str:
-    """Returns what an agent has answered, as text."""
+    """Returns an agent's answer as text."""
     raw = getattr(result, "raw", result)
     return raw if isinstance(raw, str) else write_text(raw)

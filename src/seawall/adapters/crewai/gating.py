@@ -34,19 +34,20 @@ def gate(
     waits: bool = False,
     not_done: tuple[type[BaseException], ...] = (),
 ) -> CrewGate:
-    """Returns a context, sync and async, in which every model and every tool of CrewAI passes the gate. It is one run.
+    """Returns a context, sync and async, in which every call of CrewAI's models and tools passes the gate. It is one run.
 
         with crewai.gate(engine, effects=["refund"], request_id="ticket-17"):
             crew.kickoff()
 
     Tools are declared by the names that the model is told: "Search the web" is `search_the_web`. `effects`, `reads` and
-    `polls` are as in `Engine.begin`. With the `request_id` of an earlier run it goes on with that: what is recorded is given again.
-    Without one a new run is a new run, also after a crash, and an effect may be made twice. `request` is what is recorded as
-    asked for, by default the tasks of the first crew. `session` is the conversation. `waits`: a call that a person must decide
-    on is waited for; otherwise it ends the crew with `Held`, and the same request, asked again, goes on. `not_done`: errors of
-    tools which say that nothing has happened; any other error of an effect leaves open whether it has.
+    `polls` are as in `Engine.begin`. With the `request_id` of an earlier run the context continues that run: recorded results are
+    returned, not made again. Without a `request_id` each context is a new run, also after a crash, and an effect may be made
+    twice. `request` is recorded as the request, by default the tasks of the first crew. `session` is the conversation.
+    `waits`: the crew waits while a person decides on a call; otherwise the call ends the crew with `Held`, and the same
+    request, asked again, continues it. `not_done`: errors of tools which say that nothing has happened; any other error of an
+    effect leaves open whether it has.
 
-    A halt ends the crew with `Halted`, which carries the outcome; a gate or a journal that is broken ends it, too.
+    A halt ends the crew with `Halted`, which carries the outcome. An error of the gate or the journal ends the crew, too.
     """
 
     def begin(asked: str) -> Session:
@@ -90,16 +91,16 @@ class CrewGate:
 
     def _enter(self) -> None:
         if self._tokens or self._run.over:
-            raise Misused("a gate is entered once: it is one run; make another one")
+            raise Misused("a gate is one run and is entered once: make another gate")
         self._tokens.append(current.set(CrewPlace(run=self._run, agent=self._name)))
 
     def _leave(self) -> None:
         self._run.over = True
-        with contextlib.suppress(ValueError):  # left in another context than that in which it was entered
+        with contextlib.suppress(ValueError):  # the gate was entered in another context
             current.reset(self._tokens[0])
 
     def _find_failure(self, error: BaseException | None) -> Exception | None:
-        """Returns what the gate has said, whatever CrewAI or the caller has made of it."""
+        """Returns the gate's error that has ended the crew, even if CrewAI or the caller has swallowed or replaced it."""
         return error.error if isinstance(error, CrewStopped) else self._run.failure
 
     def _write_answer(self) -> str | None:
@@ -130,7 +131,7 @@ class CrewGate:
         await start_in_thread(lambda: context.run(self._finish, error), "seawall-crew")
 
     def _finish(self, error: BaseException | None) -> None:
-        """Ends the run, or lets go of it, and raises what the gate has said."""
+        """Ends the run, or detaches from it, and raises the gate's error if there is one."""
         failure = self._find_failure(error)
         if failure is not None:
             self._rest()
@@ -149,7 +150,7 @@ class CrewGate:
             self._rest()
 
     def _rest(self) -> None:
-        """Lets go of a run that has not ended."""
+        """Detaches from a run that has not ended."""
         if self._run.has_begun:
             with contextlib.suppress(Refused, Broken, Misused):  # what ends the crew says more
                 self._run.session.detach_sync()

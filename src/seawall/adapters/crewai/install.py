@@ -1,6 +1,6 @@
-"""Where CrewAI's classes are wrapped: once for the process. Outside of a gate everything is passed on.
+"""Wraps CrewAI's classes, once for the process. Outside of a gate each wrapper only calls the original.
 
-CrewAI's own hooks are no place for a gate: what they raise is swallowed, and then the tool is called.
+CrewAI's own hooks can't hold a gate: CrewAI swallows what a hook raises, and then calls the tool.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ _LOOPS = (
     "crewai.agents.crew_agent_executor",
     "crewai.experimental.agent_executor",
 )
-"""Where versions of CrewAI have the loop of an agent."""
+"""Modules that hold the loop of an agent, in one version of CrewAI or another."""
 
 
 def _wrap(owner: Any, name: str, wrap: Wrap) -> None:
-    """Wraps a method once. Raises `Misused` if it is not there: what is not found can't be gated."""
-    method: Any = owner.__dict__.get(name)  # not that of a base class
+    """Wraps a method once. Raises `Misused` if the class does not define it, because then its calls can't be gated."""
+    method: Any = owner.__dict__.get(name)  # a method of a base class does not count
     if method is None:
         raise Misused(f"this version of CrewAI has no {owner.__name__}.{name}, so the adapter can't gate it")
     if not getattr(method, _MARK, False):
@@ -70,7 +70,7 @@ def _wrap(owner: Any, name: str, wrap: Wrap) -> None:
 
 
 def install() -> None:
-    """Wraps what calls models and tools, of all classes there are and will be. Safe to call again."""
+    """Wraps the methods that call models and tools, in all present and future classes. Safe to call again."""
     _watch_subclasses(BaseLLM, _gate_models)
     _watch_subclasses(BaseTool, _gate_tools)
     _wrap(Tool, "run", run_below(BaseTool.run))
@@ -105,7 +105,7 @@ def _watch_subclasses(base: type[Any], gate: Callable[[type[Any]], None]) -> Non
         gate(cls)
 
     setattr(init_subclass, _MARK, True)
-    setattr(base, "__init_subclass__", classmethod(init_subclass))  # noqa: B010 -- of another's class
+    setattr(base, "__init_subclass__", classmethod(init_subclass))  # noqa: B010 -- CrewAI's class, not ours
 
 
 def _list_subclasses(base: type[Any]) -> list[type[Any]]:
@@ -133,7 +133,7 @@ def _gate_models(kind: type[Any]) -> None:
 
 
 def _gate_tools(kind: type[Any]) -> None:
-    """Gates the code of a class of tools, and what it has in place of the way to it."""
+    """Gates the code of a class of tools, and its own `run` and `arun` if it overrides those of the base class."""
     if kind is BaseTool:
         return
     own = [("_run", gate_run), ("_arun", gate_arun)]
@@ -146,7 +146,10 @@ def _gate_tools(kind: type[Any]) -> None:
 
 
 def _name_calls() -> None:
-    """Has the loops of agents say for which call of a reply a tool is performed."""
+    """Wraps the agents' loops so that each tool knows for which call of a reply it is performed.
+
+    Raises `Misused` if no loop was found.
+    """
     found = False
     for path in _LOOPS:
         try:

@@ -1,4 +1,4 @@
-"""What stands around the calls of models: each attempt is a step."""
+"""Wrappers around the calls of models: each attempt is a step."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Meter:
 
 
 called: ContextVar[_Meter | None] = ContextVar("seawall_crewai_called", default=None)
-"""While a model is called: what it asks of itself, or of another client below it, is the same step."""
+"""Set while a model is called. A call that the model's class makes to itself or to a client below it is the same step."""
 _meter_lock = threading.Lock()
 
 
@@ -55,12 +55,14 @@ def _calling(meter: _Meter | None) -> Generator[None]:
 
 
 def leave_call() -> contextlib.AbstractContextManager[None]:
-    """Inside of this, models are called by somebody else than the model that is called just now: by a tool."""
+    """Returns a context in which a call of a model is a step of its own: a tool makes it, not the model that is being called."""
     return _calling(None)
 
 
 def meter_usage(track: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns CrewAI's counting of tokens, counted for the call, too. Its own counters are for all calls of a model."""
+    """Returns CrewAI's method that counts tokens, so that it counts them for the single call, too. CrewAI's own counters sum up
+    all calls of a model.
+    """
 
     @functools.wraps(track)
     def tracked(llm: Any, *arguments: Any, **options: Any) -> Any:
@@ -93,7 +95,7 @@ def name_model(llm: Any) -> str:
 
 
 def find_limit(llm: Any) -> int | None:
-    """Returns the longest reply that is asked for; None if nobody has said so."""
+    """Returns the longest reply, in tokens, that the model's settings ask for; None if they set no limit."""
     for name in ("max_completion_tokens", "max_tokens"):
         given = getattr(llm, name, None)
         if given is not None and int(given) > 0:
@@ -102,11 +104,13 @@ def find_limit(llm: Any) -> int | None:
 
 
 _WANT_TOOLS = ("anthropic", "claude", "bedrock", "aws")
-"""Providers, as CrewAI names them."""
+"""Providers, as CrewAI names them, that reject a conversation with calls of tools which the request does not name."""
 
 
 def fit_limit(llm: Any, turn: Turn) -> Any:
-    """Returns the model with a shorter reply if a limit has less room than is asked for. Otherwise it is the same object."""
+    """Returns a copy of the model with a shorter reply if a limit leaves less room than the model asks for; otherwise the same
+    object.
+    """
     if not 0 < turn.max_output_tokens < (find_limit(llm) or MAX_OUTPUT_TOKENS):
         return llm
     shorter = copy.copy(llm)
@@ -129,14 +133,15 @@ class _ModelCall:
         self.meter = _Meter()
 
     def fit(self, turn: Turn) -> tuple[Any, Any]:
-        """Returns the model and the messages: as they were given, or with what guards advise, and within what limits leave."""
+        """Returns the model, with a shorter reply if a limit demands it, and the messages with the guards' advice at the end."""
         notes = (*self._place.run.take_advice(self._place.frame), *turn.notes)
         return fit_limit(self._llm, turn), add_notes(self._messages, notes)
 
     def leave_out_tools(self, turn: Turn, rest: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Returns the other arguments of the call; at a limit without tools.
+        """Returns the other arguments of the call, without the tools in the last reply that a limit allows.
 
-        Servers of Anthropic and Amazon want those whose calls are in the conversation: what they call is refused.
+        Servers of Anthropic and Amazon need the tools whose calls are in the conversation, so there the tools stay, and the
+        gate refuses the calls that the model writes.
         """
         wants = name_model(self._llm).partition(":")[0] in _WANT_TOOLS
         return {**rest, "tools": None} if turn.last and self._tools and not wants else rest
@@ -171,7 +176,7 @@ class _ModelCall:
             self._place.run.engine.note_not_gated(f"built-in tool {each!r}: the model's provider runs it")
 
     def finish(self, done: Performed) -> Any:
-        """Returns the reply, the recorded one, or what stands for it, and notes the calls in it."""
+        """Returns the reply, the recorded reply, or a guard's replacement, and notes the calls in it."""
         if done.settled.performed:
             calls = done.settled.calls or done.value.calls
             reply = find_calls(done.value.reply, calls)
@@ -246,7 +251,7 @@ def gate_acall(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable
 
 
 def gate_instructor(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns the method with which CrewAI has a client of its own make a structured answer, gated."""
+    """Returns the method by which CrewAI asks a separate client for a structured answer, gated."""
 
     @functools.wraps(method)
     def gated(instructor: Any, *arguments: Any, **options: Any) -> Any:
@@ -276,7 +281,7 @@ def _check_place(
     arguments: tuple[Any, ...],
     options: dict[str, Any],
 ) -> None:
-    """Raises `CrewStopped` if an agent that works inside of a gate asks a model in a thread that does not know of it."""
+    """Raises `CrewStopped` if an agent that works inside of a gate asks a model in a thread that lacks the gate's context."""
     if place is None and at_work.any():
         agent: Any = _bind(signature, llm, arguments, options)[1].get("from_agent")
         if agent in at_work:

@@ -1,4 +1,4 @@
-"""One run of a gate, and the place in it where something is asked for: whose frame, and inside which tool."""
+"""One run of a gate, and the place in it that a call comes from: the agent's frame, and the tool that is performed."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from seawall.runtime.foreign.tools import ToolDeclarations
 
 LOOP = "crewai"
 MAX_ATTEMPTS = 3
-"""Attempts at a call that a reply has written as text. CrewAI makes six in a row without telling the agent, which is a loop
-for every guard; after these the agent is told."""
+"""Attempts at a call that a reply has written as text. CrewAI makes six in a row without telling the agent, which every guard
+takes for a loop; after three failed attempts the agent is told the error."""
 MAX_CALLS = 10_000
-"""Calls of models' replies that a run remembers. Its own limits end a run long before that."""
+"""Calls of models' replies that a run remembers. The run's limits end it long before that."""
 
 
 class CrewStopped(BaseException):
-    """What the gate has said, on its way out of CrewAI.
+    """Carries the gate's `error` through CrewAI.
 
     CrewAI takes every `Exception` of a tool, a model or a hook for something that may be tried again, or told to the model, so
-    this is none. Where a crew or an agent was kicked off, and at the end of the gate, it becomes `error`.
+    this class is a `BaseException`. Where the caller kicked off the crew or the agent, and at the end of the gate, `error`
+    itself is raised.
     """
 
     def __init__(self, error: Exception) -> None:
@@ -38,11 +39,11 @@ class CrewStopped(BaseException):
 
 
 class CrewWaits(CrewStopped):
-    """A step waits for a person. It was not made, and neither was the tool inside of which it was asked for."""
+    """A step waits for a person. The step was not made, and the call of the tool that asked for it counts as not made."""
 
 
 class CrewRun:
-    """One run of a gate. It begins with the first thing that is asked for."""
+    """One run of a gate. It begins with the first step."""
 
     def __init__(
         self,
@@ -51,7 +52,7 @@ class CrewRun:
         tools: ToolDeclarations,
         not_done: tuple[type[BaseException], ...],
     ) -> None:
-        """`begin` returns the session for what is asked for where something is kicked off first."""
+        """`begin` returns the session for a request: the text of the first crew or agent that is kicked off."""
         self.engine, self.tools, self.not_done = engine, tools, not_done
         self._begin, self._request = begin, ""
         self._session: Session | None = None
@@ -62,27 +63,29 @@ class CrewRun:
         self._failed: dict[int, list[Exception]] = {}
         self._advice: dict[int, tuple[str, ...]] = {}
         self.failure: Exception | None = None
-        """What the gate has said that ends the crew, whatever CrewAI has made of it."""
+        """The gate's error that ends the crew, kept because CrewAI may swallow it."""
         self.over = False
-        """The gate was left: nothing more is performed."""
+        """True once the gate was left: then nothing more is performed."""
         self._results: list[Any] = []
 
     def __repr__(self) -> str:
         return f"<CrewRun {self._session!r}>"
 
     def note_request(self, request: str) -> None:
-        """Notes what is asked for, if nobody has said so before."""
+        """Notes the text of the request, unless one is known already."""
         with self._lock:
             self._request = self._request or request
 
     def note_result(self, result: Any) -> None:
-        """Notes the result of something that was kicked off. What goes on from a checkpoint is kicked off twice with one."""
+        """Notes the result of a crew or an agent that was kicked off, once: a crew that is restored from a checkpoint reports
+        the same result twice.
+        """
         with self._lock:
             if not any(each is result for each in self._results):
                 self._results.append(result)
 
     def list_answers(self) -> list[str]:
-        """Returns what was answered where something was kicked off."""
+        """Returns the answers of all crews and agents that were kicked off."""
         return [str(each.raw) for each in self._results]
 
     @property
@@ -95,11 +98,11 @@ class CrewRun:
 
     @property
     def has_begun(self) -> bool:
-        """Whether a step was recorded or given again."""
+        """True once a step was recorded, or a recorded step was returned."""
         return self._session is not None and self._session.run is not None
 
     def count(self, frame: int, what: str) -> int:
-        """Returns how often this was begun in a frame, with this time."""
+        """Returns how often `what` was begun in a frame, this time included."""
         with self._lock:
             self._counts[frame, what] += 1
             return self._counts[frame, what]
@@ -107,7 +110,7 @@ class CrewRun:
     # ---- the calls of the newest replies
 
     def note_calls(self, frame: int, ids: Mapping[str, str]) -> None:
-        """Notes the calls of a reply: as CrewAI names them, and as they are recorded. Some providers' calls have no ids."""
+        """Notes the calls of a reply: `ids` gives the recorded id for CrewAI's. Calls of some providers have no ids."""
         with self._lock:
             self._written.pop(frame, None)
             self._failed.pop(frame, None)
@@ -120,7 +123,7 @@ class CrewRun:
             self._written[frame] = name, call_id
 
     def find_call(self, frame: int, live: str, name: str) -> str:
-        """Returns the recorded id of the call for which a tool is performed; "": no reply is known that asks for it."""
+        """Returns the recorded id of the call for which a tool is performed; "" if no known reply asks for it."""
         with self._lock:
             if live:
                 return self._calls.get((frame, live), "")
@@ -128,35 +131,37 @@ class CrewRun:
             return call_id if written == name else ""
 
     def note_failed(self, frame: int, call_id: str, error: Exception) -> None:
-        """Notes that a tool has raised."""
+        """Notes the error that a tool has raised, if its call was written as text."""
         with self._lock:
             if call_id and call_id == self._written.get(frame, ("", ""))[1]:
                 self._failed.setdefault(frame, []).append(error)
 
     def check_attempts(self, frame: int, call_id: str) -> None:
-        """Raises what a tool has raised if the call that was written as text was attempted often enough."""
+        """Raises the newest error of a call that was written as text, if `MAX_ATTEMPTS` attempts at it have failed."""
         with self._lock:
             failed = self._failed.get(frame, [])
             if len(failed) >= MAX_ATTEMPTS and call_id == self._written.get(frame, ("", ""))[1]:
                 raise failed[-1]
 
-    # ---- what guards advise
+    # ---- advice of guards
 
     def note_advice(self, frame: int, notes: tuple[str, ...]) -> None:
-        """Notes what guards advise with a tool's result. CrewAI keeps results in a cache, so it goes with the next request."""
+        """Notes the guards' advice on a tool's result, for the agent's next request. The result itself stays without it,
+        because CrewAI keeps results in a cache.
+        """
         if notes:
             with self._lock:
                 self._advice[frame] = (*self._advice.get(frame, ()), *notes)
 
     def take_advice(self, frame: int) -> tuple[str, ...]:
-        """Returns what guards have advised in a frame since its newest request."""
+        """Returns the advice of guards in a frame since its newest request, and forgets it."""
         with self._lock:
             return self._advice.pop(frame, ())
 
     # ---- steps
 
     def stop(self, error: Exception) -> CrewStopped:
-        """Returns what ends the crew because of what the gate has said."""
+        """Returns the exception that ends the crew because of an error of the gate."""
         with self._lock:
             if self.failure is None or isinstance(self.failure, Held):
                 self.failure = error
@@ -172,7 +177,7 @@ class CrewRun:
             raise CrewStopped(self.failure)
 
     def step_sync(self, asked: Asked, perform: Callable[[Turn], tuple[Any, Any]]) -> Performed:
-        """Makes a step. What `perform` raises is raised as it is, and what the gate raises as `CrewStopped`."""
+        """Makes a step. Raises errors of `perform` unchanged, and errors of the gate as `CrewStopped`."""
         self.check()
         own = OwnErrors()
         try:
@@ -234,18 +239,18 @@ def _is_refused_work(error: Exception) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class CrewPlace:
-    """Where something is asked for."""
+    """The place in a run that a call comes from."""
 
     run: CrewRun
     agent: str
-    """The role of who works here."""
+    """The role of the agent that works here."""
     frame: int = 0
     call: str = ""
-    """The call of the tool that is performed here; "": none."""
+    """The call of the tool that is performed here; "" if there is none."""
     tool: int = 0
-    """The identity of that tool: what its class asks of its own base class is the same call."""
+    """The `id` of that tool. A call that its class passes on to a base class is the same call."""
     work: tuple[int, int] | None = None
-    """The identity of the agent that works in this frame, and of its task: a retry of both stays in it."""
+    """The `id` of the agent that works in this frame, and of its task. A retry of the same task by the same agent stays here."""
 
     def enter_call(self, call: str, tool: Any) -> CrewPlace:
         """Returns the place inside of a tool."""
@@ -261,26 +266,28 @@ class CrewPlace:
 
 
 class AgentsAtWork:
-    """The agents that work inside of gates, by their identity: a model that one of them asks without a gate has lost it."""
+    """The agents that work inside of gates, by their `id`. If one of them asks a model outside of a gate, its thread has lost
+    the gate's context.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._works: Counter[int] = Counter()
 
     def any(self) -> bool:
-        """Returns whether there is one."""
+        """Returns whether any agent is at work."""
         return bool(self._works)
 
     def __contains__(self, agent: object) -> bool:
         return id(agent) in self._works
 
     def enter(self, agent: int) -> None:
-        """An agent begins."""
+        """Notes that an agent begins to work."""
         with self._lock:
             self._works[agent] += 1
 
     def leave(self, agent: int) -> None:
-        """It has done, or failed."""
+        """Notes that an agent has done its work, or failed."""
         with self._lock:
             self._works[agent] -= 1
             if not self._works[agent]:

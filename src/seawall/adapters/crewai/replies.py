@@ -1,4 +1,4 @@
-"""Replies of models and values of tools: as they are recorded, and as they are given again."""
+"""How replies of models and values of tools are recorded, and restored from the record."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from seawall.runtime.foreign.results import (
 )
 
 CLIENTS = ("openai", "anthropic", "google")
-"""The packages of clients whose objects CrewAI hands on: only classes of these are looked up when a reply is given again."""
+"""Packages of model clients whose objects CrewAI passes on. Only their classes are imported when a reply is restored."""
 
 
 # ---- models
@@ -40,16 +40,16 @@ class CrewReply(NamedTuple):
 
     value: Any
     ids: Mapping[str, str] = {}
-    """The calls in it: as CrewAI names them, and as they are recorded."""
+    """The calls in the reply: the recorded id by CrewAI's id."""
     written: tuple[str, str] | None = None
-    """The call that is written in its text: the tool's name, and its recorded id."""
+    """The call that is written in the reply's text: the tool's name, and the recorded id of the call."""
 
 
 def read_reply(value: Any, usage: Usage, *, may_write_calls: bool, delivered: bool) -> ModelResult:
-    """Returns a reply as a step's result, with all that it takes to give it again.
+    """Returns a reply as a step's result, with all that is needed to restore it.
 
-    `may_write_calls`: a call may be written in the text, as CrewAI has it from models without tools. `delivered`: its text was
-    streamed.
+    `may_write_calls`: the text may hold a call, because CrewAI lets models without tools write their calls as text.
+    `delivered`: the text was streamed.
     """
     told = partial(ModelResult, usage=usage, delivered=delivered)
     if isinstance(value, str):
@@ -66,7 +66,9 @@ def read_reply(value: Any, usage: Usage, *, may_write_calls: bool, delivered: bo
 
 
 def _parse_written(text: str) -> tuple[str, str, str] | None:
-    """Returns the call that is written in a text. It has no id, so it is given one that the same text has again."""
+    """Returns the call that is written in a text, as id, name and arguments; None if there is none. The id is made from the
+    text, so the same text has the same id.
+    """
     if "Action:" not in text:
         return None
     try:
@@ -91,7 +93,8 @@ def _read_call(item: Any) -> tuple[str, str, str] | None:
 
 
 def _dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)  # keys in their order: an agent is told `str` of a value
+    # The keys keep their order, because an agent is told `str` of the value.
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _dump_item(item: Any) -> Any:
@@ -102,7 +105,7 @@ def _dump_item(item: Any) -> Any:
 
 
 def find_calls(value: Any, calls: Sequence[tuple[str, str, str]]) -> CrewReply:
-    """Returns a reply with the names that its calls have here, beside the recorded ones."""
+    """Returns a reply with CrewAI's ids of its calls beside the recorded ids."""
     if isinstance(value, str):
         return CrewReply(value, written=(calls[0][1], calls[0][0]) if calls else None)
     items = cast("list[Any]", value) if isinstance(value, list) else []
@@ -111,9 +114,9 @@ def find_calls(value: Any, calls: Sequence[tuple[str, str, str]]) -> CrewReply:
 
 
 def recall_reply(settled: Settled, expects: type[BaseModel] | None) -> CrewReply:
-    """Returns the recorded reply, or what a guard has put in its place. `expects`: the class of a structured reply.
+    """Returns the recorded reply, or a guard's replacement. `expects`: the class of a structured reply.
 
-    Raises `Refused` for a call that was not made: CrewAI treats that as a model that does not answer.
+    Raises `Refused` for a call that was not made: CrewAI treats it like a model that does not answer.
     """
     if settled.raw is not None:
         kept = cast("Mapping[str, Any]", json.loads(settled.raw))
@@ -141,7 +144,7 @@ def _restore_item(kept: Mapping[str, Any]) -> Any:
     for part in name.split("."):
         found = getattr(found, part)
     if not (isinstance(found, type) and issubclass(found, BaseModel)):
-        raise TypeError(f"{module}:{name} of a recorded reply is no model of a client")
+        raise TypeError(f"{module}:{name} in a recorded reply is not a pydantic model of a known client")
     return found.model_validate(kept["value"])
 
 
@@ -154,7 +157,7 @@ def _read_text(text: str) -> str:
 
 
 def add_notes(messages: Any, notes: tuple[str, ...]) -> Any:
-    """Returns messages with what guards advise at their end. Without advice they are the same."""
+    """Returns messages with the guards' advice at their end. Without advice they are the same."""
     if not notes:
         return messages
     before = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
@@ -165,11 +168,11 @@ def add_notes(messages: Any, notes: tuple[str, ...]) -> Any:
 
 
 class RecordedFailure(Exception):
-    """A tool has raised before, and its call was not made again: the text is that of its error."""
+    """A tool raised when its call was made, and the call was not made again. The text is that of the recorded error."""
 
 
 def read_value(tool: Any, value: Any) -> Result:
-    """Returns what a tool has returned as a step's result: what the agent is told, and what it takes to give it again."""
+    """Returns a tool's value as a step's result: the text for the agent, and all that is needed to restore the value."""
     failure = _find_failure_class()
     if failure is not None and isinstance(value, failure):
         told: Any = value
@@ -191,7 +194,9 @@ def keep_error(failure: Result, error: Exception) -> Result:
 
 
 def recall_value(tool: Any, settled: Settled) -> Any:
-    """Returns the recorded value of a tool, or what stands for it. Raises `RecordedFailure` if the tool has raised."""
+    """Returns the recorded value of a tool, or the gate's answer in its place. Raises `RecordedFailure` if the tool has
+    raised.
+    """
     kept = cast("Mapping[str, Any]", json.loads("{}" if settled.raw is None else settled.raw))
     if "raised" in kept:
         raise RecordedFailure(kept["raised"])
@@ -205,7 +210,9 @@ def recall_value(tool: Any, settled: Settled) -> Any:
 
 
 def make_refusal(text: str) -> Any:
-    """Returns what an agent is told of a call that was not made. CrewAI does not put a failure into its cache of results."""
+    """Returns the value that tells an agent why a call was not made. It is a failure where CrewAI has a class for that, because
+    failures are not cached.
+    """
     failure = _find_failure_class()
     return text if failure is None else failure(message=text)
 
@@ -213,6 +220,6 @@ def make_refusal(text: str) -> Any:
 def _find_failure_class() -> type[Any] | None:
     try:
         module = importlib.import_module("crewai.tools.tool_failure")
-    except ImportError:  # before 1.15.26
+    except ImportError:  # CrewAI before 1.15.26
         return None
     return cast("type[Any]", module.ToolFailure)

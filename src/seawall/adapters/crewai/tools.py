@@ -1,4 +1,4 @@
-"""What stands around the calls of tools: before their own code, after CrewAI has checked the arguments."""
+"""Wrappers around the calls of tools. They run after CrewAI has checked the arguments, before the tool's own code."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from seawall.runtime.foreign.session import Performed
 from seawall.team.tool import NotDone
 
 native_call: ContextVar[str] = ContextVar("seawall_crewai_native_call", default="")
-"""CrewAI's id of the call for which a tool is looked up."""
+"""CrewAI's id of the call that is being performed; "" if CrewAI has not named one."""
 
 
 class _Raised(NamedTuple):
-    """What a tool has raised."""
+    """The error that a tool has raised."""
 
     error: Exception
 
@@ -48,7 +48,7 @@ class _ToolCall:
         self._call_id = place.run.find_call(place.frame, native_call.get(), self._name)
 
     def ask(self) -> ToolAsk:
-        """Returns the ask for the call. Raises what the tool has raised if it was attempted often enough."""
+        """Returns the ask for the call. Raises the tool's newest error if the call was attempted too often."""
         place = self._place
         place.run.check_attempts(place.frame, self._call_id)
         return place.run.session.tool(
@@ -56,7 +56,10 @@ class _ToolCall:
         )
 
     def fit(self, turn: Turn) -> Mapping[str, Any]:
-        """Returns the arguments: as they were given, or as a person has changed them. Raises `NotDone` if they do not fit."""
+        """Returns the arguments: as they were given, or as a person has changed them.
+
+        Raises `NotDone` if the changed arguments do not fit the tool's schema.
+        """
         changed = dict(turn.arguments)
         if changed == self._given:
             return self._arguments
@@ -67,12 +70,14 @@ class _ToolCall:
             return schema.model_validate(changed).model_dump()
         except ValidationError as error:
             raise NotDone(
-                f"tool {self._name!r} does not take the arguments as a person has changed them: {error}"
+                f"tool {self._name!r} does not accept the arguments that a person has changed: {error}"
             ) from error
 
     @contextlib.contextmanager
     def inside(self) -> Generator[None]:
-        """What is done in this block is done by the tool: agents work in frames below this one, and models are called anew."""
+        """Marks a block as the tool's work: agents that run in it work in frames below this one, and each call of a model is a
+        new step.
+        """
         place = self._place
         call = self._call_id or self._make_key()
         inside, unnamed = current.set(place.enter_call(call, self._tool)), native_call.set("")
@@ -88,14 +93,16 @@ class _ToolCall:
         return f"{asked}/{self._place.run.count(self._place.frame, asked)}"
 
     def read(self, value: Any) -> tuple[Any, Any]:
-        """Returns what the tool has returned, or raised, as the step's result, and that itself."""
+        """Returns the tool's value or error as the step's result, and the value or error itself."""
         if isinstance(value, _Raised):
             failure = make_failure(value.error, f"tool {self._name!r}", self._place.run.not_done)
             return keep_error(failure, value.error), value
         return read_value(self._tool, value), value
 
     def finish(self, done: Performed) -> Any:
-        """Returns the tool's value, the recorded one, or what stands for it. Advice goes with the agent's next request."""
+        """Returns the tool's value, the recorded value, or the gate's answer in its place. Advice goes with the agent's next
+        request.
+        """
         run, frame = self._place.run, self._place.frame
         run.note_advice(frame, done.settled.notes)
         try:
@@ -110,7 +117,7 @@ class _ToolCall:
 
 
 def call_sync(place: CrewPlace, tool: Any, arguments: Mapping[str, Any], perform: Callable[..., Any]) -> Any:
-    """Calls a tool if it may be called."""
+    """Calls a tool if the gate allows it."""
     call = _ToolCall(place, tool, arguments)
 
     def make(turn: Turn) -> tuple[Any, Any]:
@@ -147,7 +154,7 @@ async def call_async(
 
 
 def _find_place(tool: Any) -> CrewPlace | None:
-    """Returns the place in which a tool is called; None outside of a gate, and inside of the tool itself."""
+    """Returns the place that a tool is called from; None outside of a gate, and inside of the tool itself."""
     place = current.get()
     return None if place is None or place.tool == id(tool) else place
 
@@ -161,7 +168,7 @@ def _bind(
     signature = inspect.signature(function)
     try:
         bound = signature.bind(*arguments, **options)
-    except TypeError:  # the tool will say so itself
+    except TypeError:  # the arguments do not fit; the tool itself will raise that
         return {**options, "arguments": list(arguments)}
     given = dict(bound.arguments)
     for parameter in signature.parameters.values():
@@ -171,8 +178,8 @@ def _bind(
 
 
 def gate_run(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns the `_run` of a class of tools, or a `run` of its own, gated. Of an asynchronous function it returns what CrewAI
-    awaits.
+    """Returns the `_run` of a class of tools, or its own `run`, gated. For an asynchronous function the gated method returns an
+    awaitable, which CrewAI awaits.
     """
 
     @functools.wraps(method)
@@ -191,7 +198,7 @@ def gate_run(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def gate_arun(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """As `gate_run`, of `_arun` and `arun`."""
+    """As `gate_run`, for `_arun` and `arun`."""
 
     @functools.wraps(method)
     async def gated(tool: Any, *arguments: Any, **options: Any) -> Any:
@@ -205,7 +212,9 @@ def gate_arun(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[
 
 
 def run_below(base: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Returns what puts `Tool`'s `run` and `arun` on the way of all other tools: they would call the function directly."""
+    """Returns a wrapper for `run` and `arun` of the class `Tool`, which call the function directly. Inside of a gate it calls
+    `base` instead: the base class's method, which calls the gated `_run`.
+    """
 
     def wrap(method: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(method)
@@ -219,7 +228,9 @@ def run_below(base: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callab
 
 
 def gate_invoke(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns the `invoke` of structured tools, gated where they stand for no other tool."""
+    """Returns the `invoke` of structured tools, gated. A structured tool that only wraps another tool is left out: the other
+    tool is gated itself.
+    """
 
     @functools.wraps(method)
     def invoke(tool: CrewStructuredTool, input: Any, *arguments: Any, **options: Any) -> Any:  # noqa: A002 -- CrewAI's name
@@ -237,8 +248,8 @@ def gate_invoke(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def gate_ainvoke(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """Returns the `ainvoke` of structured tools, for gates: CrewAI's own performs a function in a thread that does not know
-    in which context it was asked for.
+    """Returns the `ainvoke` of structured tools for use inside of a gate: CrewAI's own runs a function in a thread that lacks
+    the caller's context, and so the gate.
     """
 
     @functools.wraps(method)
@@ -255,9 +266,10 @@ def _stands_for_another(tool: Any) -> bool:
 
 
 def gate_cache(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns the reading of CrewAI's cache of results, so that what it answers is a step, too: a loop may be in it.
+    """Returns the method that reads CrewAI's cache of results, so that each answer from the cache is a step, too: otherwise the
+    guards would not see a loop of cached calls.
 
-    An effect is not made again by it, so there is no step.
+    An effect whose result is in the cache is not made again, so it is not a step.
     """
 
     @functools.wraps(method)
@@ -291,7 +303,7 @@ def _read_input(text: str) -> dict[str, Any]:
 
 
 def name_call(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns what performs one call of a model's reply, so that the call's id is known in it."""
+    """Returns the method that performs one call of a model's reply, so that the call's id is known while it runs."""
 
     @functools.wraps(method)
     def perform(*arguments: Any, **options: Any) -> Any:

@@ -3,15 +3,15 @@
     sea = seawall.Engine("desk.db", effects=["refund"])
     runner = Runner(app=App(name="desk", root_agent=agent, plugins=[SeawallPlugin(sea)]), session_service=sessions)
 
-- `plugin.py`: `SeawallPlugin`: an invocation from its beginning to its end
-- `gating.py`: what it puts around tools and models, next to what they do
+- `plugin.py`: `SeawallPlugin`, which follows an invocation from its beginning to its end
+- `gating.py`: the gated subclasses that the plugin puts in the place of the classes of tools and models
 - `invocation.py`: one invocation: the steps of its models and tools, and its end
-- `places.py`: in which frame an agent works, and the errors that end an invocation
+- `places.py`: the frames in which agents work, and the errors that end an invocation
 - `identity.py`: whose request an invocation answers
-- `messages.py`: ADK's requests, replies and results, as they are recorded and given again
+- `messages.py`: how ADK's requests, replies and results are recorded and restored
 
-What it can't gate: tools that the model's provider runs (Google Search, code execution, …), live mode, agents that work
-elsewhere, and models that a tool calls by itself. `engine.coverage()` names those that it meets.
+The plugin can't gate tools that the model's provider runs (Google Search, code execution, …), live mode, agents that run on
+another server, and models that a tool calls by itself. `engine.coverage()` names those that it meets.
 """
 
 from __future__ import annotations

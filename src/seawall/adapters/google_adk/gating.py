@@ -1,9 +1,9 @@
-"""What stands next to a tool and a model: it takes each call through the gate, as it is really made.
+"""Takes each call of a tool and a model through the gate, with the arguments that it is really made with.
 
 ADK calls hooks before a call and after it. Other plugins and an agent's own callbacks may change the call between the two,
-make another result of it, or keep a hook from being called. So a hook only finds the tool or the model that is about to be
-called, and puts a subclass of its class in the class's place: that takes the call through the gate if it belongs to an
-invocation that has the plugin, and otherwise does what the class does.
+change its result, or keep a hook from being called. So a hook only finds the tool or the model that is about to be called,
+and replaces the object's class by a subclass. The subclass takes a call through the gate if the call belongs to an invocation
+that has the plugin, and otherwise only calls the original.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from seawall.core.errors import Misused
 
 
 class Invocations:
-    """The invocations of a plugin that are under way, by their ids."""
+    """The invocations of a plugin that are in progress, by their ids."""
 
     def __init__(self) -> None:
         self._known: dict[str, GatedInvocation] = {}
@@ -43,7 +43,7 @@ class Invocations:
         self._known[invocation_id] = invocation
 
     def find(self, invocation_id: str) -> GatedInvocation | None:
-        """Returns an invocation; None: it is not gated."""
+        """Returns an invocation; None if it is not gated."""
         return self._known.get(invocation_id)
 
     def take(self, invocation_id: str) -> GatedInvocation | None:
@@ -51,7 +51,7 @@ class Invocations:
         return self._known.pop(invocation_id, None)
 
     def forget(self, invocation_id: str, invocation: GatedInvocation) -> None:
-        """Forgets an invocation that ADK has left without a word, unless it has been resumed."""
+        """Forgets an invocation that ADK has abandoned without calling a hook, unless it has been resumed."""
         if self._known.get(invocation_id) is invocation:
             del self._known[invocation_id]
 
@@ -62,8 +62,8 @@ class _ExpectedCall:
     def __init__(
         self, request: LlmRequest, invocation: GatedInvocation, place: AdkPlace, is_one: bool
     ) -> None:
-        """`is_one`: what the model calls with the same request is a part of the call. Of a `FallbackModel` each candidate is a
-        call.
+        """`is_one`: a call that the model itself makes with the same request is a part of this call. It is False for a
+        `FallbackModel`, each of whose candidates makes a call of its own.
         """
         self.request, self.invocation, self.place, self.is_one = request, invocation, place, is_one
         self.was_made = False
@@ -82,7 +82,7 @@ _expected: ContextVar[_ExpectedCall | None] = ContextVar("seawall_google_adk_mod
 
 
 def _make_tool_class(kind: type[Any]) -> type[Any]:
-    """Returns the class of a tool whose calls pass the gate."""
+    """Returns a subclass of a tool's class whose calls pass the gate."""
 
     async def run_async(self: Any, *, args: dict[str, Any], tool_context: ToolContext) -> Any:
         call = partial(kind.run_async, self)
@@ -95,7 +95,7 @@ def _make_tool_class(kind: type[Any]) -> type[Any]:
 
 
 def _make_model_class(kind: type[Any]) -> type[Any]:
-    """Returns the class of a model whose calls pass the gate. A call that no agent makes is not gated."""
+    """Returns a subclass of a model's class whose calls pass the gate. A call that no agent makes is not gated."""
 
     async def generate_content_async(
         self: Any, llm_request: LlmRequest, stream: bool = False
@@ -127,7 +127,7 @@ def _find_invocation(context: InvocationContext) -> GatedInvocation | None:
 
 
 _made: dict[type[Any], type[Any]] = {}
-"""The gated class by its own; a gated one by itself. A program has one for each kind of tool and model."""
+"""The gated subclass of each class; a gated class is its own. There are as many as a program has classes of tools and models."""
 
 
 def _gate(what: Any, make: Callable[[type[Any]], type[Any]], name: str) -> None:
@@ -147,7 +147,7 @@ def _gate(what: Any, make: Callable[[type[Any]], type[Any]], name: str) -> None:
 def gate_tool(tool: BaseTool) -> None:
     """Takes each call of a tool through the gate of the invocation that it belongs to.
 
-    Raises `Misused` for an object that keeps its class.
+    Raises `Misused` for an object whose class can't be replaced.
     """
     _gate(tool, _make_tool_class, f"tool {tool.name!r} ({type(tool).__name__})")
 
@@ -157,14 +157,14 @@ async def expect_call(
 ) -> None:
     """Takes the call of a model that an agent is about to make through the gate.
 
-    Raises `Misused` for an agent that makes its model anew for each call.
+    Raises `Misused` for an agent that creates a new model object for each call.
     """
     agent: Any = context.agent
     reading = ReadonlyContext(context)
     model = await agent.canonical_model_async(reading)
     if await agent.canonical_model_async(reading) is not model:
         raise Misused(
-            f"agent {place.agent!r} has another model each time that it is asked for it, which can't be gated: give it one "
+            f"agent {place.agent!r} creates a new model object for each call, which can't be gated: give it one model object "
             "that it keeps"
         )
     candidates = _list_candidates(model)
@@ -174,15 +174,15 @@ async def expect_call(
 
 
 def check_call(invocation: GatedInvocation) -> None:
-    """Raises `Misused` if a model has replied that was called past the gate: it was not the one that was expected."""
+    """Raises `Misused` if the model that has replied was not called through the gate: it is not the expected one."""
     expected = _expected.get()
     if expected is not None and expected.invocation is invocation and not expected.was_made:
-        raise Misused(f"agent {expected.place.agent!r} has called another model than the one that it has")
+        raise Misused(f"agent {expected.place.agent!r} has called another model than its own, past the gate")
 
 
 def _list_candidates(model: BaseLlm) -> list[BaseLlm]:
-    """Returns the models that a call may reach: of a `FallbackModel` each candidate."""
+    """Returns the models that a call may reach: each candidate of a `FallbackModel`, or the model itself."""
     if not isinstance(model, FallbackModel):
         return [model]
-    inner = [model._delegate(each) for each in model.models]  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- it makes models of names, and keeps them
+    inner = [model._delegate(each) for each in model.models]  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- it turns names into models, and caches them
     return [each for one in inner for each in _list_candidates(one)]

@@ -12,7 +12,7 @@ from seawall.core.canonical import digest_of
 
 LOOP = "google-adk"
 DECISIONS = ("adk_request_confirmation", "adk_request_credential", "adk_request_input")
-"""Calls by which ADK asks a person. With the answer the invocation goes on."""
+"""Names of the calls by which ADK asks a person. The invocation continues with the person's answer."""
 
 Reads = str | Callable[[InvocationContext], str | None] | None
 """A value for every invocation, or a function that reads it from the invocation's context."""
@@ -22,7 +22,7 @@ class AdkIdentity(NamedTuple):
     """Whose request an invocation answers."""
 
     request: str
-    """What the person has written."""
+    """The text that the person has written."""
     request_id: str
     session: str
     tenant: str
@@ -30,7 +30,7 @@ class AdkIdentity(NamedTuple):
 
 
 class AdkIdentitySource(NamedTuple):
-    """Where the identity of an invocation comes from. What is not given is read from the metadata of its `RunConfig`."""
+    """Where the identity of an invocation comes from. A field that is None is read from the metadata of its `RunConfig`."""
 
     request_id: Reads = None
     session: Reads = None
@@ -38,7 +38,7 @@ class AdkIdentitySource(NamedTuple):
     principal: Reads = None
 
     def read(self, context: InvocationContext) -> AdkIdentity:
-        """Returns the identity of an invocation: by default that of ADK's session."""
+        """Returns the identity of an invocation. Values that are not given come from ADK's session."""
         return AdkIdentity(
             request=read_content(context.user_content),
             request_id=_read(self.request_id, context, "seawall_request_id") or make_request_id(context),
@@ -60,8 +60,8 @@ def _read(reads: Reads, context: InvocationContext, key: str) -> str | None:
 def make_request_id(context: InvocationContext) -> str:
     """Returns a request id made from ADK's session and the invocation.
 
-    An invocation that ADK resumes has the same id. The late result of a long-running tool comes into an invocation that has
-    ended, and is a request of its own.
+    An invocation that ADK resumes has the same id. The late result of a long-running tool arrives after its invocation has
+    ended, and is a new request.
     """
     session = context.session
     parts: list[Any] = [LOOP, context.app_name, context.user_id, session.id, context.invocation_id]
@@ -71,7 +71,9 @@ def make_request_id(context: InvocationContext) -> str:
 
 
 def _find_late_results(context: InvocationContext) -> list[Any]:
-    """Returns which calls the newest message of the user brings results of, if they are no decisions."""
+    """Returns the ids of the newest user message and of the calls whose late results it brings; [] if it brings none, or a
+    person's decision.
+    """
     newest = next((each for each in reversed(context.session.events) if each.author == "user"), None)
     if newest is None or newest.invocation_id != context.invocation_id:
         return []

@@ -61,13 +61,13 @@ from seawall.runtime.seawall import Seawall
 
 T = TypeVar("T")
 CallModel = Callable[[LlmRequest, bool], AsyncGenerator[LlmResponse, None]]
-"""Calls a model."""
+"""Calls a model with a request. The second argument says whether the reply is streamed."""
 CallTool = Callable[..., Awaitable[Any]]
 """Calls a tool, with `args` and `tool_context`."""
 
 
 class ToolDeferred(Exception):
-    """A tool was not made: it has asked a person. `value` is what it has returned."""
+    """A tool has not done its work, because it has asked a person first. `value` is what it has returned."""
 
     def __init__(self, value: Any) -> None:
         super().__init__("a tool has asked a person")
@@ -75,7 +75,7 @@ class ToolDeferred(Exception):
 
 
 PASSES = (ToolDeferred, AdkHeld, NodeInterruptedError)
-"""What a tool raises if it was not made: it, or an agent inside of it, waits for a person."""
+"""Errors of a tool that has not done its work, because the tool or an agent inside of it waits for a person."""
 
 
 class GatedInvocation:
@@ -90,17 +90,17 @@ class GatedInvocation:
         nested: bool,
         read_credential: Callable[[ToolContext], object] | None = None,
     ) -> None:
-        """`nested`: it runs inside a tool of another invocation, in a frame of that one's session. `read_credential` returns
-        the credential of whoever has answered ADK's question.
+        """`nested`: the invocation runs inside a tool of another invocation, in a frame of the other one's session.
+        `read_credential` returns the credential of the person who has answered ADK's question.
         """
         self.gated, self._session = gated, gated.session
         self._read_credential = read_credential
         self._identity, self._root, self._nested = identity, root, nested
         self.frames = Frames(gated, root)
         self._answer: str | None = None
-        """The newest reply, if it is an answer."""
+        """The text of the newest reply; None if that reply calls tools."""
         self._is_final = True
-        """Whether the newest event that ADK has made is one that an agent may end with."""
+        """Whether an agent may end with the newest event of ADK."""
 
     def __repr__(self) -> str:
         return f"<GatedInvocation of {self._root.agent} in {self.gated!r}>"
@@ -110,9 +110,9 @@ class GatedInvocation:
     async def ask_model(
         self, model: BaseLlm, request: LlmRequest, stream: bool, place: AdkPlace, call: CallModel
     ) -> AsyncGenerator[LlmResponse, None]:
-        """Calls a model if it may be called, and yields its reply, the recorded one, or what stands for it.
+        """Calls a model if the gate allows it, and yields the reply, the recorded reply, or a guard's replacement.
 
-        Fragments of a stream are passed on as they come. What is complete is passed on once the reply is settled.
+        Fragments of a stream are passed on as they come. Complete responses are passed on once the step is settled.
         """
         self.gated.tell_if_over()
         for name in find_hosted(request):
@@ -170,9 +170,9 @@ class GatedInvocation:
     async def call_tool(
         self, tool: BaseTool, args: dict[str, Any], context: ToolContext, call: CallTool
     ) -> Any:
-        """Calls a tool if it may be called, and returns its value, the recorded one, or what stands for it.
+        """Calls a tool if the gate allows it, and returns its value, the recorded value, or the gate's answer in its place.
 
-        A call that waits for a person is confirmed as ADK confirms calls.
+        For a call that a person must decide on, ADK asks for a confirmation.
         """
         self.gated.raise_if_over()
         place = self.frames.find(context.get_invocation_context())
@@ -218,7 +218,7 @@ class GatedInvocation:
             return recall_value(done.settled, context.actions, context.state)
 
     async def _step(self, asked: Asked, perform: Callable[[Turn], Awaitable[tuple[Any, Any]]]) -> Performed:
-        """Makes a step. What the tool itself raises is raised as it is."""
+        """Makes a step. An error of the tool itself is raised unchanged."""
         own = OwnErrors()
 
         async def make() -> Performed | BaseException:
@@ -260,7 +260,7 @@ class GatedInvocation:
     # ---- people
 
     def _hold(self, held: Held, context: ToolContext) -> dict[str, Any]:
-        """Has ADK ask a person, and returns what the model is told meanwhile. Raises `AdkHeld` where ADK can't ask."""
+        """Has ADK ask a person, and returns the value that the model is told meanwhile. Raises `AdkHeld` if ADK can't ask."""
         if self._nested or not context.function_call_id:
             raise self.gated.hold(held) from held
         context.request_confirmation(hint=str(held), payload=held.describe())
@@ -268,12 +268,12 @@ class GatedInvocation:
         return {"error": f"This tool call waits for a person: {held.reason}."}
 
     async def _decide(self, held: Held, confirmation: ToolConfirmation, context: ToolContext) -> str:
-        """Decides as whoever has answered ADK's question. What somebody else has decided meanwhile stands.
+        """Decides a held call in the name of the person who has answered ADK's question. An earlier decision stands.
 
-        Returns why that may not be; "": it is decided.
+        Returns why the answer does not count; "" if the call is decided.
         """
         if not held.proposal:
-            return "an answer here does not say whether it has happened"
+            return "a confirmation does not say whether the earlier attempt has happened"
         payload: Any = confirmation.payload
         given = cast("dict[str, Any]", payload) if isinstance(payload, dict) else {}
         credential = (
@@ -297,14 +297,15 @@ class GatedInvocation:
     # ---- ending
 
     def note_event(self, event: Event) -> None:
-        """Notes what ADK tells the application."""
+        """Notes whether an agent may end with an event that ADK shows to the application."""
         if not event.partial and event.author != "user":
             self._is_final = event.is_final_response()
 
     async def finish(self, context: InvocationContext) -> None:
-        """Ends the run with the invocation. One that waits for a person, or that its caller has left, only rests.
+        """Ends the run with the invocation. If the invocation waits for a person, or its caller has left it, the run stays
+        open.
 
-        Raises what has ended the run, if the application has made something else of it.
+        Raises the error that has ended the run, if there is one: the application may have swallowed it.
         """
         self.gated.raise_if_over()
         with self.gated.translated():
@@ -318,7 +319,7 @@ class GatedInvocation:
                 await self._session.end(self._answer)
 
     async def fail(self, error: BaseException) -> None:
-        """Ends the run with an error. A halt has ended it already; what waits or is cancelled only rests."""
+        """Ends the run with an error. A halt has ended it already; a run that waits or is cancelled stays open."""
         rests = self.gated.failure is not None or not isinstance(error, Exception)
         with contextlib.suppress(Refused, Broken, Misused):  # the error itself says more
             if self._nested:
@@ -331,25 +332,25 @@ class GatedInvocation:
 
 
 class _FollowedReply:
-    """Follows a model's reply to its end, and brings what it has become as the result of its step."""
+    """Follows a model's reply to its end, and gives the whole reply to the gate as the result of its step."""
 
     def __init__(self, gated: GatedSession, ask: Ask, asked: ModelAsk) -> None:
         self._gated, self._ask, self._asked = gated, ask, asked
         self.complete: list[LlmResponse] = []
-        """What is no fragment of the reply, and what comes after it."""
+        """The first response that is not a fragment, and all that come after it."""
         self._fragments: list[LlmResponse] = []
         self.settled: Settled | None = None
         self._over = False
-        """The run has ended while the model was called."""
+        """True if the run has ended while the model was called."""
         self._patience: asyncio.Timeout | None = None
-        """Of what is awaited from the model just now."""
+        """The timeout of the wait for the model's next response."""
         self._loop = asyncio.get_running_loop()
         ask.on_over = self._tell_over
 
     async def follow(self, responses: AsyncGenerator[LlmResponse, None]) -> AsyncGenerator[LlmResponse, None]:
         """Yields the fragments of a reply, and settles it after its end."""
         try:
-            if self._ask.end is not None:  # the run ended before anybody could be told
+            if self._ask.end is not None:  # the run ended before `on_over` was set
                 self._over = True
             async with contextlib.aclosing(responses):
                 while not self._over:
@@ -372,12 +373,12 @@ class _FollowedReply:
             self.settled = await _finish_anyway(self._gated.session.give(self._ask, self._asked, brought))
 
     def _read(self) -> ModelResult:
-        """Returns what has come of the reply. Fragments are said again as a whole, unless their reader has gone away."""
+        """Returns what has arrived of the reply: its complete responses or, if the reader left before these, its fragments."""
         whole = [response for response in self.complete if not response.partial]
         return read_responses(whole or self._fragments, delivered=bool(self._fragments))
 
     async def _await(self, responses: AsyncGenerator[LlmResponse, None]) -> LlmResponse | None:
-        """Awaits the next response; None: there is none, or the run has ended."""
+        """Awaits the next response. Returns None if the reply or the run has ended."""
         try:
             async with asyncio.timeout(None) as self._patience:
                 return await anext(responses, None)
@@ -389,17 +390,17 @@ class _FollowedReply:
             self._patience = None
 
     def _tell_over(self) -> None:
-        """Is called on the engine's thread."""
+        """Tells the event loop that the run has ended. The engine calls it on its own thread."""
         self._loop.call_soon_threadsafe(self._stop)
 
     def _stop(self) -> None:
-        """Nobody waits for the end of the reply any more."""
+        """Ends the wait for the model: the run has ended."""
         self._over = True
         if self._patience is not None and not self._patience.expired():
             self._patience.reschedule(0.0)
 
     async def _fail(self, error: BaseException) -> None:
-        """Brings what the call has failed of, or what had come of the reply when its reader went away."""
+        """Settles the step with the error of the call or, if the reader left, with what had arrived of the reply."""
         left = isinstance(error, GeneratorExit | asyncio.CancelledError)
         brought: Any = error
         if left:
@@ -409,7 +410,7 @@ class _FollowedReply:
 
 
 async def _finish_anyway(work: Coroutine[Any, Any, T]) -> T:
-    """Awaits something that goes on if the caller is cancelled."""
+    """Awaits work that goes on to its end if the caller is cancelled."""
     return await asyncio.shield(asyncio.ensure_future(work))
 
 
@@ -420,7 +421,7 @@ async def _decide(sea: Seawall, held: Held, approve: bool, by: str, credential: 
 
 
 def _find_target(tool: BaseTool, args: dict[str, Any]) -> str | None:
-    """Returns the agent that a call hands over to; None for a call of another kind."""
+    """Returns the name of the agent that a call hands over to; None if the call is not a hand-off."""
     if tool.name == TRANSFER and type(tool).__module__.startswith("google.adk."):
         return str(args.get("agent_name") or "")
     if isinstance(tool, AgentTool) and getattr(tool, "_defers_response", False):
@@ -429,7 +430,7 @@ def _find_target(tool: BaseTool, args: dict[str, Any]) -> str | None:
 
 
 def _is_control(tool: BaseTool) -> bool:
-    """Returns whether a tool only tells ADK how to go on."""
+    """Returns whether a tool only tells ADK what to do next."""
     if isinstance(tool, SetModelResponseTool) or getattr(tool, "func", None) is exit_loop:
         return True
     return tool.name == FINISH and type(tool).__module__.startswith("google.adk.")

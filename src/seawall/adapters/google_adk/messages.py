@@ -1,4 +1,4 @@
-"""ADK's requests, replies and results of tools: as they are recorded, and as they are given again."""
+"""How ADK's requests, replies and results of tools are recorded, and restored from the record."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ FINISH = "finish_task"
 ANSWER_TOOLS = ("set_model_response", FINISH)
 """ADK's tools by which an agent answers."""
 _NOT_CALLED = "Invoking `"
-"""How ADK begins what it tells a model of arguments that a function does not take."""
+"""The beginning of ADK's text to a model whose arguments do not fit a function."""
 _KEPT_ACTIONS = ("state_delta", "skip_summarization", "escalate", "transfer_to_agent", "artifact_delta")
-"""What a tool may do to the invocation beside its result, and is done again when the result is given again."""
+"""Actions by which a tool changes the invocation beside its result. They are done again when the result is restored."""
 
 
 def to_json_value(value: Any) -> Any:
-    """Returns a value as JSON. What has no JSON form is named by its type, which is the same in every process."""
+    """Returns a value as JSON. A part without a JSON form becomes the name of its type, which is equal in every process."""
     return to_jsonable_python(value, inf_nan_mode="strings", bytes_mode="base64", fallback=name_type)
 
 
@@ -79,7 +79,7 @@ def name_model(model: BaseLlm, request: LlmRequest) -> str:
 
 
 def _read_config(request: LlmRequest) -> Any:
-    """Returns the settings of a request, some of whose types are those of packages that need not be installed."""
+    """Returns the settings of a request as `Any`: some of their types come from packages that need not be installed."""
     return request.config
 
 
@@ -91,7 +91,7 @@ def describe_request(request: LlmRequest) -> list[Any]:
 
 
 def describe_tools(request: LlmRequest) -> list[Any]:
-    """Returns what a model is told of the tools, and of the form of its answer."""
+    """Returns what a request tells the model of the tools, and of the form of its answer."""
     config = _read_config(request)
     tools: list[Any] = config.tools or []
     described: list[Any] = [_dump(tool) for tool in tools]
@@ -114,13 +114,13 @@ def find_hosted(request: LlmRequest) -> list[str]:
 
 
 def find_limit(request: LlmRequest) -> int | None:
-    """Returns the longest reply that the application asks for; None if it does not say."""
+    """Returns the longest reply, in tokens, that the application asks for; None if it sets no limit."""
     return request.config.max_output_tokens or None
 
 
 def fit_request(request: LlmRequest, turn: Turn, asked: int) -> LlmRequest:
-    """Returns a request with what guards advise at its end, at a limit without tools, and with a shorter reply if there is less
-    room than for the `asked` tokens. Where no guard spoke it is the same request.
+    """Returns a request, changed where guards or limits demand it: with the guards' advice at its end, without calls of tools
+    in the last reply that a limit allows, and with a shorter reply if there is less room than for the `asked` tokens.
     """
     changes: dict[str, Any] = {}
     settings: dict[str, Any] = {}
@@ -137,7 +137,7 @@ def fit_request(request: LlmRequest, turn: Turn, asked: int) -> LlmRequest:
 
 
 def _leave_out_tools(request: LlmRequest) -> types.FunctionCallingConfig:
-    """Returns that no function is to be called, or only that by which an agent answers."""
+    """Returns a setting that allows no call of a function, or only the one by which an agent answers."""
     answers = [name for name in ANSWER_TOOLS if name in request.tools_dict]
     if answers:
         mode = types.FunctionCallingConfigMode.ANY
@@ -146,14 +146,14 @@ def _leave_out_tools(request: LlmRequest) -> types.FunctionCallingConfig:
 
 
 def name_calls(response: LlmResponse) -> None:
-    """Gives the calls of a reply the ids that ADK would give them, before the reply is recorded with them."""
+    """Gives the calls of a reply the ids that ADK would give them later, so that the recorded reply has them."""
     for call in response.get_function_calls():
         if not call.id:
             call.id = functions.generate_client_function_call_id()
 
 
 def read_responses(responses: Sequence[LlmResponse], *, delivered: bool) -> ModelResult:
-    """Returns a reply as a step's result, with all that it takes to give it again. `delivered`: it was streamed."""
+    """Returns a reply as a step's result, with all that is needed to restore it. `delivered`: it was streamed."""
     calls = [
         (call.id or "", call.name or "", json.dumps(to_json_value(call.args or {})))
         for response in responses
@@ -180,7 +180,7 @@ def _read_usage(responses: Sequence[LlmResponse]) -> Usage:
 
 
 def recall_responses(settled: Settled) -> list[LlmResponse] | None:
-    """Returns a recorded reply, or what a guard has put in its place; None for a call that was not made."""
+    """Returns a recorded reply, or a guard's replacement; None for a call that was not made."""
     if settled.raw is not None:
         return [LlmResponse.model_validate(each) for each in from_json(settled.raw)]
     if settled.status not in DONE:
@@ -200,7 +200,7 @@ def _read_text(text: str) -> str:
 
 
 def read_value(tool: BaseTool, value: Any, actions: EventActions) -> Result:
-    """Returns what a tool has returned as a step's result, with what it has done to the invocation."""
+    """Returns a tool's value as a step's result, with the changes that the tool has made to the invocation."""
     if isinstance(tool, FunctionTool) and _is_not_called(value):
         return Result(
             status="error", output=write_text(value), error="not_done", reasoning=_keep(value, actions)
@@ -210,7 +210,7 @@ def read_value(tool: BaseTool, value: Any, actions: EventActions) -> Result:
 
 
 def _is_not_called(value: Any) -> bool:
-    """Returns whether ADK has found that a function does not take the arguments, and has not called it."""
+    """Returns whether ADK has not called a function because the arguments do not fit it."""
     error = cast("Mapping[str, Any]", value).get("error") if isinstance(value, Mapping) else None
     return isinstance(error, str) and len(cast("Any", value)) == 1 and error.startswith(_NOT_CALLED)
 
@@ -221,7 +221,9 @@ def _keep(value: Any, actions: EventActions) -> str:
 
 
 def recall_value(settled: Settled, actions: EventActions, state: Any) -> Any:
-    """Returns the recorded value of a tool, or what stands for it. What the tool has done to the invocation is done again."""
+    """Returns the recorded value of a tool, or the gate's answer in its place. The tool's changes to the invocation are made
+    again.
+    """
     if settled.raw is not None:
         kept = from_json(settled.raw)
         done: dict[str, Any] = kept["actions"]
@@ -236,7 +238,7 @@ def recall_value(settled: Settled, actions: EventActions, state: Any) -> Any:
 
 
 def add_advice(value: Any, notes: tuple[str, ...]) -> Any:
-    """Returns a tool's value with what guards advise beside it. Without advice it is the same value."""
+    """Returns a tool's value with the guards' advice beside it. Without advice it is the same value."""
     if not notes:
         return value
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""In which frame an agent works, and the errors that end an invocation of ADK."""
+"""The frames in which agents work, and the errors that end an invocation of ADK."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from seawall.runtime.foreign.session import Session
 TRANSFER = "transfer_to_agent"
 """ADK's tool by which a model hands over to another agent."""
 MAX_CAUSES = 20
-"""Errors that are looked at for one of ours: ADK wraps what a plugin raises once for each runner inside another."""
+"""Errors that are searched for one of Seawall's: ADK wraps a plugin's error once for each runner inside another."""
 
 
 class AdkHalted(RuntimeError):
     """The run has ended, and the invocation ends with it.
 
-    `outcome` says how it ended; None: it was refused, or broke, before it could end.
+    `outcome` says how the run ended; None if it was refused, or broke, before it could end.
     """
 
     def __init__(self, error: Exception) -> None:
@@ -36,37 +36,39 @@ class AdkHalted(RuntimeError):
 
 
 class AdkHeld(RuntimeError):
-    """A step waits for a person where ADK can't ask for a confirmation. Ask again, with the same request id, after the
+    """A step waits for a person, and ADK can't ask for a confirmation there. Ask again, with the same request id, after the
     decision.
     """
 
     def __init__(self, held: Held, problem: str = "") -> None:
-        """`problem`: why a confirmation of ADK does not count."""
+        """`problem`: why a confirmation that ADK has asked for does not count."""
         super().__init__(f"{held} ({problem})" if problem else str(held))
         self.held = held
 
 
 class AdkRefused(RuntimeError):
-    """A guard has refused a call of a model, which was not made. The run goes on if the application handles that."""
+    """A guard has refused a call of a model, which was not made. The run goes on if the application handles this error."""
 
     status_code = 503
-    """As of a server that does not answer: a `FallbackModel` goes on with its next candidate."""
+    """The status of a server that does not answer: after it, a `FallbackModel` tries its next candidate."""
 
 
 def find_outcome(error: BaseException | None) -> Outcome[Any] | None:
-    """Returns how the run has ended that has ended an invocation; None: the error has another reason."""
+    """Returns the outcome of the run whose end has ended an invocation; None if the error has another reason."""
     found = _find_cause(error)
     return found.outcome if isinstance(found, AdkHalted) else None
 
 
 def find_held(error: BaseException | None) -> Held | None:
-    """Returns what waits for a person, if that has ended an invocation; None: the error has another reason."""
+    """Returns the step that waits for a person and so has ended an invocation; None if the error has another reason."""
     found = _find_cause(error)
     return found.held if isinstance(found, AdkHeld) else None
 
 
 def _find_cause(error: BaseException | None) -> AdkHalted | AdkHeld | None:
-    """Returns what Seawall has raised. ADK wraps what a plugin raises, and agents in parallel may fail together."""
+    """Returns Seawall's error inside of `error`; None if there is none. ADK wraps a plugin's error, and agents in parallel may
+    fail together.
+    """
     looked: list[BaseException | None] = [error]
     for each in looked:
         if isinstance(each, AdkHalted | AdkHeld):
@@ -78,21 +80,21 @@ def _find_cause(error: BaseException | None) -> AdkHalted | AdkHeld | None:
 
 
 class GatedSession:
-    """A session, and what has ended it. The invocations of agents in tools share that of the one that they are inside of."""
+    """A session, and the error that has ended it. An invocation inside of a tool shares that of the invocation around it."""
 
     def __init__(self, engine: Engine, session: Session) -> None:
         self.engine, self.session = engine, session
         self.failure: AdkHalted | AdkHeld | None = None
-        """What has ended the run, whatever ADK or the application has made of it."""
+        """The error that has ended the run, kept because ADK or the application may replace or swallow it."""
         self._is_told = False
-        """Whether a model's caller was told of it."""
+        """Whether `failure` was raised to the caller of a model."""
 
     def __repr__(self) -> str:
         return f"<GatedSession of {self.session!r}>"
 
     @contextlib.contextmanager
     def translated(self) -> Generator[None]:
-        """Raises what the gate raises as what ends an invocation. `Held` passes."""
+        """Turns the gate's errors into `AdkHalted`, which ends an invocation. `Held` passes unchanged."""
         try:
             yield
         except Held:
@@ -102,7 +104,7 @@ class GatedSession:
             raise self.failure from error
 
     async def open_frame(self, asked: HandoffAsk) -> tuple[int, str]:
-        """Opens the frame of a hand-off. Returns its number, and why it may not be opened; "": it is open."""
+        """Opens the frame of a hand-off. Returns its number and ""; or 0 and the reason why a guard or a limit refuses it."""
         with self.translated():
             try:
                 return await self.session.open_frame(asked), ""
@@ -112,56 +114,57 @@ class GatedSession:
                 return 0, str(refused)
 
     def hold(self, held: Held, problem: str = "") -> AdkHeld:
-        """Returns the error of a step that waits for a person where ADK can't ask one."""
+        """Returns the error of a step that waits for a person whom ADK can't ask."""
         self.failure = AdkHeld(held, problem)
         return self.failure
 
     def raise_if_over(self) -> None:
-        """Raises what has ended the run, if the application has made something else of it."""
+        """Raises the error that has ended the run, if there is one: the application may have swallowed it."""
         if self.failure is not None:
             raise self.failure
 
     def tell_if_over(self) -> None:
-        """As `raise_if_over`, for a model's caller."""
+        """As `raise_if_over`, for the caller of a model; notes that the caller was told."""
         self._is_told = self.failure is not None
         self.raise_if_over()
 
     def insist_if_over(self) -> None:
-        """As `raise_if_over`, if a model's caller was told and goes on.
+        """As `raise_if_over`, but only after a model's caller was told and went on all the same.
 
-        What a plugin raises can't be handled, but ADK wraps it, and agents in parallel lose the cause of it.
+        A hook calls it. The application can't handle a hook's error, but ADK wraps it, and agents in parallel lose its cause,
+        so the caller is told first.
         """
         if self._is_told:
             self.raise_if_over()
 
 
 class AdkPlace(NamedTuple):
-    """Which agent works, and in which frame."""
+    """An agent, and the frame in which it works."""
 
     agent: str
     frame: int
 
 
 class AdkToolPlace:
-    """Where a tool is performed: agents that run inside of it work in frames below."""
+    """The place inside of a tool's call: agents that run there work in frames below."""
 
     def __init__(self, gated: GatedSession, frames: object, place: AdkPlace, call: str, task: str) -> None:
         """`frames` are those of the invocation that calls the tool, `task` its arguments."""
         self.gated, self.frames, self.task = gated, frames, task
         self.agent, self.frame, self.call = place.agent, place.frame, call
         self.opened: list[int] = []
-        """The frames of the agents that were run inside of it."""
+        """The frames of the agents that have run inside of the tool."""
         self.refused = ""
-        """Why an agent may not be run inside of it."""
+        """Why an agent may not run inside of the tool; "" if it may."""
         self._runs: Counter[str] = Counter()
 
     def __repr__(self) -> str:
         return f"<AdkToolPlace of call {self.call} in frame {self.frame}>"
 
     async def open(self, agent: str, task: str) -> int:
-        """Opens the frame of an agent inside the tool, and returns its number. It is the same when the call is made again.
+        """Opens the frame of an agent inside the tool, and returns its number, which is the same if the call is made again.
 
-        Raises `Refused` if a guard or a limit refuses it, which the model is told.
+        Raises `Refused` if a guard or a limit refuses the frame; the model is told so.
         """
         self._runs[agent] += 1
         call = f"{self.call}/{agent}/{self._runs[agent]}"
@@ -178,7 +181,7 @@ current_tool: ContextVar[AdkToolPlace | None] = ContextVar("seawall_google_adk_t
 
 @contextlib.contextmanager
 def inside(place: AdkToolPlace) -> Generator[None]:
-    """What runs in this block runs inside the tool."""
+    """Marks a block as the tool's work."""
     token = current_tool.set(place)
     try:
         yield
@@ -187,41 +190,41 @@ def inside(place: AdkToolPlace) -> Generator[None]:
 
 
 class Frames:
-    """The frames of one invocation: its root's, and those of agents that it has handed over to or that it consists of.
+    """The frames of one invocation: those of its root agent, of agents that have taken over, and of its sub-agents.
 
-    A frame stays open until the invocation ends: an agent of a loop goes on with its conversation, and one that has handed
+    A frame stays open until the invocation ends: an agent in a loop continues its conversation, and an agent that has handed
     over may get the conversation back.
     """
 
     def __init__(self, gated: GatedSession, root: AdkPlace) -> None:
         self._gated, self._root = gated, root
         self._by_agent: dict[tuple[str | None, str], int] = {}
-        """By branch and name."""
+        """The frame of each agent, by branch and name."""
         self._handed: dict[str, int] = {}
-        """By name: the frames of hand-offs whose agents have not begun."""
+        """The frames of hand-offs whose agents have not begun, by the agent's name."""
         self._opened: list[int] = []
         self._texts: dict[int, str] = {}
-        """By frame: the newest text of its agent."""
+        """The newest text of each frame's agent."""
 
     def __repr__(self) -> str:
         return f"<Frames {self._root.frame}, {self._opened}>"
 
     def find(self, context: InvocationContext) -> AdkPlace:
-        """Returns where the agent of an invocation's context works."""
+        """Returns the place where the agent of a context works."""
         name = self._root.agent if context.agent is None else context.agent.name
         return AdkPlace(name, self._by_agent.get((context.branch, name), self._root.frame))
 
     def note_text(self, frame: int, text: str) -> None:
-        """Notes what an agent has written."""
+        """Notes the newest text of an agent."""
         self._texts[frame] = text
 
     async def hand_over(
         self, place: AdkPlace, to: str, task: str, call: str, *, transfers: bool = True
     ) -> str:
-        """Opens a frame for an agent that another one hands over to, by a call of its model. `transfers`: that other one does
-        not speak again in this invocation.
+        """Opens a frame for the agent `to`, to which the agent at `place` hands over by a call of its model. `transfers`: the
+        agent at `place` does not speak again in this invocation.
 
-        Returns why that may not be; "": the frame is open.
+        Returns why the hand-off is refused; "" if the frame is open.
         """
         asked = self._gated.session.handoff(
             place.agent, to, task, call_id=call, frame=place.frame, transfers=transfers
@@ -263,7 +266,7 @@ class Frames:
             return self._note_opened(await self._gated.session.open_frame(asked))
 
     def _find_above(self, agent: BaseAgent, context: InvocationContext) -> AdkPlace:
-        """Returns the place of the nearest agent above that works, on this branch or on the one that it comes from."""
+        """Returns the place of the nearest agent above that is at work, on this branch or on one that this branch comes from."""
         above = agent.parent_agent
         while above is not None:
             places = [
@@ -282,7 +285,7 @@ class Frames:
         return frame
 
     async def close(self) -> None:
-        """Closes what was opened, the newest first."""
+        """Closes the frames that were opened, the newest first."""
         for frame in reversed(self._opened):
             await self._gated.session.close_frame(frame, self._texts.get(frame, ""))
         self._opened = []

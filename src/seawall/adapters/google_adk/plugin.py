@@ -29,14 +29,14 @@ from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.tools import Effects
 
 _WORKFLOWS = ("SequentialAgent", "ParallelAgent", "LoopAgent")
-"""ADK's agents that do nothing but call other agents. They are deprecated there, so they are not imported."""
+"""Classes of ADK whose agents only call other agents. ADK has deprecated them, so they are not imported."""
 
 
 class SeawallPlugin(BasePlugin):
     """Takes an application's models and tools through the gate of an `Engine`.
 
-    Wherever it stands among the plugins, it judges each call as it is really made: after what other plugins and the agents'
-    callbacks have made of it.
+    Wherever the plugin stands in the list, the gate judges each call as it is really made: after other plugins and the agents'
+    callbacks have changed it.
 
     - `effects`, `reads` and `polls` are those of this application's tools, as in `Engine.begin`; `limits` those of each request.
     - `request_id`, `session`, `tenant` and `principal` say whose request an invocation answers: a text, or a function that
@@ -44,8 +44,8 @@ class SeawallPlugin(BasePlugin):
       the `custom_metadata` of the `RunConfig` (`seawall_request_id` and so on), and then from ADK: the session is ADK's, the
       tenant and the principal are its user, and the request is the invocation. So **a new invocation is a new run**, also
       after a crash: resume the invocation, or give a request id.
-    - `credential` returns the credential of whoever has confirmed a call, for the engine's `authenticate`. By default it is
-      in the answer's payload, which ADK keeps in its session.
+    - `credential` returns the credential of the person who has confirmed a call, for the engine's `authenticate`. By default
+      the credential is in the answer's payload, which ADK keeps in its session.
     - `waits`: a call that a person must decide on is waited for. By default ADK asks for a confirmation.
     - `not_done`: errors of tools which say that nothing has happened. Any other error of an effect leaves open whether it has.
     """
@@ -67,7 +67,7 @@ class SeawallPlugin(BasePlugin):
         not_done: tuple[type[BaseException], ...] = (),
         name: str = "seawall",
     ) -> None:
-        """`name` is that of the plugin: ADK wants each to have its own."""
+        """`name` is the plugin's name, which ADK wants to be unique."""
         super().__init__(name)
         self._engine, self._effects = engine, effects
         self._reads, self._polls = tuple(reads), tuple(polls)
@@ -75,7 +75,7 @@ class SeawallPlugin(BasePlugin):
         self._credential = credential
         self._source = AdkIdentitySource(request_id, session, tenant, principal)
         self.invocations = Invocations()
-        """Those that are under way."""
+        """The invocations that are in progress."""
 
     def __repr__(self) -> str:
         return f"<SeawallPlugin of {self._engine!r}>"
@@ -83,7 +83,7 @@ class SeawallPlugin(BasePlugin):
     # ---- beginning and ending
 
     async def before_run_callback(self, *, invocation_context: InvocationContext) -> None:
-        """Begins a session for an invocation, or a frame of the one that it is inside of."""
+        """Begins a session for an invocation or, inside of another invocation, a frame in that one's session."""
         if invocation_context.live_request_queue is not None:
             self._engine.note_not_gated(f"live mode of application {invocation_context.app_name!r}")
             return
@@ -128,10 +128,10 @@ class SeawallPlugin(BasePlugin):
         return GatedSession(self._engine, session)
 
     async def on_event_callback(self, *, invocation_context: InvocationContext, event: Event) -> Event | None:
-        """Looks at what ADK tells the application.
+        """Notes an event that ADK shows to the application.
 
-        The event of an error that the gate has raised is told and not kept, as if it were a fragment: ADK does not resume an
-        invocation whose session ends with an error.
+        The event of an error that the gate has raised is marked as a fragment, so that the application sees it and ADK does
+        not store it: ADK does not resume an invocation whose session ends with an error.
         """
         invocation = self.invocations.find(invocation_context.invocation_id)
         if invocation is None:
@@ -142,13 +142,13 @@ class SeawallPlugin(BasePlugin):
         return event.model_copy(update={"partial": True})
 
     async def after_run_callback(self, *, invocation_context: InvocationContext) -> None:
-        """Ends the session's run with what the invocation has answered. Raises what has ended the run before."""
+        """Ends the session's run with the invocation's answer. Raises the error that has ended the run before, if any."""
         invocation = self.invocations.take(invocation_context.invocation_id)
         if invocation is not None:
             await invocation.finish(invocation_context)
 
     async def on_run_error_callback(self, *, invocation_context: InvocationContext, error: Exception) -> None:
-        """Ends the session's run with what the invocation has failed of."""
+        """Ends the session's run with the error of the invocation."""
         invocation = self.invocations.take(invocation_context.invocation_id)
         if invocation is not None:
             await invocation.fail(error)
@@ -167,11 +167,11 @@ class SeawallPlugin(BasePlugin):
                 f"what agent {agent.name!r} ({type(agent).__name__}) does by itself: it has code of its own"
             )
         elif isinstance(agent, LlmAgent) and agent.code_executor is not None:
-            self._engine.note_not_gated(f"code that agent {agent.name!r} has executed")
+            self._engine.note_not_gated(f"code that agent {agent.name!r} executes")
         await invocation.frames.enter(agent, context)
 
     async def after_agent_callback(self, *, agent: BaseAgent, callback_context: CallbackContext) -> None:
-        """Lets go of the run if the invocation is being cancelled: ADK calls no other hook then."""
+        """Detaches from the run if the invocation is being cancelled: ADK calls no other hook then."""
         task = asyncio.current_task()
         context = callback_context.get_invocation_context()
         if task is not None and task.cancelling() and agent.parent_agent is None:
@@ -184,7 +184,7 @@ class SeawallPlugin(BasePlugin):
     async def before_model_callback(
         self, *, callback_context: CallbackContext, llm_request: LlmRequest
     ) -> None:
-        """Takes the call of a model that is about to be made through the gate."""
+        """Puts the gate around the model that is about to be called."""
         context = callback_context.get_invocation_context()
         invocation = self._find(context)
         if invocation is None:
@@ -197,7 +197,7 @@ class SeawallPlugin(BasePlugin):
     async def after_model_callback(
         self, *, callback_context: CallbackContext, llm_response: LlmResponse
     ) -> None:
-        """Ends an invocation whose model was called past the gate."""
+        """Raises `Misused`, which ends the invocation, if its model was called past the gate."""
         invocation = self.invocations.find(callback_context.invocation_id)
         if invocation is not None:
             check_call(invocation)
@@ -205,7 +205,7 @@ class SeawallPlugin(BasePlugin):
     async def before_tool_callback(
         self, *, tool: BaseTool, tool_args: dict[str, Any], tool_context: ToolContext
     ) -> None:
-        """Takes the call of a tool that is about to be made through the gate."""
+        """Puts the gate around the tool that is about to be called."""
         invocation = self._find(tool_context.get_invocation_context())
         if invocation is None:
             return
@@ -215,7 +215,7 @@ class SeawallPlugin(BasePlugin):
         gate_tool(tool)
 
     def _find(self, context: InvocationContext) -> GatedInvocation | None:
-        """Returns an invocation; None: it is live. Raises `Misused` for one that began without the plugin."""
+        """Returns an invocation; None if it runs in live mode. Raises `Misused` for one that began without the plugin."""
         invocation = self.invocations.find(context.invocation_id)
         if invocation is None and context.live_request_queue is None:
             raise Misused(

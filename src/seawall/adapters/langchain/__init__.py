@@ -3,13 +3,13 @@
     sea = seawall.Engine("desk.db", effects=["refund"])
     agent = create_agent(model, tools, middleware=[…, SeawallMiddleware(sea)], checkpointer=saver)
 
-It belongs last in the list: then it is next to the model and the tools, and what the others retry or shorten passes it.
-What it can't gate: models that other middleware calls itself (a summary, for example), models called inside tools, and tools
-that the model's provider runs. `gate_graph(sea, agent)` of `seawall.adapters.langgraph` gates the first two.
+It belongs last in the list: then it is next to the model and the tools, and each call that other middleware retries or
+shortens passes it. It can't gate models that other middleware calls itself (for a summary, for example), models called inside
+tools, and tools that the model's provider runs. `gate_graph(sea, agent)` of `seawall.adapters.langgraph` gates the first two.
 
 - `middleware.py`: the middleware
 
-What it shares with LangGraph's adapter is in `seawall.adapters.langchain_core`.
+`seawall.adapters.langchain_core` holds what this adapter shares with LangGraph's.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from langchain.agents.middleware.types import (
     ToolCallRequest,
 )
 from langchain_core.messages import AIMessage, ToolMessage
-from langchain_core.tracers._streaming import _StreamingCallbackHandler  # LangChain's own test of who streams
+from langchain_core.tracers._streaming import _StreamingCallbackHandler  # LangChain's own test for streaming
 from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command, TracePolicy, omit_payload
@@ -63,11 +63,12 @@ from seawall.runtime.foreign.tools import Effects
 T = TypeVar("T")
 LOOP = "langchain"
 MAX_PLACES = 10_000
-"""Invocations of one middleware that are remembered at once. An older one is let go of, and found in the journal again."""
+"""Invocations of one middleware that are remembered at once. Beyond this the middleware detaches from the oldest, and reads it
+from the journal if it is needed again."""
 
 
 class SeawallState(AgentState[Any]):
-    """The state of an agent, with the request that the invocation answers: it survives in the checkpoint."""
+    """The state of an agent, with the id of the request that the invocation answers. The checkpoint keeps the id."""
 
     seawall_request: NotRequired[Annotated[str, PrivateStateAttr]]
 
@@ -84,8 +85,8 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
 
     `effects`, `reads` and `polls` are those of this agent's tools, as in `Engine.begin`. `limits` are those of each request.
     `not_done` are errors of tools which say that nothing has happened. The request id of an invocation is
-    `config["configurable"]["seawall_request_id"]`; with a checkpointer and without that it is made from the thread and its
-    messages, so that the same invocation after a crash is the same request. The session is the `thread_id`.
+    `config["configurable"]["seawall_request_id"]`. If that is missing and there is a checkpointer, the id is made from the
+    thread and its messages, so that the same invocation after a crash is the same request. The session is the `thread_id`.
     """
 
     state_schema = SeawallState
@@ -116,10 +117,10 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
             self._skip_spans()
 
     def _skip_spans(self) -> None:
-        """Gives LangChain hooks around which its spans cost little, where nobody has switched LangSmith's tracing on.
+        """Makes LangChain's spans around the hooks cheap. It is called if LangSmith's tracing is off.
 
-        `create_agent` makes a span of each hook. For one that is a coroutine function LangSmith goes to another thread and back
-        twice a call, also if it records nothing; for a function that returns a coroutine it does not.
+        `create_agent` makes a span of each hook. For a hook that is a coroutine function LangSmith switches to another thread
+        and back twice a call, even if it records nothing; for a function that returns a coroutine it does not.
         """
         for name in ("awrap_model_call", "awrap_tool_call"):
             setattr(self, name, _make_plain(getattr(self, name)))
@@ -145,7 +146,9 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         return {"seawall_request": request}
 
     def _take_left(self, request: str) -> GraphPlace | None:
-        """Returns the place of an earlier invocation that has left its request unanswered. This one goes on from the record."""
+        """Removes and returns the place of an earlier invocation that has left its request unanswered; None if there is none.
+        The new invocation continues from the record.
+        """
         key = _Key(None, request)
         with self._lock:
             place = self._places.get(key)
@@ -157,7 +160,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         """Ends the run with the agent's answer."""
         key, above = self._identify(state)
         place = self._forget(key)
-        if place is None:  # nothing was asked for, or a gated graph around the agent ends its run
+        if place is None:  # no step was made, or a gated graph around the agent ends the run
             return None
         with translated():
             if above is None:
@@ -199,7 +202,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         """Returns what identifies an invocation, and the place above it."""
         above = find_place()
         request = cast("str", state.get("seawall_request") or "")
-        if not request:  # its checkpoint is older than the middleware
+        if not request:  # the checkpoint was written before the middleware was added
             request = f"thread/{get_config().get('configurable', {}).get('thread_id')}"
         return _Key(None if above is None else above.session, request), above
 
@@ -212,7 +215,9 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
             return place
 
     def _keep_place(self, key: _Key, place: GraphPlace) -> tuple[GraphPlace, Session | None]:
-        """Keeps a new place, unless another thread was faster. Returns the place, and the session that is to be let go of."""
+        """Keeps a new place, unless another thread was faster. Returns the place that is kept, and the session to detach from
+        because there are too many places; None if there are not.
+        """
         with self._lock:
             place = self._places.setdefault(key, place)
             older = self._places.popitem(last=False)[1] if len(self._places) > MAX_PLACES else None
@@ -223,7 +228,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
             return self._places.pop(key, None)
 
     def _enter(self, state: Any) -> GraphPlace:
-        """Returns the place of an invocation. After a restart it is begun again from the journal."""
+        """Returns the place of an invocation. After a restart the run is continued from the journal."""
         key, above = self._identify(state)
         place = self._find_place(key) or self._find_own(above)
         if place is not None:
@@ -345,12 +350,12 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
 
 
 def _make_plain(hook: Callable[..., T]) -> Callable[..., T]:
-    """Returns a function that returns what the hook returns, and is no coroutine function itself."""
+    """Returns a function that returns the hook's coroutine and is not a coroutine function itself."""
 
     def call(request: Any, handler: Any) -> T:
         return hook(request, handler)
 
-    call.__dict__["__signature__"] = inspect.signature(call)  # which LangSmith asks for at each call
+    call.__dict__["__signature__"] = inspect.signature(call)  # LangSmith inspects it at each call
     return call
 
 
@@ -370,7 +375,9 @@ def _ask_model(place: GraphPlace, request: ModelRequest[Any], described: ToolDes
 
 
 def _advise(request: ModelRequest[Any], turn: Turn) -> ModelRequest[Any]:
-    """Returns a request with what guards advise; at a limit without tools, but for those in which an answer is written."""
+    """Returns a request with the guards' advice. In the last reply that a limit allows it has no tools but those by which the
+    model writes a structured answer.
+    """
     if turn.last:
         tools = {"tools": request.tools, "tool_choice": request.tool_choice, **request.model_settings}
         left = leave_out_tools(request.model, tools, in_form=request.response_format is not None)
@@ -382,7 +389,7 @@ def _advise(request: ModelRequest[Any], turn: Turn) -> ModelRequest[Any]:
 
 
 def _is_streamed() -> bool:
-    """Returns whether somebody outside is sent the pieces of a model's reply as they come, as `stream_mode="messages"` does."""
+    """Returns whether the caller is sent the pieces of a model's reply as they come, as with `stream_mode="messages"`."""
     manager: Any = get_config().get("callbacks")
     handlers = getattr(manager, "handlers", manager) or ()
     return any(isinstance(each, _StreamingCallbackHandler) for each in handlers)
@@ -393,7 +400,7 @@ def _find_reply(response: ModelResponse[Any]) -> AIMessage | None:
 
 
 def _recall(request: ModelRequest[Any], settled: Settled) -> ModelRequest[Any]:
-    """Returns a request that a recorded reply answers, or what a guard says in its place."""
+    """Returns a request whose model gives the recorded reply, or a guard's replacement."""
     model = RecordedModel(
         reply=make_reply(settled),
         profile=getattr(request.model, "profile", None),

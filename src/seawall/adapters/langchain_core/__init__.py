@@ -1,6 +1,6 @@
-"""What the adapters of LangChain and LangGraph share. It needs LangGraph and `langchain-core`, which LangGraph brings.
+"""Code that the adapters of LangChain and LangGraph share. It needs LangGraph and `langchain-core`, which LangGraph brings.
 
-- `places.py`: where something happens, and how a step passes the gate there
-- `tools.py`: a call of LangGraph's `ToolNode`
-- `messages.py`: LangChain's messages, tools and commands, read and made again
+- `places.py`: the place in a run where a step is made, and how the step passes the gate there
+- `tools.py`: calls of LangGraph's `ToolNode`
+- `messages.py`: how LangChain's messages, tools and commands are recorded and restored
 """

@@ -1,4 +1,4 @@
-"""LangChain's messages, tools and commands: how they are read for the gate, and made again from what is recorded."""
+"""How LangChain's messages, tools and commands are read for the gate, and restored from the record."""
 
 from __future__ import annotations
 
@@ -36,19 +36,21 @@ from seawall.runtime.foreign.results import (
 from seawall.runtime.foreign.session import Performed
 
 Brought = ToolMessage | Command[Any] | list[Any]
-"""What LangGraph's `ToolNode` gets of a tool: a list is made of the other two."""
+"""The value that a tool gives to LangGraph's `ToolNode`. A list holds messages and commands."""
 
 _MESSAGE, _SEND = "__message__", "__send__"
 _NOT_SENT = ("artifact", "response_metadata", "usage_metadata")
-"""Fields of a message that no model is sent."""
+"""Fields of a message that are not sent to a model."""
 MAX_DESCRIBED = 1_000
-"""Tools whose descriptions are kept: more are made anew for each request, and their descriptions with them."""
+"""Tools whose descriptions are kept. An application with more tools than this creates its tools anew for each request, so
+keeping their descriptions would not help."""
 
 
 class RecordedModel(BaseChatModel):
-    """Gives a recorded reply, so that the framework reads it as it did the first time.
+    """A model that returns a recorded reply, so that the framework reads the reply as it did the first time.
 
-    `model_name` and `profile` are those of the model that gave it: the framework finds the way of a structured answer by them.
+    `model_name` and `profile` are those of the model that wrote the reply: by them the framework chooses how a structured
+    answer is written.
     """
 
     reply: AIMessage
@@ -63,7 +65,7 @@ class RecordedModel(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=self.reply)])
 
     def bind_tools(self, tools: Sequence[Any], **options: Any) -> Any:
-        """Returns itself: the reply is known."""
+        """Returns the model itself, because the reply is known."""
         return self
 
 
@@ -73,7 +75,7 @@ class RecordedModel(BaseChatModel):
 def name_model(model: Any) -> str:
     """Returns a model's name as the list of prices has it: `provider:name`."""
     try:
-        provider = str(model._get_ls_params().get("ls_provider") or "")  # noqa: SLF001 -- the one place that says it
+        provider = str(model._get_ls_params().get("ls_provider") or "")  # noqa: SLF001 -- the only place with the provider
     except Exception:  # noqa: BLE001 -- a model class of the user's own may do anything
         provider = ""
     return f"{provider or type(model).__name__}:{find_model_name(model) or 'unnamed'}"
@@ -92,14 +94,16 @@ def find_limit(model: Any, settings: Mapping[str, Any]) -> int | None:
 
 
 def describe_tool(tool: Any) -> Any:
-    """Returns what a model is told of a tool, as JSON values."""
+    """Returns the description of a tool that a model is sent, as JSON values."""
     if isinstance(tool, Mapping):
         return dict(cast("Mapping[str, Any]", tool))
     return convert_to_openai_tool(tool) if isinstance(tool, BaseTool) else {"name": str(tool)}
 
 
 class ToolDescriptions:
-    """What a model is told of each tool. LangChain works it out for each request anew, which takes as long as the gate does."""
+    """The description of each tool that a model is sent. LangChain computes it for each request anew, which takes as long as
+    the whole gate; here it is kept.
+    """
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[BaseTool, tuple[Any, ...], Any]] = {}
@@ -123,14 +127,15 @@ class ToolDescriptions:
 
 
 _OF_TOOLS = ("tools", "tool_choice", "parallel_tool_calls", "tool_config", "strict")
-"""Options of a request that no server takes without tools, or that say which to call."""
+"""Options of a request that servers reject without tools, or that say which tool to call."""
 
 
 def leave_out_tools(model: Any, options: Mapping[str, Any], *, in_form: bool = False) -> dict[str, Any]:
-    """Returns the options of a request that is to call no tools. `in_form`: the answer is asked for in a form of its own.
+    """Returns the options of a request in which the model is to call no tools. `in_form`: the request asks for a structured
+    answer.
 
-    Servers of Anthropic and Amazon want the tools whose calls are in the conversation. Amazon's can't be told to call none:
-    what the model calls is refused.
+    Servers of Anthropic and Amazon need the tools whose calls are in the conversation. Amazon's can't be told to call none:
+    there the gate refuses the calls that the model writes.
     """
     provider = "" if in_form else name_model(model).partition(":")[0]
     if options.get("tools") and provider == "anthropic":
@@ -148,7 +153,7 @@ class _WrittenMessage(NamedTuple):
     text: msgspec.Raw
 
     def is_of(self, message: BaseMessage) -> bool:
-        """Returns whether this is what the message says now."""
+        """Returns whether the message is still the same as when it was written."""
         if self.message is not message or message.__pydantic_extra__:
             return False
         try:
@@ -162,13 +167,15 @@ class WrittenMessages:
 
     def __init__(self) -> None:
         self._known: dict[int, _WrittenMessage] = {}
-        """By identity of the message."""
+        """The written messages by `id()` of the message."""
 
     def __repr__(self) -> str:
         return f"<WrittenMessages {len(self._known)}>"
 
     def write(self, messages: Sequence[BaseMessage]) -> list[msgspec.Raw]:
-        """Returns messages as JSON, without what no model is sent: a call is bounded by the size of its request."""
+        """Returns messages as JSON, without the fields that are not sent to a model: the size of a request counts as an upper
+        bound of its tokens.
+        """
         before, now = self._known, dict[int, _WrittenMessage]()
         for message in messages:
             known = before.get(id(message))
@@ -195,14 +202,14 @@ def _write_message(message: BaseMessage) -> _WrittenMessage:
 
 
 def tell_notes(notes: Sequence[str]) -> list[BaseMessage]:
-    """Returns what guards advise, as messages for the end of a request."""
+    """Returns the guards' advice as messages for the end of a request."""
     return [HumanMessage(word_note(note)) for note in notes]
 
 
 def read_reply(reply: AIMessage | None, *, delivered: bool = False) -> ModelResult:
-    """Returns a model's reply for the gate. None: the model's answer was not a message of its own.
+    """Returns a model's reply for the gate. `reply` is None if the answer came without a message.
 
-    `delivered`: its pieces were passed on as they came.
+    `delivered`: the reply's pieces were passed on as they came.
     """
     if reply is None:
         return ModelResult("", raw="null")
@@ -233,7 +240,7 @@ def _read_usage(reply: AIMessage) -> Usage:
 
 
 def make_reply(settled: Settled) -> AIMessage:
-    """Returns the recorded reply, or what a guard says in its place."""
+    """Returns the recorded reply, or a guard's replacement."""
     if settled.raw is not None and settled.raw != "null":
         return cast("AIMessage", messages_from_dict([json.loads(settled.raw)])[0])
     if not settled.text.startswith("{"):
@@ -245,7 +252,7 @@ def make_reply(settled: Settled) -> AIMessage:
 
 
 def read_tool_result(brought: Brought) -> Result:
-    """Returns what a tool has brought for the gate. What its text does not say is kept beside it, for a replay."""
+    """Returns a tool's value for the gate. All that its text does not hold is kept beside the text, to restore the value."""
     if isinstance(brought, ToolMessage):
         plain = isinstance(brought.content, str) and brought.artifact is None
         raw = None if plain else _encode(brought)
@@ -255,7 +262,7 @@ def read_tool_result(brought: Brought) -> Result:
 
 
 _UNWRITTEN = "null"
-"""Stands for a command that can't be written as JSON."""
+"""Recorded in place of a command that can't be written as JSON."""
 
 
 def _read_content(message: BaseMessage) -> str:
@@ -263,7 +270,7 @@ def _read_content(message: BaseMessage) -> str:
 
 
 def _list_messages(brought: Any) -> list[ToolMessage]:
-    """Returns the tools' messages in what a tool has brought."""
+    """Returns the messages in a tool's value."""
     if isinstance(brought, ToolMessage):
         return [brought]
     if isinstance(brought, list | tuple):
@@ -282,7 +289,7 @@ def _describe_way(brought: Any) -> str:
 
 
 def _encode(brought: Any) -> str | None:
-    """Returns what a tool has brought as JSON text; None if something in it is no JSON value, message or command."""
+    """Returns a tool's value as JSON text; None if a part of it is not a JSON value, a message or a command."""
     try:
         return json.dumps(_write(brought), allow_nan=False)
     except (TypeError, ValueError, RecursionError):
@@ -314,7 +321,7 @@ def _write(value: Any) -> Any:
 
 def _check_key(key: Any) -> str:
     if not isinstance(key, str):
-        raise TypeError(f"{key!r} is no name of a field")
+        raise TypeError(f"{key!r} can't be the name of a JSON field: it is not a string")
     return key
 
 
@@ -334,7 +341,7 @@ def _read(value: Any) -> Any:
 
 
 def make_tool_message(call: Mapping[str, Any], done: Performed) -> Brought:
-    """Returns what the tool has brought with what guards advise, or what stands for it."""
+    """Returns the tool's value with the guards' advice, or the recorded value, or the gate's answer in its place."""
     settled = done.settled
     brought = done.value
     if brought is None and settled.raw is not None and settled.raw != _UNWRITTEN:

@@ -1,7 +1,7 @@
-"""Where in a run something of LangChain or LangGraph happens, and how it passes the gate there.
+"""The place in a run where LangChain or LangGraph makes a step, and how the step passes the gate there.
 
-A *place* is a session and a frame in it. An agent or a graph that runs inside of another finds the place above it: in a
-context variable while a tool is performed, in the graph's config otherwise, whichever is deeper.
+A *place* is a session and a frame in it. An agent or a graph that runs inside of another finds the place above it in a context
+variable (set while a tool is performed) and in the graph's config; if both hold one, the deeper place counts.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from seawall.runtime.foreign.session import Performed, Session
 
 T = TypeVar("T")
 PLACE_KEY = "__seawall_place"
-"""Where a gated graph keeps its place in `config["configurable"]`. LangGraph writes no name that begins so into a checkpoint."""
+"""Key of a gated graph's place in `config["configurable"]`. LangGraph does not save keys with this prefix in checkpoints."""
 REQUEST_KEY, TENANT_KEY, PRINCIPAL_KEY = "seawall_request_id", "seawall_tenant", "seawall_principal"
-"""Where `config["configurable"]` says whose request an invocation is."""
+"""Keys in `config["configurable"]` that say whose request an invocation answers."""
 CHECKPOINTER_KEY = "__pregel_checkpointer"
-"""Where LangGraph keeps the checkpointer of a graph while it runs."""
+"""LangGraph's key for the checkpointer of a graph while it runs."""
 
 
 class SeawallHalted(GraphBubbleUp):
-    """The run has ended, and the graph ends with it: no error handler of LangGraph takes this for a tool's error.
+    """The run has ended, and the graph ends with it. LangGraph's error handlers don't take this class for a tool's error.
 
-    `outcome` says how it ended; None: it was refused, or broke, before it could end.
+    `outcome` says how the run ended; None if it was refused, or broke, before it could end.
     """
 
     def __init__(self, error: Exception) -> None:
@@ -49,7 +49,9 @@ class SeawallHalted(GraphBubbleUp):
 
 
 class SeawallHeld(GraphBubbleUp):
-    """A step waits for a person, and the graph has no checkpointer to be interrupted with. Ask again after the decision."""
+    """A step waits for a person, and the graph can't be interrupted because it has no checkpointer. Ask again after the
+    decision.
+    """
 
     def __init__(self, held: Held) -> None:
         super().__init__(str(held))
@@ -62,34 +64,34 @@ class FrameRefused(GraphBubbleUp):
 
 @dataclass(kw_only=True, eq=False)
 class GraphPlace:
-    """Where something happens."""
+    """A session, and the frame in it in which an agent or a graph works."""
 
     engine: Engine
     session: Session
     agent: str
     frame: int = 0
     call: str = ""
-    """The tool's call that is performed there."""
+    """The id of the tool's call that is performed here; "" if there is none."""
     level: int = 0
-    """How many places are above it."""
+    """The number of places above this one."""
     depth: int = -1
-    """How deep in LangGraph's own nesting the graph is whose place it is; -1: it is not that of a graph."""
+    """How deep this place's graph is in LangGraph's nesting; -1 if it is not the place of a graph."""
     answer: str = ""
     """The newest reply that called no tools."""
     written: WrittenMessages = field(default_factory=WrittenMessages)
-    """The newest conversation that a model was sent there."""
+    """The newest conversation that a model was sent here."""
     begun: Counter[str] = field(default_factory=Counter[str])
-    """Agents and graphs that were begun there, by name and input: the same one a second time is another frame."""
+    """How often each agent and graph was begun here, by name and input: an equal one that begins again gets another frame."""
 
     def make_inner(self, name: str, said: Any) -> str:
-        """Returns what identifies an agent or a graph that begins here: the same in another process, too."""
+        """Returns a key for an agent or a graph that begins here. The key is the same in another process, too."""
         key = f"{self.call}/{name}/{digest_of(said)[:16]}"
         self.begun[key] += 1
         return key if self.begun[key] == 1 else f"{key}/{self.begun[key]}"
 
 
 _current: ContextVar[GraphPlace | None] = ContextVar("seawall_langchain_place", default=None)
-"""Set while a tool is performed: an agent that runs inside of it works in a frame of its own."""
+"""Set while a tool is performed: an agent that runs inside of the tool works in a frame below this place."""
 
 
 @dataclass(eq=False)
@@ -97,7 +99,7 @@ class ToolTurn:
     """A tool's call that has passed the gate and is performed."""
 
     runtime: object
-    """What LangGraph makes for each call, and only one has."""
+    """LangGraph's runtime object, of which each call has its own."""
     begun: bool = False
 
 
@@ -113,7 +115,7 @@ def find_place(config: Mapping[str, Any] | None = None) -> GraphPlace | None:
     if config is None:
         try:
             config = get_config()
-        except RuntimeError:  # outside of any graph
+        except RuntimeError:  # this code runs outside of any graph
             return inside
     around = config.get("configurable", {}).get(PLACE_KEY)
     if isinstance(around, GraphPlace) and (inside is None or around.level > inside.level):
@@ -132,7 +134,9 @@ def count_depth(config: Mapping[str, Any]) -> int:
 
 @contextlib.contextmanager
 def translated(own: OwnErrors | None = None) -> Generator[None]:
-    """Raises what ends a run as what ends a graph. `Held` passes, and what the model or the tool itself raised (`own`)."""
+    """Turns an error that ends a run into `SeawallHalted`, which ends a graph. `Held` passes unchanged, and so do errors of the
+    model or the tool itself (`own`).
+    """
     try:
         yield
     except Held:
@@ -145,7 +149,7 @@ def translated(own: OwnErrors | None = None) -> Generator[None]:
 
 @contextlib.contextmanager
 def inside_tool(place: GraphPlace, call: str, runtime: object) -> Generator[None]:
-    """An agent that runs in this block works in a frame below `place`. `runtime`: see `ToolTurn`."""
+    """Marks a block as a tool's work: an agent that runs in it works in a frame below `place`. `runtime`: see `ToolTurn`."""
     inner = GraphPlace(
         engine=place.engine,
         session=place.session,
@@ -164,7 +168,7 @@ def inside_tool(place: GraphPlace, call: str, runtime: object) -> Generator[None
 
 @contextlib.contextmanager
 def inside_model() -> Generator[None]:
-    """A model that is called in this block has passed the gate."""
+    """Marks a block as the work of a model that has passed the gate."""
     token = performs_model.set(True)
     try:
         yield
@@ -173,9 +177,9 @@ def inside_model() -> Generator[None]:
 
 
 def pass_gate(place: GraphPlace, asked: Asked, perform: Callable[[Turn], tuple[Any, Any]]) -> Performed:
-    """Takes a step through the gate; a person is asked by an interrupt of the graph.
+    """Takes a step through the gate. If a person must decide, the graph is interrupted.
 
-    Raises `SeawallHalted`, `SeawallHeld`, LangGraph's interrupt, and what `perform` raises.
+    Raises `SeawallHalted`, `SeawallHeld`, LangGraph's interrupt, and errors of `perform`.
     """
     own = OwnErrors()
     return _decided(place, own, lambda: place.session.step_sync(asked, own.watch_sync(perform)))
@@ -200,7 +204,7 @@ async def ask_gate_async(place: GraphPlace, asked: Asked) -> tuple[Ask, Turn] | 
 
 
 def _decided(place: GraphPlace, own: OwnErrors, attempt: Callable[[], T]) -> T:
-    """Attempts something until no person is to decide about it any more."""
+    """Repeats an attempt until it is not held any more. Each time it is held, a person is asked."""
     problem = ""
     while True:
         try:
@@ -260,7 +264,7 @@ def _ask_frame(above: GraphPlace, agent: str, request: str, key: str) -> Handoff
         request or "(no request)",
         call_id=key,
         frame=above.frame,
-        halts=not above.call,  # a node has nobody to tell
+        halts=not above.call,  # outside of a tool there is no model that could be told of the refusal
     )
 
 
@@ -286,18 +290,23 @@ def _refused() -> Generator[None]:
 
 
 class _NotDecided(Exception):
-    """What the graph was resumed with is no decision: a person is asked again, and told why."""
+    """The value that the graph was resumed with is not a valid decision. The person is asked again, and told why."""
 
 
 def _ask_person(held: Held, problem: str) -> Any:
-    """Interrupts the graph. Returns what it is resumed with: `Command(resume={"approve": True, "by": "dana"})`."""
+    """Interrupts the graph, and returns the value that it is resumed with: `{"approve": True, "by": "dana"}` for
+    `Command(resume={"approve": True, "by": "dana"})`.
+    """
     if get_config().get("configurable", {}).get(CHECKPOINTER_KEY) is None:
-        raise SeawallHeld(held) from held  # nothing to be interrupted with
+        raise SeawallHeld(held) from held  # without a checkpointer the graph can't be interrupted
     return interrupt(held.describe(problem))
 
 
 async def _decide(sea: Any, held: Held, decision: Any) -> None:
-    """Decides as whoever has resumed the graph. What somebody else has decided meanwhile stands."""
+    """Decides a held call in the name of the person who has resumed the graph. An earlier decision stands.
+
+    Raises `_NotDecided` if the value is not a decision, or the person may not decide.
+    """
     given = (
         cast("Mapping[str, Any]", decision) if isinstance(decision, Mapping) else {"approve": bool(decision)}
     )

@@ -1,4 +1,4 @@
-"""Calls of LangGraph's `ToolNode`, which LangChain's agents have, too: how one passes the gate."""
+"""How a call of LangGraph's `ToolNode`, which LangChain's agents use, too, passes the gate."""
 
 from __future__ import annotations
 

@@ -1,18 +1,18 @@
-"""LangGraph: graphs that are built by hand, behind the gate.
+"""LangGraph: takes the models, tools and sub-graphs of a compiled graph through the gate.
 
     graph = gate_graph(sea, builder.compile(checkpointer=saver), effects=["refund"])
     graph.invoke({"messages": […]}, {"configurable": {"thread_id": "t-1"}})
 
-One invocation is one run: it ends with the graph, has failed if the graph raises, and is let go of if the graph is
-interrupted. Each `ToolNode` and each sub-graph among the nodes is gated. A model that a node calls is gated by its callbacks;
-`gate_model` makes a model that can be given its recorded reply after a crash, too, and that is told what guards advise.
+One invocation is one run. The run ends with the graph, fails if the graph raises, and stays open if the graph is interrupted.
+Each `ToolNode` and each sub-graph among the nodes is gated. A model that a node calls is gated by callbacks. A model from
+`gate_model` can also be given its recorded reply after a crash, and is told the guards' advice.
 
 - `graph.py`: `gate_graph`
 - `invocation.py`: one invocation of a graph, as a run or as a frame in one
 - `callbacks.py`: models and tools that nodes call by themselves
 - `model.py`: `gate_model`
 
-What it shares with LangChain's adapter is in `seawall.adapters.langchain_core`.
+`seawall.adapters.langchain_core` holds what this adapter shares with LangChain's.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Models and tools that a graph's nodes call by themselves: LangChain's callbacks take them through the gate.
 
-A callback can forbid a call by raising, and sees what it brings. It can't give a recorded result in a call's place: after a
+A callback can forbid a call by raising, and sees the call's result. It can't replace the call by a recorded result: after a
 crash a model is asked anew, and an effect that is recorded is refused.
 
-LangChain has two managers of callbacks. The one for sync code runs the coroutines of handlers too late, and loses what they
-raise; the one for async code blocks the event loop while a sync handler waits. So the handler has both kinds of methods, and
-a coroutine that looks for one finds the async one. Two handlers would not do: if the first raises, LangChain never awaits
-what it has prepared for the second.
+LangChain has two managers of callbacks. The one for sync code runs the coroutines of handlers too late, and loses their
+errors; the one for async code blocks the event loop while a sync handler waits. So the handler has both kinds of methods, and
+a coroutine that looks up a method gets the async one. Two separate handlers would not work: if the first raises, LangChain
+never awaits the coroutine that it has made for the second.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class _Begun(NamedTuple):
 
 
 class PendingCalls:
-    """The calls of one invocation that are under way, for both kinds of code."""
+    """The calls of one invocation that are in progress, for sync and async code."""
 
     def __init__(self, root: GraphPlace, tools: ToolDeclarations) -> None:
         self._root, self._tools = root, tools
@@ -58,10 +58,10 @@ class PendingCalls:
         self.interrupted = False
 
     def __repr__(self) -> str:
-        return f"<PendingCalls {len(self._begun)} under way>"
+        return f"<PendingCalls {len(self._begun)}>"
 
     def find_place(self) -> GraphPlace:
-        """Returns where a call is made."""
+        """Returns the place where a call is made."""
         return find_place() or self._root
 
     # ---- asking
@@ -69,7 +69,7 @@ class PendingCalls:
     def ask_model(
         self, messages: Sequence[BaseMessage] | Sequence[str], more: Mapping[str, Any]
     ) -> tuple[GraphPlace, Asked]:
-        """Returns what is asked for when a model is called."""
+        """Returns the place where a model is called, and the ask for its reply."""
         place = self.find_place()
         metadata: Mapping[str, Any] = more.get("metadata") or {}
         settings: Mapping[str, Any] = more.get("invocation_params") or {}
@@ -84,12 +84,12 @@ class PendingCalls:
             max_output_tokens=limit if isinstance(limit, int) else None,
             frame=place.frame,
             anew=True,
-            halts=bool(tools),  # one without tools is that of a summary, or is about to answer
+            halts=bool(tools),  # a call without tools writes a summary or the answer
         )
         return place, asked
 
     def ask_tool(self, name: str, inputs: Any, more: Mapping[str, Any]) -> tuple[GraphPlace, Asked]:
-        """Returns what is asked for when a tool is called."""
+        """Returns the place where a tool is called, and the ask for its result."""
         place = self.find_place()
         given: Any = inputs
         plain = json.loads(json.dumps(given if isinstance(given, dict) else {"input": given}, default=str))
@@ -98,7 +98,7 @@ class PendingCalls:
         return place, place.session.tool(agent, name, plain, call_id=call, frame=place.frame, halts=True)
 
     def note(self, run_id: UUID, place: GraphPlace, asked: Asked, found: tuple[Ask, Turn] | Settled) -> None:
-        """Keeps a call that may be made. Raises `Refused` for one that may not."""
+        """Keeps a call that the gate allows. Raises `Refused` for a call that it does not allow, or that is recorded already."""
         if not isinstance(found, Settled):
             self._begun[run_id] = _Begun(place, asked, found[0])
         elif not found.replayed or self._tools.find_kind(asked.name) == "effect":
@@ -113,7 +113,7 @@ class PendingCalls:
 
 
 def _write(place: GraphPlace, messages: Sequence[BaseMessage] | Sequence[str]) -> list[Any]:
-    """Returns the messages of a request as JSON; the older kind of model is sent texts."""
+    """Returns the messages of a request as JSON. Models of LangChain's older kind are sent texts."""
     texts = [each for each in messages if isinstance(each, str)]
     return [*texts] or [*place.written.write(cast("Sequence[BaseMessage]", messages))]
 
@@ -127,7 +127,7 @@ def _is_gated_model(tags: Sequence[str] | None) -> bool:
 
 
 def _is_gated_tool() -> bool:
-    """Returns whether this is the call that a `ToolNode` makes, which has passed the gate."""
+    """Returns whether a `ToolNode` makes this call, so that it has passed the gate already."""
     turn = performs_tool.get()
     if turn is None or turn.begun:
         return False
@@ -155,7 +155,7 @@ def _read_output(output: Any) -> Any:
 
 
 def _check_stands(begun: _Begun, settled: Settled) -> None:
-    """Raises `Refused` if a guard has put something else in a result's place: a callback can't."""
+    """Raises `Refused` if a guard has replaced a result, because a callback can't replace it."""
     if not settled.performed:
         raise Refused(f"{begun.asked.name!r}: {settled.text}", guard="gate")
 
@@ -174,7 +174,7 @@ _EVENTS = frozenset(
 
 
 class CallsHandler(GraphCallbackHandler):
-    """For sync code and for interrupts of the graph; for a coroutine, the methods of `CallsHandlerAsync`."""
+    """Handles callbacks of sync code and interrupts of the graph. A coroutine gets the methods of `CallsHandlerAsync`."""
 
     raise_error = True
     run_inline = True
@@ -186,9 +186,8 @@ class CallsHandler(GraphCallbackHandler):
     def __getattribute__(self, name: str) -> Any:
         if name in _EVENTS:
             here = inspect.currentframe()
-            asker = (
-                None if here is None else here.f_back
-            )  # a manager of callbacks does not say which kind it is
+            # Only the caller's frame shows whether its manager of callbacks is async.
+            asker = None if here is None else here.f_back
             if asker is not None and asker.f_code.co_flags & inspect.CO_COROUTINE:
                 return getattr(super().__getattribute__("_in_async"), name)
         return super().__getattribute__(name)
@@ -209,33 +208,33 @@ class CallsHandler(GraphCallbackHandler):
     def on_llm_start(
         self, serialized: dict[str, Any], prompts: list[str], *, run_id: UUID, **more: Any
     ) -> None:
-        """Asks for a call of a model that completes texts."""
+        """Asks for a call of a model that completes text."""
         place, asked = self._calls.ask_model(prompts, more)
         self._calls.note(run_id, place, asked, ask_gate(place, asked))
 
     def on_tool_start(
         self, serialized: dict[str, Any], input_str: str, *, run_id: UUID, inputs: Any = None, **more: Any
     ) -> None:
-        """Asks for a call of a tool, unless a `ToolNode` has."""
+        """Asks for a call of a tool, unless its `ToolNode` has asked already."""
         if not _is_gated_tool():
             given = input_str if inputs is None else inputs
             place, asked = self._calls.ask_tool(_name_tool(serialized, more), given, more)
             self._calls.note(run_id, place, asked, ask_gate(place, asked))
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **more: Any) -> None:
-        """Brings a model's reply."""
+        """Settles a model's step with the reply."""
         self._give(run_id, lambda place: _read_response(place, response))
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **more: Any) -> None:
-        """Brings a tool's result."""
+        """Settles a tool's step with the result."""
         self._give(run_id, lambda place: _read_output(output))
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **more: Any) -> None:
-        """Brings the failure of a model."""
+        """Settles a model's step with the error."""
         self._fail(run_id, error)
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **more: Any) -> None:
-        """Brings the failure of a tool."""
+        """Settles a tool's step with the error."""
         self._fail(run_id, error)
 
     def _give(self, run_id: UUID, read: Callable[[GraphPlace], Brought]) -> None:
@@ -253,7 +252,7 @@ class CallsHandler(GraphCallbackHandler):
 
 
 class CallsHandlerAsync:
-    """For async code."""
+    """Handles callbacks of async code."""
 
     def __init__(self, calls: PendingCalls) -> None:
         self._calls = calls

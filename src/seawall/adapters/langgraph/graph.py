@@ -27,7 +27,7 @@ from seawall.runtime.foreign.tools import Effects
 
 GraphT = TypeVar("GraphT", bound=Pregel[Any, Any, Any, Any])
 MAX_CLASSES = 1000
-"""Classes of gated graphs that are kept. LangGraph has three."""
+"""Classes of gated graphs that are cached. LangGraph has three classes of graphs."""
 
 
 def gate_graph(
@@ -44,9 +44,10 @@ def gate_graph(
     """Returns a copy of a compiled graph that passes the gate. The graph itself stays as it is.
 
     `effects`, `reads` and `polls` are those of this graph's tools, as in `Engine.begin`. `limits` are those of each invocation.
-    `not_done` are errors of tools which say that nothing has happened. What can't be gated is told by `engine.coverage()`.
-    The request id of an invocation is `config["configurable"]["seawall_request_id"]`; with a checkpointer and without that it
-    is made from where the thread stands and from the input. `None` and `Command(resume=…)` go on with the thread's newest run.
+    `not_done` are errors of tools which say that nothing has happened. `engine.coverage()` names what can't be gated.
+    The request id of an invocation is `config["configurable"]["seawall_request_id"]`. If that is missing and there is a
+    checkpointer, the id is made from the thread's newest checkpoint and from the input. An input of `None` or
+    `Command(resume=…)` continues the thread's newest run.
     Raises `Misused` for a graph that is not compiled.
     """
     if not isinstance(graph, Pregel):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without types
@@ -151,7 +152,7 @@ def _name(options: GraphOptions, name: str) -> GraphOptions:
 
 
 def _list_inside(name: str, bound: Any, options: GraphOptions) -> Iterator[str]:
-    """Yields what a node's function uses that passes the gate by callbacks alone."""
+    """Yields the models and tools of a node's function that pass the gate by callbacks alone, each with the consequence."""
     for function in (getattr(bound, "func", None), getattr(bound, "afunc", None)):
         if not inspect.isfunction(function):
             continue
@@ -161,19 +162,19 @@ def _list_inside(name: str, bound: Any, options: GraphOptions) -> Iterator[str]:
             if isinstance(model, BaseChatModel) and GATED_TAG not in (model.tags or []):
                 yield (
                     f"replies of model {used!r} in node {name!r} of {options.name!r}: its calls are counted and can be refused, "
-                    "but it is not told what guards advise, and is asked anew after a crash; gate_model closes that"
+                    "but it is not told the guards' advice, and is asked anew after a crash; gate_model removes both limits"
                 )
             elif isinstance(value, ToolNode):
                 yield (
-                    f"results of {used!r} in node {name!r} of {options.name!r}: its calls are gated, but are not given again "
-                    "after a crash; add it to the graph as a node of its own"
+                    f"results of {used!r} in node {name!r} of {options.name!r}: its calls are gated, but recorded results are "
+                    "not returned after a crash; add it to the graph as a node of its own"
                 )
 
 
 def _gate_tools(tools: ToolNode) -> ToolNode:
-    """Returns a copy whose calls pass the gate, inside of what the application wraps around them."""
+    """Returns a copy of a tool node whose calls pass the gate, inside of the application's own wrappers."""
     gated: Any = copy.copy(tools)
-    theirs, theirs_async = gated._wrap_tool_call, gated._awrap_tool_call  # noqa: SLF001 -- nothing else tells them
+    theirs, theirs_async = gated._wrap_tool_call, gated._awrap_tool_call  # noqa: SLF001 -- no public attribute holds them
 
     def wrap(request: ToolCallRequest, execute: Callable[[ToolCallRequest], Any]) -> Any:
         def ours(request: ToolCallRequest) -> Any:
@@ -203,7 +204,7 @@ def _gate_tools(tools: ToolNode) -> ToolNode:
 
 
 def _find_place(request: ToolCallRequest) -> GraphPlace | None:
-    """Returns where a call is made; None if it has passed the gate already, by an agent's middleware.
+    """Returns the place where a call is made; None if an agent's middleware has taken the call through the gate already.
 
     Raises `Misused` outside of a gated graph.
     """

@@ -35,7 +35,7 @@ from seawall.runtime.foreign.tools import Effects, ToolDeclarations
 
 LOOP = "langgraph"
 MAX_REQUEST_CHARS = 10_000
-"""What is kept of an input that is no conversation, as the request of its run."""
+"""Characters that are kept of an input that is not a conversation, as the request of its run."""
 
 
 class GraphOptions(Struct, frozen=True, kw_only=True):
@@ -51,17 +51,17 @@ class GraphOptions(Struct, frozen=True, kw_only=True):
 
     @property
     def tools(self) -> ToolDeclarations:
-        """What is declared of the graph's tools."""
+        """The declarations of the graph's tools."""
         return self.engine.tools.declare(self.effects, self.reads, self.polls)
 
 
 class Invocation:
-    """Begins with the graph, and ends with it."""
+    """One invocation. It begins and ends with the graph."""
 
     def __init__(
         self, options: GraphOptions, given: Any, config: RunnableConfig, checkpointer: Any = None
     ) -> None:
-        """`checkpointer`: the graph's own; inside of another graph it is that one's."""
+        """`checkpointer` is the graph's own. Inside of another graph, the outer graph's checkpointer is used."""
         self._options, self._given, self._config = options, given, config
         self._configurable: Mapping[str, Any] = config.get("configurable", {})
         self._checkpointer: Any = (
@@ -100,11 +100,11 @@ class Invocation:
 
     @property
     def _resumes(self) -> bool:
-        """Whether the graph goes on with what it has saved."""
+        """Whether the graph continues from its saved state."""
         return self._given is None or isinstance(self._given, Command)
 
     def _needs_checkpoint(self) -> bool:
-        """Returns whether the request's id is made from where the thread stands."""
+        """Returns whether the request id is made from the thread's newest checkpoint."""
         configurable = self._configurable
         given, thread = configurable.get(REQUEST_KEY), configurable.get("thread_id")
         return not (given is not None or thread is None or self._resumes or self._checkpointer is None)
@@ -172,7 +172,7 @@ class Invocation:
     # ---- ending
 
     def end(self, error: BaseException | None) -> None:
-        """The graph has ended, was interrupted, or has raised."""
+        """Ends the run, or detaches from it. `error`: what the graph has raised; None if it has ended."""
         place = self._place
         if place is None:
             return
@@ -221,7 +221,7 @@ class Invocation:
 
 
 def _describe(value: Any) -> Any:
-    """Returns what an input says, without ids, as JSON values."""
+    """Returns an input as JSON values, without the ids of its messages."""
     if isinstance(value, BaseMessage):
         return [value.type, json.loads(json.dumps(value.content, default=str))]
     if isinstance(value, Mapping):

@@ -35,13 +35,13 @@ from seawall.runtime.foreign.asks import Settled, Turn
 
 ModelT = TypeVar("ModelT", bound=BaseChatModel)
 GATED_TAG = "seawall:gated"
-"""Tells the callbacks of a gated graph that the model takes care of itself."""
+"""Tag of a gated model, by which the callbacks of a gated graph leave it out."""
 MAX_CLASSES = 1000
-"""Classes of gated models that are kept. An application has a few."""
+"""Classes of gated models that are cached. An application has a few."""
 
 
 def gate_model(model: ModelT) -> ModelT:
-    """Returns a copy of a chat model that passes the gate of the graph around it. It is called in gated graphs only."""
+    """Returns a copy of a chat model whose calls pass the gate of the graph around it. It may be called in gated graphs only."""
     gated = model.model_copy(update={"tags": [*(model.tags or []), GATED_TAG]})
     object.__setattr__(gated, "__class__", _make_class(type(model)))
     return gated
@@ -49,7 +49,7 @@ def gate_model(model: ModelT) -> ModelT:
 
 @functools.lru_cache(MAX_CLASSES)
 def _make_class(kind: type[BaseChatModel]) -> type[BaseChatModel]:
-    """Returns a class that streams if the model's own does, so that LangChain decides as it did."""
+    """Returns a gated subclass that streams if `kind` does, so that LangChain decides on streaming as it does for `kind`."""
     streams: list[type[Any]] = []
     own: Any = kind
     base: Any = BaseChatModel
@@ -60,7 +60,7 @@ def _make_class(kind: type[BaseChatModel]) -> type[BaseChatModel]:
     made = type(f"Gated{kind.__name__}", (*streams, _GatedModel, kind), {"__module__": __name__})
     for native in ("_stream_chat_model_events", "_astream_chat_model_events"):
         if hasattr(kind, native):
-            setattr(made, native, None)  # LangChain's newer way of streaming goes through `_stream` then
+            setattr(made, native, None)  # then LangChain streams by `_stream`, not in its newer way
     return made
 
 
@@ -85,7 +85,9 @@ def _ask(
 
 
 def _fit(model: BaseChatModel, options: dict[str, Any], turn: Turn) -> dict[str, Any]:
-    """Returns the options of a request; at a limit without tools. A tool that must be called stays: the answer has its form."""
+    """Returns the options of a request, without tools in the last reply that a limit allows. A tool that the model must call
+    stays, because it gives the answer its form.
+    """
     choice: Any = options.get("tool_choice")
     choice = cast("dict[str, Any]", choice).get("type") if isinstance(choice, dict) else choice
     return leave_out_tools(model, options) if turn.last and choice in (None, "auto", "none") else options
@@ -97,7 +99,7 @@ def _read_message(result: ChatResult) -> AIMessage | None:
 
 
 def note_answer(place: GraphPlace, reply: AIMessage | None) -> None:
-    """Keeps the newest reply that calls nothing: the graph's answer, if it says no other."""
+    """Keeps the newest reply without calls. It is the graph's answer unless the graph's state holds another one."""
     if reply is not None and not reply.tool_calls and str(reply.text).strip():
         place.answer = str(reply.text)
 
@@ -109,7 +111,7 @@ def _take(place: GraphPlace, settled: Settled) -> ChatResult:
 
 
 class _GatedModel(BaseChatModel):
-    """PendingCalls the model's own methods once the gate lets it."""
+    """Calls the model's own methods if the gate allows it."""
 
     def _generate(
         self,
@@ -165,7 +167,7 @@ class _Pieces:
         self.whole: AIMessageChunk | None = None
 
     def add(self, chunk: ChatGenerationChunk) -> None:
-        """Adds one."""
+        """Adds one piece."""
         piece: Any = chunk.message
         self.whole = piece if self.whole is None else self.whole + piece
 
@@ -178,7 +180,7 @@ def _make_piece(place: GraphPlace, settled: Settled) -> ChatGenerationChunk:
 
 
 class _GatedStream(BaseChatModel):
-    """Streams the model's own pieces as they come. What is delivered so was not settled yet."""
+    """Streams the model's pieces as they come, before the step is settled."""
 
     def _stream(
         self,

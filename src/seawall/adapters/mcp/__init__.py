@@ -1,11 +1,13 @@
-"""MCP servers behind the gate: their tools for a native team, pinned, and called only as they were accepted.
+"""MCP servers behind the gate: their tools are pinned, and called only as they were accepted.
 
 - `tools.py`: `mcp_tools`, which gives a team the tools of servers
-- `servers.py`: which servers there are; `connection.py`: the session with one; `addresses.py`: where it may lead;
-  `transports.py`: what may come over it
-- `definitions.py`: what a server says of a tool; `names.py`: how tools are called, and which look alike
-- `pins.py`: what was accepted, and what waits for a person; `pin_store.py`: in the journal; `deciding.py`: by whom
-- `pinned_server.py`: a server whose tools are called only as they were accepted; `content.py`: what they return
+- `proxy.py`: the proxy of `seawall proxy`; `clients.py`, `peers.py`: its clients; `serving.py`: stdin and HTTP
+- `servers.py`: the configured servers; `connection.py`: the session with one; `addresses.py`: the addresses that it may
+  connect to; `transports.py`: bounds of the messages that come in
+- `definitions.py`: a server's description of a tool; `names.py`: names of tools, and which of them look alike
+- `pins.py`: the accepted definitions, and those that wait for a person; `pin_store.py`: keeps them in the journal;
+  `deciding.py`: how people decide on them
+- `pinned_server.py`: a server whose tools are called only as they were accepted; `content.py`: results as text
 
 It needs the extra `mcp`.
 """

@@ -1,5 +1,5 @@
-"""Connects to the addresses that somebody meant, and to no others: what a URL's host resolves to is checked where it is
-connected to, so that no name can lead into the own network.
+"""Connects only to addresses that a server's URL may lead to. The address that a host resolves to is checked at the moment of
+connecting, so that no host name can lead into the private network.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from seawall.core.errors import Broken
 from seawall.core.threads import start_in_thread
 
 MAX_MESSAGE_BYTES = 24 * 1024 * 1024
-"""Of one message of a server: the longest result (16 MiB), as base64."""
+"""Bytes of one message of a server: the longest result (16 MiB), as base64."""
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """Returns the addresses of a host."""
@@ -25,7 +25,7 @@ _IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class AddressBlocked(Broken):
-    """A connection was not made, because it would have led to an address that nobody meant."""
+    """A connection was not made, because its address is not one that the server's URL may lead to."""
 
 
 async def resolve(host: str, port: int) -> list[str]:
@@ -44,11 +44,11 @@ def _read_literal(host: str) -> _IPAddress | None:
 
 
 def find_problem(host: str, address: str) -> str | None:
-    """Returns why a connection to this address of a host is not made; None if it is.
+    """Returns why this address of a host must not be connected to; None if it may.
 
-    Link-local, multicast and unspecified addresses are never connected to: there are the machine's own credentials at
-    one of the first. An address of a private network, or of this machine, is connected to only if the URL says so
-    plainly: as that address, or as `localhost`. Names, and numbers in other notations, that lead there are not.
+    Link-local, multicast and unspecified addresses are always refused: cloud machines serve their own credentials at a
+    link-local address. An address of a private network, or of this machine, is allowed only if the URL names it plainly: as
+    that address, or as `localhost`. Host names, and addresses in other notations, that lead there are refused.
     """
     ip = ipaddress.ip_address(address)
     ip = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None) or ip
@@ -85,16 +85,16 @@ class _BoundedBody(httpx2.AsyncByteStream):
 
 
 class CheckedTransport(httpx2.AsyncBaseTransport):
-    """Sends requests to addresses that were checked, and to no host but the one that was configured.
+    """Sends requests to addresses that were checked, and only to the host that was configured.
 
-    A response is bounded, but for a stream of events, each of which is. One that is packed is not read: nobody knows how
-    much is in it.
+    A response is bounded by `MAX_MESSAGE_BYTES`; in a stream of events, each event is. A compressed response is not read,
+    because its real size is not known before.
     """
 
     def __init__(
         self, origin: str, resolve: Resolve = resolve, inner: httpx2.AsyncBaseTransport | None = None
     ) -> None:
-        """`origin` is the URL of the server; credentials are for it alone."""
+        """`origin` is the URL of the server. Its credentials are sent to no other host."""
         parts = urlsplit(origin)
         self._origin = (parts.scheme, parts.hostname, parts.port)
         self._resolve = resolve
@@ -104,7 +104,7 @@ class CheckedTransport(httpx2.AsyncBaseTransport):
         return f"<CheckedTransport to {self._origin[1]}>"
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Sends a request. Raises `AddressBlocked` if it would lead elsewhere."""
+        """Sends a request. Raises `AddressBlocked` if it would lead to another host or a refused address."""
         url = request.url
         if (url.scheme, url.host, url.port) != self._origin:
             raise AddressBlocked(
@@ -123,13 +123,13 @@ class CheckedTransport(httpx2.AsyncBaseTransport):
             raise httpx2.ConnectError(f"{url.host} has no address", request=request)
         if _read_literal(url.host) is None:
             request.extensions = {**request.extensions, "sni_hostname": url.host}
-        request.url = url.copy_with(host=addresses[0])  # the header `Host` was written before, and stays
+        request.url = url.copy_with(host=addresses[0])  # the header `Host` keeps the host's name
         request.headers["Accept-Encoding"] = "identity"
         response = await self._inner.handle_async_request(request)
         packed = response.headers.get("content-encoding", "identity").lower()
         if packed != "identity":
             await response.aclose()
-            raise httpx2.ReadError(f"{url.host} has packed its response ({packed!r:.40})", request=request)
+            raise httpx2.ReadError(f"{url.host} compressed its response ({packed!r:.40})", request=request)
         is_events = response.headers.get("content-type", "").lower().startswith("text/event-stream")
         if not is_events and isinstance(response.stream, httpx2.AsyncByteStream):
             response.stream = _BoundedBody(response.stream)
@@ -141,7 +141,7 @@ class CheckedTransport(httpx2.AsyncBaseTransport):
 
 
 def make_http_client(origin: str) -> Callable[..., httpx2.AsyncClient]:
-    """Returns what makes the HTTP client of a server: one that follows no redirect to elsewhere, and uses no proxy."""
+    """Returns a factory of HTTP clients for a server. A client follows no redirect to another host, and uses no proxy."""
 
     def make(**options: Any) -> httpx2.AsyncClient:
         options["follow_redirects"] = False

@@ -1,4 +1,4 @@
-"""The clients of the proxy: each has a run of its own, so that loops and limits are those of one client."""
+"""The clients of the proxy. Each client has its own run, so that loops and limits are judged per client."""
 
 from __future__ import annotations
 
@@ -18,38 +18,40 @@ from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.session import Performed, Session
 
 MAX_CLIENTS = 1_000
-"""Clients with a run at once. Another one is refused until one of these has been quiet."""
+"""Clients that may have a run at the same time. Another client is refused until the run of one of these has ended."""
 RUN_FIELD = "seawall/run"
-"""The field of a call's `_meta` with which a client names its run, so that it goes on with it after a restart."""
+"""The field of a call's `_meta` with which a client names its run, so that it can continue the run after a restart."""
 CALL_FIELD = "seawall/call"
-"""The field of a call's `_meta` with which a client names the call: the same one again is not made again."""
+"""The field of a call's `_meta` with which a client names the call. A second call of the same name is not made again."""
 
 Perform = Callable[[Turn], Awaitable[tuple[Any, Any]]]
 
 
 class ClientUser(NamedTuple):
-    """The user of a client, as the proxy vouches for them after an elicitation."""
+    """The user of a client. The proxy uses it as the user's credential, after the client has asked them (an elicitation)."""
 
     name: str
 
 
 def identify_user(credential: object) -> Principal:
-    """Returns whom the proxy has asked. Raises `Refused` for anybody else: they decide with `seawall approve`."""
+    """Returns the principal of a `ClientUser`. Raises `Refused` for any other credential: other people decide with
+    `seawall approve`.
+    """
     if isinstance(credential, ClientUser):
         return Principal(credential.name)
     raise Refused("only the user of a client decides here", guard="approval")
 
 
 class _OpenEffect(NamedTuple):
-    """One of the equal effects of a client."""
+    """One of several equal effects of a client."""
 
     number: int
     begun: str
-    """The version of its tool with which it was begun; "" if it was not."""
+    """The version of the tool when the effect was begun; "" if it was not begun."""
 
 
 class ClientRun:
-    """The run of one client, and the calls of it that wait for a person."""
+    """The run of one client, and its effects that have not come to an end."""
 
     def __init__(self, session: Session, user: ClientUser, nonce: str, process: str = "") -> None:
         self.session = session
@@ -59,21 +61,21 @@ class ClientRun:
         self._nonce = nonce
         self._next: dict[str, int] = {}
         self._open: dict[str, list[_OpenEffect]] = {}
-        """By the digest of a call: which of the equal effects have not come to an end."""
+        """The effects that have not come to an end, by the digest of their call."""
         self._reads = 0
         self.in_flight = 0
         self.used_s = 0.0
         self.proposals: dict[str, str] = {}
-        """The hashes of what the client's user was asked about, by proposal."""
+        """The hashes of the proposals that the client's user was asked about, by the proposal's id."""
         self.unknown: dict[str, str] = {}
-        """By the digest of a call: what the client was told of an effect whose fate is not known."""
+        """The texts that the client was told of effects whose fate is not known, by the digest of the call."""
 
     def __repr__(self) -> str:
         return f"<ClientRun {self.session.run} of {self.user.name}, {self.in_flight} calls in flight>"
 
     @property
     def waits(self) -> bool:
-        """Whether an effect of it waits for a person."""
+        """Whether the run has effects that have not come to an end: most wait for a person."""
         return bool(self._open)
 
     async def call(
@@ -87,9 +89,9 @@ class ClientRun:
         effect: bool,
         call_id: str = "",
     ) -> Performed:
-        """Has a call made behind the gate. An effect that was held or cancelled, asked for again, is the same call.
+        """Has a call made behind the gate. An effect that was held or cancelled, and is asked for again, is the same call.
 
-        Not so if it was not begun, and the tool has another `version` by now: what a person has approved of the one does
+        It is another call if the effect was not begun and the tool's `version` has changed: an approval of one version does
         not hold for the other. Raises what `Session.step` raises.
         """
         if not effect:
@@ -111,12 +113,12 @@ class ClientRun:
             call_id = f"{call_id or f'{digest}-{number}'}-{version[:8]}"
             asked = Session.tool(agent, name, arguments, call_id=call_id, untrusted=True)
             return await self.session.step(asked, note)
-        except BaseException:  # held, cancelled, halted: it has not come to an end
+        except BaseException:  # held, cancelled or halted: the effect has not come to an end
             self._open.setdefault(digest, []).append(_OpenEffect(number, begun))
             raise
 
     def _take_effect(self, digest: str) -> _OpenEffect:
-        """Returns which of the equal effects of this client it is: one that has not come to an end, or the next one."""
+        """Returns the effect that a call stands for: an equal one that has not come to an end, or else a new one."""
         waiting = self._open.get(digest)
         if waiting:
             effect = waiting.pop(0)
@@ -129,17 +131,17 @@ class ClientRun:
 
 
 def digest_call(name: str, arguments: Mapping[str, Any]) -> str:
-    """Returns what two calls are compared by."""
+    """Returns a digest that is equal for calls with the same name and arguments."""
     return digest_of([name, dict(arguments)])
 
 
 class ProxyClients:
-    """The runs of all clients. A client that has been quiet for a while begins another run with its next call."""
+    """The runs of all clients. A client that has made no call for `idle_s` seconds begins another run with its next call."""
 
     def __init__(
         self, engine: Engine, clock: Clock, *, tenant: str, run: str | None, idle_s: float, nonce: str
     ) -> None:
-        """`run` is the request id of clients that name no run; `nonce` tells this process from those before it."""
+        """`run` is the request id of clients that name no run; `nonce` makes call ids differ from those of earlier processes."""
         self._engine = engine
         self._clock = clock
         self._tenant = tenant
@@ -193,7 +195,9 @@ class ProxyClients:
         self._timer = self._clock.call_later(self._idle_s, self._sweep_soon)
 
     async def sweep(self) -> None:
-        """Ends the runs of clients that have been quiet. One that waits for a person is kept until that has expired."""
+        """Ends the runs of clients that have made no call for `idle_s` seconds. A run with an open effect is kept for as long
+        as a proposal is valid, if that is longer.
+        """
         now_s = self._clock.monotonic_s()
         for key, run in list(self._runs.items()):
             patience_s = max(self._idle_s, EXPIRES_S) if run.waits else self._idle_s
@@ -202,7 +206,7 @@ class ProxyClients:
                 await _end(run, "the client has been quiet")
 
     async def close(self) -> None:
-        """Ends all runs, but for those that were named: their clients can go on with them."""
+        """Ends all runs except those that their clients have named: a client can continue its named run later."""
         self._timer.cancel()
         runs, self._runs = list(self._runs.items()), {}
         for key, run in runs:
@@ -213,5 +217,5 @@ class ProxyClients:
 
 
 async def _end(run: ClientRun, answer: str) -> None:
-    if run.session.run is not None:  # else nothing is recorded of it
+    if run.session.run is not None:  # otherwise nothing was recorded of the run
         await run.session.end(answer)

@@ -1,4 +1,4 @@
-"""The connection to one MCP server: made when it is needed, made anew after it broke, and closed once."""
+"""The connection to one MCP server. It is opened when it is needed, opened anew after it broke, and closed once."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from mcp_types import CallToolResult
 
 CONNECT_S = 30.0
-"""Seconds for a server to start and to greet: some are compiled or downloaded when they are started."""
+"""Seconds for a server to start and to complete the handshake: some are compiled or downloaded when they are started."""
 MAX_TOOLS = 500
-"""Tools of one server. No model chooses among more."""
+"""Tools of one server. No model can choose well among more."""
 MAX_PAGES = 50
-"""Pages of a list of tools: ten tools on each."""
+"""Pages of a list of tools. With ten tools on each page, `MAX_TOOLS` fit."""
 
 MAX_ERROR_CHARS = 2_000
-"""Of what a server says of an error of the protocol: effects and logs keep it."""
+"""Characters of a server's error message that are kept, in effects and logs."""
 
 _log = logging.getLogger("seawall.mcp")
 
@@ -46,7 +46,7 @@ class McpBroken(Broken):
 
 
 class McpDeclined(Exception):
-    """A server answered a call with an error of the protocol, such as an unknown tool."""
+    """A server answered a call with a protocol error, such as an unknown tool."""
 
 
 class McpConnection:
@@ -55,7 +55,7 @@ class McpConnection:
     def __init__(
         self, source: ServerSource, *, connect_s: float = CONNECT_S, log: TextIO | None = None
     ) -> None:
-        """`log` is where a server process writes its own messages; without it they are dropped."""
+        """`log` gets the messages that a server process writes to stderr; without it they are dropped."""
         check_version("fastmcp", lowest="4.2.3", below="5.0", extra="mcp")
         self.source = source
         self._connect_s = connect_s
@@ -64,18 +64,18 @@ class McpConnection:
         self._client: Client[Any] | None = None
         self._lock = asyncio.Lock()
         self.stale = True
-        """Whether the server may offer other tools than those that were read last."""
+        """True if the server's tools may have changed since they were last read."""
         self.connects = 0
-        """How often a session was begun."""
+        """The number of sessions that were begun."""
 
     def __repr__(self) -> str:
         state = "connected" if self._client is not None else "not connected"
         return f"<McpConnection {self.source.name} {state}, session {self.connects}>"
 
     async def list_tools(self, redact: Redact) -> list[ToolDefinition]:
-        """Returns what the server offers now, without secrets. Raises `McpBroken` if it can't be asked.
+        """Returns the tools that the server offers now, without secrets. Raises `McpBroken` if the server can't be asked.
 
-        A session that has died meanwhile is begun anew, once: nothing was asked of it but this.
+        If the session has died meanwhile, a new one is begun, once: listing the tools can be repeated without harm.
         """
         old = self.connects if self._client is not None else None
         while True:
@@ -123,7 +123,7 @@ class McpConnection:
         meta: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
     ) -> CallToolResult:
-        """Calls a tool. Raises `McpBroken` if the server went away, and `McpDeclined` for an error of the protocol."""
+        """Calls a tool. Raises `McpBroken` if the server went away, and `McpDeclined` for a protocol error."""
         from mcp import MCPError  # noqa: PLC0415 -- it comes with the extra
 
         client = await self._get_client()
@@ -136,7 +136,7 @@ class McpConnection:
                 raise McpDeclined(f"{_shorten(error.error.message)} (code {error.error.code})") from error
             raise await self._break(client, error) from error
         except Exception as error:
-            # It answered, but with no result.
+            # The server answered, but not with a valid result.
             if isinstance(error, RuntimeError | ValueError) and client.is_connected():
                 raise McpDeclined(_describe(error)) from error
             raise await self._break(client, error) from error
@@ -149,13 +149,13 @@ class McpConnection:
         )
 
     async def _get_client(self) -> Client[Any]:
-        """Returns a client whose session is alive, and begins one if there is none."""
+        """Returns a client whose session is alive. Begins a session if there is none."""
         async with self._lock:
             if self._client is not None and self._client.is_connected():
                 return self._client
             if self._client is not None:
                 await self._drop(self._client)
-            # That takes two seconds of a processor: not on the event loop.
+            # The import takes two seconds of CPU time, which would block the event loop.
             if "fastmcp.client" not in sys.modules:
                 await start_in_thread(_import_fastmcp, "seawall-import")
             client = self._make_client()
@@ -228,7 +228,7 @@ class McpConnection:
             self.stale = True
 
     async def _drop(self, client: Client[Any]) -> None:
-        """Ends a session that is broken, so that the next call begins another one."""
+        """Ends a broken session, so that the next call begins another one."""
         if self._client is client:
             self._client, self.stale = None, True
         with contextlib.suppress(Exception):
@@ -249,12 +249,12 @@ def _describe(error: Exception) -> str:
 
 
 def _shorten(text: str) -> str:
-    """Returns what a server, or a library that quotes it, says of an error, in as many characters as a person reads."""
+    """Returns an error message of a server, or of a library that quotes it, cut to `MAX_ERROR_CHARS`."""
     return text if len(text) <= MAX_ERROR_CHARS else f"{text[:MAX_ERROR_CHARS]}…"
 
 
 def _import_fastmcp() -> None:
-    """Imports FastMCP. At that it sets up a logger that writes to stderr; where to is the program's own business."""
+    """Imports FastMCP, and removes the log handler that it sets up for stderr: the program decides where logs go."""
     import_module("fastmcp.client")
     logger = logging.getLogger("fastmcp")
     for handler in list(logger.handlers):
@@ -264,12 +264,12 @@ def _import_fastmcp() -> None:
 
 
 def _is_gone(code: int, message: str) -> bool:
-    """Returns whether an error of the protocol says that there is no session any more, or no answer."""
+    """Returns whether a protocol error says that the session has ended, or that no answer came."""
     from mcp_types import CONNECTION_CLOSED, INTERNAL_ERROR, INVALID_REQUEST, REQUEST_TIMEOUT  # noqa: PLC0415 -- comes with the extra
 
     if code in (CONNECTION_CLOSED, REQUEST_TIMEOUT):
         return True
-    # What the client itself says of an HTTP status.
+    # The client library's own texts for an HTTP status.
     return (code, message) in (
         (INVALID_REQUEST, "Session terminated"),
         (INTERNAL_ERROR, "Server returned an error response"),
@@ -281,4 +281,4 @@ async def _ignore(_: object) -> None:
 
 
 async def _ignore_progress(_: float, __: float | None, ___: str | None) -> None:
-    """Drops what a server says of its progress."""
+    """Drops a server's notes on its progress."""

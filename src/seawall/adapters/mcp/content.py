@@ -1,4 +1,4 @@
-"""What a server's tool returned, as an agent is told it: texts as they are, everything else as what it is."""
+"""A tool's result as an agent reads it: texts unchanged, and a description of everything else."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from mcp_types import CallToolResult
 
 MAX_BLOCKS = 1_000
-"""Parts of one result that are told; the others are counted."""
+"""Parts of one result that the agent is told; the others are only counted."""
 _MAX_NAME_CHARS = 200
 
 
 def read_result(result: CallToolResult) -> str:
-    """Returns a result as text. Pictures, sounds and files are named with their type, their size and their digest."""
+    """Returns a result as text. Images, audio and files are described by their type, size and digest."""
     document: dict[str, Any] = result.model_dump(mode="json", by_alias=True, exclude_none=True)
     blocks = cast("list[dict[str, Any]]", document.get("content") or [])
     parts = [_tell_block(block) for block in blocks[:MAX_BLOCKS]]
@@ -69,7 +69,7 @@ def _shorten(value: object) -> str:
 
 
 def _says_the_same(text: str, structured: object) -> bool:
-    """Returns whether a text is the structured content once more, as servers write it for clients that read texts only."""
+    """Returns whether a text repeats the structured content. Servers repeat it for clients that read only text."""
     if text in [each for each in _list_forms(structured) if isinstance(each, str)]:
         return True
     if not text or text[0] not in '{["-0123456789tfn':
@@ -82,7 +82,7 @@ def _says_the_same(text: str, structured: object) -> bool:
 
 
 def _list_forms(structured: object) -> Iterator[object]:
-    """Yields structured content, and the value in it if it is nothing but a wrapping of one."""
+    """Yields structured content and, if it only wraps a single value, that value."""
     yield structured
     if isinstance(structured, Mapping):
         fields = cast("Mapping[str, object]", structured)

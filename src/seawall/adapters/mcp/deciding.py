@@ -1,4 +1,4 @@
-"""What people decide on tools of MCP servers: to accept what a server offers now, or to reject it."""
+"""People's decisions on tools of MCP servers: to accept the definition that a server offers now, or to reject it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from seawall.runtime.seawall import Seawall
 
 
 async def list_pins(sea: Seawall, server: str | None = None) -> list[Pin]:
-    """Returns what is known of the tools of a server, or of all servers on the journal."""
+    """Returns the pins of the tools of a server, or of all servers on the journal."""
     store = PinStore(sea.journal, sea.supervisor.clock)
     servers = await store.list_servers() if server is None else [server]
     return [pin for each in servers for pin in (await store.read(each)).values()]
 
 
 async def find_pin(sea: Seawall, name: str) -> Pin:
-    """Returns what is known of `SERVER.TOOL`. Raises `Misused` if that is nothing."""
+    """Returns the pin of `SERVER.TOOL`. Raises `Misused` if there is none."""
     server, tool = split_name(name)
     pin = await PinStore(sea.journal, sea.supervisor.clock).read_one(server, tool) if tool else None
     if pin is None:
@@ -45,8 +45,8 @@ async def accept_tool(
 ) -> Pin:
     """Accepts the definition of `SERVER.TOOL` that waits and has this hash, in every process on the journal.
 
-    `credential`, `by` and `authenticate` are those of `Seawall.approve`. Raises `Refused` for somebody who may not decide,
-    and `Misused` if nothing waits, or something else than what was looked at.
+    `credential`, `by` and `authenticate` are those of `Seawall.approve`. Raises `Refused` for a person who may not decide,
+    and `Misused` if no definition waits, or if the one that waits has another hash.
     """
     person, reason = await _sign(sea, credential, by, reason, authenticate)
     pin = await find_pin(sea, name)
@@ -67,7 +67,9 @@ async def reject_tool(
     reason: str = "",
     authenticate: Authenticate | None = None,
 ) -> Pin:
-    """Rejects that definition: the one before it stays the accepted one. Otherwise as `accept_tool`."""
+    """Rejects the definition of `SERVER.TOOL` that waits; the definition that was accepted before stays accepted. Otherwise as
+    `accept_tool`.
+    """
     person, reason = await _sign(sea, credential, by, reason, authenticate)
     pin = await find_pin(sea, name)
     store = PinStore(sea.journal, sea.supervisor.clock)
@@ -77,7 +79,8 @@ async def reject_tool(
 async def pin_tools(
     sea: Seawall, servers: Servers, *, credential: object = None, by: str = "", connect_s: float = CONNECT_S
 ) -> list[Pin]:
-    """Connects to servers, and accepts in a person's name what they offer, unless that was done before or is odd.
+    """Connects to servers, and accepts in a person's name the tools that they offer. Tools that a person has decided on before,
+    and tools with misleading names or texts, stay as they are.
 
     Raises what `accept_tool` and `mcp_tools` raise.
     """
@@ -95,7 +98,7 @@ async def pin_tools(
 async def _sign(
     sea: Seawall, credential: object, by: str, reason: str, authenticate: Authenticate | None
 ) -> tuple[str, str]:
-    """Returns who decides, and why, as they are recorded."""
+    """Returns the person who decides and the reason, as they are recorded."""
     check_recordable(reason=reason)
     if credential is None and not by.strip():
         raise Misused("who decides on the tool? give by=… or credential=…; it is recorded")

@@ -1,4 +1,4 @@
-"""What a server says of a tool, in one form: what a model would read, and what is pinned."""
+"""A server's description of a tool, in one form: the parts that a model would read, which are pinned."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from seawall.team.schema_patterns import drop_unreadable
 _log = logging.getLogger("seawall.mcp")
 
 MAX_DEFINITION_BYTES = 28_000
-"""Of one tool's definition, some 7,000 tokens: what is pinned and what waits fit into one record of the journal (64 KiB)."""
+"""Bytes of one tool's definition, some 7,000 tokens. The pinned definition and the waiting one fit into one record of the
+journal (64 KiB)."""
 
 MAX_NAME_CHARS = 200
-"""Of a tool's name. The longest that a provider takes has 64."""
+"""Characters of a tool's name. Providers accept names of up to 64."""
 _VALUES = ("default", "const", "examples")
-"""Where a schema holds values of a parameter."""
+"""Keys of a schema that hold values of a parameter."""
 _TEXTS = ("name", "title", "description", "inputSchema", "outputSchema", "annotations")
-"""What is pinned of a tool: all that a model may be shown of it, and the server's hints."""
+"""The parts of a tool's definition that are pinned: all that a model may be shown, and the server's hints."""
 
 
 Redact = Callable[[str], str]
@@ -35,9 +36,9 @@ class ToolDefinition:
     """A tool as its server describes it."""
 
     def __init__(self, document: Mapping[str, Any], problem: str = "") -> None:
-        """`document` is an item of `tools/list`; what no model is shown of it, such as icons, is left out.
+        """`document` is an item of `tools/list`. Parts that a model is not shown, such as icons, are left out.
 
-        `problem`: why it can't be accepted, whatever a person says.
+        `problem`: why the definition can't be accepted, not even by a person; "" if it can.
         """
         self.document: dict[str, Any] = {
             name: document[name] for name in _TEXTS if document.get(name) not in (None, {}, [])
@@ -74,14 +75,14 @@ class ToolDefinition:
         return {"type": "object", "properties": {}, **schema}
 
     def read_hint(self, name: str) -> bool | None:
-        """Returns what the server says with a hint such as `readOnlyHint`; None if it says nothing."""
+        """Returns the value of a hint such as `readOnlyHint`; None if the server does not give it."""
         hints = self.document.get("annotations")
         value = cast("Mapping[str, Any]", hints).get(name) if isinstance(hints, Mapping) else None
         return value if isinstance(value, bool) else None
 
     @cached_property
     def odd(self) -> list[str]:
-        """What is not what it looks like in its name, and in the texts that a model would read of it."""
+        """What is misleading in the tool's name, and in the texts that a model would read: look-alike letters, hidden signs."""
         return find_odd_parts(
             self.name, {key: value for key, value in self.document.items() if key != "name"}
         )
@@ -93,17 +94,18 @@ class ToolDefinition:
 
     @cached_property
     def digest(self) -> str:
-        """What two definitions are compared by."""
+        """A digest that is equal for equal definitions."""
         return digest_of([self.document, self.problem] if self.problem else self.document)
 
 
 def add_definitions(
     found: dict[str, ToolDefinition], documents: Iterable[Mapping[str, Any]], redact: Redact
 ) -> None:
-    """Adds what a server offers, by name and without secrets: no model is shown them, and nothing records them.
+    """Adds the tools that a server offers, by name. Secrets are removed first, so that they are neither recorded nor shown to a
+    model.
 
-    A tool that can't be recorded as it is described, or that is described twice, is there with its problem. One whose name
-    can't be recorded is not there at all.
+    A tool whose definition can't be recorded, or that has two definitions, is added with its `problem`. A tool whose name
+    can't be recorded is left out.
     """
     for document in documents:
         name = str(document.get("name", ""))
@@ -139,7 +141,7 @@ def _read_definition(name: str, document: Mapping[str, Any], redact: Redact) -> 
 
 
 def _redact_values(value: Any, redact: Redact) -> Any:
-    """Returns a definition in which the values of a parameter are redacted as if they stood under its name."""
+    """Returns a definition in which the values of a parameter are redacted as arguments of that name would be."""
     if isinstance(value, list):
         return [_redact_values(each, redact) for each in cast("list[Any]", value)]
     if not isinstance(value, Mapping):
@@ -167,7 +169,7 @@ def list_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 def make_diff(
     old: Mapping[str, Any] | None, new: Mapping[str, Any] | None, show: Callable[[str], str] = show_plainly
 ) -> list[str]:
-    """Returns the lines of a unified diff of two definitions, in which all that can't be seen is escaped."""
+    """Returns the lines of a unified diff of two definitions. Invisible characters are escaped."""
     lines = difflib.unified_diff(
         list(_write_lines(old)), list(_write_lines(new)), "pinned", "offered", lineterm="", n=3
     )
@@ -175,7 +177,7 @@ def make_diff(
 
 
 def _write_lines(definition: Mapping[str, Any] | None) -> Iterator[str]:
-    """Yields a definition as lines for people: texts by their own lines, schemas as indented JSON."""
+    """Yields a definition as lines for people: texts line by line, schemas as indented JSON."""
     for name in _TEXTS:
         value = (definition or {}).get(name)
         if value is None:

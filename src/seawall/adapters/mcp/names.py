@@ -1,4 +1,4 @@
-"""Names of tools: as a model calls them, as a person writes them, and which of them look alike."""
+"""Names of tools: for models, for people, and which of them look alike."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from seawall.core.errors import Misused
 from seawall.core.odd_text import find_odd_text
 
 MAX_TOOL_CHARS = 64
-"""Characters of a name that every provider takes."""
+"""Characters of a name that every provider accepts."""
 _SEPARATOR = "__"
 _DIGEST_CHARS = 16
 _DIGEST = re.compile(f"_[0-9a-f]{{{_DIGEST_CHARS}}}$")
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 _MISLEADS = re.compile(r"\(U\+|gap of|two alphabets|many marks")
-"""What of `find_odd_text` hides something in a description. Markup, rulers and length, which it names too, are usual there."""
+"""Findings of `find_odd_text` that mean hidden text in a description. Its findings on markup, rulers and length are left out:
+these are usual in descriptions."""
 
 _LOOK_ALIKE = str.maketrans(
     "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u04bb\u0501\u051b\u051d\u043a\u043c"
@@ -27,25 +28,26 @@ _LOOK_ALIKE = str.maketrans(
     "01i|-./ ",
     "aeopcyxljshdqwkmtbhraeopuvlktxlagflolll____",
 )
-"""Letters, digits and signs that are taken for one another: those of Unicode's list that occur in identifiers."""
+"""Letters, digits and signs that people take for one another: those of Unicode's list of confusables that occur in
+identifiers."""
 
 
 def join_name(server: str, tool: str) -> str:
-    """Returns how a person writes a tool of a server, and how patterns match it: `bank.refund`."""
+    """Returns the name of a tool for people and patterns: `bank.refund`."""
     return f"{server}.{tool}"
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Returns the server and the tool of `bank.refund`; the tool is "" without a point."""
+    """Returns the server and the tool of `bank.refund`; the tool is "" if the name has no dot."""
     server, _, tool = name.partition(".")
     return server, tool
 
 
 def make_model_name(server: str, tool: str) -> str:
-    """Returns the name by which a model calls a tool: `bank__refund`. No two tools have one name.
+    """Returns the name by which a model calls a tool: `bank__refund`. No two tools have the same one.
 
-    A name that a provider would not take is written with plain characters, and with a digest of itself; so is one that
-    looks as if it had such a digest.
+    A name that a provider would not accept is written in plain characters with a digest of the original at its end. A name
+    that ends like such a digest gets one, too.
     """
     name = f"{server}{_SEPARATOR}{tool}"
     if len(name) <= MAX_TOOL_CHARS and _PLAIN.fullmatch(name) is not None and not _DIGEST.search(name):
@@ -61,7 +63,7 @@ def matches_any(name: str, patterns: Iterable[str]) -> bool:
 
 
 def check_pattern(what: str, pattern: object, servers: Sequence[str]) -> None:
-    """Raises `Misused` for a pattern that can match no tool of these servers, such as one without a server's name."""
+    """Raises `Misused` for a pattern that can't match any tool of these servers, such as one without a server's name."""
     if not isinstance(pattern, str) or not any(
         matches_any(server, [split_name(pattern)[0]]) for server in servers
     ):
@@ -80,7 +82,7 @@ def advise_on_unused(what: str, pattern: str) -> str:
 
 
 def make_skeleton(name: str) -> str:
-    """Returns what a reader sees of a name: two names with one skeleton are taken for one another."""
+    """Returns a form of a name that is equal for names that look alike."""
     plain = unicodedata.normalize("NFKC", name).casefold().translate(_LOOK_ALIKE)
     return "".join(each for each in plain if unicodedata.category(each) not in ("Cf", "Mn", "Cc")).replace(
         "rn", "m"
@@ -88,7 +90,7 @@ def make_skeleton(name: str) -> str:
 
 
 def find_odd_parts(tool: str, texts: object) -> list[str]:
-    """Returns what is not what it looks like in a tool's name, and in the texts that a model would read of it."""
+    """Returns what is misleading in a tool's name, and in the texts that a model would read."""
     found = [f"its name has {what}" for what in find_odd_text(tool)]
     if not found and not tool.isascii():
         found.append("its name has letters that are not plain")
@@ -98,7 +100,7 @@ def find_odd_parts(tool: str, texts: object) -> list[str]:
 
 
 def find_look_alikes(names: Mapping[str, Sequence[str]]) -> list[str]:
-    """Returns what is told of the tools of several servers, given by server: equal names, and names that look alike."""
+    """Returns advice on tools of several servers with equal names or look-alike names. `names` are given by server."""
     by_skeleton: dict[str, list[tuple[str, str]]] = {}
     for server, tools in names.items():
         for tool in tools:

@@ -1,7 +1,7 @@
-"""Who calls the proxy: the session, or the process at the other end of a connection on this machine.
+"""Identifies the client that calls the proxy: by its session, or by its process on this machine.
 
-Clients that speak the protocol of 2026 have no session: each call stands alone, and comes over whichever connection is free.
-What stays is the process. Linux says which one it is; where nobody does, clients with one name are one client.
+Clients that speak the protocol of 2026 have no session: each call stands alone, and may come over any connection. Such a client
+is identified by its process, which Linux tells. Where the process is not known, all clients with the same name are one client.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from pathlib import Path
 from typing import NamedTuple
 
 MAX_ID_CHARS = 200
-"""Of the names that a client gives its run and its calls."""
+"""Characters of the names that a client gives to its run and its calls."""
 DEFAULT_CLIENT = "client"
-"""How a client is called that does not say its name."""
+"""The name of a client that does not give one."""
 _MAX_NAME_CHARS = 60
 _PROC = Path("/proc")
 
 
 class Peer(NamedTuple):
-    """Who calls: what the transport and the client say of it."""
+    """A client that calls: what the transport and the client itself say about the client."""
 
     connection: str
-    """The id of its session, or "" where the transport has none."""
+    """The id of the client's session; "" if the transport has no sessions."""
     client: str
-    """The client's name, as it says itself."""
+    """The name that the client gives itself."""
     run: str | None = None
-    """The run that it names."""
+    """The run that the client names; None if it names none."""
     process: str = ""
-    """The process that it is, where there is no session and that can be found out."""
+    """The client's process, if there is no session and the process could be found; otherwise ""."""
 
     @property
     def name(self) -> str:
@@ -38,7 +38,7 @@ class Peer(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What its run is kept under."""
+        """The key of the client's run."""
         if self.run:
             return f"run {self.run}"
         if self.connection:
@@ -47,10 +47,10 @@ class Peer(NamedTuple):
 
 
 def find_process(client: int, server: int, likely: Iterable[str] = (), proc: Path = _PROC) -> str:
-    """Returns which process holds a connection from port `client` to port `server` of this machine; "" if nobody says it.
+    """Returns the process that holds a connection from port `client` to port `server` of this machine; "" if it can't be found.
 
-    `likely`: processes that are looked at first. The result names a process and when it began, so that no other one ever
-    has it.
+    `likely`: processes that are checked first. The result holds the process's number and its start time, so that a later
+    process with the same number has another result.
     """
     socket = _find_socket(client, server, proc)
     if socket is None:
@@ -78,7 +78,7 @@ def _find_socket(client: int, server: int, proc: Path) -> str | None:
 
 
 def _list_files(process: Path) -> Iterator[str]:
-    """Yields what a process has open. Of one of somebody else nobody says it."""
+    """Yields the files and sockets that a process has open; none for a process of another user, which can't be read."""
     try:
         for each in (process / "fd").iterdir():
             yield str(each.readlink())

@@ -1,4 +1,4 @@
-"""The pins of a journal: shared records, which the chain holds, so that every process on it has the same ones."""
+"""The pins of a journal. They are shared records in the journal's chain, so every process on the journal has the same pins."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from seawall.core.errors import Misused
 from seawall.journal.protocol import Journal
 
 MAX_PINS = 1_000
-"""Pins of one server: more tools than anybody offers. A server that invents names does not fill the journal."""
+"""Pins of one server: more than a real server has tools. The bound keeps a server that invents names from filling the
+journal."""
 _PREFIX = "mcp/"
 _MAX_KEY_CHARS = 200
 _decoder = msgspec.json.Decoder(Pin)
 
 
 class _FirstUse(msgspec.Struct, frozen=True, kw_only=True):
-    """That all tools of a server were looked at once: what it offers later is new."""
+    """Records that all tools of a server were compared with the pins once: a tool that it offers later is new."""
 
     at: float
     by: str
-    """Who accepted them; "" if nobody has yet."""
+    """Who accepted the tools; "" if nobody has yet."""
 
 
 _first_use_decoder = msgspec.json.Decoder(_FirstUse)
@@ -57,19 +58,19 @@ class PinStore:
         return None if value is None else _decoder.decode(value)
 
     async def list_servers(self) -> list[str]:
-        """Returns the servers of which something is recorded."""
+        """Returns the names of the servers that have records."""
         names = [key.removeprefix(_PREFIX).partition("/")[0] for key in await self._journal.shared(_PREFIX)]
         return list(dict.fromkeys(names))
 
     async def is_known(self, server: str) -> bool:
-        """Returns whether a server was looked at before."""
+        """Returns whether a server's tools were compared with the pins before."""
         return await self._read_first_use(server) is not None
 
     async def judge_first_use(self, server: str, *, trust: bool, by: str) -> FirstLook:
-        """Returns what becomes of a server's tools of which no definition was accepted yet.
+        """Returns whether the tools of a server that have no accepted definition yet are accepted now.
 
-        `by` is a person who has said that they are to be accepted, or "". Without one, `trust` says whether the first use
-        does; it never does once somebody has looked.
+        `by` is a person who wants to accept them, or "". Without a person, they are accepted at the server's first use if
+        `trust` is True, and never later.
         """
         known = await self._read_first_use(server)
         if by and (known is None or not known.by):
@@ -81,13 +82,13 @@ class PinStore:
         return FirstLook(False, reasons=("nobody has accepted it yet",))
 
     async def note_first_use(self, server: str, by: str) -> None:
-        """Records that the tools of a server have been looked at, and by whom they were accepted ("": by nobody)."""
+        """Records that the tools of a server were compared with the pins. `by`: who accepted them; "" if nobody has."""
         record = msgspec.json.encode(_FirstUse(at=self._clock.wall_s(), by=by))
 
         def note(old: bytes | None) -> bytes:
             return record if old is None or not _first_use_decoder.decode(old).by else old
 
-        await self._journal.change(f"{_PREFIX}{server}", note, held=True)
+        await self._journal.change(f"{_PREFIX}{server}", note)
 
     async def _read_first_use(self, server: str) -> _FirstUse | None:
         key = f"{_PREFIX}{server}"
@@ -102,7 +103,7 @@ class PinStore:
         first: FirstLook,
         known: Mapping[str, Pin],
     ) -> None:
-        """Compares what a server offers with its pins, and records what is new."""
+        """Compares the tools that a server offers with its pins, and records the differences."""
         names, now = set(known), self._clock.wall_s()
         for definition in offered:
             if definition.name not in names and len(names) >= MAX_PINS:
@@ -115,17 +116,17 @@ class PinStore:
 
             before = known.get(definition.name)
             if look(before, server, definition, first=first, now=now) != before:
-                # Another process may have looked meanwhile: what is recorded by then decides.
-                await self._journal.change(_make_key(server, definition.name), change, held=True)
+                # Another process may have changed the pin meanwhile, so `change` looks at the recorded pin again.
+                await self._journal.change(_make_key(server, definition.name), change)
 
     async def decide(self, server: str, tool: str, change: Callable[[Pin], Pin]) -> Pin:
-        """Changes a pin, and returns it. Raises `Misused` if there is none, and what `change` raises."""
+        """Changes a pin, and returns it. Raises `Misused` if there is no such pin, and the errors of `change`."""
 
         def write(old: bytes | None) -> bytes:
             if old is None:
                 raise Misused(f"there is no tool {server}.{tool} in this journal: seawall mcp lists them")
             return msgspec.json.encode(change(_decoder.decode(old)))
 
-        value = await self._journal.change(_make_key(server, tool), write, held=True)
+        value = await self._journal.change(_make_key(server, tool), write)
         assert value is not None
         return _decoder.decode(value)

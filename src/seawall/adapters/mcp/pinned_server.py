@@ -1,4 +1,4 @@
-"""One server behind its pins: what it offers is compared with what was accepted before each call."""
+"""One server behind its pins: before each call, the definition that it offers is compared with the accepted one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CHECK_S = 60.0
 """Seconds for which a list of tools is good before a read. Before an effect it is always read anew."""
 KEY_FIELD = "seawall/idempotency-key"
-"""Where a server that honours keys finds the one of an effect, in the call's `_meta`."""
+"""The field of a call's `_meta` that holds an effect's idempotency key, for servers that honour keys."""
 
 
 class McpWithheld(Exception):
@@ -43,7 +43,7 @@ class PinnedServer:
         check_s: float = CHECK_S,
         trust_first: bool = True,
     ) -> None:
-        """`trust_first`: what the server offers when it is used for the first time is accepted, unless it is odd."""
+        """`trust_first`: tools that the server offers at its first use are accepted, unless a name or text is misleading."""
         self.connection = connection
         self.name = connection.source.name
         self._supervisor = sea.supervisor
@@ -55,7 +55,7 @@ class PinnedServer:
         self._check_s = check_s
         self._trust_first = trust_first
         self._live: dict[str, str] = {}
-        """The digests of what the server offered when it was asked last, by tool."""
+        """The digests of the definitions that the server offered when it was last asked, by tool."""
         self._listed_s: float | None = None
         self._lock = asyncio.Lock()
         self._closed = False
@@ -69,10 +69,10 @@ class PinnedServer:
         return self._listed_s is not None
 
     async def open(self) -> dict[str, Pin]:
-        """Returns the pins of the tools after a look at what the server offers.
+        """Compares the tools that the server offers with the pins, and returns the pins.
 
-        A server that can't be reached is looked at before the first call, if its tools are pinned; else this raises
-        `McpBroken`.
+        If the server can't be reached and its tools are pinned, they are compared before the first call instead. Raises
+        `McpBroken` if the server can't be reached and nothing is pinned.
         """
         try:
             await self._refresh(self._clock.monotonic_s())
@@ -82,20 +82,22 @@ class PinnedServer:
         return await self.read_pins()
 
     async def read_pins(self) -> dict[str, Pin]:
-        """Returns the pins as they are recorded now, by tool."""
+        """Returns the pins that are recorded now, by tool."""
         return await self._store.read(self.name)
 
     async def read_pin(self, tool: str) -> Pin | None:
-        """Returns the pin of one tool as it is recorded now."""
+        """Returns the pin of one tool that is recorded now."""
         return await self._store.read_one(self.name, tool)
 
     async def pin(self, by: str) -> dict[str, Pin]:
-        """Returns the pins after a person has accepted what the server offers now, unless somebody has done so before."""
+        """Accepts the tools that the server offers now in a person's name, unless a person has done so before. Returns the
+        pins.
+        """
         await self._refresh(self._clock.monotonic_s(), by=by)
         return await self.read_pins()
 
     async def _refresh(self, needed_s: float, by: str = "") -> None:
-        """Compares what the server offers with the pins, unless another call has done so since `needed_s`."""
+        """Compares the tools that the server offers with the pins, unless another call has done so since `needed_s`."""
         async with self._lock:
             if self._listed_s is not None and self._listed_s >= needed_s and not self.connection.stale:
                 return
@@ -115,7 +117,7 @@ class PinnedServer:
         pin = await self.read_pin(tool)
         refusal = explain_refusal(pin, self._live.get(tool))
         if refusal is None and pin is not None and pin.digest != digest:
-            return "a person has accepted another definition of it since this program began: begin it anew"
+            return "a person has accepted another definition of it since this program started: restart the program"
         return refusal
 
     async def call(
@@ -128,13 +130,13 @@ class PinnedServer:
         timeout_s: float | None,
         check_lease: Callable[[], None] | None = None,
     ) -> str:
-        """Calls a tool as `call_plainly` does, and returns its result as text. Raises `McpToolError` for one that is an error."""
+        """Calls a tool as `call_plainly` does, and returns its result as text. Raises `McpToolError` for an error result."""
         result = await self.call_plainly(
             tool, arguments, digest=digest, key=key, timeout_s=timeout_s, check_lease=check_lease
         )
         text = read_result(result)
         if result.is_error:
-            raise McpToolError(text or "the server says that the call has failed, and not why")
+            raise McpToolError(text or "the server says that the call has failed, but not why")
         return text
 
     async def call_plainly(
@@ -147,10 +149,10 @@ class PinnedServer:
         timeout_s: float | None,
         check_lease: Callable[[], None] | None = None,
     ) -> CallToolResult:
-        """Calls a tool, and returns its result. An effect has a `key`; `check_lease` is called just before it.
+        """Calls a tool, and returns its result. An effect has a `key`; `check_lease` is called just before the call is sent.
 
         Raises `McpWithheld` for a call that was not sent, `McpBroken` if the server can't be reached or went away, and
-        `McpDeclined` for an error of the protocol.
+        `McpDeclined` for a protocol error.
         """
         if self._closed:
             raise McpWithheld(f"the connection to MCP server {self.name!r} was closed")
@@ -163,11 +165,11 @@ class PinnedServer:
         return self._conceal(await self.connection.call(tool, arguments, meta=meta, timeout_s=timeout_s))
 
     def _redact(self, text: str) -> str:
-        """Returns JSON text without secrets, also without those that the server was given."""
+        """Returns JSON text without secrets. Those in the server's own configuration are removed, too."""
         return self._redactor.json(self._supervisor.make_bodies().redact_json(text))
 
     def _conceal(self, result: CallToolResult) -> CallToolResult:
-        """Returns a result without the secrets that its server was given: it has no need to tell them."""
+        """Returns a result without the secrets in the server's configuration, in case the server repeats them."""
         if not self._secrets:
             return result
         text = result.model_dump_json(by_alias=True, exclude_none=True)
@@ -176,6 +178,6 @@ class PinnedServer:
         return type(result).model_validate_json(self._redactor.json(text))
 
     async def close(self) -> None:
-        """Ends the connection. No call is sent any more."""
+        """Ends the connection. After that no call is sent."""
         self._closed = True
         await self.connection.close()

@@ -1,4 +1,4 @@
-"""Pins: the definition of each tool that a person, or the first use, has accepted. Pure; `pin_store.py` keeps them."""
+"""Pins: the accepted definition of each tool. A person accepts it, or the first use does. Pure; `pin_store.py` keeps pins."""
 
 from __future__ import annotations
 
@@ -12,65 +12,65 @@ from seawall.adapters.mcp.definitions import ToolDefinition, list_changes
 from seawall.core.errors import Misused
 
 FIRST_USE = "first use"
-"""By whom a definition was accepted that was there when its server was used for the first time."""
+"""The value of `Pin.by` for a definition that was accepted because its server was used for the first time."""
 LEAST_HASH_CHARS = 8
-"""Characters of a hash that name what a person was shown."""
+"""Characters of a hash that a person must give at least, to name the definition that they decide on."""
 
 PinState = Literal["pinned", "quarantined", "rejected"]
 
 
 class Pin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is known of one tool of one server."""
+    """The accepted definition of one tool of one server, and the definition that waits for a person, if any."""
 
     server: str
     tool: str
     digest: str = ""
-    """Of the definition that was accepted; "" if none was."""
+    """The digest of the definition that was accepted; "" if none was."""
     definition: dict[str, Any] = {}
     """The definition that was accepted."""
     by: str = ""
     """Who accepted it."""
     at: float = 0.0
-    """Wall seconds of that."""
+    """The time at which it was accepted, in wall seconds."""
     why: str = ""
     waiting: str = ""
     """The digest of another definition, which waits for a person; "" if none does."""
     offered: dict[str, Any] = {}
     """The definition that waits."""
     offered_at: float = 0.0
-    """Wall seconds at which it was seen first."""
+    """The time at which the waiting definition was first seen, in wall seconds."""
     reasons: tuple[str, ...] = ()
-    """Why it waits."""
+    """Why the definition waits."""
     rejected: str = ""
-    """The digest of a definition that a person rejected: it is not asked about again."""
+    """The digest of a definition that a person rejected. No person is asked about it again."""
     rejected_by: str = ""
     """Who rejected it."""
     rejected_why: str = ""
 
     @property
     def state(self) -> PinState:
-        """Whether the tool may be called."""
+        """The state of the tool: only a pinned tool may be called."""
         if self.waiting:
             return "quarantined"
         return "pinned" if self.digest else "rejected"
 
 
 class FirstLook(NamedTuple):
-    """What becomes of tools of which no definition was accepted yet."""
+    """What happens to tools without an accepted definition."""
 
     accepts: bool
-    """Whether what the server offers is accepted."""
+    """Whether the definitions that the server offers are accepted."""
     by: str = ""
-    """By whom."""
+    """Who accepts them."""
     reasons: tuple[str, ...] = ()
-    """Why it waits otherwise."""
+    """Why they wait for a person, if they are not accepted."""
 
 
 def look(pin: Pin | None, server: str, seen: ToolDefinition, *, first: FirstLook, now: float) -> Pin:
-    """Returns a tool's pin after its server has offered this definition.
+    """Returns a tool's pin after its server has offered the definition `seen`.
 
-    At the server's first use what it offers is accepted, unless it is odd. A definition that differs from the accepted
-    one waits for a person, and goes on waiting if the server takes it back.
+    At the server's first use the definition is accepted, unless its name or a text is misleading. A definition that differs
+    from the accepted one waits for a person, and continues to wait if the server offers the accepted one again.
     """
     pin = pin or Pin(server=server, tool=seen.name)
     if seen.problem:
@@ -96,7 +96,9 @@ def _quarantine(pin: Pin, digest: str, document: dict[str, Any], reasons: Sequen
 
 
 def accept(pin: Pin, hash_: str, *, by: str, why: str, now: float) -> Pin:
-    """Returns the pin after a person has accepted the definition with this hash. Raises `Misused` if that does not wait."""
+    """Returns the pin after a person has accepted the definition with this hash. Raises `Misused` if no definition with this
+    hash waits.
+    """
     _check_hash(pin, hash_)
     if not pin.offered:
         raise Misused(f"{pin.server}.{pin.tool} can't be accepted: {'; '.join(pin.reasons)}")
@@ -106,7 +108,7 @@ def accept(pin: Pin, hash_: str, *, by: str, why: str, now: float) -> Pin:
 
 
 def reject(pin: Pin, hash_: str, *, by: str, why: str) -> Pin:
-    """Returns the pin after a person has rejected that definition: the one before it stays the accepted one."""
+    """Returns the pin after a person has rejected the definition with this hash. The accepted definition stays accepted."""
     _check_hash(pin, hash_)
     return replace(
         pin,
@@ -126,13 +128,15 @@ def _check_hash(pin: Pin, hash_: str) -> None:
         raise Misused(f"nothing of {name} waits for a decision: it is {pin.state}")
     if len(hash_) < LEAST_HASH_CHARS or not pin.waiting.startswith(hash_):
         raise Misused(
-            f"{name}: what waits has the hash {pin.waiting[:LEAST_HASH_CHARS]}, not {hash_!r}: look at it with "
-            f"seawall mcp diff {name}"
+            f"{name}: the definition that waits has the hash {pin.waiting[:LEAST_HASH_CHARS]}, not {hash_!r}: look at it "
+            f"with seawall mcp diff {name}"
         )
 
 
 def explain_refusal(pin: Pin | None, live: str | None) -> str | None:
-    """Returns why a tool may not be called; None if it may. `live` is the digest of what the server offers now."""
+    """Returns why a tool may not be called; None if it may. `live` is the digest of the definition that its server offers now;
+    None if it does not offer the tool.
+    """
     if pin is None:
         return "it is not pinned"
     name = f"{pin.server}.{pin.tool}"
@@ -143,7 +147,7 @@ def explain_refusal(pin: Pin | None, live: str | None) -> str | None:
         return f"it is quarantined until a person has looked at it ({why}): seawall mcp diff {name}"
     if live == pin.rejected:
         why = f": {pin.rejected_why}" if pin.rejected_why else ""
-        return f"{pin.rejected_by} has rejected what its server offers now{why}"
+        return f"{pin.rejected_by} has rejected the definition that its server offers now{why}"
     if live != pin.digest:
         return f"its server offers another definition than the accepted one: seawall mcp diff {name}"
     return None

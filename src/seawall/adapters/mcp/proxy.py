@@ -1,4 +1,4 @@
-"""The proxy: one MCP server before any others, whose calls pass the gate."""
+"""The proxy: one MCP server in front of other MCP servers. Each call to them passes the gate."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from seawall.runtime.foreign.session import Performed
 
 IDLE_S = 600.0
-"""Seconds without a call after which a client's run ends: a conversation that goes on after ten minutes is another one."""
+"""Seconds without a call after which a client's run ends. After ten minutes a client most likely has a new conversation."""
 UNTRUSTED_FIELD = "seawall/untrusted"
 """The field of a result's `_meta` which says that its content comes from outside and was not checked."""
 _ALLOW = "allow"
@@ -48,28 +48,28 @@ _log = logging.getLogger("seawall.mcp")
 
 @dataclass(frozen=True, kw_only=True)
 class ProxyOptions:
-    """How the proxy calls the servers behind it, and keeps the runs of its clients."""
+    """How the proxy calls the servers behind it, and how it keeps the runs of its clients."""
 
     tenant: str = ""
-    """On whose account all calls are. Default: nobody's."""
+    """The tenant whose account all calls are on. Default: none."""
     run: str | None = None
-    """The request id of clients that name no run: the one on stdin goes on with its run after a restart. Default: each start
-    is a new run."""
+    """The request id for clients that name no run. With it, the client on stdin continues its run after a restart. Default:
+    each start is a new run."""
     idle_s: float = IDLE_S
-    """Seconds without a call after which a client's run ends. Default 600: a conversation that goes on after ten minutes is
-    another one."""
+    """Seconds without a call after which a client's run ends. Default 600: after ten minutes a client most likely has a new
+    conversation."""
     not_done: Sequence[str] = ()
     """Effects whose error results mean that nothing was done. See `McpOptions.not_done`."""
     timeout_s: float | None = 60.0
-    """Seconds for one call of a server. Default 60, as the protocol's own libraries have it."""
+    """Seconds for one call of a server. Default 60, as in the protocol's own libraries."""
     connect_s: float = CONNECT_S
-    """Seconds for a server to start and to greet. Default 30: some are downloaded when they are started."""
+    """Seconds for a server to start and to complete the handshake. Default 30: some are downloaded when they are started."""
     check_s: float = CHECK_S
-    """Seconds for which a server's list of tools is good before a read. Default 60."""
+    """Seconds for which a server's list of tools counts as current before a read. Default 60."""
     trust_first: bool = True
-    """Whether what a server offers is accepted when it is used for the first time on the journal. Default True."""
+    """Whether the tools that a server offers are accepted when it is used for the first time on the journal. Default True."""
     variables: Mapping[str, str] | None = field(default=None, repr=False)
-    """What `${NAME}` in the servers' file stands for. Default: the environment of the process."""
+    """The values of `${NAME}` in the servers' file, by name. Default: the environment of the process."""
 
 
 class _OfferedTool(NamedTuple):
@@ -80,7 +80,7 @@ class _OfferedTool(NamedTuple):
 
     @property
     def name(self) -> str:
-        """How it is recorded, and how people write it."""
+        """The tool's name in the record and for people: `bank.refund`."""
         return join_name(self.pin.server, self.pin.tool)
 
 
@@ -105,11 +105,11 @@ class McpProxy:
         self._known: dict[str, _OfferedTool] = {}
         """The tools that were listed last, by the names that clients call them by."""
         self._validators: dict[str, SchemaValidator] = {}
-        """By the digest of a definition: at most as many as were accepted, as no others are offered."""
+        """By the digest of a definition. Only accepted definitions are offered, so there are at most as many validators."""
         self.advice: tuple[str, ...] = ()
-        """What a person should look at."""
+        """Texts on tools that a person should look at."""
         self.tool_names: tuple[str, ...] = ()
-        """What the servers offered when it was opened, such as `bank.refund`."""
+        """The names of the tools that the servers offered when the proxy was opened, such as `bank.refund`."""
         self.unreached: tuple[str, ...] = ()
         """The servers that could not be reached then: what they offered before is offered, and looked at before the first call."""
 
@@ -119,7 +119,7 @@ class McpProxy:
     # ---- opening and closing
 
     async def open(self) -> None:
-        """Looks at what the servers offer. Raises what `mcp_tools` raises."""
+        """Compares the tools that the servers offer with the pins. Raises what `mcp_tools` raises."""
         pins = await asyncio.gather(*(server.open() for server in self._servers))
         names = {server.name: list(known) for server, known in zip(self._servers, pins, strict=True)}
         told = find_look_alikes(names)
@@ -147,7 +147,7 @@ class McpProxy:
         """Returns the server that clients connect to."""
         from mcp.server import Server  # noqa: PLC0415 -- it comes with the extra
 
-        from seawall import __version__  # noqa: PLC0415 -- a circle otherwise
+        from seawall import __version__  # noqa: PLC0415 -- at the top it would be a circular import
 
         return Server(
             "seawall", version=__version__, on_list_tools=self._list_tools, on_call_tool=self._answer
@@ -156,7 +156,7 @@ class McpProxy:
     # ---- what is offered
 
     async def _list_offered(self) -> dict[str, _OfferedTool]:
-        """Returns the tools of which a definition was accepted, by the names that clients call them by."""
+        """Returns the tools that have an accepted definition, by the names that clients call them by."""
         offered: dict[str, _OfferedTool] = {}
         for server in self._servers:
             for pin in (await server.read_pins()).values():
@@ -166,7 +166,7 @@ class McpProxy:
         return offered
 
     async def _find_offered(self, name: str) -> _OfferedTool | None:
-        """Returns a tool as it is pinned now; None if no definition of it was accepted."""
+        """Returns a tool with its present pin; None if it has no accepted definition."""
         known = self._known.get(name) or (await self._list_offered()).get(name)
         pin = None if known is None else await known.server.read_pin(known.pin.tool)
         return None if known is None or pin is None or not pin.digest else _OfferedTool(known.server, pin)
@@ -194,7 +194,7 @@ class McpProxy:
     async def _answer(
         self, context: ServerRequestContext[Any], params: CallToolRequestParams
     ) -> CallToolResult | InputRequiredResult:
-        """Answers a call. Whatever goes wrong is an error result: nothing is called past the gate."""
+        """Answers a call. Every error becomes an error result; a tool is never called past the gate."""
         try:
             place = await self._find_offered(params.name)
             if place is None:
@@ -245,7 +245,7 @@ class McpProxy:
         return Peer(connection, client, run or None, process)
 
     def _find_problem(self, place: _OfferedTool, arguments: dict[str, Any]) -> str | None:
-        """Returns what is wrong with the arguments; None if they fit."""
+        """Returns why the arguments don't fit the tool's schema; None if they fit."""
         digest = place.pin.digest
         if digest not in self._validators:
             self._validators[digest] = SchemaValidator(
@@ -258,7 +258,7 @@ class McpProxy:
         return None
 
     async def _make(self, run: ClientRun, asked: _ProxyCall) -> CallToolResult:
-        """Has the call made behind the gate, and returns what the client is told."""
+        """Has the call made behind the gate, and returns the result for the client."""
         sent: list[str] = []
 
         async def perform(turn: Turn) -> tuple[Result, CallToolResult]:
@@ -284,7 +284,7 @@ class McpProxy:
             if sent:
                 run.unknown[digest] = (
                     f"{name} was called, and what became of it is not known ({sent[0]}). It is not called again before a "
-                    f"person has found out: seawall reconcile {held.run}"
+                    f"person has found that out: seawall reconcile {held.run}"
                 )
             if digest not in run.unknown:
                 raise
@@ -295,7 +295,7 @@ class McpProxy:
         return _make_answer(done, asked.place, run)
 
     async def _perform(self, asked: _ProxyCall, turn: Turn) -> tuple[Result, CallToolResult]:
-        """Calls the server. What says that an effect was not done raises `NotDone`."""
+        """Calls the server. Raises `NotDone` if it is certain that an effect was not done."""
         place, clock = asked.place, self._sea.supervisor.clock
         arguments = dict(turn.arguments)
         problem = self._find_problem(place, arguments)  # a person may have changed them
@@ -326,7 +326,7 @@ class McpProxy:
         if result.is_error and asked.effect:
             if matches_any(place.name, self._options.not_done):
                 raise NotDone(text)
-            raise McpToolError(text or "the server says that the call has failed, and not why")
+            raise McpToolError(text or "the server says that the call has failed, but not why")
         return make_tool_result(text, failed=bool(result.is_error)), result
 
     # ---- asking the client's user
@@ -339,9 +339,10 @@ class McpProxy:
         asked: _ProxyCall,
         held: Held,
     ) -> CallToolResult | InputRequiredResult:
-        """Asks the user of the client to confirm what they may confirm, where the client can ask; else says who decides.
+        """Asks the user of the client to confirm a call, if they may confirm it and the client can ask. Otherwise returns an
+        error result that says who must decide.
 
-        Only a tool that was declared with `confirm` is for the user who acts: an approval is somebody else's.
+        The user may confirm only a tool that was declared with `confirm`. An approval must come from another person.
         """
         from mcp_types import (  # noqa: PLC0415 -- it comes with the extra
             ClientCapabilities,
@@ -391,7 +392,7 @@ class McpProxy:
 
 
 class _ProxyCall(NamedTuple):
-    """A call as a client has asked for it."""
+    """A call that a client has asked for."""
 
     agent: str
     place: _OfferedTool
@@ -408,7 +409,9 @@ _FORM: dict[str, Any] = {
 
 
 def _read_id(meta: Mapping[str, Any], field: str) -> str:
-    """Returns what a client names its run or its call; "" if it does not. Raises `Misused` for what nobody would write."""
+    """Returns the name that a client gives to its run or its call; "" if it gives none. Raises `Misused` for a value that is
+    not a text, or is too long.
+    """
     given = meta.get(field)
     if given is None or given == "":
         return ""
@@ -424,7 +427,7 @@ def _refuse(text: str) -> CallToolResult:
 
 
 def _make_answer(done: Performed, place: _OfferedTool, run: ClientRun) -> CallToolResult:
-    """Returns what the client is told: what the server said, if that stands, and what guards say."""
+    """Returns the result for the client: the server's result or a guard's replacement, with the guards' advice."""
     from mcp_types import CallToolResult, TextContent  # noqa: PLC0415 -- it comes with the extra
 
     settled = done.settled
@@ -452,7 +455,7 @@ def _make_answer(done: Performed, place: _OfferedTool, run: ClientRun) -> CallTo
 
 
 def _write_question(name: str, arguments: str, flags: Sequence[str]) -> str:
-    """Returns what a user is asked. The arguments come first, all of them, and nothing of them is hidden."""
+    """Returns the question for a user. All arguments come first, and invisible characters in them are shown."""
     lines = [f"Let {name} be done with these arguments?", show_plainly(arguments)]
     return "\n".join([*lines, *(f"Look: {show_plainly(flag)}" for flag in flags)])
 
@@ -469,7 +472,9 @@ def _read_answer(answer: object) -> Literal["yes", "no", "later"]:
 async def open_proxy(
     engine: Engine, sea: Seawall, servers: Servers, options: ProxyOptions, nonce: str
 ) -> AsyncGenerator[McpProxy]:
-    """Opens a proxy on the engine's event loop. `nonce` tells this process from others that go on with the same run."""
+    """Opens a proxy on the engine's event loop. `nonce` makes call ids differ from those of other processes that continue the
+    same run.
+    """
     async with AsyncExitStack() as stack:
         opened: list[PinnedServer] = []
         for source in read_servers(servers, options.variables):

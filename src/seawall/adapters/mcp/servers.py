@@ -1,4 +1,4 @@
-"""Which MCP servers there are: a `servers.json` in the usual form, or a mapping from names to where each one is."""
+"""Reads the configured MCP servers: from a `servers.json` in the usual form, or from a mapping of names to servers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 from seawall.core.errors import Misused
 
 MAX_SERVERS = 100
-"""Servers of one program: each is a process or a connection, and more tools than theirs no model is shown."""
+"""Servers of one program. Each is a process or a connection, and their tools are more than a model can be shown."""
 
 _NAME = re.compile(r"[A-Za-z](?:_?[A-Za-z0-9-])*")
-"""A server's name. Two underscores divide it from a tool's name, so that no two names can be read in two ways."""
+"""A server's name. It has no double underscore, because that divides it from a tool's name."""
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 
 Servers = str | Path | Mapping[str, Any]
@@ -26,27 +26,27 @@ Servers = str | Path | Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSource:
-    """Where one server is."""
+    """How one server is reached."""
 
     name: str
-    """How it is called in the file, and in the names of its tools."""
+    """The server's name in the file, and in the names of its tools."""
     kind: Literal["stdio", "http", "memory"]
     """A program that is started, a URL, or an object in this process."""
     command: tuple[str, ...] = ()
     """The program and its arguments; default none, for servers of another kind."""
     environment: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    """Variables that the program gets beside the few that every program needs; it inherits no others."""
+    """Environment variables for the program, beside the few that every program needs. It inherits no others."""
     directory: str | None = None
-    """Where the program is started. Default: where this process was."""
+    """The directory in which the program is started. Default: that of this process."""
     url: str = ""
-    """Where it is served; default none, for servers of another kind."""
+    """The server's URL; default none, for servers of another kind."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    """What each request to the URL has; default nothing."""
+    """Headers of each request to the URL; default none."""
     server: object = None
     """A server in this process; default none, for servers of another kind."""
 
     def describe(self) -> str:
-        """Returns where the server is, without what may be a secret."""
+        """Returns a text on how the server is reached, without parts that may be secret."""
         match self.kind:
             case "stdio":
                 return Path(self.command[0]).name
@@ -57,7 +57,7 @@ class ServerSource:
                 return "this process"
 
     def list_secrets(self) -> list[str]:
-        """Returns the values that may be secrets: no record is to have them."""
+        """Returns the configured values that may be secrets, which must not be recorded."""
         parts = urlsplit(self.url)
         values = [*self.environment.values(), *self.headers.values(), parts.password or ""]
         bare = [value.partition(" ")[2] for value in self.headers.values()]  # `Bearer …`
@@ -67,7 +67,7 @@ class ServerSource:
 def read_servers(servers: Servers, environment: Mapping[str, str] | None = None) -> list[ServerSource]:
     """Returns the servers that a file or a mapping names. `${NAME}` in an entry stands for a variable of `environment`.
 
-    Raises `Misused`, which names the entry, for what is none of the forms.
+    Raises `Misused`, which names the entry, for an entry in none of the known forms.
     """
     found = _read_file(Path(servers)) if isinstance(servers, str | Path) else dict(servers)
     if isinstance(inner := found.get("mcpServers"), Mapping):
@@ -94,12 +94,12 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise Misused(f"{path}: it must be an object with mcpServers, not {type(found).__name__}")
     servers = cast("dict[str, Any]", found)
     if "mcpServers" not in servers and isinstance(servers.get("servers"), dict):
-        return cast("dict[str, Any]", servers["servers"])  # as an editor writes it
+        return cast("dict[str, Any]", servers["servers"])  # the key that some editors use
     return servers
 
 
 def check_server_name(name: str) -> None:
-    """Raises `Misused` for a name that no tool's name could begin with."""
+    """Raises `Misused` for a name that can't be the beginning of a tool's name."""
     if not isinstance(cast("object", name), str) or _NAME.fullmatch(name) is None or len(name) > 30:
         raise Misused(
             f"MCP server {name!r}: a name begins with a letter and has at most 30 letters, digits, '-' and single '_'"
@@ -129,7 +129,7 @@ def _read_entry(name: str, entry: object, variables: Mapping[str, str]) -> Serve
 
 
 def _fill(name: str, value: Any, variables: Mapping[str, str]) -> Any:
-    """Returns a value with the variables that its texts name in their places."""
+    """Returns a value in whose texts each `${NAME}` is replaced by the variable."""
     if isinstance(value, str):
 
         def find(match: re.Match[str]) -> str:

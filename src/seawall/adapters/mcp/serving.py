@@ -12,22 +12,22 @@ from seawall.adapters.mcp.proxy import McpProxy
 from seawall.core.errors import Broken, Misused
 
 HTTP_PATH = "/mcp"
-"""Where a client finds the proxy."""
+"""The path of the proxy's URL."""
 GRACE_S = 1
-"""Seconds for answers that are under way when the proxy stops."""
+"""Seconds that answers in progress may still take when the proxy stops."""
 
 
 class HttpAddress(NamedTuple):
-    """Where to listen."""
+    """The host and port that the proxy listens on."""
 
     host: str
     port: int
 
 
 def parse_address(text: str) -> HttpAddress:
-    """Returns the address of `HOST:PORT`. Raises `Misused` for another form, and for one that other machines reach.
+    """Returns the address of `HOST:PORT`. Raises `Misused` for another form, and for an address that other machines can reach.
 
-    Nobody is asked who they are here: what listens to other machines has to do that before.
+    The proxy does not authenticate clients. To serve other machines, put a server that does in front of it.
     """
     host, _, port = text.rpartition(":")
     host = host.strip("[]")
@@ -39,14 +39,14 @@ def parse_address(text: str) -> HttpAddress:
         local = False
     if not local:
         raise Misused(
-            f"--http {text}: the proxy asks nobody who they are, so it listens on this machine only (127.0.0.1, ::1); put "
-            "something that does before it"
+            f"--http {text}: the proxy does not authenticate clients, so it listens on this machine only (127.0.0.1, ::1); "
+            "put a server that does in front of it"
         )
     return HttpAddress(host, int(port))
 
 
 async def serve_stdio(proxy: McpProxy) -> None:
-    """Serves the one client on stdin and stdout, until it closes them. Nothing else may be written there."""
+    """Serves the client on stdin and stdout, until it closes them. Nothing else may write to stdout."""
     from mcp.server.stdio import stdio_server  # noqa: PLC0415 -- it comes with the extra
 
     server = proxy.make_server()

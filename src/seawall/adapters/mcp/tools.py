@@ -40,30 +40,30 @@ class McpOptions:
     """How the tools of MCP servers are called."""
 
     effects: Effects = ()
-    """Which tools change the world, as patterns of `SERVER.TOOL`. An exact name counts first, then the first pattern that matches.
-    Default none: what servers say of their tools themselves (`readOnlyHint`, `destructiveHint`) is a hint, and decides
+    """The tools that change the world, as patterns of `SERVER.TOOL`. An exact name counts first, then the first pattern that
+    matches. Default none: what servers say of their own tools (`readOnlyHint`, `destructiveHint`) is only a hint, and decides
     nothing."""
     reads: Sequence[str] = ()
-    """Which tools only read although their names or hints say that they write: nothing is advised about them."""
+    """Tools that only read although their names or hints say that they write. There is no advice about them. Default none."""
     polls: Sequence[str] = ()
     """Which reads are asked again until something has happened (`Tool.poll`). Default none."""
     not_done: Sequence[str] = ()
-    """Effects whose error results mean that nothing was done. Default none: an error does not say that, so what became of
-    such a call is unknown, and waits for a person."""
+    """Effects whose error results mean that nothing was done. Default none: an error result does not say that, so such an
+    effect is unknown, and waits for a person."""
     timeout_s: float | None = 60.0
-    """Seconds for one call, after which it is cancelled. Default 60, as the protocol's own libraries have it; None: as long
-    as the run has time."""
+    """Seconds for one call, after which it is cancelled. Default 60, as in the protocol's own libraries; None: as long as the
+    run has time."""
     retries: int = 1
     """Further tries of a read that could not be made, or whose server went away. Default 1: the second try starts the
     server anew. Effects are never tried again."""
     connect_s: float = CONNECT_S
-    """Seconds for a server to start and to greet. Default 30: some are downloaded when they are started."""
+    """Seconds for a server to start and to complete the handshake. Default 30: some are downloaded when they are started."""
     check_s: float = CHECK_S
-    """Seconds for which a server's list of tools is good before a read. Default 60. Before an effect, and when the server
-    says that it has changed, it is read anew."""
+    """Seconds for which a server's list of tools counts as current before a read. Default 60. Before an effect, and when the
+    server says that the list has changed, it is read anew."""
     trust_first: bool = True
-    """Whether what a server offers is accepted when it is used for the first time on the journal. Default True; False: a
-    person accepts it, with `seawall mcp pin`."""
+    """Whether the tools that a server offers are accepted when it is used for the first time on the journal. Default True;
+    False: a person accepts them, with `seawall mcp pin`."""
 
 
 class McpTools(Sequence[Tool]):
@@ -72,9 +72,9 @@ class McpTools(Sequence[Tool]):
     def __init__(self, tools: Sequence[Tool], pins: Sequence[Pin], advice: Sequence[str]) -> None:
         self._tools = tuple(tools)
         self.pins = tuple(pins)
-        """What is known of every tool, also of those that were never accepted and are not offered."""
+        """The pin of every tool, also of those that were never accepted and are not offered."""
         self.advice = tuple(advice)
-        """What a person should look at. It is in the log, too."""
+        """Texts on tools that a person should look at. They are in the log, too."""
 
     def __repr__(self) -> str:
         waiting = sum(pin.state == "quarantined" for pin in self.pins)
@@ -113,16 +113,17 @@ async def mcp_tools(
             run = await sea.start(desk, "Refund order 1042.")
 
     `servers` is a file with `mcpServers`, or maps names to URLs, to commands as lists, to entries of `mcpServers`, or to
-    server objects. What each tool says of itself is pinned in the journal of `sea`; one that changes is quarantined in every
-    process on it, until a person accepts the change. `effects` is short for `McpOptions(effects=…)`.
+    server objects. The definition of each tool is pinned in the journal of `sea`. A tool whose definition changes is
+    quarantined in every process on this journal, until a person accepts the change. `effects` is short for
+    `McpOptions(effects=…)`.
 
-    The connections are closed at the end; a server that dies before is connected to again. Raises `Misused` for servers and
-    options that can't be read and without the extra `mcp`, and `McpBroken` if a server that was never used can't be reached.
+    The connections are closed at the end; a server that dies before is reconnected. Raises `Misused` for servers and options
+    that can't be read and without the extra `mcp`, and `McpBroken` if a server that was never used can't be reached.
     """
     options = options or McpOptions()
     if effects is not None:
         if options.effects:
-            raise Misused("effects are given twice: in the options, and beside them")
+            raise Misused("effects are given twice: as effects=, and in the options")
         options = replace(options, effects=effects)
     sources, clock = read_servers(servers), sea.supervisor.clock
     _check_patterns(options, [source.name for source in sources])
@@ -141,7 +142,7 @@ async def mcp_tools(
 
 
 def _check_patterns(options: McpOptions, servers: Sequence[str]) -> None:
-    """Raises `Misused` for patterns that are no list, and for those that can match no tool of these servers."""
+    """Raises `Misused` for patterns that are not a list, and for a pattern that can't match any tool of these servers."""
     for what in ("effects", "reads", "polls", "not_done"):
         given: object = getattr(options, what)
         if isinstance(given, str) or not isinstance(given, Sequence | Mapping):
@@ -158,7 +159,9 @@ async def _collect(
     every = [pin for known in pins for pin in known.values()]
     for server, known in zip(servers, pins, strict=True):
         for pin in known.values():
-            await asyncio.sleep(0)  # to prepare a schema may take a tenth of a second
+            await asyncio.sleep(
+                0
+            )  # preparing a schema may take a tenth of a second, so others get their turn
             name = show_plainly(join_name(pin.server, pin.tool))
             if pin.waiting:
                 why = "; ".join(pin.reasons)
@@ -184,7 +187,7 @@ async def _collect(
 
 
 def _advise_on_effect(pin: Pin, options: McpOptions) -> str | None:
-    """Returns what is advised on a tool that counts as a read, and that may be none."""
+    """Returns advice on a tool that counts as a read but may write; None if there is none."""
     name = show_plainly(join_name(pin.server, pin.tool))
     if ToolDeclarations(options.effects, options.reads, options.polls).find_kind(name) != "undeclared":
         return None

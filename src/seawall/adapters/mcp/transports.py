@@ -1,7 +1,7 @@
-"""How messages of servers come in: bounded in size and number, and checked against no schema of the server's own.
+"""Bounds the messages of servers in size and number, and does not check results against the server's own schemas.
 
-The libraries of the protocol read a line as long as the server writes it, and check each result against the schema that the
-server gives for it, with patterns and references that may take years. Nobody vouches for a server here.
+The libraries of the protocol read a line of any length, and check each result against the schema that the server gives for it,
+whose patterns and references may take years to check. Here a server is not trusted with either.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ from mcp_types import (
 from seawall.adapters.mcp.addresses import MAX_MESSAGE_BYTES
 
 MAX_UNASKED = 10_000
-"""Messages of a server between two answers: notes on its progress, and requests. A call that takes an hour has a few thousand."""
+"""Messages of a server between two answers: notes on its progress, and requests of its own. A call that takes an hour has a few
+thousand."""
 STOP_S = 2.0
-"""Seconds for a server to end once its stdin is closed, and again once it is told to."""
+"""Seconds for a server to end after its stdin is closed, and again after it is told to end."""
 
 _log = logging.getLogger("seawall.mcp")
 
@@ -46,7 +47,7 @@ _Message = SessionMessage | Exception
 
 
 class _BoundedStream:
-    """Messages of a server, up to `MAX_UNASKED` of them between two answers. Then there are no more."""
+    """Messages of a server. It ends the stream after `MAX_UNASKED` messages without an answer among them."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
@@ -63,7 +64,7 @@ class _BoundedStream:
             return item
         self._unasked += 1
         if self._unasked > MAX_UNASKED:
-            _log.warning("an MCP server sent more than %d messages that answer nothing", MAX_UNASKED)
+            _log.warning("an MCP server sent more than %d messages without an answer among them", MAX_UNASKED)
             raise anyio.EndOfStream
         return item
 
@@ -87,13 +88,13 @@ class _BoundedStream:
 
 
 class BoundedSession(VersionAwareClientSession):
-    """A session whose server may say what it likes."""
+    """A session with a bounded number of messages, which does not check results against the server's schemas."""
 
     def __init__(self, read_stream: Any, write_stream: Any, **options: Any) -> None:
         super().__init__(_BoundedStream(read_stream), write_stream, **options)
 
     async def validate_tool_result(self, name: str, result: CallToolResult) -> None:
-        """Checks nothing: the schema is the server's, and so is the result."""
+        """Checks nothing: both the schema and the result come from the server, so the check would prove nothing."""
 
 
 class BoundedTransport(ClientTransport):
@@ -124,7 +125,7 @@ class BoundedTransport(ClientTransport):
 
 
 class StdioServer(ClientTransport):
-    """A server that is started as a process, and read a line at a time."""
+    """A server that is started as a process. Its messages are read line by line."""
 
     def __init__(
         self, command: Sequence[str], *, environment: Mapping[str, str], directory: str | None, log: TextIO
@@ -141,7 +142,7 @@ class StdioServer(ClientTransport):
     async def connect_session(
         self, *, transport_options: TransportOptions | None = None, **session_kwargs: Any
     ) -> AsyncGenerator[ClientSession]:
-        """Yields a session with the server, whose process ends with it."""
+        """Yields a session with the server. The server's process ends with the session."""
         process = await anyio.open_process(
             self._command,
             stdin=subprocess.PIPE,
@@ -170,7 +171,7 @@ class StdioServer(ClientTransport):
 
 
 async def _read(process: Process, incoming: MemoryObjectSendStream[_Message]) -> None:
-    """Passes on what a server writes, until it ends or writes a line that is too long."""
+    """Passes on a server's messages, until it ends or writes a line that is too long."""
     assert process.stdout is not None
     with incoming:
         try:
@@ -181,7 +182,7 @@ async def _read(process: Process, incoming: MemoryObjectSendStream[_Message]) ->
 
 
 def _read_message(line: bytes) -> _Message:
-    """Returns what a line says. An answer that can't be read is an error for whoever waits for it."""
+    """Returns the message of a line. If an answer can't be read, the call that waits for it gets an error."""
     try:
         return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
     except ValueError as error:
@@ -211,7 +212,7 @@ async def _write(
     outgoing: MemoryObjectReceiveStream[SessionMessage],
     incoming: MemoryObjectSendStream[_Message],
 ) -> None:
-    """Sends a server what the session has for it. One that can't be written to has ended the session."""
+    """Sends the session's messages to a server. If the server can't be written to, the session ends."""
     assert process.stdin is not None
     try:
         async for item in outgoing:
@@ -222,7 +223,7 @@ async def _write(
 
 
 async def _stop(process: Process) -> None:
-    """Ends a server: its stdin is closed, then it is told to end, then it is killed with all that it has started."""
+    """Ends a server: closes its stdin, then tells it to end, then kills it with all processes that it has started."""
     assert process.stdin is not None and process.stdout is not None
     with contextlib.suppress(OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
         await process.stdin.aclose()
@@ -230,13 +231,13 @@ async def _stop(process: Process) -> None:
         if await _has_ended(process):
             break
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, number)  # it began the group
+            os.killpg(process.pid, number)  # the server was started as the leader of its group
     with anyio.move_on_after(STOP_S):
         await process.aclose()
 
 
 async def _has_ended(process: Process) -> bool:
-    """Reads on until a server has ended, for `STOP_S` at most: one whose output nobody reads can't end."""
+    """Returns whether a server ends within `STOP_S`. It reads the server's output, because a full pipe would keep it running."""
     assert process.stdout is not None
     with anyio.move_on_after(STOP_S):
         with contextlib.suppress(

@@ -4,14 +4,14 @@
     runner = SeawallRunner(sea, effects=["refund"])
     result = await runner.run(agent, "Refund order 1042", request_id="r-17")
 
-- `runner.py`: `SeawallRunner`: a run from its beginning to its end, and `find_outcome`
-- `going_on.py`: a `RunState` that goes on, and what people have decided meanwhile
+- `runner.py`: `SeawallRunner`, which runs agents, and `find_outcome`
+- `going_on.py`: continues a `RunState` with the decisions of people
 - `nested.py`: agents that tools and guardrails run
-- `gating.py`: the gated likeness of agents, tools and hand-offs; `models.py`: of models
-- `place.py`: where in a run something happens, and the errors that end a run of the SDK
-- `replies.py`: reading and writing what the SDK's models and tools bring
+- `gating.py`: gated copies of agents, tools and hand-offs; `models.py`: gated models
+- `place.py`: the agent, the frame and the call that code runs in, and the errors that end a run of the SDK
+- `replies.py`: how requests, replies and results of the SDK are recorded and restored
 
-What it can't gate: tools that the provider runs (web search, code interpreter, hosted MCP servers, …), the SDK's shell,
+The adapter can't gate tools that the provider runs (web search, code interpreter, hosted MCP servers, …), the SDK's shell,
 computer and patch tools, and models that a function calls by itself. `engine.coverage()` lists those that agents have.
 """
 

@@ -1,8 +1,8 @@
-"""The gated likeness of agents, tools and hand-offs. The user's own objects stay as they are.
+"""Gated copies of agents, tools and hand-offs. The user's own objects stay as they are.
 
-A likeness is a shallow copy, made once for a runner: `RunState` and approvals of the SDK know agents by identity. It holds
-nothing of a run; which run a call belongs to is in a context variable (`place.py`). What the user changes in an agent is
-taken over when a run begins.
+A gated copy is shallow, and made once for a runner, because `RunState` and approvals of the SDK know agents by identity. It
+holds no state of a run; a context variable says which run a call belongs to (`place.py`). When a run begins, the copy takes
+over what the user has changed in the agent.
 """
 
 from __future__ import annotations
@@ -59,15 +59,15 @@ from seawall.runtime.foreign.session import Performed
 from seawall.runtime.foreign.tools import ToolDeclarations
 
 MAX_AGENTS = 1000
-"""Agents of which a runner keeps the likeness. An application has some dozen; one that makes agents for each request is not
-remembered without end."""
+"""Agents whose gated copies a runner keeps. An application has some dozen agents; the bound is for one that makes new agents
+for each request."""
 
 _failure: ContextVar[list[BaseException] | None] = ContextVar("seawall_openai_agents_failure", default=None)
-"""While a tool is performed: what it has raised, before the SDK makes a text of it."""
+"""Set while a tool is performed: the errors that the tool has raised, before the SDK turns them into text."""
 
 
 class _GatedAgent:
-    """What the likeness of an agent does in its own way, mixed into the agent's class."""
+    """The methods of a gated copy of an agent that differ from the agent's, mixed into the agent's class."""
 
     def __eq__(self, other: object) -> bool:
         return get_original(self) is get_original(other)
@@ -75,7 +75,7 @@ class _GatedAgent:
     __hash__ = None  # type: ignore[assignment] # pyright: ignore[reportAssignmentType] -- as the SDK's agents
 
     async def get_all_tools(self, run_context: Any) -> list[Tool]:
-        """Returns the agent's tools, gated: those of MCP servers and what a hook has added, too."""
+        """Returns the agent's tools, gated: those of MCP servers and those that a hook has added, too."""
         found = cast("list[Tool]", await super().get_all_tools(run_context))  # type: ignore[misc] # pyright: ignore -- of the agent's own class
         invocation = find_invocation()
         invocation.working = self
@@ -83,7 +83,7 @@ class _GatedAgent:
         return [gate.gate_tool(tool) for tool in found]
 
     async def get_system_prompt(self, run_context: Any) -> str | None:
-        """Returns the instructions. A function that makes them is given the user's own agent."""
+        """Returns the instructions. If a function makes them, it is given the user's own agent."""
         own = self.__dict__.get("_seawall_original")
         if own is not None and own.instructions is getattr(self, "instructions", None):
             return await own.get_system_prompt(run_context)
@@ -91,21 +91,21 @@ class _GatedAgent:
 
 
 _classes: dict[type[Any], type[Any]] = {}
-"""By class of agents: the class of their likenesses. A program has a handful."""
+"""The class of the gated copies, by class of agents. A program has a handful."""
 
 
 def get_original(agent: Any) -> Any:
-    """Returns the user's own agent: results, hooks and guardrails have its likeness, which is equal (`==`) and not identical."""
+    """Returns the user's own agent. Results, hooks and guardrails have its gated copy, which is equal (`==`), not identical."""
     return getattr(agent, "__dict__", {}).get("_seawall_original", agent)
 
 
 def is_gated(agent: Any) -> bool:
-    """Returns whether this is the likeness of an agent."""
+    """Returns whether this is a gated copy of an agent."""
     return isinstance(agent, _GatedAgent)
 
 
 class AgentGate:
-    """Makes the likenesses for one runner."""
+    """Makes the gated copies for one runner."""
 
     def __init__(
         self,
@@ -117,11 +117,11 @@ class AgentGate:
         self._note_not_gated, self._not_done = note_not_gated, not_done
         self._lock = threading.RLock()
         self._agents: dict[int, Any] = {}
-        """By identity of the user's agent, which the likeness keeps."""
+        """The gated copies by `id` of the user's agent. Each copy keeps its agent alive."""
         self._handoffs: dict[int, tuple[Any, Handoff[Any, Any]]] = {}
-        """By identity of what an agent lists: that, and its likeness."""
+        """By `id` of an entry in an agent's `handoffs`: the entry, and its gated copy."""
         self._tools: weakref.WeakValueDictionary[int, FunctionTool] = weakref.WeakValueDictionary()
-        """By identity of the user's tool, which the likeness keeps."""
+        """The gated copies by `id` of the user's tool. Each copy keeps its tool alive."""
 
     def __repr__(self) -> str:
         return f"<AgentGate of {len(self._agents)} agents>"
@@ -129,7 +129,7 @@ class AgentGate:
     # ---- agents
 
     def gate_agent(self, agent: Any) -> Any:
-        """Returns the likeness of an agent and of all that it can reach, as they are now."""
+        """Returns the gated copy of an agent as it is now. All that the agent can reach is gated, too."""
         with self._lock:
             if len(self._agents) > MAX_AGENTS:
                 self._agents, self._handoffs = {}, {}
@@ -206,7 +206,7 @@ class AgentGate:
     # ---- tools
 
     def gate_tool(self, tool: Tool, seen: set[int] | None = None) -> Tool:
-        """Returns the likeness of a function tool. What else there is can't be gated, and is noted."""
+        """Returns the gated copy of a function tool. A tool of another kind can't be gated: it is noted and returned."""
         if not isinstance(tool, FunctionTool):
             self._note_not_gated(
                 f"{type(tool).__name__} {tool.name!r} of OpenAI Agents: it is run by the provider or by the SDK itself"
@@ -220,7 +220,7 @@ class AgentGate:
             self._tools[id(tool)] = gated
         agent = getattr(tool, "_agent_instance", None)
         if agent is not None:
-            gated._agent_instance = self._gate_agent(get_original(agent), set() if seen is None else seen)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- a RunState finds agents by it
+            gated._agent_instance = self._gate_agent(get_original(agent), set() if seen is None else seen)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- a RunState finds the agent there
         return gated
 
     def _make_tool(self, tool: FunctionTool) -> FunctionTool:
@@ -239,7 +239,7 @@ class AgentGate:
 
 
 def _make_transfer_message(made: Handoff[Any, Any]) -> Callable[[Any], str]:
-    """Returns what writes the result of a hand-off's call: the SDK's own, or why it was refused."""
+    """Returns a function that writes the result of a hand-off's call: the SDK's text, or why the hand-off was refused."""
 
     def write(agent: Any) -> str:
         return find_invocation().refusal or made.get_transfer_message(agent)
@@ -255,7 +255,9 @@ def _find_class(kind: type[Any]) -> type[Any]:
 
 
 def _are_same(old: list[Any], new: list[Any]) -> bool:
-    """Returns whether two lists have the same items. The SDK takes another list for a change while runs share an agent."""
+    """Returns whether two lists have the same items. An agent keeps its list then: the SDK takes a new list for a change while
+    runs share the agent.
+    """
     return len(old) == len(new) and all(a is b for a, b in zip(old, new, strict=True))
 
 
@@ -271,7 +273,7 @@ async def needs_own_approval(
 
 
 def _make_approval(tool: FunctionTool) -> Any:
-    """Returns the approval policy of an effect: the user's own, and then what the gate says."""
+    """Returns the approval policy of an effect: it asks a person if the user's own policy does, or the gate holds the call."""
 
     async def needs_approval(context: Any, arguments: dict[str, Any], call_id: str) -> bool:
         if await needs_own_approval(tool, context, arguments, call_id):
@@ -281,14 +283,14 @@ def _make_approval(tool: FunctionTool) -> Any:
         with run.translated():
             held = await run.is_held(invocation.agent, tool.name, arguments, call_id, invocation.frame)
             if held is not None and not held.proposal:
-                raise held  # whether an earlier attempt was made: a person must look, and an approval says nothing of that
+                raise held  # an earlier attempt may have been made, and the SDK's approval can't say whether it was
         return held is not None
 
     return needs_approval
 
 
 def get_original_tool(tool: Any) -> FunctionTool | None:
-    """Returns the user's own tool of a likeness."""
+    """Returns the user's own tool of a gated copy; None for another tool."""
     invoker = getattr(tool, "on_invoke_tool", None)
     return invoker.tool if isinstance(invoker, _GatedInvoker) else None
 
@@ -304,7 +306,7 @@ class _GatedInvoker:
         if not self._has_default:
             set_function_tool_failure_error_function(inner, self._note_failure)
         elif not is_agent:
-            set_function_tool_failure_error_function(inner)  # `_watched` hears of the errors
+            set_function_tool_failure_error_function(inner)  # `_watched` notes the errors
         inner.timeout_behavior = "raise_exception"
         self._inner = inner
         self.__signature__ = _SIGNATURE
@@ -313,13 +315,13 @@ class _GatedInvoker:
         return f"<_GatedInvoker of {self.tool.name}>"
 
     async def __call__(self, ctx: ToolContext[Any], input: str) -> Any:  # noqa: A002 -- the SDK's name
-        """Calls the tool if it may be called, and returns what it returns or what stands for that."""
+        """Calls the tool if the gate allows it. Returns its value, the recorded value, or the gate's answer in its place."""
         invocation = find_invocation()
         run = invocation.run
         call_id = ctx.tool_call_id
         told: list[str] | None = [] if self._is_agent else None
         place = CallPlace(invocation, invocation.agent, invocation.frame, call_id, self._is_agent, told)
-        if self._is_agent:  # its frame is opened by the run of the agent
+        if self._is_agent:  # the run of the agent opens the frame
             run.check()
             with inside(place):
                 try:
@@ -360,7 +362,7 @@ class _GatedInvoker:
         return msgspec.structs.replace(failed, output=write_result_text(value)), value
 
     async def _invoke(self, ctx: ToolContext[Any], text: str) -> Any:
-        """Calls the tool itself, within its own time."""
+        """Calls the tool itself, with the tool's own timeout."""
         try:
             return await invoke_function_tool(function_tool=self._inner, context=ctx, arguments=text)
         except ToolTimeoutError as error:
@@ -378,9 +380,9 @@ class _GatedInvoker:
 
     @contextlib.contextmanager
     def _watched(self, ctx: ToolContext[Any], failures: list[BaseException]) -> Generator[None]:
-        """Hears of what the tool raises where the SDK's own error function makes a text of it.
+        """Notes the errors of the tool that the SDK's default error function turns into text.
 
-        That function stays in its place: the SDK keeps details out of its traces where it is.
+        That function is not replaced, because with it the SDK keeps details of errors out of its traces.
         """
         if not self._has_default:
             yield
@@ -400,8 +402,9 @@ class _GatedInvoker:
             ctx.run_config = own
 
     async def _note_failure(self, context: Any, error: Exception) -> Any:
-        """Stands in the place of the tool's own error function: the gate is told what was raised, and what ends a run is
-        raised again, whatever that function would make of it.
+        """Replaces the tool's own error function, and calls it after it has noted the error for the gate.
+
+        An error that has ended the run is raised again instead.
         """
         run = find_invocation().run
         if run.stop is not None:
@@ -415,7 +418,7 @@ class _GatedInvoker:
 
 
 _SIGNATURE = inspect.signature(_GatedInvoker.__call__.__get__(object()))
-"""Of each invoker: the SDK asks for it at each call, and would work it out anew."""
+"""The signature of every invoker. The SDK asks for it at each call, and would compute it anew."""
 
 
 def _write_result(done: Performed) -> Any:

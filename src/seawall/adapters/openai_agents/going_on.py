@@ -1,4 +1,4 @@
-"""A `RunState` that goes on, and what people have decided meanwhile: in the state, or by `seawall approve`."""
+"""Continues a `RunState` with the decisions that people have made meanwhile: in the state, or by `seawall approve`."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ T = TypeVar("T")
 
 
 class StateDecider(NamedTuple):
-    """Whose the decisions in a `RunState` are."""
+    """The person who has made the decisions in a `RunState`."""
 
     by: str = ""
     credential: object = None
 
 
 async def restore_state(agent: Any, state: Any) -> Any:
-    """Returns the same state with the gated agents in it: the state may have been read with the user's own agents."""
+    """Returns the state with the gated agents in it: it may have been loaded with the user's own agents."""
     context = state._context  # noqa: SLF001 -- the SDK offers no other way to it
     kept = context if type(context) is RunContextWrapper else getattr(context, "context", None)
     data = state.to_json(context_serializer=_drop_context, include_tracing_api_key=True)
@@ -37,11 +37,11 @@ async def restore_state(agent: Any, state: Any) -> Any:
 
 
 def _drop_context(context: Any) -> dict[str, Any]:
-    return {}  # the object itself is kept
+    return {}  # the context object is passed on as it is, not serialized
 
 
 async def find_place(invocation: RunnerInvocation, state: Any) -> None:
-    """Finds the agent that works and its frame: hand-offs that were made before lead there."""
+    """Sets the invocation's agent and frame to those at work in the state, by the hand-offs that were made before."""
     invocation.agent = state._current_agent.name  # noqa: SLF001 -- the SDK offers no other way to it
     responses = state._model_responses  # noqa: SLF001 -- the SDK offers no other way to it
     newest: list[Any] = responses[-1].output if responses else []
@@ -57,10 +57,11 @@ async def find_place(invocation: RunnerInvocation, state: Any) -> None:
 async def prepare_state(
     engine: Engine, invocation: RunnerInvocation, agent: Any, state: Any, decider: StateDecider
 ) -> Any:
-    """Returns a state that can go on: each side is told what was decided on the other.
+    """Returns a state that can be continued, with the decisions of both sides.
 
-    A decision in the state is made in Seawall, for calls that the gate holds; a decision in Seawall is made in the state.
-    Raises `Misused` for a decision of nobody, and what `Seawall.decide` raises.
+    For calls that the gate holds, a decision in the state is also recorded in Seawall, and a decision in Seawall is also
+    written into the state. Raises `Misused` for a decision without a person's name or credential, and the errors of
+    `Seawall.decide`.
     """
     run = invocation.run
     with run.translated():
@@ -86,7 +87,8 @@ async def _settle_item(
     if held is not None and decided is not None:
         if not decider.by and decider.credential is None:
             raise Misused(
-                f"the RunState decides on {name!r}, which the gate holds, and nobody is named: pass decided_by or credential"
+                f"the RunState decides on {name!r}, which the gate holds, without saying who decides: pass decided_by or "
+                "credential"
             )
         deciding = held
         await engine.call_async(
@@ -111,7 +113,7 @@ async def _ask(invocation: RunnerInvocation, item: Any, arguments: dict[str, Any
 
 
 def _tell_state(invocation: RunnerInvocation, state: Any, item: Any, frame: int) -> None:
-    """Says in the state what was decided in Seawall."""
+    """Writes into the state what was decided in Seawall."""
     asking = invocation.run.find(frame, str(item.call_id))
     if isinstance(asking, Settled) and asking.status not in ("ok", "replaced", "simulated"):
         state.reject(item, rejection_message=asking.told)
@@ -120,7 +122,7 @@ def _tell_state(invocation: RunnerInvocation, state: Any, item: Any, frame: int)
 
 
 def _find_decision(state: Any, item: Any) -> bool | None:
-    """Returns what the state says of a call, in the state of a nested agent if it is one of its calls."""
+    """Returns the state's decision on a call; None if there is none. For a nested agent's call, the nested state is read."""
     nested = state._find_nested_approval_state(item)  # noqa: SLF001 -- the SDK offers no other way to it
     owner, known = nested or (state, item)
     context = owner._context  # noqa: SLF001 -- the SDK offers no other way to it
@@ -135,7 +137,7 @@ def _find_decision(state: Any, item: Any) -> bool | None:
 
 
 async def _is_own(state: Any, item: Any, arguments: dict[str, Any], call_id: str) -> bool:
-    """Returns whether the user's own policy asks, and not the gate."""
+    """Returns whether the user's own approval policy asks the person, not the gate."""
     tools = [get_original_tool(tool) for tool in item.agent.tools if tool.name == item.tool_name]
     own = next((tool for tool in tools if tool is not None), None)
     if own is None:
@@ -145,7 +147,7 @@ async def _is_own(state: Any, item: Any, arguments: dict[str, Any], call_id: str
 
 
 def wait_for_thread(work: Coroutine[Any, Any, T]) -> T:
-    """Runs a coroutine to its end for a caller that can't await, whether or not an event loop runs in this thread."""
+    """Runs a coroutine to its end in another thread, for a caller that can't await, with or without a running event loop."""
     context = contextvars.copy_context()
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(context.run, asyncio.run, work).result()

@@ -1,4 +1,4 @@
-"""The gated likeness of a model, and of a provider of models."""
+"""Gated models, and gated providers of models."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ from seawall.runtime.foreign.results import ModelResult
 from seawall.runtime.foreign.session import MAX_OUTPUT_TOKENS, Performed
 
 MAX_WAITING_EVENTS = 1
-"""Events of a stream that wait for the SDK: one, so that the provider's stream is read no faster than the SDK takes it."""
+"""Events of a stream that may wait for the SDK. It is one, so that the provider's stream is not read faster than the SDK reads
+its events."""
 _END = object()
 
 
@@ -40,7 +41,7 @@ class GatedModel(Model):
     """Takes each call of a model through the gate of the run that this task belongs to."""
 
     def __init__(self, inner: Model, name: str | None) -> None:
-        """`name`: under which a provider has it."""
+        """`name`: the name by which a provider was asked for the model; None if it was given as an object."""
         self._inner = inner
         self._name = name_model(inner, name)
 
@@ -48,7 +49,7 @@ class GatedModel(Model):
         return f"<GatedModel {self._name}>"
 
     def __getattr__(self, name: str) -> Any:
-        """Returns what the model itself has: the SDK looks for some of its attributes."""
+        """Returns an attribute of the model itself: the SDK reads some of them."""
         if name == "_inner":
             raise AttributeError(name)
         return getattr(self._inner, name)
@@ -61,9 +62,9 @@ class GatedModel(Model):
         await self._inner._cleanup_on_run_end(owner)  # noqa: SLF001 -- the SDK calls it
 
     def get_retry_advice(self, request: Any) -> Any:
-        """Returns the model's own advice to the SDK's retries; each of them is a step of its own.
+        """Returns the model's own advice to the SDK's retries. Each retry is a step.
 
-        What ends the run is not tried again: the SDK would only wait, and end with the same.
+        An error that ends the run is not retried: the SDK would only wait, and fail with the same error.
         """
         if isinstance(request.error, AgentsHalted | AgentsHeld):
             return ModelRetryAdvice(suggested=False, normalized=ModelRetryNormalizedError(is_abort=True))
@@ -80,7 +81,7 @@ class GatedModel(Model):
         tracing: Any,
         **more: Any,
     ) -> ModelResponse:
-        """Asks for the reply, and calls the model if it may be called."""
+        """Returns the reply of the model, which is called if the gate allows it, or the recorded reply."""
         invocation = find_invocation()
         run = invocation.run
 
@@ -116,7 +117,7 @@ class GatedModel(Model):
         tracing: Any,
         **more: Any,
     ) -> AsyncIterator[Any]:
-        """As `get_response`. Events pass as they come; the one that ends the reply waits until the gate has settled it."""
+        """As `get_response`. Events are passed on as they come; the last one waits until the gate has settled the reply."""
         invocation = find_invocation()
         run = invocation.run
         events: asyncio.Queue[Any] = asyncio.Queue()
@@ -192,9 +193,9 @@ class GatedModel(Model):
 
 
 def _fit_settings(settings: Any, turn: Turn, tools: Any) -> Any:
-    """Returns a request's settings; at a limit without `tools`, and with no longer a reply than there is room for.
+    """Returns a request's settings, changed where a limit demands it: the model may call no tools, or its reply is shorter.
 
-    The tools stay in the request: some servers want those whose calls are in the conversation.
+    The tools stay in the request: some servers reject a conversation with calls of tools that the request does not name.
     """
     changed: dict[str, Any] = {}
     if turn.last and tools:
@@ -205,7 +206,7 @@ def _fit_settings(settings: Any, turn: Turn, tools: Any) -> Any:
 
 
 def _finish(invocation: RunnerInvocation, done: Performed, read: Any = None) -> ModelResponse:
-    """Returns the reply, and notes what it calls."""
+    """Returns the reply, and notes its calls."""
     settled = done.settled
     if done.value is None:
         _check_reply(invocation, settled)
@@ -221,14 +222,14 @@ def _finish(invocation: RunnerInvocation, done: Performed, read: Any = None) -> 
 
 
 def _check_reply(invocation: RunnerInvocation, settled: Settled) -> None:
-    """Raises if there is no reply: the SDK would take a text that says so for the answer."""
+    """Raises `AgentsHalted` if there is no reply. The SDK would take a text in its place for the agent's answer."""
     if settled.status not in ("ok", "replaced", "simulated"):
         with invocation.run.translated():
             raise Refused(settled.text, guard="model")
 
 
 class GatedProvider(ModelProvider):
-    """Gives the models of a provider, gated."""
+    """A provider that returns another provider's models, gated."""
 
     def __init__(self, inner: ModelProvider) -> None:
         self._inner = inner
@@ -251,17 +252,17 @@ class GatedProvider(ModelProvider):
 
 
 def gate_model(model: Model, name: str | None = None) -> Model:
-    """Returns the gated likeness of a model."""
+    """Returns a model whose calls pass the gate."""
     return model if isinstance(model, GatedModel) else GatedModel(model, name)
 
 
 def gate_provider(provider: ModelProvider) -> ModelProvider:
-    """Returns the gated likeness of a provider."""
+    """Returns a provider whose models are gated."""
     return provider if isinstance(provider, GatedProvider) else GatedProvider(provider)
 
 
 def gate_config(options: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-    """Returns the options of the SDK's run with gated models, and the provider that was made for it."""
+    """Returns the options of the SDK's run with gated models, and the provider that was made for the run, if one was."""
     given = options.get("run_config")
     made = given is None or (isinstance(given, Mapping) and "model_provider" not in given)
     config = RunConfig(**cast("Any", given or {})) if not isinstance(given, RunConfig) else given

@@ -1,8 +1,8 @@
 """Agents that tools and guardrails run by themselves: `agent.as_tool(…)`, or `Runner.run` inside of a function.
 
-They ask the SDK's default runner. The one that is installed here gates those that run inside of a gated run, each in a frame
-of its own, and passes on all others. The SDK says of `set_default_agent_runner` that it is experimental; if somebody sets
-another runner meanwhile, the next gated run puts this one before it.
+The SDK's default runner runs them. The runner that is installed here gates those that run inside of a gated run, each in a new
+frame, and passes all others on to the runner before it. The SDK calls `set_default_agent_runner` experimental; if the
+application sets another runner meanwhile, the next gated run puts this one before it.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class _Nested(NamedTuple):
     agent: Any
     options: dict[str, Any]
     provider: Any
-    """The provider of models that was made for it, and is closed after it."""
+    """The provider of models that was made for this run, and is closed after it; None if none was made."""
 
     async def finish(self, result: RunResult | RunResultStreaming) -> None:
-        """Ends its frame, unless it waits for a person."""
+        """Closes the agent's frames, unless the agent waits for a person."""
         run = self.invocation.run
         run.check()
         if result.interruptions:
@@ -54,7 +54,7 @@ class _Nested(NamedTuple):
             await run.session.close_frame(self.invocation.root, answer)
 
     async def fail(self, error: BaseException) -> None:
-        """Ends its frame after an error. What has ended the whole run is raised in its place."""
+        """Closes the agent's frames after an error. Raises the error that has ended the whole run instead, if there is one."""
         run = self.invocation.run
         run.check()
         if isinstance(error, Exception):
@@ -63,13 +63,13 @@ class _Nested(NamedTuple):
                     await run.session.close_frame(frame, str(error), failed=True)
 
     async def close(self) -> None:
-        """Closes the provider of models that was made for it."""
+        """Closes the provider of models that was made for this run."""
         if self.provider is not None:
             await self.provider.aclose()
 
 
 class NestedRunner(AgentRunner):
-    """Gates what is run inside of a gated run, and passes on everything else to `inner`."""
+    """Gates agents that run inside of a gated run, and passes all others on to `inner`."""
 
     def __init__(self, inner: AgentRunner) -> None:
         self.inner = inner
@@ -133,7 +133,7 @@ class NestedRunner(AgentRunner):
 
 
 def _ask_frame(agent: Any, given: Any) -> HandoffAsk:
-    """Returns the ask for the frame of an agent that runs inside of a tool or a guardrail: the same for the same input."""
+    """Returns the ask for the frame of an agent that runs inside of a tool or a guardrail. Equal input has an equal key."""
     found = current.get()
     invocation = find_invocation()
     state: Any = given
@@ -159,7 +159,9 @@ def _begin(agent: Any, frame: int, options: dict[str, Any]) -> _Nested:
 
 
 async def _restore(nested: _Nested, state: Any) -> Any:
-    """Returns the state of a nested agent that goes on. The SDK looks at that very object again, so it is kept if it can be."""
+    """Returns the state with which a nested agent continues. It is the same object if the state has gated agents already,
+    because the SDK reads that object again.
+    """
     known = is_gated(state._current_agent)  # noqa: SLF001 -- the SDK offers no other way to it
     restored = state if known else await restore_state(nested.agent, state)
     await find_place(nested.invocation, restored)
@@ -167,12 +169,12 @@ async def _restore(nested: _Nested, state: Any) -> Any:
 
 
 def install_runner() -> None:
-    """Makes sure that what tools and guardrails run is gated."""
+    """Installs `NestedRunner` as the SDK's default runner, so that agents which tools and guardrails run are gated."""
     if not isinstance(get_default_agent_runner(), NestedRunner):
         set_default_agent_runner(NestedRunner(get_default_agent_runner()))
 
 
 def find_plain_runner() -> AgentRunner:
-    """Returns the runner that was there before."""
+    """Returns the SDK's default runner without the gate."""
     found = get_default_agent_runner()
     return found.inner if isinstance(found, NestedRunner) else found

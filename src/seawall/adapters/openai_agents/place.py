@@ -1,4 +1,4 @@
-"""Where in a run something happens, and the errors that end a run of the SDK."""
+"""The agent, the frame and the call that code runs in, and the errors that end a run of the SDK."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ class AgentsHalted(AgentsException):
 
 
 class AgentsHeld(AgentsException):
-    """A step waits for a person where the SDK can't be interrupted. Ask again with the same request id after the decision."""
+    """A step waits for a person, and the SDK can't be interrupted there. Ask again, with the same request id, after the
+    decision.
+    """
 
     def __init__(self, held: Held) -> None:
         super().__init__(str(held))
@@ -39,31 +41,31 @@ class AgentsHeld(AgentsException):
 
 
 class AgentsRefused(AgentsException):
-    """An agent may not begin to work: whoever wanted it is told why, and goes on."""
+    """An agent may not begin to work. The agent that has handed over to it, or called it as a tool, is told why, and goes on."""
 
 
 class AgentGating(Protocol):
-    """Makes the gated likeness of agents and tools."""
+    """Makes gated copies of agents and tools."""
 
     tools: ToolDeclarations
-    """What is declared of the tools."""
+    """The declarations of the tools."""
 
     def gate_agent(self, agent: Any) -> Any:
-        """Returns the likeness of an agent and of all that it can reach, as they are now."""
+        """Returns the gated copy of an agent as it is now. All that the agent can reach is gated, too."""
         ...
 
     def gate_tool(self, tool: Any) -> Any:
-        """Returns the likeness of a tool, if it can be gated."""
+        """Returns the gated copy of a tool, or the tool itself if it can't be gated."""
         ...
 
 
 class GatedRun:
-    """One run: its session, and what was asked for in it and is not performed yet."""
+    """One run: its session, and the calls of tools that were asked for and are not performed yet."""
 
     def __init__(self, session: Session, gate: AgentGating) -> None:
         self.session, self.gate = session, gate
         self.stop: AgentsException | None = None
-        """What has ended it: each later call raises this again, whatever a tool or a handler has made of it."""
+        """The error that has ended the run. Each later call raises it again: a tool or a handler may have swallowed it."""
         self._asked: dict[tuple[int, str], Asking] = {}
 
     def __repr__(self) -> str:
@@ -71,7 +73,7 @@ class GatedRun:
 
     @contextlib.contextmanager
     def translated(self) -> Generator[None]:
-        """Raises what ends a run as what ends a run of the SDK, and remembers it."""
+        """Turns an error that ends a run into `AgentsHeld` or `AgentsHalted`, which end the SDK's run, and remembers it."""
         if self.stop is not None:
             raise self.stop
         try:
@@ -84,14 +86,14 @@ class GatedRun:
             raise self.stop from error
 
     def check(self) -> None:
-        """Raises what has ended the run."""
+        """Raises the error that has ended the run, if there is one."""
         if self.stop is not None:
             raise self.stop
 
     # ---- calls of tools that were asked for, to see whether they are held
 
     async def is_held(self, agent: str, tool: str, arguments: Any, call_id: str, frame: int) -> Held | None:
-        """Asks for a call of a tool. Returns how it is held; otherwise it is kept until `take`."""
+        """Asks for a call of a tool. Returns `Held` if a person must decide; otherwise keeps the gate's answer until `take`."""
         if (frame, call_id) in self._asked:
             return None
         asked = self.session.tool(agent, tool, arguments, call_id=call_id, frame=frame)
@@ -102,15 +104,15 @@ class GatedRun:
         return None
 
     def find(self, frame: int, call_id: str) -> Asking | None:
-        """Returns what became of a call that was asked for."""
+        """Returns the gate's answer to a call that was asked for; None if there is none."""
         return self._asked.get((frame, call_id))
 
     def take(self, frame: int, call_id: str) -> Asking | None:
-        """Returns what became of a call that was asked for, once."""
+        """As `find`, and forgets the answer."""
         return self._asked.pop((frame, call_id), None)
 
     async def give_back(self, frame: int | None = None) -> None:
-        """Gives back the turns that nobody has taken, of one frame or of all: the SDK has decided not to make the calls."""
+        """Gives back the turns of calls that the SDK has decided not to make, in one frame or in all."""
         for key in [key for key in self._asked if frame is None or key[0] == frame]:
             asking = self._asked.pop(key)
             if not isinstance(asking, Settled):
@@ -118,37 +120,37 @@ class GatedRun:
 
 
 class RunnerInvocation:
-    """One invocation of the SDK's loop: which agent works, and in which frame. Hand-offs change both."""
+    """One invocation of the SDK's loop: the agent at work, and its frame. Hand-offs change both."""
 
     def __init__(self, run: GatedRun, agent: str, frame: int) -> None:
         self.run, self.agent, self.frame = run, agent, frame
         self.root = frame
-        """The frame in which it began."""
+        """The frame in which the invocation began."""
         self.frames: list[int] = []
-        """What hand-offs have opened, the newest last."""
+        """The frames that hand-offs have opened, the newest last."""
         self.calls: tuple[tuple[str, str, str], ...] = ()
         """(id, name, arguments) of the newest reply."""
         self.working: Any = None
-        """The gated agent that was asked last, which a refused hand-off leaves at work."""
+        """The gated agent whose model was called last. It stays at work if a hand-off is refused."""
         self.refusal = ""
-        """Why the newest hand-off was refused; "": it was not."""
+        """Why the newest hand-off was refused; "" if it was not."""
 
     def __repr__(self) -> str:
         return f"<RunnerInvocation of {self.agent!r}, frame {self.frame}>"
 
 
 class CallPlace(NamedTuple):
-    """Where something happens."""
+    """The agent, the frame and the tool's call in which code runs."""
 
     invocation: RunnerInvocation
     agent: str
     frame: int
     call: str = ""
-    """The call of the tool that is performed there."""
+    """The id of the tool's call that is performed here; "" if there is none."""
     is_agent: bool = False
-    """That tool is an agent."""
+    """True if that tool is an agent."""
     refused: list[str] | None = None
-    """Of an agent: is told why it may not begin to work. The SDK would make a text of its own of an error."""
+    """If the tool is an agent: a list that gets the reason why it may not begin. The SDK would replace the text of an error."""
 
 
 current: ContextVar[CallPlace | RunnerInvocation | None] = ContextVar(
@@ -174,7 +176,7 @@ def find_invocation() -> RunnerInvocation:
 
 @contextlib.contextmanager
 def inside(place: CallPlace | RunnerInvocation) -> Generator[None]:
-    """What runs in this block happens at `place`."""
+    """Marks a block as running at `place`."""
     token = current.set(place)
     try:
         yield
@@ -184,7 +186,7 @@ def inside(place: CallPlace | RunnerInvocation) -> Generator[None]:
 
 @contextlib.contextmanager
 def told_of_refusal() -> Generator[None]:
-    """Raises `AgentsRefused` if a guard or a limit refuses a hand-off."""
+    """Raises `AgentsRefused` if a guard or a limit refuses a hand-off in this block."""
     try:
         yield
     except Refused as refused:

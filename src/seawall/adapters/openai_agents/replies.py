@@ -1,4 +1,4 @@
-"""Reading and writing what the SDK's models and tools bring."""
+"""How requests, replies and results of the SDK are recorded, and restored from the record."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ from seawall.runtime.foreign.asks import Settled
 from seawall.runtime.foreign.results import NO_USAGE, ModelResult, read_usage, word_note
 
 RECORDED_ID = "seawall-recorded"
-"""The id of a reply that is given again, where the first one had none."""
+"""The id of a restored reply whose original had no id."""
 _OUTPUT: TypeAdapter[TResponseOutputItem] = TypeAdapter(TResponseOutputItem)
 _COUNTS = ("requests", "input_tokens", "output_tokens", "total_tokens")
-"""What is kept of a reply's usage, to give it again."""
+"""The counts of a reply's usage that are kept, to restore it."""
 _STRUCTURED = (ToolOutputText, ToolOutputImage, ToolOutputFileContent)
 _STRUCTURED_TYPES = ("text", "image", "file")
 
 
 def make_plain(value: Any) -> Any:
-    """Returns what an object of the SDK says, as JSON values."""
+    """Returns an object of the SDK as JSON values."""
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", exclude_unset=True)
     if isinstance(value, Mapping):
@@ -56,7 +56,7 @@ def make_plain(value: Any) -> Any:
 
 
 def _write(value: Any) -> Any:
-    """Returns a JSON value as it is written; of objects of the SDK, what they say."""
+    """Returns a value as JSON text if it consists of JSON values; otherwise as JSON values."""
     try:
         return msgspec.Raw(to_canonical_text(value).encode())
     except TypeError:
@@ -67,7 +67,7 @@ def _write(value: Any) -> Any:
 
 
 def name_model(model: Model, name: str | None) -> str:
-    """Returns a model's name as the list of prices has it: `provider:name`. `name`: under which it was looked up."""
+    """Returns a model's name as the list of prices has it: `provider:name`. `name`: see `GatedModel`."""
     found = str(getattr(model, "model", None) or name or "unnamed")
     kind = type(model).__name__
     if kind.startswith("OpenAI"):
@@ -88,7 +88,7 @@ def list_messages(instructions: str | None, given: str | Sequence[Any]) -> list[
 def list_schemas(
     tools: Sequence[Tool], handoffs: Sequence[Handoff[Any, Any]], output: AgentOutputSchemaBase | None
 ) -> list[Any]:
-    """Returns what a model is told of what it may call, and of the form of its answer."""
+    """Returns what a request tells the model of the tools and hand-offs, and of the form of its answer."""
     listed: list[Any] = []
     for tool in tools:
         if isinstance(tool, FunctionTool):
@@ -115,7 +115,7 @@ def list_schemas(
 
 
 def add_notes(given: str | list[Any], notes: Sequence[str]) -> str | list[Any]:
-    """Returns a request's items with what guards advise; the same object if they advise nothing."""
+    """Returns a request's items with the guards' advice at their end; the same object if there is no advice."""
     if not notes:
         return given
     items: list[Any] = [{"role": "user", "content": given}] if isinstance(given, str) else list(given)
@@ -126,7 +126,7 @@ def add_notes(given: str | list[Any], notes: Sequence[str]) -> str | list[Any]:
 
 
 def read_response(response: ModelResponse, *, delivered: bool = False) -> ModelResult:
-    """Returns a reply as Seawall has it. `delivered`: its events were passed on as they came."""
+    """Returns a reply as a step's result. `delivered`: its events were passed on as they came."""
     messages = [item for item in response.output if isinstance(item, ResponseOutputMessage)]
     parts = [part for message in messages for part in message.content]
     texts = [part.text for part in parts if isinstance(part, ResponseOutputText)]
@@ -147,7 +147,7 @@ def read_response(response: ModelResponse, *, delivered: bool = False) -> ModelR
 
 
 def list_calls(response: ModelResponse) -> tuple[tuple[str, str, str], ...]:
-    """Returns (id, name, arguments) of the functions that a reply calls."""
+    """Returns the id, the name and the arguments of each function that a reply calls."""
     calls = [item for item in response.output if isinstance(item, ResponseFunctionToolCall)]
     return tuple([(call.call_id, call.name, call.arguments) for call in calls])
 
@@ -160,7 +160,7 @@ def _read_usage(usage: AgentsUsage) -> Usage:
 
 
 def recall_response(settled: Settled) -> ModelResponse:
-    """Returns a recorded reply as it was, or what a guard says in its place."""
+    """Returns the recorded reply, or a guard's replacement."""
     raw = None if settled.raw is None else json.loads(settled.raw)
     if not isinstance(raw, Mapping):
         text = settled.text
@@ -187,7 +187,7 @@ def write_message(text: str) -> ResponseOutputMessage:
 
 
 def write_completed(response: ModelResponse, model: str) -> ResponseCompletedEvent:
-    """Returns the event that ends the stream of a reply which is known already."""
+    """Returns the event that ends the stream of a recorded reply."""
     usage = response.usage
     return ResponseCompletedEvent(
         type="response.completed",
@@ -234,7 +234,7 @@ def read_completed(event: ResponseCompletedEvent) -> ModelResponse:
 
 
 def read_arguments(text: str) -> dict[str, Any]:
-    """Returns the arguments of a call. What is no JSON object is one argument `input`: the tool says what is wrong with it."""
+    """Returns the arguments of a call. Text that is not a JSON object becomes the argument `input`; the tool will reject it."""
     try:
         found = json.loads(text or "{}")
     except ValueError:
@@ -243,7 +243,7 @@ def read_arguments(text: str) -> dict[str, Any]:
 
 
 def write_result_text(value: Any) -> str:
-    """Returns what a tool has returned as the text that is recorded and judged."""
+    """Returns a tool's value as the text that is recorded and judged."""
     if isinstance(value, str):
         return value
     if isinstance(value, _STRUCTURED) or _is_structured(value):
@@ -252,7 +252,7 @@ def write_result_text(value: Any) -> str:
 
 
 def recall_result(text: str) -> Any:
-    """Returns a recorded result. Images and files are given again as such."""
+    """Returns a recorded result. Images and files are restored as the SDK's objects."""
     if not text.startswith(("[{", "{")):
         return text
     try:
@@ -263,7 +263,7 @@ def recall_result(text: str) -> Any:
 
 
 def add_result_notes(value: Any, notes: Sequence[str]) -> Any:
-    """Returns what a tool has returned with what guards advise."""
+    """Returns a tool's value with the guards' advice."""
     if not notes:
         return value
     if isinstance(value, _STRUCTURED) or _is_structured(value):

@@ -34,7 +34,8 @@ from seawall.runtime.foreign.tools import Effects
 
 LOOP = "openai-agents"
 MAX_REMEMBERED = 10_000
-"""Interrupted runs of which a runner remembers the request id, by the calls that wait. Of an older one the caller says it."""
+"""Calls that wait for a person, for which a runner remembers the request id of their run. For an older one the caller must pass
+the `request_id`."""
 _OUTCOME = "_seawall_outcome"
 _TRIPWIRES = (
     InputGuardrailTripwireTriggered,
@@ -45,7 +46,7 @@ _TRIPWIRES = (
 
 
 def find_outcome(result: RunResult | RunResultStreaming) -> Outcome[Any] | None:
-    """Returns how the run of a result has ended; None: it is interrupted, or its stream is not at its end."""
+    """Returns how the run of a result has ended; None if it is interrupted, or its stream is not read to its end."""
     return getattr(result, _OUTCOME, None)
 
 
@@ -59,7 +60,7 @@ class _Started(NamedTuple):
     request_id: str
     tenant: str
     provider: Any
-    """The provider of models that was made for this run, and is closed after it."""
+    """The provider of models that was made for this run, and is closed after it; None if none was made."""
 
 
 class SeawallRunner:
@@ -72,8 +73,8 @@ class SeawallRunner:
     `not_done` are errors of tools which say that nothing has happened. Everything that `Runner.run` takes is passed on:
     `context`, `session`, `max_turns`, `run_config`, `hooks` and so on. The id of the `session` is the conversation's.
 
-    Without a `request_id` a run is a new run, also after a crash: its effects are then made again. A `RunState` goes on with
-    its own run; after a restart, say its `request_id` or give its `session`.
+    Without a `request_id` each call begins a new run, also after a crash: its effects are then made again. A `RunState`
+    continues its own run; after a restart, pass the run's `request_id` or `session`.
     """
 
     def __init__(
@@ -113,11 +114,11 @@ class SeawallRunner:
         credential: object = None,
         **options: Any,
     ) -> RunResult:
-        """Runs an agent, or goes on with a `RunState`. Returns the SDK's result: its `interruptions` wait for a person.
+        """Runs an agent, or continues a `RunState`. Returns the SDK's result: its `interruptions` wait for a person.
 
-        `decided_by`, or a `credential` for the engine's `authenticate`, is whose the decisions in a `RunState` are: of calls
-        that the gate holds. Raises what `Runner.run` raises, `AgentsHalted` once the run has ended and `AgentsHeld` if a
-        person must decide on what the SDK can't be interrupted for.
+        `decided_by`, or a `credential` for the engine's `authenticate`, names the person who has decided in a `RunState` on
+        the calls that the gate holds. Raises the errors of `Runner.run`, `AgentsHalted` once the run has ended, and
+        `AgentsHeld` if a person must decide on a step at which the SDK can't be interrupted.
         """
         begun = self._begin(starting_agent, input, request_id, tenant, principal, options)
         if isinstance(input, RunState):
@@ -152,7 +153,7 @@ class SeawallRunner:
         credential: object = None,
         **options: Any,
     ) -> RunResultStreaming:
-        """As `run`: the result streams its events. What is streamed of a reply is not settled before its end."""
+        """As `run`: the result streams its events. Events of a reply are passed on before the reply is settled."""
         if isinstance(input, RunState):
             self._engine.check_may_wait()
         begun = self._begin(starting_agent, input, request_id, tenant, principal, options)
@@ -193,8 +194,8 @@ class SeawallRunner:
             tenant = tenant or known_tenant
             if request_id is None and sdk_session is None:
                 raise Misused(
-                    "whose run is this RunState? This runner has not interrupted it: pass the request_id of its run, or the "
-                    "session"
+                    "this runner has not interrupted this RunState, so it does not know the run: pass the request_id of the "
+                    "run, or the session"
                 )
         new_id = request_id or (None if goes_on else self._engine.make_request_id())
         session = self._engine.begin(
@@ -222,7 +223,7 @@ class SeawallRunner:
         )
 
     def _find_request(self, state: Any) -> tuple[str | None, str]:
-        """Returns the request id and the tenant of the run that this runner has interrupted."""
+        """Returns the request id and the tenant of a state's run; (None, "") if this runner has not interrupted the run."""
         for item in state.get_interruptions():
             known = self._requests.get(str(item.call_id))
             if known is not None:
@@ -230,7 +231,7 @@ class SeawallRunner:
         return None, ""
 
     async def _prepare(self, begun: _Started, state: Any, decider: StateDecider) -> Any:
-        """Returns a state that can go on. If it can't, the run is let go of, and can be tried again."""
+        """Returns a state that can be continued. After an error it detaches from the run, which can be tried again."""
         try:
             with inside(begun.invocation):
                 return await prepare_state(self._engine, begun.invocation, begun.agent, state, decider)
@@ -241,7 +242,7 @@ class SeawallRunner:
     # ---- ending
 
     def _remember(self, begun: _Started, interruptions: Sequence[Any]) -> None:
-        """Notes whose calls wait. A run that was found by its session is found by it again."""
+        """Notes to which run the waiting calls belong. A run without a request id is found by its session."""
         for item in interruptions if begun.request_id else ():
             self._requests[str(item.call_id)] = begun.request_id, begun.tenant
         while len(self._requests) > MAX_REMEMBERED:
@@ -263,7 +264,9 @@ class SeawallRunner:
 
 @contextlib.asynccontextmanager
 async def _ended(begun: _Started) -> AsyncGenerator[None]:
-    """Ends a run as what leaves the block says: refused by a guardrail, failed, or let go of."""
+    """Ends a run by the error that leaves the block: a guardrail's stops it, another one fails it. After an error of the gate,
+    or a cancellation, it only detaches from the run.
+    """
     session = begun.run.session
     try:
         yield
@@ -301,7 +304,7 @@ async def _give_back(run: GatedRun) -> None:
 
 async def _let_go(run: GatedRun) -> None:
     await _give_back(run)
-    with contextlib.suppress(Refused, Broken, Misused):  # the engine is closed, or the run has ended
+    with contextlib.suppress(Refused, Broken, Misused):  # then the engine is closed, or the run has ended
         await run.session.detach()
 
 

@@ -3,10 +3,10 @@
     sea = seawall.Engine("desk.db", effects=["refund"])
     agent = Agent(model, tools=tools, capabilities=[SeawallCapability(sea)])
 
-- `capability.py`: `SeawallCapability`; `toolset.py` is what it puts around the tools
-- `models.py`: what it puts around the model, for whole replies and for streams
+- `capability.py`: `SeawallCapability`; `toolset.py`: its wrapper around the tools
+- `models.py`: its wrapper around the model, for whole replies and for streams
 - `run.py`: one run of an agent, with its session and its frame; `identity.py`: whose request a run answers
-- `messages.py`: Pydantic AI's messages and the values of its tools, as they are recorded and given again
+- `messages.py`: how Pydantic AI's messages and the values of its tools are recorded and restored
 """
 
 from __future__ import annotations

@@ -27,7 +27,8 @@ from seawall.runtime.foreign.tools import Effects
 class SeawallCapability(AbstractCapability[Any]):
     """Takes an agent's models and tools through the gate of an `Engine`.
 
-    It stands next to the model and the tools, wherever it is in the list: what other capabilities retry or change passes it.
+    It stands next to the model and the tools, wherever it is in the list: each call that other capabilities retry or change
+    passes it.
 
     - `effects`, `reads` and `polls` are those of this agent's tools, as in `Engine.begin`; `limits` those of each request.
     - `request_id`, `session`, `tenant` and `principal` say whose request a run answers: a text, or a function that reads it
@@ -71,12 +72,12 @@ class SeawallCapability(AbstractCapability[Any]):
 
     @classmethod
     def get_serialization_name(cls) -> str | None:
-        """Returns None: an engine has no form in a file."""
+        """Returns None, because an engine can't be written to a file."""
         return None
 
     @classmethod
     def combine(cls, capabilities: Sequence[AbstractCapability[Any]]) -> AbstractCapability[Any]:
-        """Returns the last one: an agent has one gate."""
+        """Returns the last capability, because an agent has one gate."""
         return capabilities[-1]
 
     def get_ordering(self) -> CapabilityOrdering:
@@ -86,7 +87,9 @@ class SeawallCapability(AbstractCapability[Any]):
     # ---- one run
 
     async def for_run(self, ctx: RunContext[Any]) -> Self:
-        """Returns the capability for one run, with a session of its own, or a frame of the session that the run is inside of."""
+        """Returns the capability for one run. It has a new session or, if the run is inside of another run, a frame in that
+        one's session.
+        """
         mine = copy.copy(self)
         identity = self._source.read(ctx)
         agent = (None if ctx.agent is None else ctx.agent.name) or self._name or "agent"
@@ -122,7 +125,7 @@ class SeawallCapability(AbstractCapability[Any]):
     async def wrap_run(
         self, ctx: RunContext[Any], *, handler: Callable[[], Awaitable[AgentRunResult[Any]]]
     ) -> AgentRunResult[Any]:
-        """Ends the session's run with the agent's output, or with what the agent's run has failed of."""
+        """Ends the session's run with the agent's output, or with the error of the agent's run."""
         run = self._find_run()
         try:
             await run.begin()
@@ -135,16 +138,18 @@ class SeawallCapability(AbstractCapability[Any]):
         return result
 
     async def on_run_error(self, ctx: RunContext[Any], *, error: BaseException) -> AgentRunResult[Any]:
-        """Raises what the gate has said, if the framework has made something else of it, and otherwise the error."""
+        """Raises the error that the gate has ended the run with, if there is one, and otherwise `error`."""
         self._find_run().raise_if_over(error)
         raise error
 
     def _find_run(self) -> GatedAgentRun:
         if self.run is None:
-            raise Misused("SeawallCapability gates models and tools of an agent's run, and there is none")
+            raise Misused(
+                "SeawallCapability gates the models and tools of an agent's run, and no run has begun"
+            )
         return self.run
 
-    # ---- what it puts around models, tools and output functions
+    # ---- wrappers around models, tools and output functions
 
     def get_wrapper_model(self, model: Model) -> Model:
         """Takes each attempt at a model through the gate."""
@@ -162,7 +167,7 @@ class SeawallCapability(AbstractCapability[Any]):
         output: Any,
         handler: Callable[[Any], Awaitable[Any]],
     ) -> Any:
-        """Takes an output function through the gate if it is declared; others are read as a part of the reply."""
+        """Takes an output function through the gate if it is declared. Another one is called without a step of its own."""
         name = output_context.function_name
         if not output_context.has_function or name is None:
             return await handler(output)
@@ -170,5 +175,5 @@ class SeawallCapability(AbstractCapability[Any]):
             self._engine.note_not_gated(f"output function {name!r}: it is not among the effects or the reads")
             return await handler(output)
         if ctx.partial_output:
-            raise ModelRetry(f"output function {name!r} is called once the output is complete")
+            raise ModelRetry(f"output function {name!r} is called only after the output is complete")
         return await self._find_run().call_output(output_context, output, handler)

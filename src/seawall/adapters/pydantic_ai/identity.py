@@ -22,7 +22,7 @@ class Identity(NamedTuple):
     """Whose request a run answers."""
 
     request: str
-    """What the person has written."""
+    """The text that the person has written."""
     request_id: str | None
     session: str | None
     tenant: str
@@ -30,7 +30,7 @@ class Identity(NamedTuple):
 
 
 class IdentitySource(NamedTuple):
-    """Where the identity of a run comes from. What is not given is read from the run's `metadata`."""
+    """Where the identity of a run comes from. A field that is None is read from the run's `metadata`."""
 
     request_id: Reads = None
     session: Reads = None
@@ -38,7 +38,7 @@ class IdentitySource(NamedTuple):
     principal: Reads = None
 
     def read(self, ctx: RunContext[Any]) -> Identity:
-        """Returns the identity of a run. The session is by default its conversation."""
+        """Returns the identity of a run. By default the session is the run's conversation."""
         return Identity(
             request=_read_request(ctx),
             request_id=_read(self.request_id, ctx, "seawall_request_id") or make_request_id(ctx),
@@ -58,8 +58,8 @@ def _read(reads: Reads, ctx: RunContext[Any], key: str) -> str | None:
 def make_request_id(ctx: RunContext[Any]) -> str:
     """Returns a request id made from the conversation, the message before the prompt, and the prompt.
 
-    A run that goes on from a message history, because calls in it were deferred or cut off, has the id of the run that it
-    goes on with. A conversation without an id of the caller's has a new one each time, and so has the request.
+    A run that continues a message history, because calls in it were deferred or cut off, has the request id of the earlier
+    run. If the caller gives no conversation id, each run has a new conversation id and so a new request id.
     """
     prompt, before = _find_prompt(ctx)
     anchor = None if before is None else [before.run_id, str(before.timestamp)]
@@ -84,7 +84,7 @@ def _find_prompt(ctx: RunContext[Any]) -> tuple[Any, ModelMessage | None]:
 
 
 def _is_unfinished(messages: Sequence[ModelMessage]) -> bool:
-    """Returns whether a history ends with calls that have no result: then a run goes on with it."""
+    """Returns whether a history ends with calls that have no result: then a run continues it."""
     newest = next((each for each in reversed(messages) if isinstance(each, ModelResponse)), None)
     if newest is None:
         return False

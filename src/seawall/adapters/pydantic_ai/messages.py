@@ -1,4 +1,4 @@
-"""Pydantic AI's messages and the values of its tools: as they are recorded, and as they are given again."""
+"""How Pydantic AI's messages and the values of its tools are recorded, and restored from the record."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ from seawall.runtime.foreign.results import (
 )
 
 _NOT_SENT = ("timestamp", "metadata")
-"""Fields of a message's part that no model is sent."""
+"""Fields of a message's part that are not sent to a model."""
 _UNCHANGING = frozenset({str, int, float, bool, datetime, type(None)})
-"""Types of values that can't be changed in their place."""
+"""Types whose values can't be changed in place."""
 
 
 # ---- models
@@ -57,7 +57,7 @@ class _WrittenModelMessage(NamedTuple):
     text: msgspec.Raw
 
     def is_of(self, message: ModelMessage) -> bool:
-        """Returns whether this is what the message says now."""
+        """Returns whether the message is still the same as when it was written."""
         if self.message is not message or len(self.parts) != len(message.parts):
             return False
         parts = zip(self.parts, message.parts, strict=True)
@@ -72,15 +72,18 @@ class WrittenModelMessages:
 
     def __init__(self) -> None:
         self._known: dict[int, _WrittenModelMessage] = {}
-        """By identity of the message. One that holds more than JSON values is not kept, and written each time."""
+        """The written messages by `id()` of the message. A message that holds more than JSON values is not kept, but written
+        each time.
+        """
 
     def __repr__(self) -> str:
         return f"<WrittenModelMessages {len(self._known)}>"
 
     def write(self, messages: Sequence[ModelMessage]) -> list[Any]:
-        """Returns messages as JSON, without what no model is sent: a call is bounded by the size of its request.
+        """Returns messages as JSON, without the fields that are not sent to a model: the size of a request counts as an upper
+        bound of its tokens.
 
-        Each request of the framework's history keeps the instructions that it was sent with; a model is sent the newest ones.
+        Each request in the framework's history keeps its instructions, but a model is sent only the newest ones.
         """
         before, now, written = self._known, dict[int, _WrittenModelMessage](), list[Any]()
         for message in messages:
@@ -91,7 +94,7 @@ class WrittenModelMessages:
                 continue
             text = _write_message(message)
             written.append(text)
-            # It holds a file, or an object of the application's own.
+            # A message with a file, or with an object of the application's own class, is not kept.
             with contextlib.suppress(TypeError, ValueError, RecursionError):
                 parts = [(part, _copy_fields(part)) for part in message.parts]
                 now[id(message)] = _WrittenModelMessage(message, parts, text)
@@ -102,7 +105,9 @@ class WrittenModelMessages:
 
 
 def _copy_fields(part: object) -> dict[str, Any]:
-    """Returns the fields of a part, with copies of what can be changed in its place. Raises `TypeError` for what is no JSON."""
+    """Returns the fields of a part, with copies of the values that can be changed in place. Raises `TypeError` for a value that
+    is not JSON.
+    """
     return {
         name: value if type(value) in _UNCHANGING else msgspec.json.decode(to_canonical_text(value))
         for name, value in part.__dict__.items()
@@ -120,7 +125,7 @@ def _describe_part(part: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe_tools(parameters: ModelRequestParameters) -> list[Any]:
-    """Returns what a model is told of the tools, and of the form of its answer."""
+    """Returns what a request tells the model of the tools, and of the form of its answer."""
     described: list[Any] = [
         {"name": tool.name, "description": tool.description, "parameters": tool.parameters_json_schema}
         for tool in [*parameters.function_tools, *parameters.output_tools]
@@ -136,14 +141,14 @@ def name_model(model: Model) -> str:
 
 
 def find_limit(settings: ModelSettings | None) -> int | None:
-    """Returns the longest reply that the framework asks for; None if it does not say."""
+    """Returns the longest reply, in tokens, that the settings ask for; None if they set no limit."""
     given = (settings or {}).get("max_tokens")
     return given if isinstance(given, int) and given > 0 else None
 
 
 def fit_settings(settings: ModelSettings | None, turn: Turn, asked: int) -> ModelSettings | None:
-    """Returns the settings: at a limit without tools but those of the answer, and with a shorter reply if there is less room
-    than for the `asked` tokens.
+    """Returns the settings, changed where a limit demands it: the model may call only the tools by which it answers, or its
+    reply is shorter because there is less room than for the `asked` tokens.
     """
     changed: ModelSettings = {}
     if turn.last:
@@ -154,7 +159,7 @@ def fit_settings(settings: ModelSettings | None, turn: Turn, asked: int) -> Mode
 
 
 def add_notes(messages: list[ModelMessage], notes: tuple[str, ...]) -> list[ModelMessage]:
-    """Returns messages with what guards advise at their end. Without advice it is the same list."""
+    """Returns messages with the guards' advice at their end. Without advice it is the same list."""
     if not notes:
         return messages
     told = [UserPromptPart(word_note(note)) for note in notes]
@@ -165,7 +170,7 @@ def add_notes(messages: list[ModelMessage], notes: tuple[str, ...]) -> list[Mode
 
 
 def read_response(response: ModelResponse, *, delivered: bool = False) -> ModelResult:
-    """Returns a reply as a step's result, with all that it takes to give it again. `delivered`: it was streamed."""
+    """Returns a reply as a step's result, with all that is needed to restore it. `delivered`: it was streamed."""
     calls = [(call.tool_call_id, call.tool_name, call.args_as_json_str()) for call in response.tool_calls]
     raw = ModelMessagesTypeAdapter.dump_json([response], fallback=name_type).decode()
     return ModelResult(
@@ -190,10 +195,10 @@ def _read_usage(response: ModelResponse) -> Usage:
 
 
 def recall_response(settled: Settled, model: Model) -> ModelResponse:
-    """Returns the recorded reply, or what a guard has put in its place.
+    """Returns the recorded reply, or a guard's replacement.
 
-    Raises `ModelAPIError` for a call that was not made, as for a provider that does not answer: a framework that has
-    another model may go on with that.
+    Raises `ModelAPIError` for a call that was not made, as for a provider that does not answer: if the framework has another
+    model, it may call that one.
     """
     if settled.raw is not None:
         found = ModelMessagesTypeAdapter.validate_json(settled.raw)[0]
@@ -213,7 +218,7 @@ def _read_text(text: str) -> str:
 
 
 def find_denied(messages: Sequence[ModelMessage]) -> dict[str, str]:
-    """Returns what the framework's person has denied since the newest reply, by call, with what the agent is told."""
+    """Returns the calls that a person has denied in the framework since the newest reply: the text for the agent by call id."""
     denied: dict[str, str] = {}
     for message in reversed(messages):
         if isinstance(message, ModelResponse):
@@ -234,7 +239,7 @@ def find_answered(messages: Sequence[ModelMessage]) -> set[str]:
 
 
 def read_value(name: str, call_id: str, value: Any) -> Result:
-    """Returns what a tool has returned as a step's result. What is no plain text is kept in full beside it."""
+    """Returns a tool's value as a step's result. A value that is not plain text is kept in full beside its text."""
     if type(value) is str:
         return make_tool_result(value)
     returned = cast("ToolReturn[Any]", value) if isinstance(value, ToolReturn) else ToolReturn[Any](value)
@@ -246,7 +251,7 @@ def read_value(name: str, call_id: str, value: Any) -> Result:
     kept = ModelRequest(parts=[part, *beside], metadata=more)
     try:
         text = part.model_response_str()
-    except Exception:  # noqa: BLE001 -- a value without a JSON form; the framework will say so itself
+    except Exception:  # noqa: BLE001 -- a value without a JSON form; the framework itself will raise that
         text = write_text(returned.return_value)
     if returned.content is not None:
         text = f"{text}\n{write_text(returned.content)}"
@@ -255,7 +260,7 @@ def read_value(name: str, call_id: str, value: Any) -> Result:
 
 
 def keep_signal(failure: Result, error: BaseException) -> Result:
-    """Returns a failure with which signal to the model the tool has raised, so that it can be raised again."""
+    """Returns a failure with the tool's signal to the model in it, so that the signal can be raised again."""
     if not isinstance(error, ModelRetry | ToolFailed):
         return failure
     raw = to_canonical_bytes({type(error).__name__: error.message}).decode()
@@ -267,7 +272,9 @@ def _keep(result: Result, raw: str) -> Result:
 
 
 def recall_value(settled: Settled) -> Any:
-    """Returns the recorded value of a tool, or raises what stands for it: `ModelRetry` and `ToolFailed` tell the model."""
+    """Returns the recorded value of a tool, or a guard's replacement. Raises `ModelRetry` or `ToolFailed`, whose text the model
+    is told, if the tool had raised it or the call was not made.
+    """
     if settled.raw is not None:
         kept = json.loads(settled.raw)
         if isinstance(kept, Mapping):
@@ -292,7 +299,7 @@ def _restore(raw: str) -> Any:
 
 
 def add_advice(value: Any, notes: tuple[str, ...]) -> Any:
-    """Returns a tool's value with what guards advise beside it. Without advice it is the same value."""
+    """Returns a tool's value with the guards' advice beside it. Without advice it is the same value."""
     if not notes:
         return value
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""What stands between an agent and its model: each attempt is a step, whether its reply comes whole or as a stream."""
+"""The wrapper around an agent's model: each attempt is a step, whether its reply comes whole or as a stream."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ from seawall.runtime.foreign.session import CUT, MAX_OUTPUT_TOKENS
 
 T = TypeVar("T")
 _FOLLOWING = "_seawall_following"
-"""The attribute of a stream that says who follows it."""
+"""The attribute of a stream that holds its `_Following`."""
 
 
 def gate_model(model: Model, run: GatedAgentRun) -> Model:
-    """Returns a model whose calls pass the gate. Of a `FallbackModel` each candidate does."""
+    """Returns a model whose calls pass the gate. For a `FallbackModel`, the calls of each candidate pass it."""
     if type(model) is FallbackModel:
         candidates = copy.copy(model)
         candidates.models = [GatedAgentModel(each, run) for each in model.models]
@@ -59,7 +59,7 @@ def gate_model(model: Model, run: GatedAgentRun) -> Model:
 
 
 class GatedFallback(WrapperModel):
-    """A `FallbackModel` whose candidates are gated. Only their owner opens and closes them."""
+    """A `FallbackModel` whose candidates are gated. Only the user's own model opens and closes the candidates."""
 
     def __init__(self, wrapped: FallbackModel, candidates: FallbackModel) -> None:
         super().__init__(wrapped)
@@ -102,7 +102,7 @@ class GatedAgentModel(WrapperModel):
         model_settings: ModelSettings | None,
         model_request_parameters: ModelRequestParameters,
     ) -> ModelResponse:
-        """Calls the model if it may be called."""
+        """Calls the model if the gate allows it."""
         return await self._run.request(
             self.wrapped, messages, model_settings, model_request_parameters, self.wrapped.request
         )
@@ -115,7 +115,7 @@ class GatedAgentModel(WrapperModel):
         model_request_parameters: ModelRequestParameters,
         run_context: RunContext[Any] | None = None,
     ) -> AsyncGenerator[StreamedResponse]:
-        """Calls the model if it may be called. Its events are passed on as they come; it is settled after the last one."""
+        """Calls the model if the gate allows it. Events are passed on as they come; the step is settled after the last one."""
         run = self._run
         asked = await run.ask_model(self.wrapped, messages, model_settings, model_request_parameters)
         try:
@@ -149,7 +149,7 @@ class GatedAgentModel(WrapperModel):
     async def compact_messages(
         self, request_context: ModelRequestContext, *, instructions: str | None = None
     ) -> ModelResponse:
-        """Has the model shorten a conversation, if it may be called."""
+        """Has the model shorten a conversation, if the gate allows the call."""
 
         async def call(
             messages: list[ModelMessage], settings: ModelSettings | None, parameters: ModelRequestParameters
@@ -165,27 +165,27 @@ class GatedAgentModel(WrapperModel):
         )
 
     async def batch_create(self, requests: Any) -> Any:
-        """Passes on what is sent as a batch, which can't be gated, and notes that for `coverage`."""
+        """Passes on a batch of requests, which can't be gated, and notes that for `coverage`."""
         self._run.engine.note_not_gated("requests that are sent as a batch")
         return await self.wrapped.batch_create(requests)
 
 
 class _Following:
-    """Follows a stream to its end, and brings what it has become as the result of its step."""
+    """Follows a stream to its end, and gives the whole reply to the gate as the result of its step."""
 
     def __init__(self, run: GatedAgentRun, ask: Ask, asked: ModelAsk) -> None:
         self._run, self._ask, self._asked = run, ask, asked
         self._stream: StreamedResponse | None = None
         self._settled = False
         self._over = False
-        """The run has ended while the stream was open."""
+        """True if the run has ended while the stream was open."""
         self._patience: asyncio.Timeout | None = None
-        """Of what is awaited from the model just now."""
+        """The timeout of the wait for the model's next event."""
         self._loop = asyncio.get_running_loop()
         ask.on_over = self._tell_over
 
     async def open(self, opening: Awaitable[StreamedResponse]) -> StreamedResponse:
-        """Opens the stream, and puts itself behind its events before anybody reads them."""
+        """Opens the stream, and makes its events pass through `pass_on`."""
         stream = self._stream = await self._await(opening)
         stream.__class__ = _make_followed(type(stream))
         vars(stream)[_FOLLOWING] = self
@@ -194,7 +194,7 @@ class _Following:
     async def pass_on(
         self, events: AsyncIterator[ModelResponseStreamEvent]
     ) -> AsyncIterator[ModelResponseStreamEvent]:
-        """Passes on the events of the stream, and brings the reply after the last one."""
+        """Passes on the events of the stream, and settles the step after the last one."""
         with contextlib.suppress(StopAsyncIteration):
             while not self._over:
                 event = await self._await(anext(events))
@@ -202,7 +202,7 @@ class _Following:
         await self.settle()
 
     async def _await(self, what: Awaitable[T]) -> T:
-        """Awaits something of the model. Once the run has ended it raises `AgentHalted`."""
+        """Awaits the opening of the stream or its next event. Raises `AgentHalted` once the run has ended."""
         try:
             async with asyncio.timeout(None) as self._patience:
                 return await what
@@ -214,17 +214,17 @@ class _Following:
             self._patience = None
 
     def _tell_over(self) -> None:
-        """Is called on the engine's thread."""
+        """Tells the event loop that the run has ended. The engine calls it on its own thread."""
         self._loop.call_soon_threadsafe(self._stop)
 
     def _stop(self) -> None:
-        """Nobody waits for the end of the stream any more."""
+        """Ends the wait for the model: the run has ended."""
         self._over = True
         if self._patience is not None and not self._patience.expired():
             self._patience.reschedule(0.0)
 
     async def settle(self) -> None:
-        """Brings the reply. Raises `AgentHalted` if the run has ended with it, or a guard has taken its place."""
+        """Settles the step with the reply. Raises `AgentHalted` if the run ended with it, or a guard rejected the reply."""
         if self._settled:
             return
         brought = (
@@ -237,7 +237,7 @@ class _Following:
                 raise Refused(f"a reply that was streamed did not stand: {settled.told}", guard="stream")
 
     async def fail(self, error: BaseException) -> None:
-        """Brings what the call has failed of."""
+        """Settles the step with the error of the call or, if the reader left, with what had arrived of the reply."""
         if self._settled:
             return
         self._settled = True
@@ -249,16 +249,18 @@ class _Following:
             await _finish_anyway(self._run.session.give(self._ask, self._asked, brought))
 
     def _read_so_far(self, stream: StreamedResponse) -> Any:
-        """Returns the reply of a stream that was left, or why it can't be read."""
+        """Returns the reply of a stream whose reader has left it, or the error that keeps it from being read."""
         try:
             return read_response(stream.get(), delivered=True)
-        except Exception as error:  # noqa: BLE001 -- it is recorded as what the call has come to
+        except Exception as error:  # noqa: BLE001 -- it is recorded as the result of the call
             return error
 
 
-@lru_cache(maxsize=256)  # a program has a class of streams for each provider
+@lru_cache(maxsize=256)  # a program has one class of streams for each provider
 def _make_followed(kind: type[StreamedResponse]) -> type[StreamedResponse]:
-    """Returns the class of a stream that is followed. Deadlines and peeks of the framework are put upon it as upon any."""
+    """Returns a subclass of a stream's class whose events pass through `_Following.pass_on`. It is a subclass, not a wrapper,
+    so that the framework's deadlines and peeks work on it.
+    """
 
     def iterate(stream: StreamedResponse) -> AsyncIterator[ModelResponseStreamEvent]:
         known: AsyncIterator[ModelResponseStreamEvent] | None = vars(stream).get("_event_iterator")
@@ -274,5 +276,5 @@ def _make_followed(kind: type[StreamedResponse]) -> type[StreamedResponse]:
 
 
 async def _finish_anyway(work: Coroutine[Any, Any, T]) -> T:
-    """Awaits something that goes on if the caller is cancelled."""
+    """Awaits work that goes on to its end if the caller is cancelled."""
     return await asyncio.shield(asyncio.ensure_future(work))

@@ -55,13 +55,13 @@ from seawall.runtime.seawall import Seawall
 from seawall.team.tool import NotDone
 
 Call = Callable[[list[ModelMessage], ModelSettings | None, ModelRequestParameters], Awaitable[ModelResponse]]
-"""Calls a model."""
+"""Calls a model with messages, settings and parameters."""
 
 
 class AgentHalted(AgentRunError):
     """The run has ended, and the agent's run ends with it.
 
-    `outcome` says how it ended; None: it was refused, or broke, before it could end.
+    `outcome` says how the run ended; None if it was refused, or broke, before it could end.
     """
 
     def __init__(self, error: Exception) -> None:
@@ -71,7 +71,7 @@ class AgentHalted(AgentRunError):
 
 class AgentHeld(AgentRunError):
     """A step waits for a person, and the agent can't defer it: `DeferredToolRequests` is not among its output types, or
-    the step is no tool. Ask again, with the same request id, after the decision.
+    the step is not a tool's call. Ask again, with the same request id, after the decision.
     """
 
     def __init__(self, held: Held) -> None:
@@ -80,11 +80,11 @@ class AgentHeld(AgentRunError):
 
 
 PASSES = (ApprovalRequired, CallDeferred, AgentHeld)
-"""What a tool raises if it was not made: it is deferred, or an agent inside of it waits for a person."""
+"""Errors of a tool whose call was not made: the call is deferred, or an agent inside of the tool waits for a person."""
 
 
 class ToolPlace(NamedTuple):
-    """Where a tool is performed: an agent that runs inside of it works in a frame below."""
+    """The place inside of a tool's call: an agent that runs there works in a frame below."""
 
     engine: Engine
     session: Session
@@ -110,17 +110,17 @@ class GatedAgentRun:
         not_done: tuple[type[BaseException], ...] = (),
         handoff: HandoffAsk | None = None,
     ) -> None:
-        """`not_done`: errors of tools which say that nothing has happened. `handoff`: the agent works inside a tool of
-        another one, in a frame that this opens.
+        """`not_done`: errors of tools which say that nothing has happened. `handoff`: the ask that opens the frame of an agent
+        which works inside a tool of another one; None for an agent that works by itself.
         """
         self.engine, self.session, self.agent = engine, session, agent
         self.frame = 0
         self._identity, self._not_done, self._handoff = identity, not_done, handoff
         self.failure: AgentHalted | None = None
-        """What has ended the run, whatever the framework has made of it."""
+        """The error that has ended the run, kept because the framework may replace or swallow it."""
         self._written = WrittenModelMessages()
         self.held: dict[str, Held] = {}
-        """By call: what waits for a person."""
+        """The calls that wait for a person, by call id."""
 
     def __repr__(self) -> str:
         return f"<GatedAgentRun {self.agent} in frame {self.frame} of {self.session!r}>"
@@ -129,7 +129,7 @@ class GatedAgentRun:
 
     @contextlib.contextmanager
     def translated(self) -> Generator[None]:
-        """Raises what the gate raises as what ends an agent's run. `Held` passes."""
+        """Turns the gate's errors into `AgentHalted`, which ends the agent's run. `Held` passes unchanged."""
         try:
             yield
         except Held:
@@ -139,7 +139,7 @@ class GatedAgentRun:
             raise self.failure from error
 
     async def step(self, asked: Asked, perform: Callable[[Turn], Awaitable[tuple[Any, Any]]]) -> Performed:
-        """Makes a step. What the tool or the model itself raises is raised as it is."""
+        """Makes a step. An error of the tool or the model itself is raised unchanged."""
         own = OwnErrors()
 
         async def make() -> Performed | BaseException:
@@ -165,7 +165,7 @@ class GatedAgentRun:
         settings: ModelSettings | None,
         parameters: ModelRequestParameters,
     ) -> ModelAsk:
-        """Returns the ask for a reply. What a person of the framework has denied meanwhile is noted before it."""
+        """Returns the ask for a reply. First it rejects the calls that a person has denied in the framework meanwhile."""
         if denied := find_denied(messages):
             await self._note_denied(denied)
         self._note_not_gated(parameters)
@@ -186,7 +186,7 @@ class GatedAgentRun:
         parameters: ModelRequestParameters,
         call: Call,
     ) -> ModelResponse:
-        """Calls a model if it may be called, and returns its reply, the recorded one, or what stands for it."""
+        """Calls a model if the gate allows it, and returns the reply, the recorded reply, or a guard's replacement."""
         asked = await self.ask_model(model, messages, settings, parameters)
 
         async def perform(turn: Turn) -> tuple[Any, ModelResponse]:
@@ -210,7 +210,9 @@ class GatedAgentRun:
                 self.engine.note_not_gated(f"external tool {tool.name!r}: it is performed outside of the run")
 
     async def _note_denied(self, denied: Mapping[str, str]) -> None:
-        """Rejects what a person of the framework has denied. If that may not be, the proposal stays open: nothing is made."""
+        """Rejects the calls that a person has denied in the framework. A proposal that this person may not reject stays open;
+        the framework does not make the call in either case.
+        """
         for call_id in denied:
             self.held.pop(call_id, None)
         with contextlib.suppress(Refused, Misused):
@@ -226,9 +228,9 @@ class GatedAgentRun:
         tool: ToolsetTool[Any],
         call: Callable[[dict[str, Any]], Awaitable[Any]],
     ) -> Any:
-        """Calls a tool if it may be called, and returns its value, the recorded one, or what stands for it.
+        """Calls a tool if the gate allows it, and returns its value, the recorded value, or the gate's answer in its place.
 
-        Raises `ApprovalRequired` for a call that waits for a person, with what to decide on as its metadata.
+        Raises `ApprovalRequired` for a call that waits for a person. Its metadata describes what to decide on.
         """
         call_id = ctx.tool_call_id or ""
         given = to_json_value(arguments)
@@ -271,7 +273,9 @@ class GatedAgentRun:
         output: Any,
         handler: Callable[[Any], Awaitable[Any]],
     ) -> Any:
-        """Calls a declared output function if it may be called. It can't be deferred, so a held one ends the agent's run."""
+        """Calls a declared output function if the gate allows it. Its call can't be deferred, so a held call ends the agent's
+        run.
+        """
         name = context.function_name or ""
         call_id = "" if context.tool_call is None else context.tool_call.tool_call_id
         given = to_json_value(output)
@@ -290,7 +294,7 @@ class GatedAgentRun:
     async def _read_call(
         self, name: str, call_id: str, call: Callable[[], Awaitable[Any]]
     ) -> tuple[Any, Any]:
-        """Calls a tool, and returns its result and its value. A signal to the model is a failure that is raised later."""
+        """Calls a tool, and returns its result and its value. A signal to the model becomes a failure, and is raised later."""
         try:
             value = await call()
         except (ModelRetry, ToolFailed) as signal:
@@ -299,7 +303,7 @@ class GatedAgentRun:
 
     @contextlib.contextmanager
     def _inside(self, call_id: str) -> Generator[None]:
-        """An agent that runs in this block works in a frame below this one."""
+        """Marks a block as a tool's call: an agent that runs in it works in a frame below this one."""
         place = ToolPlace(self.engine, self.session, self.agent, self.frame, call_id, Counter())
         token = current_place.set(place)
         try:
@@ -310,9 +314,9 @@ class GatedAgentRun:
     # ---- people
 
     async def _approve(self, held: Held, metadata: Any) -> str:
-        """Approves as whoever has approved the call in the framework. What somebody else has decided meanwhile stands.
+        """Approves a held call in the name of the person who approved it in the framework. An earlier decision stands.
 
-        Returns why that may not be; "": it is decided.
+        Returns why the approval does not count; "" if the call is decided.
         """
         given = cast("Mapping[str, Any]", metadata if isinstance(metadata, Mapping) else {})
         credential = given.get("credential")
@@ -334,7 +338,7 @@ class GatedAgentRun:
                 self.frame = await self._open_frame(self._handoff)
 
     async def _open_frame(self, handoff: HandoffAsk) -> int:
-        """Opens a frame. If it is refused, the tool that the agent would work in fails with the reason."""
+        """Opens a frame. Raises `ToolFailed` with the reason if the gate refuses it; the agent's tool fails with that."""
         try:
             return await self.session.open_frame(handoff)
         except Refused as refused:
@@ -343,14 +347,14 @@ class GatedAgentRun:
             raise ToolFailed(str(refused)) from refused
 
     def raise_if_over(self, error: BaseException | None = None) -> None:
-        """Raises what the gate has said, if the framework has made something else of it."""
+        """Raises the error that the gate has ended the run with, if the framework has raised another one (`error`) or none."""
         if self.failure is not None and error is not self.failure:
             raise self.failure from error
-        if isinstance(error, UserError) and self.held:  # it can't be deferred
+        if isinstance(error, UserError) and self.held:  # the framework could not defer the call
             raise AgentHeld(next(iter(self.held.values()))) from error
 
     async def finish(self, output: Any) -> None:
-        """Ends the run with the agent's output. With calls that are deferred it only rests."""
+        """Ends the run with the agent's output. If calls are deferred, the run stays open."""
         if isinstance(output, DeferredToolRequests):
             if self._handoff is None:
                 await self.session.detach()
@@ -362,7 +366,7 @@ class GatedAgentRun:
                 await self.session.end(write_text(output))
 
     async def fail(self, error: BaseException) -> None:
-        """Ends the run with an error. A halt has ended it already; what waits or is cancelled only rests."""
+        """Ends the run with an error. A halt has ended it already; a run that waits or is cancelled stays open."""
         rests = isinstance(error, AgentHalted | AgentHeld) or not isinstance(error, Exception)
         if self.frame and rests:
             return
@@ -404,12 +408,12 @@ async def _reject(sea: Seawall, identity: Identity, denied: Mapping[str, str]) -
 def _validate(
     name: str, arguments: dict[str, Any], ctx: RunContext[Any], tool: ToolsetTool[Any]
 ) -> dict[str, Any]:
-    """Returns arguments that a person has changed, as the tool takes them."""
+    """Returns arguments that a person has changed, validated for the tool. Raises `NotDone` if the tool does not accept them."""
     try:
         return tool.args_validator.validate_python(arguments, context=ctx.validation_context)
     except ValidationError as error:
         raise NotDone(
-            f"tool {name!r} does not take the arguments as a person has changed them: {error}"
+            f"tool {name!r} does not accept the arguments that a person has changed: {error}"
         ) from error
 
 
@@ -422,7 +426,7 @@ def _finish(done: Performed) -> Any:
 
 
 def make_handoff_id(place: ToolPlace, agent: str, request: str) -> str:
-    """Returns the key of an agent's run inside a tool's call: it is the same when the call is made again."""
+    """Returns the key of an agent's run inside a tool's call. It is the same if the call is made again."""
     asked = digest_of([agent, request])[:16]
     place.opened[asked] += 1
     return f"{place.call}/{asked}/{place.opened[asked]}"

@@ -1,4 +1,4 @@
-"""What stands between an agent's tools and what performs them."""
+"""The wrapper around an agent's tools."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class GatedToolset(WrapperToolset[Any]):
     async def call_tool(
         self, name: str, tool_args: dict[str, Any], ctx: RunContext[Any], tool: ToolsetTool[Any]
     ) -> Any:
-        """Performs the call if it may be made, and returns its value or what stands for it."""
+        """Performs the call if the gate allows it. Returns its value, the recorded value, or the gate's answer in its place."""
 
         async def call(arguments: dict[str, Any]) -> Any:
             return await self.wrapped.call_tool(name, arguments, ctx, tool)

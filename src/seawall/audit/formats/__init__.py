@@ -1,9 +1,9 @@
-"""The formats of recordings that are read, each in a file of its own.
+"""The formats of recordings that the audit reads, one file for each.
 
-- `format.py`: what a format is
+- `format.py`: the type of a format
 - `calls.py`, `claude_code.py`, `otlp.py` with `otlp_attributes.py`, `langsmith.py`, `pydantic_ai.py`,
   `langchain.py`, `openai.py`: one each
-- `conversations.py`: what formats share whose values each hold a conversation
+- `conversations.py`: shared by the formats in which each value holds a conversation
 """
 
 from seawall.audit.formats import calls, claude_code, langchain, langsmith, openai, otlp, pydantic_ai
@@ -19,6 +19,7 @@ FORMATS: tuple[Format, ...] = (
     openai.RESPONSES,
     openai.CHAT,
 )
-"""All formats. A value is read as the first that recognises it, or as the one before it in its file."""
+"""All formats. A value is read in the format of the value before it, if that format recognises it; otherwise in the first
+format that does."""
 
 __all__ = ["FORMATS", "Format", "Reader"]

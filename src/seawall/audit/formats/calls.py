@@ -1,4 +1,4 @@
-"""Recorded calls, Seawall's own format for them: JSON lines, one run a line.
+"""Recorded calls in Seawall's own format: JSON lines, one run on each line.
 
     {"id": "r-1", "calls": [{"turn": 2, "agent": "main", "tool": "Bash", "arguments": {"command": "ls"},
                              "result": "a.txt", "error": false}, …]}
@@ -39,7 +39,7 @@ class _CallsReader:
         yield parse_row(value, self._file, line)
 
     def finish(self) -> Iterator[RecordedRun]:
-        """Yields nothing: each run is over with its value."""
+        """Yields nothing, because each run ends with its value."""
         return iter(())
 
 
@@ -47,7 +47,7 @@ FORMAT = Format(NAME, "an object with `calls`, each with `tool`", "each object",
 
 
 def parse_row(value: Any, file: str, line: int) -> RecordedRun | BadLine:
-    """Returns the run of a row, or what is wrong with it."""
+    """Returns the run of a row, or a `BadLine` that says what is wrong with the row."""
     where = f"{file}:{line}"
     row = get_fields(value)
     calls = row.get("calls")
@@ -63,7 +63,7 @@ def parse_row(value: Any, file: str, line: int) -> RecordedRun | BadLine:
     rest = {key: value for key, value in row.items() if key != "calls"}
     run_id = name if isinstance(name, str) else str(line) if name is None else format_text(name)
     fields = dict.fromkeys(key for call in get_list(row, "calls") for key in get_fields(call))
-    has = {*fields, *("result" for call in parsed if call.result)}  # an error is a result, too
+    has = {*fields, *("result" for call in parsed if call.result)}  # an error counts as a result
     lacks = tuple(name for name in ("arguments", "result") if parsed and name not in has)
     return RecordedRun(
         id=run_id,
@@ -78,7 +78,7 @@ def parse_row(value: Any, file: str, line: int) -> RecordedRun | BadLine:
 
 
 def _parse_call(call: Any, line: int) -> RecordedCall | str:
-    """Returns the call, or what is wrong with it."""
+    """Returns the call, or a text on what is wrong with it."""
     if not isinstance(call, dict):
         return f"a call is a JSON object, not {describe_type(call)}"
     fields = get_fields(call)

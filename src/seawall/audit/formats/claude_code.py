@@ -1,7 +1,7 @@
-"""Claude Code: session files (`~/.claude/projects/*/*.jsonl`), a line for each block of a message or each event.
+"""Claude Code: session files (`~/.claude/projects/*/*.jsonl`), with one line for each block of a message or each event.
 
-A reply stands in several lines with one message's id, each with the same usage. Sub-agents are sidechains, in the same
-file or in one of their own, and each is an agent of the run.
+A reply is on several lines with the same message id, each with the same usage. Sub-agents are sidechains, in the same file or
+in a separate one, and each is an agent of the run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from seawall.audit.recording import BadLine, RecordedRun
 
 NAME = "Claude Code"
 MAX_LINKS = 200_000
-"""Lines of a file that are remembered by their id, the newest, to find the sidechain of a line: some 40 MB."""
+"""The newest lines of a file whose ids are remembered, to find the sidechain of a line. They take some 40 MB."""
 _BESIDE = frozenset(
     {
         "summary",
@@ -31,7 +31,7 @@ _BESIDE = frozenset(
         "last-prompt",
     }
 )
-"""Types of lines that say nothing of the conversation, and lack the fields of those that do."""
+"""Types of lines that are not a part of the conversation, and lack the fields of those that are."""
 
 
 def _recognise(value: Any) -> bool:
@@ -49,14 +49,14 @@ class _SessionReader:
     def __init__(self, file: str) -> None:
         self._sessions = OpenRuns(lambda key, line: GatheredRun(key, file, NAME, line))
         self._agents: dict[str, str] = {}
-        """By the id of a line: its agent."""
+        """The agent of each line, by the line's id."""
         self._replies: dict[tuple[str, str], str] = {}
-        """By session and agent: the message's id of its newest reply."""
+        """The message id of the newest reply, by session and agent."""
         self._sidechains: dict[str, int] = {}
         self._seen: set[tuple[str, str]] = set()
 
     def read(self, value: Any, line: int) -> Iterator[RecordedRun | BadLine]:
-        """Takes in a line, and yields the sessions that are closed for it."""
+        """Reads a line, and yields the sessions that are closed to make room for it."""
         row = get_fields(value)
         message = get_fields(row, "message")
         if get_text(row, "type") not in ("user", "assistant") or not message:
@@ -65,7 +65,7 @@ class _SessionReader:
         if len(self._agents) >= MAX_LINKS:
             self._agents.clear()
             self._seen.clear()
-        if own and (key, own) in self._seen:  # a session that was resumed repeats its lines
+        if own and (key, own) in self._seen:  # a resumed session repeats its lines
             return
         self._seen.add((key, own))
         agent = self._find_agent(row, key, own)

@@ -1,7 +1,7 @@
-"""Reads conversations of which each value of a file holds one, or one as far as it had come.
+"""Reads files in which each value holds a whole conversation, or a conversation up to some point.
 
-A log of requests repeats a conversation with each of them, and so does a dump of a graph's states. Values with the same
-conversation's id are one run. Without an id, a value whose beginning is a run that is known goes on with that run.
+A log of requests repeats the conversation in each request, and so does a dump of a graph's states. Values with the same
+conversation id are one run. A value without an id that begins with the messages of a known run continues that run.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from seawall.audit.messages import is_message, read_messages
 from seawall.audit.recording import BadLine, RecordedMessage, RecordedRun
 
 CONVERSATION_IDS = ("conversation_id", "thread_id", "session_id", "chat_id")
-"""Fields, of a row or of its metadata, that say of which conversation it is."""
+"""Fields of a row or of its metadata that hold the id of its conversation."""
 OWN_IDS = ("id", "custom_id", "run_id", "trace_id", "uuid")
-"""Fields that name a row."""
+"""Fields that hold the id of a row."""
 
 
 class HeldConversation(msgspec.Struct, frozen=True, kw_only=True):
-    """What one value of a file holds."""
+    """The conversation in one value of a file."""
 
     messages: Sequence[RecordedMessage]
     conversation: str = ""
-    """The id of the conversation, if the value says it."""
+    """The id of the conversation; "" if the value has none."""
     own: str = ""
-    """The value's own id, if it is a conversation as a whole."""
+    """The id of the value itself, if the value is a whole conversation."""
     follows: str = ""
-    """The response that this one goes on from: what came before it is not repeated."""
+    """The id of the response that this value continues; the messages before it are not repeated."""
     response: str = ""
-    """The id of the response."""
+    """The id of the response in this value."""
     adds: bool = False
-    """The messages are those that are new in their conversation, and not all."""
+    """True if `messages` are only the new ones of the conversation, not all."""
 
 
 Finder = Callable[[Any, int], HeldConversation | None]
-"""Returns what a value holds; None if it is no conversation."""
+"""Returns the conversation in a value; None if the value holds none."""
 
 
 def find_conversation_id(row: Fields) -> str:
-    """Returns the id of the conversation that a row is of; "" if it says none."""
+    """Returns the conversation id of a row; "" if it has none."""
     boxes = [row, get_fields(row, "metadata"), get_fields(get_fields(row, "config"), "configurable")]
     boxes.append(get_fields(row, "conversation"))
     found = [get_text(box, *CONVERSATION_IDS) for box in boxes[:3]]
@@ -52,21 +52,21 @@ def find_conversation_id(row: Fields) -> str:
 
 
 class ConversationsReader:
-    """Joins what the values of a file hold into runs."""
+    """Joins the conversations in the values of a file into runs."""
 
     def __init__(self, file: str, name: str, find: Finder) -> None:
         self._file, self._name, self._find = file, name, find
         self._open = OpenRuns(lambda key, line: GatheredRun(key, file, name, line))
         self._by_content: OrderedDict[int, str] = OrderedDict()
-        """By the digest of all messages of a run without an id: its key."""
+        """The keys of runs without an id, by the digest of all of a run's messages."""
         self._by_response: OrderedDict[str, str] = OrderedDict()
         self._bare = ""
-        """The run that messages go into of which each is a value of its own."""
+        """The key of the run to which messages are added that stand alone in a value."""
         self._named = (0, 0)
-        """The newest line after which a run was named, and how many were."""
+        """The newest line after which runs were named, and the number of these runs."""
 
     def read(self, value: Any, line: int) -> Iterator[RecordedRun | BadLine]:
-        """Takes in a value, and yields the runs that are closed for it."""
+        """Reads a value, and yields the runs that are closed to make room for it."""
         if isinstance(value, dict) and is_message(value):
             yield from self._read_bare(get_fields(value), line)
             return
@@ -106,7 +106,7 @@ class ConversationsReader:
         return self._bare
 
     def _join_by_content(self, messages: Sequence[RecordedMessage], line: int) -> str:
-        """Adds messages to the run that they go on from, or to a new one, and returns its key."""
+        """Adds messages to the run that they continue, or to a new one, and returns the run's key."""
         said = [message for message in messages if message.role != "system"]
         digests: list[int] = [0]
         for message in said:
@@ -114,7 +114,7 @@ class ConversationsReader:
         replied = next((at for at, each in enumerate(said) if each.role == "assistant"), len(said))
         for known in range(
             len(said) - 1, replied, -1
-        ):  # without a reply it is a request that others make, too
+        ):  # a beginning without a reply identifies no run, because other runs may begin with the same request
             key = self._by_content.get(digests[known], "")
             if key and key in self._open:
                 self._by_content.pop(digests[known])
@@ -127,7 +127,7 @@ class ConversationsReader:
         return key
 
     def _name_run(self, line: int) -> str:
-        """Returns the id of a run that has none: the number of its line, and a further one if that is taken."""
+        """Returns an id for a run without one: the number of its line, with a second number if that is taken."""
         self._named = (line, self._named[1] + 1 if self._named[0] == line else 1)
         return str(line) if self._named[1] == 1 else f"{line}.{self._named[1]}"
 
@@ -137,7 +137,7 @@ class ConversationsReader:
 
 
 def _remember(known: OrderedDict[Any, str], key: Any, value: str) -> None:
-    """Adds to what is remembered, at most as many as there may be open runs."""
+    """Adds a key to a mapping of at most `MAX_OPEN_RUNS` keys. The oldest key is forgotten."""
     known[key] = value
     known.move_to_end(key)
     if len(known) > MAX_OPEN_RUNS:

@@ -1,4 +1,4 @@
-"""What a format of recordings is: how it is recognised by its shape, and what reads it."""
+"""The type of a format of recordings: how a value is recognised by its shape, and the reader of the format."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from seawall.audit.recording import BadLine, RecordedRun
 
 
 class Reader(Protocol):
-    """Reads the values of one file that its format has recognised. It holds what may go on, within bounds."""
+    """Reads the values of one file that its format has recognised. It holds runs that may continue, within bounds."""
 
     def read(self, value: Any, line: int) -> Iterator[RecordedRun | BadLine]:
-        """Takes in a value that begins in `line`, and yields the runs that are over with it."""
+        """Reads a value that begins in `line`, and yields the runs that are complete."""
         ...
 
     def finish(self) -> Iterator[RecordedRun]:
@@ -23,14 +23,14 @@ class Reader(Protocol):
 
 
 class Format(msgspec.Struct, frozen=True):
-    """One way in which others record."""
+    """One format in which other systems record."""
 
     name: str
     reads: str
-    """What is read, in a few words."""
+    """A few words on the values that are read."""
     run: str
-    """What becomes one run."""
+    """A few words on which values become one run."""
     recognise: Callable[[Any], bool]
-    """Returns whether a JSON value is of this format, by its shape."""
+    """Returns whether a JSON value has the shape of this format."""
     open: Callable[[str], Reader]
-    """Returns a reader for a file, which is given by its name."""
+    """Returns a reader for a file of this name."""

@@ -1,4 +1,4 @@
-"""LangChain and LangGraph: messages as they are dumped, states and checkpoints of a graph, and streamed events."""
+"""LangChain and LangGraph: dumped messages, states and checkpoints of a graph, and streamed events."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _list_states(row: Fields) -> Iterator[Fields]:
 
 
 def _find_listed(row: Fields) -> list[Any]:
-    """Returns the messages of a state: `messages`, or else the first channel that has some."""
+    """Returns the messages of a state: those in `messages`, or else those in the first channel that has some."""
     states = [state for state in _list_states(row) if state]
     for state in states:
         if any(map(_is_langchain, get_list(state, "messages"))):
@@ -65,7 +65,7 @@ def _find_listed(row: Fields) -> list[Any]:
 
 
 def _list_updates(row: Fields) -> list[Any]:
-    """Returns the messages of an update: what each node of a graph has added."""
+    """Returns the messages of an update, which each node of a graph has added."""
     nodes = [get_fields(node) for node in row.values()]
     found = [get_list(node, "messages") or [node.get("messages")] for node in nodes if "messages" in node]
     return [message for messages in found for message in messages if _is_langchain(message)]
@@ -123,10 +123,10 @@ class _LangChainReader:
         self._states = ConversationsReader(file, NAME, find_state)
         self._traces = OpenRuns(lambda key, line: Trace(key, file, NAME, line))
         self._began: dict[str, int] = {}
-        """By the id of what an event tells of: the line in which it began."""
+        """The line in which each event's run began, by the run's id."""
 
     def read(self, value: Any, line: int) -> Iterator[RecordedRun | BadLine]:
-        """Takes in a value, and yields the runs that are closed for it."""
+        """Reads a value, and yields the runs that are closed to make room for it."""
         row = get_fields(value)
         if not _is_event(row):
             yield from self._states.read(value, line)
@@ -187,7 +187,7 @@ def _unwrap_output(output: Any) -> Any:
 
 
 def _read_input(given: Any, line: int) -> list[RecordedMessage]:
-    """Returns what a model was sent: a list of messages, or a batch of one."""
+    """Returns the messages that a model was sent, from a list of messages or a batch with one list."""
     listed = get_list(given, "messages") or get_list(given)
     if listed and isinstance(listed[0], list):
         listed = get_list(listed[0])
@@ -195,7 +195,7 @@ def _read_input(given: Any, line: int) -> list[RecordedMessage]:
 
 
 def read_generated(given: Any, line: int) -> list[RecordedMessage]:
-    """Returns the messages in what a model was sent or has replied, as LangChain's tracers write it."""
+    """Returns the messages of a model's input or output, as LangChain's tracers write them."""
     found = _read_input(given, line)
     return found or read_messages([_unwrap_output(given)], line)
 

@@ -1,4 +1,4 @@
-"""LangSmith: exported runs, one a value, each a model call, a tool or a chain; those of one trace are one run here."""
+"""LangSmith: exported runs, each a model call, a tool or a chain, one in each value. Those of one trace are one run here."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ NAME = "LangSmith"
 MAX_DEPTH = 100
 """Levels of `child_runs` that are read: deeper than any framework nests."""
 MAX_LINKS = 100_000
-"""Exported runs that are remembered by their id, to find the trace of their children: some 20 MB."""
+"""Exported runs whose ids are remembered, to find the trace of their children. They take some 20 MB."""
 MAX_LITERAL_CHARS = 100_000
-"""A longer text is not tried as a Python literal: a parse takes some ten times its size in memory."""
+"""Characters of a text that is parsed as a Python literal. Parsing takes some ten times the text's size in memory."""
 _KINDS: dict[str, SpanKind] = {"llm": "model", "tool": "tool", "retriever": "tool"}
 
 
@@ -47,10 +47,10 @@ class _LangSmithReader:
     def __init__(self, file: str) -> None:
         self._traces = OpenRuns(lambda key, line: Trace(key, file, NAME, line))
         self._by_run: dict[str, str] = {}
-        """By the id of an exported run whose parent is to come or was there: its trace. Only where none is named."""
+        """The trace of each exported run that does not name its trace, by the run's id."""
 
     def read(self, value: Any, line: int) -> Iterator[RecordedRun | BadLine]:
-        """Takes in a value, and yields the runs that are closed for it."""
+        """Reads a value, and yields the runs that are closed to make room for it."""
         row = get_fields(value)
         key = self._find_trace(row, line)
         self._add(row, key, line, 0)
@@ -155,10 +155,10 @@ def _read_call(row: Fields, given: Any, output: Any, line: int) -> SpanCall:
 
 
 def _read_python(text: str) -> Any:
-    """Returns what a Python literal says: older tracers write a tool's arguments so."""
+    """Returns the value of a Python literal, or the text itself if it is none. Older tracers write a tool's arguments as one."""
     try:
         value = ast.literal_eval(text) if len(text) <= MAX_LITERAL_CHARS else text
-        to_canonical_bytes(value)  # Python has literals that JSON has not
+        to_canonical_bytes(value)  # raises for a Python literal that JSON can't express
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, OverflowError):
         return text
     return value

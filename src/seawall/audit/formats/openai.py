@@ -1,6 +1,6 @@
 """OpenAI: chat messages, chat completions with their requests, and items and responses of the Responses API.
 
-Other providers' requests with `messages`, and Anthropic's messages, have the same shape as far as it is read here.
+Other providers' requests with `messages`, and Anthropic's messages, have the same shape in the parts that are read here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _RESPONSES = ("response", "output", "outputs", "completion", "result", "response
 
 
 def _list_boxes(row: Fields, names: tuple[str, ...]) -> Iterator[Fields]:
-    """Yields the objects that a request or a response may be: under these names, or in their `body`."""
+    """Yields the objects that may hold a request or a response: those under these names, and their `body`."""
     for name in names:
         found = get_fields(open_json(row.get(name)))
         if found:
@@ -51,7 +51,7 @@ def _find_asked(row: Fields, line: int) -> list[RecordedMessage]:
 
 
 def _find_replied(row: Fields, line: int) -> tuple[list[RecordedMessage], str]:
-    """Returns what a response says, with its id."""
+    """Returns the messages of a response, and the response's id."""
     for box in [*_list_boxes(row, _RESPONSES), row]:
         choices = get_list(box, "choices")
         listed = get_list(box, "output")
@@ -68,7 +68,7 @@ def _find_replied(row: Fields, line: int) -> tuple[list[RecordedMessage], str]:
 
 
 def _add_usage(messages: list[RecordedMessage], box: Fields, row: Fields) -> list[RecordedMessage]:
-    """Returns the messages with what the response says of its model and its tokens at the first reply."""
+    """Returns the messages, with the response's model and tokens at the first reply."""
     for at, message in enumerate(messages):
         if message.role == "assistant":
             usage = message.usage or read_usage(box) or read_usage(row)

@@ -1,6 +1,6 @@
-"""OpenTelemetry: spans and log records of GenAI, as OTLP JSON or as an SDK prints them; those of one trace are one run.
+"""OpenTelemetry: spans and log records of GenAI, as OTLP JSON or as an SDK prints them. Those of one trace are one run.
 
-Where the content of a model call stands is named by `otlp_attributes.py`.
+`otlp_attributes.py` finds the content of a model call in them.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class _SpansReader:
         self._traces = OpenRuns(lambda key, line: Trace(key, file, NAME, line))
 
     def read(self, value: Any, line: int) -> Iterator[RecordedRun | BadLine]:
-        """Takes in spans and log records, and yields the traces that are closed for them."""
+        """Reads spans and log records, and yields the traces that are closed to make room for them."""
         for row in _list_spans(value):
             yield from self._add(_read_span(row, line), row, line)
         for row in _list_records(value):
@@ -134,7 +134,9 @@ def _read_span(row: Fields, line: int) -> RecordedSpan:
 
 
 def _read_record(row: Fields, line: int) -> RecordedSpan | None:
-    """Returns what a log record says of the model call in whose span it was written."""
+    """Returns the part of a model call that a log record holds, as a span with the id of the call's span; None for another
+    record.
+    """
     given = attributes.read_all(row)
     asked, replied = attributes.read_conversation(given, line)
     if not asked and not replied:

@@ -1,4 +1,4 @@
-"""Where the attributes and events of a span say what a model was sent and has replied, and what a tool was asked.
+"""Finds a model's input and reply, and a tool's call, in the attributes and events of a span.
 
 Three conventions are known: OpenTelemetry's for GenAI, with its older events and its newer attributes; OpenInference's
 (`llm.input_messages.0.message.role`); and OpenLLMetry's (`gen_ai.prompt.0.role`, `traceloop.*`).
@@ -27,7 +27,7 @@ from seawall.models.protocol import Usage
 Messages = list[RecordedMessage]
 
 MAX_DEPTH = 50
-"""Levels of a value of an attribute that are read: deeper than any convention nests."""
+"""Levels of an attribute's value that are read. No convention nests deeper."""
 _OPERATIONS: dict[str, SpanKind] = {
     "chat": "model",
     "text_completion": "model",
@@ -41,11 +41,11 @@ _OPERATIONS: dict[str, SpanKind] = {
     "retriever": "tool",
     "agent": "agent",
 }
-"""By `gen_ai.operation.name`, `openinference.span.kind` or `traceloop.span.kind`, in small letters."""
+"""The kind of a span by `gen_ai.operation.name`, `openinference.span.kind` or `traceloop.span.kind`, in lower case."""
 _INPUTS = ("gen_ai.input.messages", "llm.input_messages", "gen_ai.prompt")
 _OUTPUTS = ("gen_ai.output.messages", "llm.output_messages", "gen_ai.completion")
 _WHOLE = ("pydantic_ai.all_messages", "all_messages_events")
-"""Attributes of an agent's span with all that was said in it."""
+"""Attributes of an agent's span that hold the whole conversation."""
 _ARGUMENTS = (
     "gen_ai.tool.call.arguments",
     "tool_arguments",
@@ -83,7 +83,7 @@ def _read_any(value: Any, depth: int) -> Any:
 
 
 def find_kind(given: Fields) -> SpanKind:
-    """Returns what a span is of."""
+    """Returns the kind of a span."""
     for name in (
         "gen_ai.operation.name",
         "openinference.span.kind",
@@ -100,7 +100,7 @@ def find_kind(given: Fields) -> SpanKind:
 
 
 def find_agent(given: Fields, name: str, kind: SpanKind) -> str:
-    """Returns the agent that a span names; the span's own name if it is an agent's and names none."""
+    """Returns the agent that a span names. For an agent's span that names none, it returns the span's name."""
     named = get_text(given, "gen_ai.agent.name", "agent.name", "agent_name")
     if named or kind != "agent":
         return named
@@ -113,7 +113,7 @@ def find_model(given: Fields) -> str:
 
 
 def read_tokens(given: Fields) -> Usage | None:
-    """Returns what the provider counted; None if the span does not say it."""
+    """Returns the tokens that the provider counted; None if the span does not hold them."""
     names = ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.token_count.prompt")
     sent = get_count(given, *names, "llm.usage.prompt_tokens")
     names = ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "llm.token_count.completion")
@@ -131,13 +131,13 @@ def read_tokens(given: Fields) -> Usage | None:
 
 
 def read_conversation(given: Fields, line: int) -> tuple[Messages, Messages]:
-    """Returns what a model was sent and has replied, as attributes say it."""
+    """Returns the messages that a model was sent, and its reply, from a span's attributes."""
     asked = _read_first(given, (*_INPUTS, *_WHOLE), line)
     replied = _read_first(given, _OUTPUTS, line)
     if not asked and not replied:
         events = get_list(
             open_json(given.get("events"))
-        )  # as Logfire and older versions of Pydantic AI write them
+        )  # Logfire and older versions of Pydantic AI write them in this form
         asked, replied = read_events(
             [{"name": get_text(each, "event.name"), "body": each} for each in events], line
         )
@@ -167,7 +167,7 @@ def _place(key: str) -> tuple[int, str]:
 
 
 def _collect(given: Fields, name: str) -> Any:
-    """Returns the value of an attribute that is spread over several, with dots, or lies in nested objects; None if
+    """Returns the value of an attribute that is spread over several attributes with dotted names, or nested in objects; None if
     there is none.
     """
     tree: Fields = {}
@@ -192,7 +192,7 @@ def _put(tree: Fields, path: Sequence[str], value: Any) -> None:
 
 
 def _convert_message(value: Any) -> Any:
-    """Returns a message in which what is numbered is a list, and what is wrapped in its own name is not."""
+    """Returns a message in which objects with numbers as keys are lists, and objects that only wrap a message are unwrapped."""
     fields = get_fields(value)
     fields = get_fields(fields, "message") or fields
     if not fields:
@@ -220,7 +220,7 @@ def _list_numbered(value: Any) -> list[Any]:
 
 
 def read_events(events: Sequence[Any], line: int) -> tuple[Messages, Messages]:
-    """Returns what a model was sent and has replied, as the events of its span say it."""
+    """Returns the messages that a model was sent, and its reply, from the events of its span."""
     asked: list[Any] = []
     replied: list[Any] = []
     for event in events:
@@ -266,7 +266,7 @@ def find_exception(events: Sequence[Any]) -> str:
 
 
 def read_call(given: Fields, name: str, error: str, failed: bool, line: int) -> SpanCall:
-    """Returns the call that the span of a tool tells of. `error` is what the span says of its failure."""
+    """Returns the call of a tool's span. `error` is the span's text on its failure."""
     tool = get_text(given, "gen_ai.tool.name", "tool.name", "tool_name", "traceloop.entity.name")
     arguments = next((given[each] for each in _ARGUMENTS if given.get(each) is not None), None)
     result = next((given[each] for each in _RESULTS if given.get(each) is not None), None)
@@ -274,7 +274,7 @@ def read_call(given: Fields, name: str, error: str, failed: bool, line: int) -> 
     if arguments is not None and arguments == given.get(_ARGUMENTS[-1]):
         opened = (
             get_fields(opened, "inputs", "kwargs") or opened
-        )  # OpenLLMetry writes more than the arguments
+        )  # OpenLLMetry wraps the arguments in an object with more fields
     if result is not None and result == given.get(_RESULTS[-1]) and "output" in get_fields(output):
         output = get_fields(output)["output"]
     text = None if result is None else read_content(output)

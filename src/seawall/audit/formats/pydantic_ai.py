@@ -33,7 +33,7 @@ def _is_message(value: Any) -> bool:
 
 
 def _find_listed(value: Any) -> list[Any]:
-    """Returns the messages of a list, of an object around one, or a message alone."""
+    """Returns the messages of a list, of an object that holds a list, or of a single message."""
     if _is_message(value):
         return [value]
     boxes = [get_list(value)] if isinstance(value, list) else list(get_fields(value).values())
@@ -45,7 +45,7 @@ def _find_listed(value: Any) -> list[Any]:
 
 
 def find_messages(value: Any, line: int) -> HeldConversation | None:
-    """Returns the conversation in a list of messages, in an object that has one, or the next message of one."""
+    """Returns the conversation in a list of messages, in an object that holds one, or in a single message."""
     listed = _find_listed(value)
     if not listed:
         return None
@@ -94,7 +94,7 @@ def _read_reply(row: Fields, parts: list[Fields], line: int) -> RecordedMessage:
 
 
 def _read_return(part: Fields, line: int) -> RecordedMessage:
-    """Returns a tool's result; what asks for another try is one that failed."""
+    """Returns a tool's result. A request to try again is a failed result."""
     retries = get_text(part, "part_kind") == "retry-prompt"
     return RecordedMessage(
         role="tool",
@@ -107,7 +107,7 @@ def _read_return(part: Fields, line: int) -> RecordedMessage:
 
 
 def _read_text(content: Any) -> str:
-    """Returns the text of a prompt: a text, or a list of texts and of pictures and files, which are left out."""
+    """Returns the text of a prompt: a text, or the texts of a list. Images and files in the list are left out."""
     if not isinstance(content, list):
         return format_text(content)
     texts = [each if isinstance(each, str) else get_text(each, "content") for each in get_list(content)]

@@ -170,7 +170,7 @@ async def _record_caps(journal: Journal, budget: Budget) -> None:
     wanted[CAPS] = msgspec.json.encode(replace(budget, tenants={}, tenants_day={}))
     known = await journal.shared(CAPS)
     changed = [key for key in known.keys() | wanted.keys() if known.get(key) != wanted.get(key)]
-    await asyncio.gather(*(journal.change(key, _replace_with(wanted.get(key)), held=True) for key in changed))
+    await asyncio.gather(*(journal.change(key, _replace_with(wanted.get(key))) for key in changed))
 
 
 def _replace_with(record: bytes | None) -> Callable[[bytes | None], bytes | None]:

@@ -30,10 +30,22 @@ def update_failures(
         return replace(before, count=1, step=observation.step, among_others=False, waits=state.waits)
     is_other = len(state.recent) > 1 and state.recent[-2].name != observation.name
     found = replace(before, count=before.count + 1, among_others=before.among_others or is_other)
-    limit = _get_limit(state, found, options)
-    if found.count * 2 >= limit:
-        notices.append(Notice("failures", found.count, limit, found.step))
+    notices.extend(_list_notices(state, found, options))
     return found
+
+
+def _list_notices(state: LoopState, found: Failures, options: LoopOptions) -> list[Notice]:
+    """Returns what an agent is advised of once its errors of one kind come near the limit."""
+    limit = _get_limit(state, found, options)
+    return [Notice("failures", found.count, limit, found.step)] if found.count * 2 >= limit else []
+
+
+def find_refusals(state: LoopState, tool: str, options: LoopOptions) -> Notice | None:
+    """Returns what an agent is advised of before its next reply, if a call of this tool was refused in its newest one."""
+    found = state.failures.get(tool)
+    if found is None or found.world_changes != state.world_changes:
+        return None
+    return next(iter(_list_notices(state, found, options)), None)
 
 
 def _get_limit(state: LoopState, found: Failures, options: LoopOptions) -> int:

@@ -9,12 +9,11 @@ from msgspec.structs import replace
 from seawall.core.events import CALLED, Event, Judged, RunTaken, StepDone, StepIntended
 from seawall.guards.loops import messages, rules, turns
 from seawall.guards.loops.delegations import check_delegation
-from seawall.guards.loops.failures import check_failures
+from seawall.guards.loops.failures import check_failures, find_refusals
 from seawall.guards.loops.options import LoopKeywords, LoopOptions
 from seawall.guards.loops.rounds import check_round
 from seawall.guards.loops.sameness import check_fruitless, check_sameness
 from seawall.guards.loops.state import (
-    BarrenTurns,
     LastAnswer,
     LoopState,
     Scope,
@@ -99,7 +98,8 @@ class Loops(Guard):
         scope_id = self._find_scope_id(observation.frame)
         scope = state.scopes.get(scope_id, _EMPTY_SCOPE)
         learned = rules.learn(state, scope, observation, self.options)
-        if learned.notices and step.kind != "approval":
+        was_judged = step.kind != "approval" and (step.perform or event.status == "invalid")
+        if learned.notices and was_judged:
             learned = replace(learned, state=turns.note_advice(learned.state, step.frame))
         return rules.keep(learned, observation, scope_id)
 
@@ -116,7 +116,7 @@ class Loops(Guard):
         if options.literal:
             return _check_literal(step, state, options.literal_calls)
         if step.kind == "model":
-            return _check_turns(step, state.barren.get(step.frame), options)
+            return _check_turns(step, state, options)
         if step.kind not in (*CALLED, "handoff"):
             return ALLOW
         barren = state.barren.get(step.frame) if step.invalid is not None else None
@@ -180,14 +180,17 @@ def _check_literal(step: Step, state: LoopState, limit: int) -> Verdict:
     return Halt(reason, f"literal_calls={limit}", calls + 1)
 
 
-def _check_turns(step: Step, barren: BarrenTurns | None, options: LoopOptions) -> Verdict:
+def _check_turns(step: Step, state: LoopState, options: LoopOptions) -> Verdict:
     """Halts a model call after too many of its agent from which nothing came, and advises on the way there."""
+    barren = state.barren.get(step.frame)
     if barren is None:
         return ALLOW
     violation = turns.check_model(barren, options)
     if violation is not None:
         return messages.write_turns_halt(step, barren, violation)
-    notice = None if barren.advised else turns.find_notice(barren, options)
+    notice = None
+    if not barren.advised:
+        notice = turns.find_notice(barren, options) or find_refusals(state, barren.refused, options)
     return ALLOW if notice is None else messages.write_turns_advice(step, barren, notice)
 
 

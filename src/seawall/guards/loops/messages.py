@@ -176,6 +176,9 @@ def write_turns_advice(step: Step, barren: BarrenTurns, notice: Notice) -> Advis
     if notice.rule == "no_news" and not barren.unusable:
         told = f"What you ask for was rejected {barren.same} times in a row."
         instead = "Do not ask for it again: propose something else, or answer and say what was rejected."
+    elif notice.rule == "failures":
+        told = f"{barren.refused} was refused for the same kind of reason {notice.times} times in a row."
+        instead = "Do without it: use another tool, or answer and say what was refused."
     elif notice.rule == "no_news":
         told = f"Your last {barren.unusable} replies could not be used: each was wrong, or made calls that can't be made."
         instead = "Read what is said of them, and change that. If you can't, answer and say what is missing."
@@ -200,6 +203,8 @@ def _describe_turns(step: Step, barren: BarrenTurns, found: Notice | Violation) 
     match found.rule:
         case "replies":
             return f"{step.agent!r} gave {barren.same} replies in a row that are no use for the same reason"
+        case "failures":
+            return f"{barren.refused!r} was refused for the same kind of reason {found.times} times in a row"
         case "no_news" if not barren.unusable:
             return f"what {step.agent!r} asks for was rejected, and {found.times} times more in a row"
         case "no_news":

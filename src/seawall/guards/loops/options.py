@@ -47,9 +47,9 @@ class LoopOptions:
     failures: int = 10
     """Errors of one tool in a row that are of one kind (the same class, status code and first words), whatever the
     arguments and the agent; after that the tool is not called. With calls of other tools in between it is half as many
-    more. A short result that says that it is an error counts as one. No good recorded run made more than 4 errors in a
-    row of any kind. An error of another kind,
-    a success of the tool or a change of the world ends the row."""
+    more. A short result that says that it is an error counts as one, and so does a call that can't be made, or that a
+    guard or a person refuses. No good recorded run made more than 4 errors in a row of any kind. An error of another
+    kind, a success of the tool or a change of the world ends the row."""
     fruitless: int = 24
     """Calls in a row of the whole run that each failed, in whatever way, or brought for the third time or more what was
     known; after that no call is made whose answer is known or whose tool failed the last time. Three times `errors`: no

@@ -57,6 +57,8 @@ from seawall.run.step import Result, Step
 Streak = tuple[int, int]
 """A stretch of calls without new information: the discoveries of its scope, and the world changes of the run."""
 NO_STREAK: Streak = (-1, -1)
+TURNED_AWAY: tuple[StepStatus, ...] = ("invalid", "refused")
+"""Statuses of calls that were not made."""
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +101,12 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def failure_kind(self) -> str:
-        """Of what kind an error is, or a result that says that it is one; "" of anything else."""
+        """Of what kind an error is, or a result that says that it is one; "" of anything else.
+
+        A call that can't be made, or that a guard or a person refuses, is one as well.
+        """
+        if self.status in TURNED_AWAY:
+            return FAILED + self.fingerprint
         loose = self.loose_fingerprint
         return loose if loose and loose[0] == FAILED else ""
 
@@ -299,6 +306,8 @@ class BarrenTurns(msgspec.Struct, frozen=True):
     """The first call of the newest reply that can't be made is counted in `same`."""
     advised: bool = False
     """The agent was advised on a call of the newest one."""
+    refused: str = ""
+    """The tool of a call of the newest one that a guard or a person has refused."""
 
 
 class UnmadeCalls(msgspec.Struct, frozen=True):

@@ -12,11 +12,10 @@ from msgspec.structs import replace
 from seawall.core.events import CALLED, REJECTED, Judged, StepDone, StepIntended
 from seawall.guards.loops.options import LoopOptions
 from seawall.guards.loops.rules import Notice, Violation
-from seawall.guards.loops.state import BarrenTurns, LoopState, Observation, UnmadeCalls
+from seawall.guards.loops.state import TURNED_AWAY, BarrenTurns, LoopState, Observation, UnmadeCalls
 from seawall.run.state import RunState
 
 _NONE = BarrenTurns()
-_TURNED_AWAY = ("invalid", "refused")
 _KNOWN_ANSWERS = ("loops", "waste", "effects")
 """Guards that give what is known already in place of a result."""
 
@@ -57,7 +56,7 @@ def _forget(state: LoopState, frame: int) -> LoopState:
 
 def is_same_mistake(state: LoopState, observation: Observation, run: RunState) -> bool:
     """Returns whether another call of the same reply was turned away for this reason. The model had no chance to learn."""
-    if observation.status not in _TURNED_AWAY:
+    if observation.status not in TURNED_AWAY:
         return False
     frame, known = run.frames.get(observation.frame), state.unmade.get(observation.frame)
     if frame is None or known is None:
@@ -67,7 +66,7 @@ def is_same_mistake(state: LoopState, observation: Observation, run: RunState) -
 
 def note_mistake(state: LoopState, observation: Observation, run: RunState) -> LoopState:
     """Notes for what reason a call was turned away."""
-    frame = run.frames.get(observation.frame) if observation.status in _TURNED_AWAY else None
+    frame = run.frames.get(observation.frame) if observation.status in TURNED_AWAY else None
     if frame is None:
         return state
     reply, known = frame.last_reply or 0, state.unmade.get(observation.frame)
@@ -88,7 +87,8 @@ def _count(state: LoopState, step: StepIntended, done: StepDone) -> LoopState:
         return _put(state, step.frame, _compare(before, done.fingerprint or ""))
     if done.status not in ("refused", "replaced"):
         return state
-    before = replace(before, unusable=0)  # it could be used, and something said no
+    refused = step.name if done.status == "refused" else before.refused
+    before = replace(before, unusable=0, refused=refused)  # it could be used, and something said no
     rejected = done.error == REJECTED and done.fingerprint is not None
     return _put(state, step.frame, _compare(before, done.fingerprint or "") if rejected else _differ(before))
 
@@ -106,6 +106,7 @@ def _count_reply(state: LoopState, frame: int, done: StepDone) -> LoopState:
         made_calls=done.problem is None,
         compared=False,
         advised=False,
+        refused="",
     )
     if done.problem is not None:  # an earlier version recorded a digest of the text
         barren = _compare(barren, done.fingerprint or done.problem)

@@ -11,7 +11,8 @@ WAIT_S = 10.0
 """Seconds in which no call ended and no model was at work, or that one call took, after which the run has let time pass.
 Agents that wait sleep for so long before they look again."""
 SLOW_S = 30.0
-"""The same with the time of the models: more than most take for a reply, as whoever calls a model may wait in it."""
+"""The same with the time of the models, as whoever calls a model may wait in it: nine of ten replies take less than 22 s
+(357,161 steps of coding agents, arXiv 2606.30560)."""
 
 
 def note_pause(state: LoopState, observation: Observation) -> LoopState:

@@ -17,6 +17,8 @@ VALUES: Mapping[SettingKind, tuple[str, ...]] = {
     "endpoint": ("auto", "open", "closed", "isolated"),
 }
 """The values that a setting of each kind can have."""
+DECIDING = ("caps", "effects/", "mcp/")
+"""What the keys of those shared records begin with that decide something."""
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -51,7 +53,8 @@ class SettingStore(Protocol):
     """Live settings and shared records.
 
     A shared record is a small value that all processes agree on. It survives them. It is advice and not
-    history, so it is not part of the chain, unless it is `held`.
+    history, so it is not part of the chain, unless its key begins with one of `DECIDING`: then the chain holds it, each
+    change is a batch, and a record that another program has written or changed is damage.
     """
 
     async def set(self, setting: Setting) -> None:
@@ -62,19 +65,16 @@ class SettingStore(Protocol):
         """Returns the newest setting of each kind and name, expired or not."""
         ...
 
-    async def change(
-        self, key: str, change: Callable[[bytes | None], bytes | None], *, held: bool = False
-    ) -> bytes | None:
+    async def change(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bytes | None:
         """Reads, changes and writes a shared record in one step across all processes; returns its new value.
 
         `change` gets the value (None: there is no record) and returns the new one (None deletes the record).
         It runs in the thread that writes, perhaps more than once, so it must be quick and pure. What it raises
-        is raised to the caller, and the record stays as it was. `held`: the record decides something, so the
-        chain holds it, and `verify` finds an edit of it from outside; each change is then a batch. Raises `Misused` for a key of more than
-        512 bytes and a value of more than 64 KiB, `JournalFull`, `JournalFailed`.
+        is raised to the caller, and the record stays as it was. Raises `Misused` for a key of more than 512 bytes and a
+        value of more than 64 KiB, `JournalDamaged`, `JournalFull`, `JournalFailed`.
         """
         ...
 
     async def shared(self, prefix: str) -> dict[str, bytes]:
-        """Returns the shared records whose keys begin with `prefix`, in the order of their keys."""
+        """Returns the shared records whose keys begin with `prefix`, in the order of their keys. Raises `JournalDamaged`."""
         ...

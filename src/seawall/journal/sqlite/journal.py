@@ -321,11 +321,9 @@ class SqliteJournal:
         """See `Journal.settings`."""
         return await self._readers.run(self._settings.read)
 
-    async def change(
-        self, key: str, change: Callable[[bytes | None], bytes | None], *, held: bool = False
-    ) -> bytes | None:
+    async def change(self, key: str, change: Callable[[bytes | None], bytes | None]) -> bytes | None:
         """See `Journal.change`."""
-        return await self._submit(ops.ChangeOp(shared.encode_key(key), change, held))
+        return await self._submit(ops.ChangeOp(shared.encode_key(key), change))
 
     async def shared(self, prefix: str) -> dict[str, bytes]:
         """See `Journal.shared`."""
@@ -362,7 +360,7 @@ class SqliteJournal:
         key = (await self.shared(_IDENTITY_KEY)).get(_IDENTITY_KEY)
         if key is None:
             new = secrets.token_bytes(32)
-            key = await self.change(_IDENTITY_KEY, lambda old: old or new, held=True)
+            key = await self.change(_IDENTITY_KEY, lambda old: old or new)
         if key is None or len(key) != 32:
             raise JournalDamaged(f"journal {self._path}: the key of its identities is not what was written")
         return key

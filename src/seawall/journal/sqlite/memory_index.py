@@ -113,11 +113,12 @@ def find_words(database: Database, places: Sequence[str], text: str, limit: int)
 
 def find_prefix(database: Database, tenant: int, scope: str, prefix: str) -> list[bytes]:
     """Returns the keys of a scope that begin with a text."""
+    start = read_text(prefix.encode())
     return [
         row[0]
         for row in database.fetch_all(
             "SELECT key FROM memory_keys WHERE tenant = ? AND scope = ? AND text >= ? AND text < ?",
-            (tenant, scope, prefix, prefix + _LAST),
+            (tenant, scope, start, start + _LAST),
         )
     ]
 

@@ -230,7 +230,7 @@ class AppendOp(QueuedOp):
         state = tx.find(self.lease.run)
         if not isinstance(error, Fenced) or (state is not None and state.epoch == self.lease.epoch):
             # A lease with an old epoch is rejected anyway.
-            tx.blocked.setdefault(self.lease.run, (self.lease.epoch, why))
+            tx.block(self.lease, why)
 
 
 class CreateOp(QueuedOp):
@@ -357,7 +357,6 @@ class TakeOp(QueuedOp):
         tx.take(state)
         if former is not None:
             tx.give_back_lost(self.name)
-        tx.blocked.pop(self.name, None)
         self.result = Lease(self.name, tx.find_tenant_name(state.tenant), tx.owner, state.epoch)
 
     def _refuse_if_alive(self, tx: Transaction, state: StoredRun, owner: str) -> None:
@@ -415,6 +414,10 @@ class ReleaseOp(QueuedOp):
             state.owner = None
             tx.touch(state)
 
+    def block_followers(self, why: Why, tx: Transaction) -> None:
+        """Lets this process take the run again: it is still the owner, and nothing drives the run."""
+        tx.block(self.lease, why)
+
 
 class SendOp(QueuedOp):
     """Puts a command into a run's inbox."""
@@ -458,18 +461,17 @@ class SetOp(QueuedOp):
 class ChangeOp(QueuedOp):
     """Changes a shared record."""
 
-    __slots__ = ("change", "held", "key")
+    __slots__ = ("change", "key")
 
-    def __init__(self, key: bytes, change: ChangeFunction, held: bool) -> None:
+    def __init__(self, key: bytes, change: ChangeFunction) -> None:
         super().__init__()
-        self.held = held
         self.key = key
         self.change = change
 
     def plan(self, tx: Transaction) -> None:
         """See `Op.plan`. What the caller's function raises fails this operation only."""
         try:
-            self.result = tx.shared.change(self.key, self._apply_change, self.held)
+            self.result = tx.shared.change(self.key, self._apply_change)
         except _CallerError as raised:
             error = raised.error
             self.error: Why | None = lambda: error

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from seawall.core.errors import Misused
+from seawall.core.errors import JournalDamaged, Misused
+from seawall.journal.protocol.settings import DECIDING
 from seawall.journal.sqlite.database import Database, Row
 from seawall.journal.sqlite.row_sum import LEAF_BYTES, RowSum, check_row, digest_row
 
@@ -16,6 +17,8 @@ KEY_BYTES = 512
 """Room for a kind and the name of a tool, a model or a tenant."""
 VALUE_BYTES = 64 * 1024
 """Each change writes the whole value, so a value has to be small."""
+
+_DECIDING = tuple([prefix.encode() for prefix in DECIDING])
 
 ChangeFunction = Callable[[bytes | None], bytes | None]
 
@@ -29,6 +32,20 @@ def encode_key(key: str) -> bytes:
     if not 0 < len(data) <= KEY_BYTES:
         raise Misused(f"a shared record's key has 1 to {KEY_BYTES} bytes, not {len(data)}: {key[:40]!r}")
     return data
+
+
+def is_held(key: object) -> bool:
+    """Returns whether the chain holds the record of a key, because it decides something."""
+    return isinstance(key, bytes) and key.startswith(_DECIDING)
+
+
+def check_record(key: object, value: object, leaf: object) -> bytes | None:
+    """Returns the digest of a record that the chain holds; None for advice. Raises `JournalDamaged`."""
+    if leaf is not None:
+        return check_row("shared", (key, value), leaf)
+    if is_held(key):
+        raise JournalDamaged(f"shared record {key!r:.80} was not written here: the chain does not hold it")
+    return None
 
 
 def check_value(key: bytes, value: object) -> None:
@@ -52,14 +69,12 @@ class SharedRecords:
         self._database = database
         self._sum = total
         self._changed: dict[bytes, bytes | None] = {}
-        self._held: set[bytes] = set()
         self._digests: dict[bytes, bytes] = {}
         """The digests of the held rows that are in the file, of those that this commit changes."""
 
     def clear(self) -> None:
         """Forgets all records."""
         self._changed.clear()
-        self._held.clear()
         self._digests.clear()
 
     @property
@@ -67,7 +82,7 @@ class SharedRecords:
         """True if there are records to write."""
         return bool(self._changed)
 
-    def change(self, key: bytes, change: ChangeFunction, held: bool) -> bytes | None:
+    def change(self, key: bytes, change: ChangeFunction) -> bytes | None:
         """Applies `change` to the record and returns the new value. If `change` raises, nothing changes."""
         if key in self._changed:
             old = self._changed[key]
@@ -75,17 +90,17 @@ class SharedRecords:
             old = self._load(key)
         new = change(old)
         check_value(key, new)
-        if new != old or held != (key in self._held or key in self._digests):
+        if new != old:
             self._changed[key] = new
-            (self._held.add if held else self._held.discard)(key)
         return new
 
     def _load(self, key: bytes) -> bytes | None:
         row = self._database.fetch_first("SELECT leaf, key, value FROM shared WHERE key = ?", (key,))
         if row is None:
             return None
-        if row[0] is not None:
-            self._digests[key] = check_row("shared", row[1:], row[0])
+        digest = check_record(row[1], row[2], row[0])
+        if digest is not None:
+            self._digests[key] = digest
         return row[2] if isinstance(row[2], bytes) else None  # advice that was damaged is as good as none
 
     def write(self) -> bool:
@@ -99,7 +114,7 @@ class SharedRecords:
             if value is None:
                 continue
             leaf = None
-            if key in self._held:
+            if is_held(key):
                 holds = True
                 digest = digest_row("shared", (key, value))
                 self._sum.add(digest)
@@ -123,7 +138,6 @@ def read_shared(database: Database, prefix: str) -> dict[str, bytes]:
             "SELECT leaf, key, value FROM shared WHERE key >= ? AND key < ? ORDER BY key",
             (first, first + b"\xff"),
         )
-    for leaf, *row in rows:
-        if leaf is not None:
-            check_row("shared", row, leaf)
+    for leaf, key, value in rows:
+        check_record(key, value, leaf)
     return {bytes(key).decode(): value for _, key, value in rows if isinstance(value, bytes)}

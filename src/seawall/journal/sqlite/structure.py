@@ -17,6 +17,18 @@ _SHADOWS = "table memory_search_"
 """The tables in which SQLite itself keeps the index of words; another version of it may define them otherwise."""
 _SEEN = "SELECT rowid FROM memory_search LIMIT 1"
 """Lets a connection see what others have done to the index of words: SQLite's check goes by what it saw last."""
+_COUNTED = {
+    "effects": "pk",
+    "proposals": "pk",
+    "facts": "number",
+    "memories": "number",
+    "memory_versions": "version",
+    "memory_conflicts": "number",
+}
+"""The tables whose numbers are given once, with the column of these."""
+_COUNTERS = "SELECT name, seq FROM sqlite_sequence"
+MAX_NUMBER = 1 << 62
+"""Far above any number that was given. With the highest one of SQLite it says that the disk is full."""
 _OBJECTS = "SELECT type || ' ' || name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
 
 
@@ -32,9 +44,24 @@ def find_damage(database: Database) -> str | None:
         if rows != [("ok",)]:
             found = "; ".join(line.strip() for row in rows for line in str(row[0]).splitlines())
             return f"SQLite's integrity check says: {found}"
-        return _compare_schema(_read_schema(database), _make_schema())
+        return _compare_schema(_read_schema(database), _make_schema()) or _check_counters(database)
     except (apsw.Error, UnicodeError) as error:
         return f"SQLite's integrity check can't read it: {error}"
+
+
+def _check_counters(database: Database) -> str | None:
+    """Returns what is wrong with the counters by which SQLite gives no number a second time."""
+    counters: dict[object, object] = {}
+    for name, number in database.fetch_all(_COUNTERS):
+        if name not in _COUNTED or name in counters:
+            return f"the counter of table {name!r:.40} is not one of a journal"
+        counters[name] = number
+    for table, column in _COUNTED.items():
+        highest = database.fetch_value(f"SELECT coalesce(max({column}), 0) FROM {table}")
+        number = counters.get(table, 0)
+        if not isinstance(number, int) or not highest <= number < MAX_NUMBER:
+            return f"the counter of table {table} is {number!r:.40}, and its highest number is {highest}"
+    return None
 
 
 def _read_schema(database: Database) -> dict[str, str]:

@@ -17,7 +17,7 @@ from seawall.core.canonical import encode_text
 from seawall.core.clock import Clock
 from seawall.core.errors import JournalDamaged, JournalFailed, Misused, SeawallError
 from seawall.core.events import RunStarted
-from seawall.journal.protocol import Summary
+from seawall.journal.protocol import Lease, Summary
 from seawall.journal.sqlite.accounts import AccountRows
 from seawall.journal.sqlite.chain import HASH_BYTES, LEAF_PREFIX_BYTES, WRITER, hash_batch, leaf_of
 from seawall.journal.sqlite.database import Database, Row
@@ -123,6 +123,7 @@ class Transaction:
         self.clock = clock
         self.liveness = liveness
         self.blocked: dict[str, tuple[int, Callable[[], BaseException]]] = {}
+        """By run: the epoch under which this process can't go on with it, and why. A later epoch is not blocked by it."""
         self.requests: dict[tuple[str, str], str] = {}
         self.accounts = AccountRows(database, self._sum)
         self.reservations = Reservations(database, self._sum, self.accounts)
@@ -227,6 +228,12 @@ class Transaction:
         if requests:
             for tenant, request, run in self.database.fetch_all(_REQUESTS, (json.dumps(requests),)):
                 self.requests[tenant, request] = run
+
+    def block(self, lease: Lease, why: Callable[[], BaseException]) -> None:
+        """Notes that nothing more is appended under a lease, because `why`; the first reason counts."""
+        known = self.blocked.get(lease.run)
+        if known is None or known[0] != lease.epoch:
+            self.blocked[lease.run] = (lease.epoch, why)
 
     def find(self, run: str) -> StoredRun | None:
         """Returns the run's state, or None for an unknown run."""

@@ -28,6 +28,7 @@ from seawall.journal.sqlite.memory_check import MemoryCheck
 from seawall.journal.sqlite.records import Box, Ending, Note, ending_of
 from seawall.journal.sqlite.row_sum import HELD, SUM_BYTES, RowSum, check_row, shorten
 from seawall.journal.sqlite.seen_bodies import SeenBodies
+from seawall.journal.sqlite.shared import check_record
 from seawall.journal.sqlite.signing import Signer
 from seawall.journal.sqlite.structure import find_damage
 
@@ -445,10 +446,14 @@ class VerificationPass:
         for table, columns in HELD.items():
             self.reading = f"a row of table {table}"
             for leaf, *values in database.iterate(f"SELECT leaf, {columns} FROM {table}"):
-                if table == "shared" and leaf is None:  # advice
-                    continue
                 try:
-                    total.add(check_row(table, values, leaf))
+                    digest = (
+                        check_record(values[0], values[1], leaf)
+                        if table == "shared"
+                        else check_row(table, values, leaf)
+                    )
+                    if digest is not None:
+                        total.add(digest)
                 except JournalDamaged as error:
                     raise _Bad(newest, str(error), values[1] if table == "runs" else None) from None
         if not isinstance(state, bytes) or len(state) != SUM_BYTES or total.to_bytes() != state:

@@ -1,1 +1,1 @@
-"""Reads teams into descriptions: of Seawall, of CrewAI, and of the plain form."""
+"""Reads teams into descriptions: teams of Seawall, of CrewAI, and of the plain form."""

@@ -1,4 +1,4 @@
-"""Reads CrewAI's `agents.yaml` and `tasks.yaml`, and from its `crew.py` who does which task."""
+"""Reads CrewAI's `agents.yaml` and `tasks.yaml`, and finds in its `crew.py` which agent does which task."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from seawall.lint.reading.values import MAX_AGENTS, Way, as_mapping
 
 
 def looks_like_agents(value: object) -> bool:
-    """Returns whether a value is CrewAI's agents: names, and for each a goal or a backstory."""
+    """Returns whether a value holds CrewAI's agents: a mapping of names, each with a goal or a backstory."""
     return any("goal" in each or "backstory" in each for each in _list_mappings(value))
 
 
 def looks_like_tasks(value: object) -> bool:
-    """Returns whether a value is CrewAI's tasks: names, and for each what is expected as its output."""
+    """Returns whether a value holds CrewAI's tasks: a mapping of names, each with an expected output."""
     return any("expected_output" in each for each in _list_mappings(value))
 
 
@@ -27,7 +27,7 @@ def _list_mappings(value: object) -> list[dict[object, object]]:
 
 
 def read_crewai(agents: Document, tasks: Document | None, name: str) -> TeamDescription:
-    """Returns the crew of two documents; `tasks` may be the same as `agents`. Raises `Misused` for what can't be read."""
+    """Returns the crew of two documents; `tasks` may be the same as `agents`. Raises `Misused` if they can't be read."""
     crew = _Crew(agents, tasks)
     flows, entry = crew.find_flows()
     return TeamDescription(
@@ -41,7 +41,7 @@ def read_crewai(agents: Document, tasks: Document | None, name: str) -> TeamDesc
 
 
 class _Crew:
-    """Agents and tasks of a crew, as its files have them."""
+    """The agents and tasks in the files of a crew."""
 
     def __init__(self, agents: Document, tasks: Document | None) -> None:
         self._agents_file = agents
@@ -65,7 +65,7 @@ class _Crew:
         return f"<_Crew of {len(self.agents)} agents, {len(self.tasks)} tasks>"
 
     def _find_owners(self) -> dict[str, str | None]:
-        """Returns for each task, in the order in which they are done, the agent that has it; None if nothing says."""
+        """Returns the agent of each task, in the order in which tasks are done; None for a task whose agent is not known."""
         owners: dict[str, str | None] = {}
         for name, fields in self.tasks.items():
             way = (*self._task_way, name, "agent")
@@ -76,7 +76,7 @@ class _Crew:
         return {name: owner or owners.get(name) for name, owner in self._code.tasks.items()}
 
     def describe_agent(self, name: str) -> AgentDescription:
-        """Returns an agent with all that it is told: its goal, its backstory, and the tasks that it has."""
+        """Returns an agent with all that it is told: its goal, its backstory, and its tasks."""
         document, fields, way = self._agents_file, self.agents[name], (*self.agent_way, name)
         texts = [document.take_text(fields.get(key), (*way, key)) for key in ("goal", "backstory")]
         tools = dict.fromkeys(_take_tools(document, fields, way))
@@ -96,7 +96,7 @@ class _Crew:
         )
 
     def find_flows(self) -> tuple[tuple[tuple[str, str], ...] | None, tuple[str, ...] | None]:
-        """Returns who hands to whom, and who begins; None for both where a manager or nothing in the files says it."""
+        """Returns who hands work to whom, and who begins. Both are None if a manager decides it, or the files do not say it."""
         order = [owner for owner in self._owners.values() if owner is not None]
         managed = self._code is not None and self._code.hierarchical
         if managed or not order or len(order) < len(self._owners):
@@ -113,7 +113,7 @@ class _Crew:
         return tuple(flows), (order[0],)
 
     def _list_context(self, task: str) -> tuple[str, ...]:
-        """Returns the tasks whose results a task is given, beside that of the one before it."""
+        """Returns the tasks whose results a task is given, beside the task before it."""
         given = self.tasks.get(task, {}).get("context")
         if given is not None:
             return self._tasks_file.take_names(given, (*self._task_way, task, "context"))
@@ -121,7 +121,7 @@ class _Crew:
 
 
 def _find_part(document: Document, key: str) -> tuple[Way, object]:
-    """Returns agents or tasks: the whole document, or its part of that name."""
+    """Returns agents or tasks: the part of the document under `key`, or the whole document."""
     inner = (as_mapping(document.value) or {}).get(key)
     if looks_like_agents(inner) or looks_like_tasks(inner):
         return (key,), inner

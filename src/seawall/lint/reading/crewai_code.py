@@ -1,4 +1,4 @@
-"""Reads from a CrewAI project's `crew.py` which agents and tasks it builds. The file is parsed, and never run."""
+"""Finds the agents and tasks that a CrewAI project's `crew.py` builds. The file is parsed, and never run."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from seawall.lint.reading.values import MAX_FILE_BYTES
 
 
 class CrewCode(msgspec.Struct, frozen=True, kw_only=True):
-    """What a crew's Python file says."""
+    """The agents and tasks in a crew's Python file."""
 
     agents: dict[str, tuple[str, ...]]
-    """By the key in `agents.yaml`: the names of its tools in the code. Other agents are not in the crew."""
+    """The names of each agent's tools in the code, by the agent's key in `agents.yaml`. Other agents are not in the crew."""
     tasks: dict[str, str | None]
-    """By the key in `tasks.yaml`, in the order in which they are done: the key of the agent; None: not said here."""
+    """The key of each task's agent, by the task's key in `tasks.yaml`, in the order in which tasks are done; None if the code
+    does not name the agent."""
     context: dict[str, tuple[str, ...]]
-    """By the key of a task: those of the tasks whose results it is given."""
+    """The keys of the tasks whose results a task is given, by the key of the task."""
     hierarchical: bool
-    """Whether a manager hands out the tasks, so that their order is no flow."""
+    """Whether a manager hands out the tasks. Then the order of the tasks is not a flow."""
 
 
 def read_crew_code(agents_file: Path) -> CrewCode | None:
-    """Returns what the `crew.py` beside or above a file of agents says; None if there is none that can be parsed."""
+    """Returns the content of the `crew.py` beside or above a file of agents; None if there is none, or it can't be parsed."""
     for folder in (agents_file.parent, agents_file.parent.parent):
         try:
             with (folder / "crew.py").open("rb") as opened:

@@ -1,7 +1,6 @@
 """Reads JSON and YAML files into plain values, with the line of each value for errors and findings.
 
-What comes from outside is bounded: the size of a file, how deep its values lie, and how many there are once aliases are
-followed.
+Files from outside are bounded in size, in the depth of their values, and in the number of values after aliases are expanded.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from seawall.lint.reading.yaml_documents import read_yaml
 
 
 class Document:
-    """What a file holds."""
+    """The value in a file, with its lines."""
 
     def __init__(self, file: Path, value: object, lines: Mapping[Way, int], text: str) -> None:
         self.file = file
@@ -39,7 +38,7 @@ class Document:
         return f"<Document {self.file}>"
 
     def find_line(self, way: Way, name: str = "") -> int | None:
-        """Returns the line of a value; in JSON the first one in which `name` stands in quotes."""
+        """Returns the line of a value. For JSON it returns the first line with `name` in quotes."""
         while way and way not in self._lines:
             way = way[:-1]
         if way in self._lines:
@@ -47,7 +46,7 @@ class Document:
         return find_line(self._text, name) if name else None
 
     def make_error(self, way: Way, what: str) -> Misused:
-        """Returns an error about a value, which names file, line and place."""
+        """Returns an error about a value. Its message names the file, the line and the place of the value."""
         line = self.find_line(way)
         where = ".".join(map(str, way))
         return Misused(f"{self.file}{f':{line}' if line else ''}: {f'{where}: ' if where else ''}{what}")
@@ -78,7 +77,7 @@ class Document:
         return items
 
     def take_text(self, value: object, way: Way) -> str:
-        """Returns a text; nothing is "", a number is its digits, a list of texts is its lines."""
+        """Returns a text. Null becomes "", a number its digits, and a list of texts its lines."""
         if value is None:
             return ""
         if (items := as_list(value)) is not None:
@@ -87,18 +86,20 @@ class Document:
             raise self.make_error(way, f"it is {show(value)}; it must be text")
         text = str(value)
         if any("\ud800" <= char <= "\udfff" for char in text):
-            raise self.make_error(way, f"it is {show(value)}; it has half of a character, which is no text")
+            raise self.make_error(
+                way, f"it is {show(value)}; it has half of a surrogate pair, so it is not text"
+            )
         return text
 
     def take_name(self, value: object, way: Way) -> str:
-        """Returns a name: a text with something in it, in one line."""
+        """Returns a name: a text of one line that is not empty."""
         name = self.take_text(value, way).strip() if as_list(value) is None else ""
         if not name or "\n" in name:
             raise self.make_error(way, f"it is {show(value)}; it must be a name, in one line")
         return name
 
     def take_names(self, value: object, way: Way) -> tuple[str, ...]:
-        """Returns names: a list of them, or one."""
+        """Returns names, from a list of names or a single one."""
         items = as_list(value)
         if items is None:
             return (self.take_name(value, way),)
@@ -119,7 +120,7 @@ class Document:
 
 
 def load_document(file: Path) -> Document:
-    """Returns what a JSON or YAML file holds. Raises `Misused` if it can't be read."""
+    """Returns the document in a JSON or YAML file. Raises `Misused` if it can't be read."""
     try:
         with file.open("rb") as opened:
             data = opened.read(MAX_FILE_BYTES + 1)
@@ -144,20 +145,20 @@ def _read_json(file: Path, text: str) -> object:
             if key in found:
                 line = find_line(text, key)
                 raise Misused(
-                    f"{file}{f':{line}' if line else ''}: the key {show(key)} stands twice in one object"
+                    f"{file}{f':{line}' if line else ''}: the key {show(key)} is in the same object twice"
                 )
             found[key] = value
         return found
 
     def reject_constant(name: str) -> NoReturn:
-        raise Misused(f"{file}: {name} is no JSON")
+        raise Misused(f"{file}: {name} is not JSON")
 
     try:
         value = json.loads(text, object_pairs_hook=take_pairs, parse_constant=reject_constant)
     except json.JSONDecodeError as error:
-        raise Misused(f"{file}:{error.lineno}: it is no JSON: {error.msg} (column {error.colno})") from None
+        raise Misused(f"{file}:{error.lineno}: it is not JSON: {error.msg} (column {error.colno})") from None
     except RecursionError:
-        raise Misused(f"{file}: values lie more than {MAX_DEPTH} deep in each other") from None
+        raise Misused(f"{file}: values are nested more than {MAX_DEPTH} deep") from None
     except ValueError as error:  # a number with thousands of digits
         raise Misused(f"{file}: it has a value that can't be read: {str(error)[:MAX_SHOWN_CHARS]}") from None
     _check_depth(file, value)
@@ -169,6 +170,6 @@ def _check_depth(file: Path, value: object) -> None:
     while waiting:
         each, depth = waiting.pop()
         if depth > MAX_DEPTH:
-            raise Misused(f"{file}: values lie more than {MAX_DEPTH} deep in each other")
+            raise Misused(f"{file}: values are nested more than {MAX_DEPTH} deep")
         inner = list((as_mapping(each) or {}).values()) or as_list(each) or []
         waiting += [(value, depth + 1) for value in inner]

@@ -1,4 +1,4 @@
-"""Finds out what a file or a folder holds, and reads the team in it."""
+"""Finds the team in a file or a folder, and reads it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from seawall.lint.reading.values import as_mapping, show
 
 SUFFIXES = (".yaml", ".yml", ".json")
 _FOLDERS = (".", "config", "src/*/config", "*/config", "src/*")
-"""Where CrewAI's projects keep `agents.yaml`."""
+"""Folders in which CrewAI's projects keep `agents.yaml`."""
 
 
 def read_team(path: str | Path) -> TeamDescription:
     """Returns the team in a file, or in a folder with CrewAI's `agents.yaml` or with `team.yaml`.
 
-    Nothing of it is imported or run. Raises `Misused` for what can't be read; it names file, line and place, what was
-    seen and what is allowed.
+    Nothing is imported or run. Raises `Misused` if the team can't be read; the message names the file, the line and the place,
+    the value there, and what is allowed.
     """
     path = Path(path)
     if path.is_dir():
@@ -34,7 +34,7 @@ def read_team(path: str | Path) -> TeamDescription:
     if looks_like_tasks(value):
         agents = _find_sibling(path, "agents")
         if agents is None:
-            raise Misused(f"{path} holds tasks of CrewAI, and there is no agents{path.suffix} beside it")
+            raise Misused(f"{path} holds tasks of CrewAI, but there is no agents{path.suffix} beside it")
         return _read_crew(load_document(agents), path)
     fields = as_mapping(value) or {}
     if looks_like_agents(fields.get("agents")):
@@ -43,7 +43,7 @@ def read_team(path: str | Path) -> TeamDescription:
         return read_plain(document)
     raise document.make_error(
         (),
-        f"it is {show(value)}, and no team; allowed are CrewAI's agents (names, each with role, goal and backstory) and the "
+        f"it is {show(value)}, not a team; allowed are CrewAI's agents (names, each with role, goal and backstory) and the "
         "plain form (a mapping with agents, each with name, role and instructions)",
     )
 
@@ -61,7 +61,7 @@ def _read_folder(folder: Path) -> TeamDescription:
 
 
 def _list_files(folder: Path, stem: str) -> list[Path]:
-    """Returns the files of a name in the folders where they are looked for, each once."""
+    """Returns the files of this name in the searched folders, each once."""
     found = (
         file
         for place in _FOLDERS
@@ -83,7 +83,7 @@ def _read_crew(agents: Document, tasks: Path | None) -> TeamDescription:
 
 
 def _name_crew(file: Path) -> str:
-    """Returns the name of a crew: that of its project's folder."""
+    """Returns the name of a crew, which is the name of its project's folder."""
     folder = file.resolve().parent
     if folder.name == "config":
         folder = folder.parent

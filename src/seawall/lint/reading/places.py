@@ -1,4 +1,4 @@
-"""Finds the lines in which agents are defined: where a file first has their names in quotes."""
+"""Finds the line in which each agent is defined: the first line of a file with the agent's name in quotes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from seawall.lint.description import SourcePlace
 
 
 def find_places(file: Path, names: Sequence[str]) -> dict[str, SourcePlace]:
-    """Returns for each name the first line of a file in which it stands in quotes; without a line if there is none."""
+    """Returns the place of each name: the first line of a file with the name in quotes, or the file without a line if there is
+    none.
+    """
     try:
         text = file.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -19,6 +21,6 @@ def find_places(file: Path, names: Sequence[str]) -> dict[str, SourcePlace]:
 
 
 def find_line(text: str, name: str) -> int | None:
-    """Returns the first line, from 1, in which a name stands in quotes; None if it does not."""
+    """Returns the first line, counted from 1, with a name in quotes; None if there is none."""
     found = re.search(rf"""(["']){re.escape(name)}\1""", text)
     return None if found is None else text.count("\n", 0, found.start()) + 1

@@ -1,4 +1,4 @@
-"""Reads the plain form: a team of any framework, written down in YAML or JSON."""
+"""Reads the plain form: a team of any framework, written in YAML or JSON."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from seawall.lint.reading.values import MAX_AGENTS, Way, as_list, as_mapping, sh
 KINDS = ("coordinator", "specialist", "reviewer", "fallback")
 
 TEAM_KEYS = {
-    "name": "The team's name. Without it: the file's.",
+    "name": "The team's name. Default: the name of the file.",
     "agents": "A list of agents, or a mapping of their names to the rest. Required.",
-    "flows": "Who may hand work to whom: pairs `[from, to]`, or a mapping of names to names. `user` is who makes the "
-    "request. Without it the lint says nothing of wiring.",
-    "entry": "Who is given the request: a name, or a list of them. Without it: the coordinator, if there is one.",
+    "flows": "Who may hand work to whom: pairs `[from, to]`, or a mapping of names to names. `user` makes the "
+    "request. Without it the lint does not check the wiring.",
+    "entry": "Who is given the request: a name, or a list of names. Default: the coordinator, if there is one.",
     "reviews": "Who reviews whose answers: pairs `[reviewer, reviewed]`, or a mapping.",
-    "authority": "Who alone may decide on something or call a tool: a mapping of subjects or tools to names; an empty "
-    "list: nobody of the team.",
+    "authority": "Who alone may decide on a subject or call a tool: a mapping of subjects or tools to names. An empty list "
+    "means that no agent of the team may.",
     "limits": "What a run may spend, by the names of `Limits`: `active_s`, `model_calls`, `tool_calls`, `handoffs`, "
-    "`depth`, `tokens`. Without it the lint says nothing of limits.",
-    "waive": 'Findings that need no mending, with the reason: `SW203 send_email: "…"`.',
+    "`depth`, `tokens`. Without it the lint does not check limits.",
+    "waive": 'Findings that are accepted, with the reason: `SW203 send_email: "…"`.',
 }
 AGENT_KEYS = {
     "name": "Its name. Required in a list.",
     "role": "Its title, such as `Web Developer`.",
-    "instructions": "All that it is told: a text, or a list of texts.",
+    "instructions": "All that the agent is told: a text, or a list of texts.",
     "kind": f"One of {', '.join(f'`{kind}`' for kind in KINDS)}. Without it: not known.",
     "tools": "Its tools: names, or mappings with the keys below.",
     "context_tokens": "Tokens that its instructions, tools and messages may take. Without it: not known.",
-    "latency_s": "Seconds that it takes for what it is asked. Without it: not known.",
-    "up_to": "The greatest amounts that it may cause in one call: a mapping of tools to amounts such as `50 EUR`.",
+    "latency_s": "Seconds from a request to the agent to its answer. Without it: not known.",
+    "up_to": "The greatest amounts that the agent may cause in one call: a mapping of tools to amounts such as `50 EUR`.",
 }
 TOOL_KEYS = {
     "name": "Its name. Required.",
-    "description": "What its agent is told of it.",
+    "description": "The description that its agent is given.",
     "parameters": "Its JSON schema.",
-    "effect": "Whether it changes the world. Without it: judged by its name, where several agents hold it.",
-    "identity": "Whether something says which two calls are the same effect. Without it: not known.",
+    "effect": "Whether it changes the world. Without it: judged by its name, if several agents have the tool.",
+    "identity": "Whether it is declared what makes two calls the same effect. Without it: not known.",
     "approval": "Whether a person decides on some of its calls. Without it: not known.",
     "amount": "Whether its calls move an amount. Without it: not known.",
     "latency_s": "Seconds that a call takes. Without it: not known.",
@@ -50,7 +50,7 @@ LIMIT_NAMES = ("active_s", "model_calls", "tool_calls", "handoffs", "depth", "pa
 
 
 def read_plain(document: Document) -> TeamDescription:
-    """Returns the team of a document in the plain form. Raises `Misused` for what the form does not have."""
+    """Returns the team of a document in the plain form. Raises `Misused` for keys and values that the form does not have."""
     team = document.take_mapping(document.value, (), TEAM_KEYS)
     agents = _read_agents(document, team.get("agents"))
     entry = None if team.get("entry") is None else document.take_names(team["entry"], ("entry",))
@@ -161,7 +161,9 @@ def _read_amounts(document: Document, given: object, way: Way) -> tuple[tuple[st
         try:
             found.append((tool, (Money(amount, currency.strip()),)))
         except Misused as error:
-            raise document.make_error((*way, tool), f"it is {show(value)}; it must be as `50 EUR`") from error
+            raise document.make_error(
+                (*way, tool), f"it is {show(value)}; it must be an amount such as `50 EUR`"
+            ) from error
     return tuple(found)
 
 

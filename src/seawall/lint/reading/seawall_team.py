@@ -21,7 +21,7 @@ _COUNTED = ("model_calls", "tool_calls", "handoffs", "depth", "parallel", "token
 
 
 def describe_team(team: Team[Any] | Agent[Any], source: Path | None = None) -> TeamDescription:
-    """Returns what a lint sees of a team; `source` is the file that defines it. Raises `Misused` for anything else."""
+    """Returns the description of a team; `source` is the file that defines it. Raises `Misused` for any other object."""
     if isinstance(cast("object", team), Agent):
         team = Team(cast("Agent[Any]", team))
     if not isinstance(cast("object", team), Team):
@@ -57,7 +57,7 @@ def describe_team(team: Team[Any] | Agent[Any], source: Path | None = None) -> T
 
 
 def _list_permits(team: Team[Any], agent: str) -> list[Any]:
-    """Returns the rows of the team's authority matrix about an agent; none if the team has no matrix."""
+    """Returns the rows of the team's authority matrix about an agent; [] if the team has no matrix."""
     return [permit for permit in team.permits if permit.agent == agent]
 
 
@@ -70,7 +70,7 @@ def _may_call(team: Team[Any], agent: str, tool: str) -> bool:
 
 
 def _list_owners(team: Team[Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yields each tool of which the matrix says who may call it, with these agents."""
+    """Yields each tool that the matrix restricts, with the agents that may call it."""
     holders = {
         tool.name: [name for name, member in team.members.items() if tool in member.agent.tools]
         for member in team.members.values()
@@ -90,7 +90,7 @@ def _list_limits(limits: Limits) -> Iterator[tuple[str, float]]:
 
 
 def _measure_depths(team: Team[Any]) -> dict[str, int]:
-    """Returns how deep each agent's frame lies at least."""
+    """Returns the least depth of each agent's frame, by the agent's name."""
     depths = {team.coordinator.name: 1}
     waiting = [team.coordinator.name]
     for name in waiting:
@@ -108,9 +108,8 @@ def _describe_member(
 ) -> AgentDescription:
     agent = member.agent
     priors: Mapping[str, float] = {} if team.planner is None else team.planner.priors
-    is_entry = (
-        agent is team.coordinator
-    )  # its shortest way is one reply; of others a whole hand-off is declared
+    # The entry's shortest way is one reply. For other agents, the latency of a whole hand-off may be declared.
+    is_entry = agent is team.coordinator
     kinds = (f"model:{agent.name}",) if is_entry else (f"agent:{agent.name}", f"model:{agent.name}")
     guarded = any(each.guards for each in teams)
     permits = _list_permits(team, agent.name)
@@ -124,7 +123,7 @@ def _describe_member(
         if each.name not in denied
     ]
     own = {each.name for each in agent.tools}
-    for spec in member.specs:  # hand-offs, memory and the answer take room in the context, too
+    for spec in member.specs:  # tools for hand-offs, memory and the answer take room in the context, too
         if spec.name not in own:
             size = len(to_canonical_bytes(spec))
             tools.append(ToolDescription(name=spec.name, schema_bytes=size, effect=False, built_in=True))
@@ -163,7 +162,9 @@ def _find_kind(agent: Agent[Any], teams: list[Team[Any]]) -> str:
 
 
 def _describe_tool(tool: Tool, latency_s: float | None, guarded: bool) -> ToolDescription:
-    """Returns what is declared of a tool. One that guards or an authority may hold is silent on approval."""
+    """Returns the declarations of a tool. `guarded`: guards or an authority may hold its calls; then `has_approval` is None
+    unless an approval is declared.
+    """
     options = tool.options
     asks = (
         bool(options.rules) or options.confirm or options.per_run is not None or options.per_day is not None
@@ -181,7 +182,7 @@ def _describe_tool(tool: Tool, latency_s: float | None, guarded: bool) -> ToolDe
 
 
 def _find_budget(member: Member) -> int | None:
-    """Returns the tokens that an agent's context may have, or its model's window less its reply; None: not known."""
+    """Returns the tokens of an agent's context, or its model's window minus the reply; None if they are not known."""
     if member.context.tokens is not None:
         return member.context.tokens
     model = member.agent.model

@@ -1,37 +1,37 @@
-"""What a file may hold, and how an error shows a value of it."""
+"""Bounds of a file's values, and how an error shows a value."""
 
 from __future__ import annotations
 
 from typing import cast
 
 MAX_FILE_BYTES = 1024 * 1024
-"""Bytes of a file: a hundred times the longest team description that was seen."""
+"""Bytes of a file: a hundred times the longest description of a team that we have seen."""
 MAX_DEPTH = 32
-"""How deep values may lie in each other; descriptions of teams need six."""
+"""Levels to which values may be nested. Descriptions of teams need six."""
 MAX_VALUES = 50_000
-"""Values of a file, each use of an alias counted: as many as a file of this size has, and a bound for those that refer to
-each other."""
+"""Values of a file, each use of an alias counted: as many as a file of `MAX_FILE_BYTES` has without aliases. It bounds
+aliases that refer to each other."""
 MAX_AGENTS = 200
-"""Agents of a team in a file: ten times the largest that was seen. Rules compare agents in pairs."""
+"""Agents of a team in a file: ten times the largest team that we have seen. Rules compare agents in pairs."""
 MAX_SHOWN_CHARS = 60
 """Characters of a value that an error shows."""
 
 Way = tuple[str | int, ...]
-"""Where a value lies in a document: the keys and positions that lead to it."""
+"""The path to a value in a document: keys and indices."""
 
 
 def as_mapping(value: object) -> dict[object, object] | None:
-    """Returns a value that is a mapping; None if it is anything else."""
+    """Returns `value` if it is a mapping; otherwise None."""
     return cast("dict[object, object]", value) if isinstance(value, dict) else None
 
 
 def as_list(value: object) -> list[object] | None:
-    """Returns a value that is a list; None if it is anything else."""
+    """Returns `value` if it is a list; otherwise None."""
     return cast("list[object]", value) if isinstance(value, list) else None
 
 
 def show(value: object) -> str:
-    """Returns a value for an error: what it is, or how it begins."""
+    """Returns a value as text for an error: its kind, or its beginning."""
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list):

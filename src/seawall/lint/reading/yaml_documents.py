@@ -1,4 +1,4 @@
-"""Reads YAML into plain values. No tag makes an object, and aliases are counted each time that they are used."""
+"""Reads YAML into plain values. Tags never create objects, and each use of an alias counts as a value."""
 
 from __future__ import annotations
 
@@ -27,11 +27,13 @@ def read_yaml(file: Path, text: str) -> tuple[object, dict[Way, int]]:
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         depth = 0
-        for event in yaml.parse(text, Loader=loader):  # before the tree, which is made by recursion
+        for event in yaml.parse(
+            text, Loader=loader
+        ):  # the depth is checked first, because the tree is made by recursion
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MAX_DEPTH:
                 line = event.start_mark.line + 1
-                raise Misused(f"{file}:{line}: values lie more than {MAX_DEPTH} deep in each other")
+                raise Misused(f"{file}:{line}: values are nested more than {MAX_DEPTH} deep")
         root = yaml.compose(text, Loader=loader)
     except yaml.YAMLError as error:
         raise Misused(_describe_error(file, error)) from None
@@ -45,7 +47,7 @@ def _describe_error(file: Path, error: Exception) -> str:
     mark: Any = getattr(error, "problem_mark", None)
     line = f":{mark.line + 1}" if mark is not None else ""
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-    return f"{file}{line}: it is no YAML: {problem}"
+    return f"{file}{line}: it is not YAML: {problem}"
 
 
 class _NodeReader:
@@ -64,7 +66,7 @@ class _NodeReader:
         self._count += 1
         if depth > MAX_DEPTH:
             raise self._make_error(
-                node, f"values lie more than {MAX_DEPTH} deep in each other, or refer to themselves"
+                node, f"values are nested more than {MAX_DEPTH} deep, or refer to themselves"
             )
         if self._count > MAX_VALUES:
             raise self._make_error(
@@ -95,14 +97,14 @@ class _NodeReader:
             if isinstance(key, list | dict):
                 raise self._make_error(key_node, f"a key is {show(cast('object', key))}; it must be text")
             if key in found:
-                raise self._make_error(key_node, f"the key {show(key)} stands twice in one mapping")
+                raise self._make_error(key_node, f"the key {show(key)} is in the same mapping twice")
             inner = (*way, key if isinstance(key, str | int) else str(key))
             self.lines.setdefault(inner, key_node.start_mark.line + 1)
             found[key] = self.read(value_node, inner, depth + 1)
         return {**merged, **found}
 
     def _read_scalar(self, node: Node, kind: str, text: str) -> object:
-        """Returns a text, or the number, truth value or nothing that it stands for. A date is the text that it is."""
+        """Returns the value of a scalar: a text, a number, a truth value or None. A date stays a text."""
         if kind == "null":
             return None
         if kind == "bool":

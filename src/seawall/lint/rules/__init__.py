@@ -1,1 +1,3 @@
-"""The rules of the lint, by what they look at. Each is a function of a description and says nothing where it is silent."""
+"""The rules of the lint, by subject. Each is a function of a description. If the description does not hold what a rule needs,
+the rule finds nothing.
+"""

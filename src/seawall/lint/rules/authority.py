@@ -1,4 +1,4 @@
-"""Authority: who decides what, who asks whom for consent, and who instructs whom."""
+"""Authority: which agent decides what, asks whom for consent, and instructs whom."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _DECIDE = re.compile(
     r"(?:assigns?|issues?|gives?|sets?)\s+(?:the|a)\s+(?:final|overall)\s+(?:verdict|grade|score|ruling|price|band|mark))\b",
     re.IGNORECASE,
 )
-"""Words of decisions. Judging, scoring and reviewing are not among them: their result may be one remark of many."""
+"""Words of decisions. Judging, scoring and reviewing are not among them, because their result may be one remark among many."""
 _CONSENT = re.compile(
     r"\b(?:confirms?\b[^.;,]{0,50}?\bwith|(?:gets?|asks?|obtains?|seeks?|requests?|secures?)\b[^.;,]{0,50}?\b"
     r"(?:approval|consent|confirmation|permission|sign[-\s]off|go[-\s]ahead)\b[^.;,]{0,20}?\b(?:of|from|by))\s+(?:the\s+)?"
@@ -47,15 +47,16 @@ _CONSENT = re.compile(
     re.IGNORECASE,
 )
 _SAME_CRITERION = 0.8
-"""From this share of words in common on, two clauses state the same decision, whatever it is on."""
+"""Share of common words from which on two clauses state the same decision, whatever its object is."""
 _SAME_OBJECT = 0.5
-"""From this share on, the objects of two decisions are the same."""
+"""Share of common words from which on the objects of two decisions count as the same."""
 _SAME_QUESTION = 0.3
-"""The same for two decisions whether something is so: what is asked stands in few words."""
+"""As `_SAME_OBJECT`, if both decisions answer a question with "whether" or "if". It is lower, because the question has few
+words."""
 _OBJECT_WORDS = 4
-"""Words after the verb that are compared where a decision goes on beyond its clause: "buy, hold or sell"."""
+"""Words after the verb that are compared if a decision continues beyond its clause: "buy, hold or sell"."""
 _LEAST_CRITERION_WORDS = 3
-"""A clause with fewer words is no criterion: `approves it` is said of anything."""
+"""Words of a clause that can be compared as a whole. A shorter one, such as "approves it", may be about anything."""
 
 
 class ToldDecision(msgspec.Struct, frozen=True):
@@ -63,13 +64,13 @@ class ToldDecision(msgspec.Struct, frozen=True):
 
     agent: str
     words: tuple[str, ...]
-    """Those of the clause, with those of the verb."""
+    """The words of the clause, with those of the verb."""
     objects: tuple[str, ...]
-    """Those after the verb."""
+    """The words after the verb."""
     following: tuple[str, ...]
     """The first words after the verb, in the rest of the sentence."""
     is_question: bool
-    """Whether it is decided whether something is so."""
+    """Whether the decision answers a question: the clause has "whether" or "if"."""
     text: str
     """The clause, from the verb on."""
     sentence: Sentence
@@ -93,7 +94,7 @@ def find_rival_decisions(team: TeamDescription) -> Iterator[LintFinding]:
 
 
 _ANOTHERS = re.compile(r"\b(?:when|as soon as)\s+(?:the|an?)\s+[\w -]{2,40}$", re.IGNORECASE)
-"""Stands before a decision that somebody else makes: "finish when the editor approves it"."""
+"""Text before a decision that another one makes, as in "finish when the editor approves it"."""
 
 
 def _list_decisions(agent: AgentDescription) -> Iterator[ToldDecision]:
@@ -119,7 +120,7 @@ def _list_decisions(agent: AgentDescription) -> Iterator[ToldDecision]:
 
 
 def _is_same(one: ToldDecision, other: ToldDecision) -> bool:
-    """Returns whether two decisions are one. Below and above an amount they are two."""
+    """Returns whether two decisions are the same. One below and one above an amount are different."""
     for a, b in ((one.text, other.text), (other.text, one.text)):
         if UP_TO.search(a) and ABOVE.search(b):
             return False
@@ -170,7 +171,7 @@ def find_overstepped(team: TeamDescription) -> Iterator[LintFinding]:
         for agent in team.agents:
             if agent.name in owners or not about:
                 continue
-            # Who may call a tool is one thing, who decides on its object another: an auditor approves what a cashier pays.
+            # Calling a tool and deciding on its object are different rights: an auditor may approve what a cashier pays.
             is_tool = any(
                 subject in (*each.denied, *(tool.name for tool in each.tools)) for each in team.agents
             )
@@ -180,7 +181,7 @@ def find_overstepped(team: TeamDescription) -> Iterator[LintFinding]:
                 reason = (
                     f"{agent.name!r} is told to decide on {subject!r}, which only {join_names(owners)} may"
                     if owners
-                    else f"{agent.name!r} is told to decide on {subject!r}, which nobody of the team may"
+                    else f"{agent.name!r} is told to decide on {subject!r}, which no agent of the team may"
                 )
                 yield make_finding("SW201", (agent.name, *owners), reason, sentences=(decision.sentence,))
             if any(tool.name == subject for tool in agent.tools):

@@ -1,4 +1,4 @@
-"""Bounds: deadlines, limits and contexts that what is declared can't keep to, and tools that can't be told apart."""
+"""Bounds: deadlines, limits and contexts that are too small for what is declared, and tools that can't be told apart."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from seawall.team.context_options import DEFAULT_CONTEXT
 from seawall.team.conversation import TOKENS_PER_BYTE
 
 FULL_SHARE = DEFAULT_CONTEXT.fold_at
-"""From this share of its budget on a context is shortened before each call: the default of `Context(fold_at=…)`."""
+"""Share of its budget from which on a context is shortened before each call: the default of `Context(fold_at=…)`."""
 CROWDED_SHARE = 0.5
-"""From this share on, more of a context is instructions and schemas than work."""
+"""Share of its budget from which on a context is crowded: it holds more instructions and schemas than work."""
 _ALIKE = 0.9
-"""Descriptions with this share of their words in common say the same."""
+"""Share of common words from which on two descriptions count as the same."""
 _LEAST_WORDS = 3
-"""Shorter descriptions are compared as they are written: they share most words by chance."""
+"""Words of a description that is compared by its words. Shorter ones must be equal, because they share most words by chance."""
 
 
 class ShortestPath(msgspec.Struct, frozen=True):
@@ -32,13 +32,13 @@ class ShortestPath(msgspec.Struct, frozen=True):
 
     agents: tuple[str, ...]
     seconds: float
-    """The sum of what is declared of them; an agent of which nothing is declared counts as zero."""
+    """The sum of the agents' declared latencies. An agent without one counts as zero."""
 
 
 def find_path(team: TeamDescription) -> ShortestPath | None:
-    """Returns the shortest way from where requests come in to an answer, by declared latencies; None if it is not known.
+    """Returns the shortest way from the entry to an answer, by declared latencies; None if it is not known.
 
-    A coordinator answers by itself. In other teams the answer comes from who has nobody to pass it on to. Reviews of
+    A coordinator answers by itself. In other teams the answer comes from an agent that has no flow to another one. Reviews of
     the answer are part of the way.
     """
     agents = {agent.name: agent for agent in team.agents}
@@ -68,7 +68,7 @@ def find_path(team: TeamDescription) -> ShortestPath | None:
 
 
 def find_deadline_faults(team: TeamDescription) -> Iterator[LintFinding]:
-    """Yields a missing deadline, one that no run can keep to, and what can never be done within it."""
+    """Yields a finding if there is no deadline, if no run can keep to it, and for each tool or agent that never fits into it."""
     if team.active_s is None:
         if team.bounded:
             yield make_finding("SW401", (), "none of the team's limits bounds the time that a run may take")
@@ -100,7 +100,7 @@ def find_deadline_faults(team: TeamDescription) -> Iterator[LintFinding]:
 
 
 def find_limit_faults(team: TeamDescription) -> Iterator[LintFinding]:
-    """Yields limits below what the shortest complete run needs, and agents that lie too deep."""
+    """Yields limits below what the shortest complete run needs, and agents deeper than the limit of depth."""
     limits = dict(team.limits)
     path = find_path(team)
     if path is not None:
@@ -134,7 +134,7 @@ def find_limit_faults(team: TeamDescription) -> Iterator[LintFinding]:
 
 
 def estimate_tokens(agent: AgentDescription) -> int:
-    """Returns how many tokens an agent's instructions and the schemas of its tools take, by the estimate of contexts."""
+    """Returns the tokens of an agent's instructions and the schemas of its tools, estimated as contexts are."""
     size = measure_bytes(agent.instructions)
     size += sum(tool.schema_bytes or measure_bytes(tool.name + tool.description) for tool in agent.tools)
     return round(size * TOKENS_PER_BYTE)

@@ -1,4 +1,4 @@
-"""Effects: who holds whose tools, which effects nobody watches, and deliverables that several agents write."""
+"""Effects: tools that several agents have, effects without identity or approval, and deliverables that several agents write."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ _EFFECT_WORDS = make_words(
     "order buy sell trade cancel delete remove deploy merge push pull release invite schedule invoice update upsert "
     "commit approve reject grant revoke sms whatsapp notify notifier dispatch"
 )
-"""Words in a tool's name by which it changes something that others see. Reading, computing and scratch files are not."""
+"""Words in a tool's name which say that it changes something that others see. Words for reading, computing and scratch files
+are not among them."""
 _CHANGE_WORDS = make_words(
     "create creator add open file set modify change edit write make manage manager remove assign register"
 )
@@ -38,7 +39,8 @@ _RECORD_WORDS = make_words(
     "ticket tickets issue event events calendar appointment reservation campaign ad ads account user customer record records crm "
     "database db repository branch branches row price prices stock inventory case contract"
 )
-"""Together with a word of change: what others work with, too, unlike a draft or a scratch file."""
+"""Objects in a tool's name that others work with, too, unlike a draft or a scratch file. They count together with a word of
+change."""
 _READ_WORDS = make_words(
     "get list read search find fetch view show check query lookup describe count status tracker progress history monitor log "
     "logs validate validator analyzer analyze calculate calculator reader scraper fetcher finder viewer"
@@ -61,13 +63,15 @@ _ACT = re.compile(
     r"(?=(?:the|an?|all|each|every|its|their|it|them)\s)",
     re.IGNORECASE,
 )
-"""Words of what an agent does to the world outside of the team."""
+"""Words for acts that change the world outside of the team."""
 _SAME_ACT = 0.6
-"""From this share of words of the object on, two agents are told to do the same."""
+"""Share of common words of the object from which on two acts count as the same."""
 
 
 def _compile_names(names: Iterable[str]) -> re.Pattern[str]:
-    """Returns a pattern that finds names of tools. A plain word is one in code marks, or where it says that it is called."""
+    """Returns a pattern that finds names of tools. A name that is a plain word counts only in code marks, or after "call" or
+    "invoke".
+    """
     every = sorted(names, key=len, reverse=True)
     plain = "|".join(re.escape(name) for name in every if len(split_name(name)) == 1)
     joined = "|".join(re.escape(name) for name in every if len(split_name(name)) > 1)
@@ -138,7 +142,7 @@ def find_shared_effects(team: TeamDescription) -> Iterator[LintFinding]:
 
 
 def find_shared_acts(team: TeamDescription) -> Iterator[LintFinding]:
-    """Yields what several agents are told to do to the world, whatever their tools are called."""
+    """Yields acts on the world that several agents are told to do, whatever their tools are called."""
     acts: list[tuple[Sentence, str, list[str], str]] = []
     finder = MentionFinder(team)
     for agent in team.agents:
@@ -167,7 +171,7 @@ def find_shared_acts(team: TeamDescription) -> Iterator[LintFinding]:
 
 
 def _is_effect(tool: ToolDescription) -> bool:
-    """Returns whether a tool changes the world: as declared, or else by its name."""
+    """Returns whether a tool changes the world, by its declaration or, without one, by its name."""
     if tool.effect is not None:
         return tool.effect
     words = set(split_name(tool.name))
@@ -176,7 +180,7 @@ def _is_effect(tool: ToolDescription) -> bool:
 
 
 def _find_use(agent: AgentDescription, tool: str) -> Sentence | None:
-    """Returns the sentence that has most words of a tool's name; None if none has two of them."""
+    """Returns the sentence of the instructions with the most words of a tool's name; None if no sentence has two of them."""
     wanted = set(list_words(" ".join(split_name(tool))))
 
     def count(sentence: Span) -> int:
@@ -189,7 +193,7 @@ def _find_use(agent: AgentDescription, tool: str) -> Sentence | None:
 
 
 def find_unguarded_effects(team: TeamDescription) -> Iterator[LintFinding]:
-    """Yields effects without identity and without approval, where the form says what they have."""
+    """Yields effects without identity and effects without approval, if the form says what they have."""
     seen: dict[str, tuple[ToolDescription, list[str]]] = {}
     for agent in team.agents:
         for tool in agent.tools:

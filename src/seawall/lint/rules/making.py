@@ -30,6 +30,6 @@ def make_finding(
 
 
 def join_names(names: tuple[str, ...] | list[str]) -> str:
-    """Returns names as a sentence has them: "'a', 'b' and 'c'"."""
+    """Returns names joined as in a sentence: "'a', 'b' and 'c'"."""
     quoted = [repr(name) for name in names]
     return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"

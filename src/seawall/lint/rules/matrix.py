@@ -1,4 +1,4 @@
-"""What agents are told to do that the team's authority matrix does not give them: acts, amounts, hand-offs, decisions."""
+"""Instructions that the team's authority matrix does not allow: acts, amounts, hand-offs and decisions."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _IS_ASKED = re.compile(
     r"\b(?:ask|asks|asked|need|needs|require|requires|approval|approve|approved|escalat\w*|hand\w*|manager|human|consent|confirm\w*)\b",
     re.IGNORECASE,
 )
-"""Somebody else decides on what is above an amount, so what is below it is the agent's own."""
+"""Words of a sentence by which somebody else decides above an amount, so that the agent itself decides below it."""
 _TIMES = {"k": 1_000, "thousand": 1_000, "million": 1_000_000}
 _ENDS_IN_GROUP = re.compile(r"[.,'’ ](?=\d{3}(?!\d))")
 _FIRST = r"^(?:(?:you|then|also|must|should|shall|may|can|will|always|please|first|finally|directly|immediately|and|it|automatically)\s+)*"
-"""Words that stand before the verb of what an agent is told to do."""
+"""Words before the verb of an instruction."""
 _LEAD = re.compile(rf"{_FIRST}$", re.IGNORECASE)
 _GIVES = re.compile(
     rf"{_FIRST}(?:issue|make|give|grant|process|execute|perform)\w*\s+(?:(?:an?|the|each|every|any|all)\s+)?$",
@@ -44,19 +44,19 @@ _WORD = re.compile(r"[^\W\d_]+")
 _MAKE = frozenset(
     map(stem, ("issue", "make", "do", "process", "execute", "perform", "run", "give", "grant", "approve"))
 )
-"""First words of tools' names that are said in other words: `issue_refund` is to refund."""
+"""First words of tools' names that texts leave out: `issue_refund` is "to refund"."""
 
 
 class ToldAmount(NamedTuple):
-    """An amount up to which a sentence lets its agent go."""
+    """An amount up to which a sentence allows an agent to go."""
 
     amount: Decimal
     currency: str
-    """"": the sentence does not say."""
+    """The currency; "" if the sentence does not name it."""
     text: str
 
     def is_within(self, limits: Sequence[Money]) -> bool:
-        """Returns whether a limit of the matrix allows it."""
+        """Returns whether a limit of the matrix allows the amount."""
         same = [each for each in limits if self.currency in ("", each.currency)]
         return any(self.amount <= each.amount for each in same)
 
@@ -65,13 +65,13 @@ class ToldAmount(NamedTuple):
 
 
 def find_outside_matrix(team: TeamDescription) -> Iterator[LintFinding]:
-    """Yields what agents are told to do, to pay, to hand on or to decide beyond their authority."""
+    """Yields acts, amounts, hand-offs and decisions beyond the authority of the agents that are told them."""
     finder = MentionFinder(team)
     for agent in team.agents:
         yield from _find_denied_acts(agent, team, finder)
         yield from _find_amounts(agent)
         for name in agent.undecided:
-            reason = f"{agent.name!r} reviews {name!r}, and its authority does not let it decide on the answers of {name!r}"
+            reason = f"{agent.name!r} reviews {name!r}, but its authority does not let it decide on the answers of {name!r}"
             yield make_finding("SW207", (agent.name, name), reason)
     yield from _find_denied_handoffs(team)
 
@@ -79,7 +79,7 @@ def find_outside_matrix(team: TeamDescription) -> Iterator[LintFinding]:
 def _find_denied_acts(
     agent: AgentDescription, team: TeamDescription, finder: MentionFinder
 ) -> Iterator[LintFinding]:
-    """Yields sentences that tell an agent to do what only a tool does that it may not call."""
+    """Yields sentences that tell an agent to do what only a tool does which it may not call."""
     own = {tool.name for tool in agent.tools}
     given = {subject: owners for subject, owners in team.authority if agent.name not in owners}
     for name in dict.fromkeys((*agent.denied, *(each for each in given if _is_tool(each, team)))):
@@ -88,8 +88,8 @@ def _find_denied_acts(
         owners = tuple(each for each in given.get(name, ()) if team.find(each) is not None)
         told = _find_act(agent, split_name(name), finder)
         if told is not None:
-            who = f"only {join_names(owners)} may" if owners else "nobody of the team may"
-            reason = f"{agent.name!r} is told to do what the tool {name!r} does, which {who} by the authority matrix"
+            who = f"only {join_names(owners)} may" if owners else "no agent of the team may"
+            reason = f"{agent.name!r} is told to do what the tool {name!r} does, which {who} call by the authority matrix"
             yield make_finding("SW207", (agent.name, *owners), reason, tools=(name,), sentences=(told,))
 
 
@@ -98,7 +98,7 @@ def _is_tool(subject: str, team: TeamDescription) -> bool:
 
 
 def _find_act(agent: AgentDescription, words: tuple[str, ...], finder: MentionFinder) -> Sentence | None:
-    """Returns a sentence that tells to do what the words of a tool's name say: verb first, and then its object."""
+    """Returns a sentence that tells the agent to do what a tool's name says, with the verb before its object."""
     stems = [stem(word) for word in words]
     if len(stems) > 1 and stems[0] in _MAKE:
         stems = stems[1:]
@@ -122,7 +122,7 @@ def _find_act(agent: AgentDescription, words: tuple[str, ...], finder: MentionFi
 
 
 def _find_amounts(agent: AgentDescription) -> Iterator[LintFinding]:
-    """Yields amounts in instructions that are above those of the matrix."""
+    """Yields amounts in instructions above those of the matrix."""
     for tool, limits in agent.up_to:
         allowed = " or ".join(map(str, limits))
         for sentence in split_sentences(agent.instructions):
@@ -139,7 +139,9 @@ def _find_amounts(agent: AgentDescription) -> Iterator[LintFinding]:
 
 
 def _is_about(sentence: Span, tool: str, agent: AgentDescription) -> bool:
-    """Returns whether a sentence with an amount is about a tool: it has a word of its name, or no other tool has amounts."""
+    """Returns whether a sentence with an amount is about a tool: the sentence has a word of the tool's name, or no other tool
+    has amounts.
+    """
     words = {stem(word) for word in split_name(tool)} - _MAKE
     others = {name for name, _ in agent.up_to if name != tool}
     said = set(list_words(sentence.text))
@@ -151,7 +153,7 @@ def _is_about(sentence: Span, tool: str, agent: AgentDescription) -> bool:
 
 
 def list_amounts(text: str) -> list[ToldAmount]:
-    """Returns the amounts up to which a sentence lets its reader go: "up to 500 EUR", "above $500 ask the manager"."""
+    """Returns the amounts up to which a sentence allows an agent to go: "up to 500 EUR", "above $500 ask the manager"."""
     found: list[ToldAmount] = []
     for match in _AMOUNT.finditer(text):
         before = text[: match.start()]
@@ -180,7 +182,7 @@ def _read_currency(text: str) -> str:
 
 
 def _find_denied_handoffs(team: TeamDescription) -> Iterator[LintFinding]:
-    """Yields sentences that tell an agent to hand work to somebody whom its authority leaves out."""
+    """Yields sentences that tell an agent to hand work to an agent to which its authority does not let it."""
     seen = set[tuple[str, str]]()
     for dealing in find_dealings(team):
         agent, pair = team.find(dealing.agent), (dealing.agent, dealing.colleague)
@@ -188,5 +190,5 @@ def _find_denied_handoffs(team: TeamDescription) -> Iterator[LintFinding]:
             continue
         if dealing.colleague in agent.denied_to:
             seen.add(pair)
-            reason = f"{agent.name!r} is told to hand work to {dealing.colleague!r}, which its authority does not let it"
+            reason = f"{agent.name!r} is told to hand work to {dealing.colleague!r}, which its authority does not allow"
             yield make_finding("SW207", pair, reason, sentences=(dealing.sentence,))

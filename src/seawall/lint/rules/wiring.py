@@ -1,4 +1,4 @@
-"""Wiring: who can be reached, who hands over to whom, who finishes, and who reviews whom."""
+"""Wiring: which agents can be reached, hand over to whom, finish, and review whom."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from seawall.lint.rules.making import join_names, make_finding
 from seawall.lint.wording import list_words, make_words, split_name, split_sentences, stem
 
 USER = "user"
-"""In flows: who makes the request."""
+"""The name in flows for the person who makes the request."""
 
 _FINISH = re.compile(
     r"\b(?:final(?:ly|i[sz]e[sd]?)?|finish(?:es|ed)?|ends?|stops?|terminates?|concludes?|(?:is|are)\s+complete|completed|done|"
@@ -21,7 +21,7 @@ _FINISH = re.compile(
     r"|\b(?:to|for)\s+the\s+(?:user|client|customer|human|person|requester|caller)\b",
     re.IGNORECASE,
 )
-"""Words with which somebody is told to finish. The list is long on purpose: silence costs less than a false finding."""
+"""Words that tell an agent to finish. The list is long on purpose: a missed finding costs less than a false one."""
 _TO_USER = re.compile(
     r"\b(?:reports?|sends?|gives?|presents?|tells?|delivers?|hands?|returns?)\b(?:\s+[^\s,;:.]+){0,5}?\s+(?:to\s+)?(?:the\s+)?user\b",
     re.IGNORECASE,
@@ -44,7 +44,7 @@ _TRANSFER = re.compile(
     re.IGNORECASE,
 )
 _PEOPLE = re.compile(r"(?:ers|ors|ists|ians|men)$", re.IGNORECASE)
-"""How words for people in general end: lawyers, doctors, specialists."""
+"""Endings of words for people in general: lawyers, doctors, specialists."""
 _OUTSIDE = frozenset(
     stem(word)
     for word in make_words(
@@ -53,18 +53,18 @@ _OUTSIDE = frozenset(
         "specialist expert department management leadership voicemail police database file files storage server queue system cloud speed"
     )
 )
-"""Who or what a text may name without meaning an agent."""
+"""People and things that a text may name without meaning an agent."""
 _PRODUCTS = make_words(
     "twitter docker server router folder jupyter messenger browser reader container register publisher"
 )
-"""Names and things that end like a title: `sends it to the Docker …`."""
+"""Names and things that end like a title, as in `sends it to the Docker …`."""
 _ANY_AGENT = make_words(
     "the a an other another next right each any appropriate relevant correct suitable specialist one these all"
 )
 
 
 def find_missing(team: TeamDescription) -> Iterator[LintFinding]:
-    """Yields hand-overs to somebody who is not there: in flows, and in instructions."""
+    """Yields hand-offs to agents that do not exist, in flows and in instructions."""
     names = {agent.name for agent in team.agents}
     wired = [name for flow in team.flows or () for name in flow] + list(team.entry or ())
     wired += [name for review in team.reviews for name in review]
@@ -75,21 +75,21 @@ def find_missing(team: TeamDescription) -> Iterator[LintFinding]:
             others = tuple(dict.fromkeys(each for pair in pairs for each in pair if each in names))
             there = ", ".join(sorted(names))
             yield make_finding(
-                "SW302", others, f"the wiring names {name!r}, and the team has no such agent (there: {there})"
+                "SW302", others, f"the wiring names {name!r}, but the team has no such agent (there: {there})"
             )
     finder = MentionFinder(team)
     for agent in team.agents:
         for sentence in split_sentences(agent.instructions):
             for who in _list_strangers(sentence.text, agent.name, team, finder):
                 rests_on = Sentence(agent.name, sentence.text, sentence.start)
-                reason = f"{agent.name!r} is told to deal with {who!r}, and the team has no such agent"
+                reason = f"{agent.name!r} is told to deal with {who!r}, but the team has no such agent"
                 yield make_finding("SW302", (agent.name,), reason, sentences=(rests_on,))
 
 
 def _list_strangers(
     sentence: str, speaker: str, team: TeamDescription, finder: MentionFinder
 ) -> Iterator[str]:
-    """Yields whom a sentence names like an agent although no agent is meant by it."""
+    """Yields the names in a sentence that look like agents' names, but belong to no agent of the team."""
     for match in _TO_NOBODY.finditer(sentence):
         words = (match["who"] or match["whom"] or match["told"] or "").strip(" `'\"*<[")
         found = _AGENT_NAME.match(words)
@@ -119,7 +119,7 @@ def _list_strangers(
 
 
 def _is_known(parts: list[str], team: TeamDescription) -> bool:
-    """Returns whether a word of a name stands in the name, role or tools of an agent, so that this one may be meant."""
+    """Returns whether a word of a name is in the name, role or tools of an agent. Then this agent may be meant."""
     stems = {stem(part) for part in parts}
     for agent in team.agents:
         named = (agent.name, agent.role, *(tool.name for tool in agent.tools))
@@ -129,12 +129,12 @@ def _is_known(parts: list[str], team: TeamDescription) -> bool:
 
 
 def _are_alike(a: str, b: str) -> bool:
-    """Returns whether two words have one stem or begin alike, as `coder` and `code` do."""
+    """Returns whether two words have the same stem or beginning, such as `coder` and `code`."""
     return a == b or (min(len(a), len(b)) >= 4 and (a.startswith(b) or b.startswith(a)))
 
 
 def find_unreachable(team: TeamDescription) -> Iterator[LintFinding]:
-    """Yields the agents to which no flow and no mention leads from where requests come in."""
+    """Yields the agents to which no flow and no mention leads from the entry of requests."""
     if team.flows is None or not team.entry:
         yield from _find_isolated(team)
         return
@@ -161,7 +161,7 @@ def find_unreachable(team: TeamDescription) -> Iterator[LintFinding]:
 
 
 def _find_isolated(team: TeamDescription) -> Iterator[LintFinding]:
-    """Yields agents without any flow, where others have flows and the form does not say who begins."""
+    """Yields agents without any flow, if others have flows and the form does not say who begins."""
     wired = {name for flow in team.flows or () for name in flow}
     wired |= {name for review in team.reviews for name in review}
     finder = MentionFinder(team)
@@ -175,7 +175,7 @@ def _find_isolated(team: TeamDescription) -> Iterator[LintFinding]:
 
 
 def find_unjoined(team: TeamDescription) -> Iterator[LintFinding]:
-    """Yields what agents are told to give to, or to wait for from, colleagues to whom no flow joins them."""
+    """Yields instructions to give something to a colleague, or to wait for it, if no flow joins the two."""
     if not team.flows:
         return
     joined = {frozenset(flow) for flow in (*team.flows, *team.reviews)}
@@ -190,7 +190,7 @@ def find_unjoined(team: TeamDescription) -> Iterator[LintFinding]:
 
 
 def _is_denied(dealing: Dealing, team: TeamDescription) -> bool:
-    """Returns whether the authority matrix leaves a hand-off out, which is told as such (SW207)."""
+    """Returns whether the authority matrix does not allow a hand-off, which is reported as SW207."""
     agent = team.find(dealing.agent)
     return agent is not None and dealing.kind in ("give", "instruct") and dealing.colleague in agent.denied_to
 
@@ -217,7 +217,7 @@ def _make_unjoined(dealing: Dealing, team: TeamDescription) -> LintFinding:
 
 
 def _find_user_unreached(team: TeamDescription) -> Iterator[LintFinding]:
-    """Yields agents that are told to give the user something, where the form says who reaches the user and they don't."""
+    """Yields agents that are told to give the user something, if the form says who reaches the user and they do not."""
     flows, entry = team.flows or (), team.entry or ()
     if not any(USER in flow for flow in flows):
         return
@@ -226,14 +226,14 @@ def _find_user_unreached(team: TeamDescription) -> Iterator[LintFinding]:
             continue
         for sentence in split_sentences(agent.instructions):
             if _TO_USER.search(sentence.text):
-                reason = f"{agent.name!r} is told to give the user something, and no flow leads from it to the user"
+                reason = f"{agent.name!r} is told to give the user something, but no flow leads from it to the user"
                 rests_on = Sentence(agent.name, sentence.text, sentence.start)
                 yield make_finding("SW303", (agent.name,), reason, sentences=(rests_on,))
                 break
 
 
 def find_unfinished(team: TeamDescription) -> Iterator[LintFinding]:
-    """Yields that nobody is told to finish, and pairs that can only pass work to each other."""
+    """Yields a finding if no agent is told to finish, and pairs of agents that can only pass work to each other."""
     if not team.flows or len(team.agents) < 2:
         return
     outgoing = {agent.name: {b for a, b in team.flows if a == agent.name and b != a} for agent in team.agents}
@@ -265,7 +265,7 @@ def _is_finisher(agent: AgentDescription) -> bool:
 
 
 def find_self_reviews(team: TeamDescription) -> Iterator[LintFinding]:
-    """Yields reviewers that are, or are told the same as, those whom they review."""
+    """Yields reviewers that review themselves, or have the same instructions as the agents that they review."""
     for reviewer, reviewed in team.reviews:
         if reviewer == reviewed:
             yield make_finding("SW306", (reviewer,), f"{reviewer!r} reviews its own answers")

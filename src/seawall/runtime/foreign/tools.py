@@ -97,6 +97,12 @@ class ToolDeclarations:
         for name, effect in cast("dict[object, object]", given).items():
             if not isinstance(name, str) or not isinstance(effect, bool | Effect):
                 raise Misused(f"effects: {name!r} is {effect!r}; it must be True, False or Effect(…)")
+            if isinstance(effect, Effect) and (effect.detached or effect.undo is not None):
+                what = "detached" if effect.detached else "undo"
+                raise Misused(
+                    f"effects: {name!r} is declared with {what}, which has no use here: the call would be a run of its own, "
+                    "and only the framework's loop calls its tools"
+                )
         declared = {_normalise(name): effect for name, effect in given.items()}
         listed = {what: _check_names(what, names) for what, names in (("polls", polls), ("reads", reads))}
         for what, names in listed.items():

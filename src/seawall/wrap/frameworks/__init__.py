@@ -1,4 +1,4 @@
-"""The frameworks that `seawall wrap` knows, a file each."""
+"""The frameworks that `seawall wrap` knows, one file for each."""
 
 from __future__ import annotations
 

@@ -51,12 +51,14 @@ def _find(inspection: Inspection) -> None:
         _read_kickoff(inspection, call, source)
     if not kicks and any(part.framework == "crewai" for part in inspection.parts):
         inspection.note(
-            "no kickoff was found: where the crew is kicked off, do it inside of  with gate(sea):  of seawall.adapters.crewai"
+            "no kickoff was found: kick the crew off inside of  with gate(sea):  (gate is in seawall.adapters.crewai)"
         )
 
 
 def _is_ours(inspection: Inspection, call: ast.Call, source: SourceFile) -> bool:
-    """Returns whether a crew is kicked off here: nothing else in an application that has crews has such a method."""
+    """Returns whether a call kicks off a crew. In an application with crews, only crews and flows have methods of these
+    names.
+    """
     app = inspection.app
     own = any(app.imports_root(each, _PACKAGES) for each in app.sources)
     return own and not app.find_callees(call, source)
@@ -70,7 +72,7 @@ def _read_call(inspection: Inspection, call: ast.Call, source: SourceFile, gated
         )
         ToolReader(inspection, RULES, gated).read_list(get_argument(call, "tools"), source)
         if _is_true(get_argument(call, "allow_code_execution")):
-            why = "the agent's code runs in an interpreter, and what it does there is not seen"
+            why = "the agent's code runs in an interpreter, and the gate does not see what it does there"
             inspection.add("tool", "CodeInterpreterTool", "crewai", SourceValue(call, source), "in part", why)
     elif any(ends_with(each, _PACKAGES, frozenset({"Task"})) for each in names):
         ToolReader(inspection, RULES, gated).read_list(get_argument(call, "tools"), source)

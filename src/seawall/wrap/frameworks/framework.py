@@ -1,4 +1,4 @@
-"""What `seawall wrap` knows of a framework: how it is recognised, and what finds its parts."""
+"""What `seawall wrap` knows of a framework: how it is recognised, and the function that finds its parts."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Framework(msgspec.Struct, frozen=True, kw_only=True):
 
     name: FrameworkName
     packages: tuple[str, ...]
-    """Imports by which a file is known to use it."""
+    """Packages whose import shows that a file uses the framework."""
     requirement: str
-    """What its adapter needs, as pip takes it."""
+    """The requirement of its adapter, as pip takes it."""
     find: Callable[[Inspection], None]
-    """Adds its parts to an inspection, and the lines that put them behind the gate."""
+    """Adds the framework's parts to an inspection, and the lines that put them behind the gate."""

@@ -56,7 +56,7 @@ def _find(inspection: Inspection) -> None:
             if any(ends_with(each, _PACKAGES, _AGENTS) for each in names):
                 _read_agent(inspection, call, source, gated)
             elif isinstance(call.func, ast.Attribute) and call.func.attr == "run_live":
-                why = "a live session is one stream in both directions, and no step of it can be asked for"
+                why = "a live session is one stream in both directions, without single steps that the gate could judge"
                 inspection.add(
                     "runner",
                     source.get_segment(call.func),
@@ -73,7 +73,7 @@ def _find(inspection: Inspection) -> None:
 
 
 def _read_runner(inspection: Inspection, call: ast.Call, source: SourceFile) -> Gating | None:
-    """Reads a runner or an app. A runner that is given an app has its plugins from there."""
+    """Reads a runner or an app. A runner that is given an app takes the app's plugins."""
     app = inspection.app
     name = source.get_segment(call.func)
     if get_argument(call, "app") is not None:
@@ -104,7 +104,7 @@ def _read_agent(inspection: Inspection, call: ast.Call, source: SourceFile, gate
     executor = get_argument(call, "code_executor")
     for value in [] if executor is None else inspection.app.resolve(executor, source):
         if not isinstance(value.node, ast.Constant):
-            why = "code that the model writes runs there, and what it does is not seen"
+            why = "code that the model writes runs there, and the gate does not see what it does"
             inspection.add("tool", "code_executor", "google-adk", value, "no", why)
 
 

@@ -33,7 +33,7 @@ RULES = ToolRules(
     makers=frozenset({"tool", "Tool", "StructuredTool", "from_function", "Tool.from_function"}),
     dicts_are_hosted=True,
     model_packages=LANGCHAIN_MODELS,
-    model_why="a middleware sees the tool and not what is in it; gate_graph(sea, agent) beside the middleware gates it",
+    model_why="a middleware sees the tool's call, but no calls inside of it; gate_graph(sea, agent) beside it gates them",
 )
 
 

@@ -17,9 +17,10 @@ _BUILDERS = frozenset({"StateGraph", "MessageGraph", "Graph", "create_supervisor
 _MADE = frozenset({"create_react_agent"})
 _ADAPTER = "seawall.adapters.langgraph"
 _CALLBACKS = (
-    "its callbacks pass the gate: calls are counted and can be refused, and are not given again after a crash"
+    "its callbacks pass the gate: calls are counted and can be refused, but recorded results are not returned "
+    "after a crash"
 )
-_OWN_NODE = f"its ToolNode is called inside of a node: {_CALLBACKS}; add it to the graph as a node of its own"
+_OWN_NODE = f"its ToolNode is called inside of a node: {_CALLBACKS}; add the ToolNode to the graph as a node"
 RULES = ToolRules(
     framework="langgraph",
     packages=("langchain", "langchain_core", "langchain_community"),
@@ -75,7 +76,7 @@ def _read_graph(
 ) -> Gating:
     name = name_value(call, source, "graph")
     gated: Gating = "yes" if wrapped else "added"
-    why = "a sub-graph: a frame of the run around it" if inner else ""
+    why = "it is a sub-graph, and works in a frame of the run around it" if inner else ""
     inspection.add("graph", name, "langgraph", SourceValue(call, source), gated, why)
     if not inner and not wrapped:
         edits = inspection.edit(source)
@@ -85,7 +86,7 @@ def _read_graph(
 
 
 def _list_nodes(inspection: Inspection) -> Iterator[SourceValue]:
-    """Yields what is a node of a graph, or an agent under a supervisor."""
+    """Yields the nodes of graphs, and the agents under a supervisor."""
     app = inspection.app
     for source in app.sources:
         for call in source.calls:
@@ -110,7 +111,7 @@ def _list_gated(inspection: Inspection) -> Iterator[SourceValue]:
 
 
 def _read_calls(inspection: Inspection, source: SourceFile, inner: set[int], gated: Gating) -> None:
-    """Reads tool nodes, tools that models are told of, and what the functions of nodes call."""
+    """Reads tool nodes, tools that are bound to models, and the calls in the functions of nodes."""
     app, reader = inspection.app, ToolReader(inspection, RULES, gated)
     for call in source.calls:
         if any(
@@ -129,7 +130,7 @@ def _read_calls(inspection: Inspection, source: SourceFile, inner: set[int], gat
 
 
 def _read_node(inspection: Inspection, value: SourceValue, name: str) -> None:
-    """Reads which models of LangChain a node's function calls: `gate_model` makes more of them than their callbacks."""
+    """Reads the LangChain models that a node's function calls. `gate_model` gates them better than callbacks do."""
     app = inspection.app
     assert value.definition is not None
     for call in (node for node in ast.walk(value.definition) if isinstance(node, ast.Call)):
@@ -154,7 +155,9 @@ def _read_node(inspection: Inspection, value: SourceValue, name: str) -> None:
                 edits = inspection.edit(made.source)
                 edits.add_import(_ADAPTER, "gate_model")
                 edits.wrap(made.node, "gate_model(", ")")
-                inspection.note("a model of gate_model is called in gated graphs only, and raises elsewhere")
+                inspection.note(
+                    "a model from gate_model may be called in gated graphs only; elsewhere it raises"
+                )
 
 
 def _read_entrypoints(inspection: Inspection, source: SourceFile) -> None:

@@ -18,7 +18,7 @@ from seawall.wrap.tools import ToolReader, ToolRules
 _PACKAGES = ("mcp", "fastmcp")
 _SERVERS = frozenset({"FastMCP", "MCPServer"})
 _CLIENTS = frozenset({"ClientSession", "Client", "ClientSessionGroup"})
-_BEHIND = "seawall proxy stands before it: the lines are those of its client's configuration"
+_BEHIND = "seawall proxy is put in front of it: the lines to add are in the configuration of its client"
 SERVERS_FILE = "servers.json"
 RULES = ToolRules(framework="mcp", packages=_PACKAGES, makers=frozenset({"tool", "add_tool"}))
 
@@ -47,7 +47,9 @@ def _find(inspection: Inspection) -> None:
     if any(part.framework == "mcp" and part.kind in ("server", "client") for part in inspection.parts):
         effects = [part.name for part in inspection.parts if part.framework == "mcp" and part.must_declare]
         declared = "".join(f" --effects '*.{name}'" for name in dict.fromkeys(effects))
-        inspection.note(f"stand before the servers with  seawall proxy --mcp {SERVERS_FILE}{declared}")
+        inspection.note(
+            f"put the gate in front of the servers with  seawall proxy --mcp {SERVERS_FILE}{declared}"
+        )
 
 
 def _is_server(inspection: Inspection, node: ast.expr, source: SourceFile) -> bool:
@@ -77,17 +79,17 @@ class Configuration(NamedTuple):
 
     @property
     def servers(self) -> dict[str, Any]:
-        """The servers' entries by name."""
+        """The entries of the servers, by name."""
         return cast("dict[str, Any]", self.content["mcpServers"])
 
     def list_behind(self) -> list[Path]:
-        """Returns the files with the servers behind the proxies that it names."""
+        """Returns the files that name the servers behind this configuration's proxies."""
         words = [_list_words(entry) for entry in self.servers.values() if _is_proxy(entry)]
         found = [each[each.index("--mcp") + 1] for each in words if "--mcp" in each[:-1]]
         return [(self.path.parent / file).resolve() for file in found]
 
     def read_parts(self, *, behind: bool) -> list[FoundPart]:
-        """Returns its servers. `behind`: a proxy reads the file, and its client another."""
+        """Returns the servers of the file. `behind`: a proxy reads this file, and the client reads another one."""
         proxies = [name for name, entry in self.servers.items() if _is_proxy(entry)]
         return [
             FoundPart(
@@ -97,7 +99,7 @@ class Configuration(NamedTuple):
                 file=str(self.path),
                 line=_find_line(self.text, name),
                 gated="yes" if behind or name in proxies else "no" if proxies else "added",
-                why="it is beside the proxy; move it into the proxy's own file"
+                why="its client calls it without the proxy; move it into the proxy's own file"
                 if proxies and name not in proxies
                 else "",
             )
@@ -105,7 +107,7 @@ class Configuration(NamedTuple):
         ]
 
     def make_lines(self) -> FileLines | None:
-        """Returns the lines that put the proxy in the place of the servers; None if it is there."""
+        """Returns the lines that replace the servers by the proxy; None if the file names the proxy already."""
         if any(_is_proxy(entry) for entry in self.servers.values()):
             return None
         entry = {"command": "seawall", "args": ["proxy", "--mcp", SERVERS_FILE, "--journal", JOURNAL]}
@@ -116,7 +118,7 @@ class Configuration(NamedTuple):
 
 
 def read_configuration(path: Path) -> Configuration | SourceProblem | None:
-    """Returns a client's configuration; None if the file is none, and a problem if it is no JSON."""
+    """Returns a client's configuration; None if the file is not one, and a problem if it can't be read or is not JSON."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             return None

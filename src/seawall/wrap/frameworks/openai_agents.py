@@ -17,7 +17,7 @@ _RUNS = frozenset({"Runner.run", "Runner.run_sync", "Runner.run_streamed"})
 _METHODS = ("run", "run_sync", "run_streamed")
 _OUTSIDE = frozenset({"RealtimeAgent", "RealtimeRunner", "VoicePipeline"})
 _ADAPTER = "seawall.adapters.openai_agents"
-_BY_SDK = "the SDK itself runs it, and not as a function tool"
+_BY_SDK = "the SDK itself runs it, not as a function tool"
 RULES = ToolRules(
     framework="openai-agents",
     packages=_PACKAGES,
@@ -69,7 +69,7 @@ def _find(inspection: Inspection) -> None:
         _replace_runner(inspection, call, source)
     if not runs and not there and any(part.framework == "openai-agents" for part in inspection.parts):
         inspection.note(
-            "no call of Runner was found: where these agents are run, call SeawallRunner(sea).run in the place of Runner.run"
+            "no call of Runner was found: where these agents are run, call SeawallRunner(sea).run instead of Runner.run"
         )
 
 

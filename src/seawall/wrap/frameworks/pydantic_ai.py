@@ -1,4 +1,4 @@
-"""Pydantic AI: agents, the tools of their lists, decorators and toolsets, and what is outside of a capability's reach."""
+"""Pydantic AI: agents, the tools of their lists, decorators and toolsets, and the parts that a capability can't gate."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _read_toolsets(inspection: Inspection, node: ast.expr | None, source: Source
     for value in [] if node is None else app.expand(node, source):
         ends = {dotted.rpartition(".")[2] for dotted, _ in app.find_makers(value.node, value.source)}
         if ends & _TOOLSETS:
-            continue  # its tools are read where they are made
+            continue  # the tools of this toolset are read where they are defined
         name = (
             name_value(value.node, value.source, "toolset", "id")
             if isinstance(value.node, ast.Call)
@@ -112,7 +112,7 @@ def _read_toolsets(inspection: Inspection, node: ast.expr | None, source: Source
 
 
 def _read_output(inspection: Inspection, node: ast.expr | None, source: SourceFile) -> None:
-    """Reads output functions: they are gated where they are declared."""
+    """Reads output functions, which are gated if they are declared."""
     for value in [] if node is None else inspection.app.expand(node, source):
         for each in inspection.app.resolve(value.node, value.source):
             if each.definition is not None:
@@ -123,7 +123,7 @@ def _read_output(inspection: Inspection, node: ast.expr | None, source: SourceFi
 def _read_decorated(
     inspection: Inspection, source: SourceFile, gated_calls: dict[int, Gating], everywhere: Gating
 ) -> None:
-    """Reads the functions that `@agent.tool` and its like decorate."""
+    """Reads the functions with decorators such as `@agent.tool`."""
     app = inspection.app
     for node in source.functions:
         for decorator in node.decorator_list:
