@@ -122,13 +122,41 @@ def test_an_option_without_a_server_that_is_there_starts_no_proxy(tmp_path: Path
     assert "matches no tool; write SERVER.TOOL (servers: bank)" in ended.stderr
 
 
-def test_an_option_for_a_tool_that_no_server_offers_is_told(tmp_path: Path) -> None:
-    ended = Shop(tmp_path, REFUND).start(
-        "--effects=bank.*", "--approve=bank.refnd", "--unique=bank.pay=order"
-    )
-    assert ended.returncode == 0
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--effects=bank.refnd",
+        "--approve=bank.refnd",
+        "--confirm=b*.refnd",
+        "--polls=bank.refnd",
+        "--unique=bank.refnd=order",
+    ],
+)
+def test_an_option_that_guards_nothing_starts_no_proxy(tmp_path: Path, option: str) -> None:
+    ended = Shop(tmp_path, REFUND).start("--effects=bank.*", option)
+    assert ended.returncode == 2
+    told = " ".join(ended.stderr.split())
+    assert f"{option.partition('=')[0]}: '" in told
+    assert "matches none of the tools that are there now, so nothing is guarded by it" in told
+    assert "there are: bank.refund" in told
+
+
+def test_an_option_that_may_match_what_a_server_offers_that_is_not_there_is_told(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, REFUND)
+    assert shop.start("--effects=bank.*").returncode == 0
+    servers = {"mcpServers": {"bank": {"command": "false"}}}
+    (tmp_path / "servers.json").write_text(json.dumps(servers), encoding="utf-8")
+
+    ended = shop.start("--approve=bank.refnd")
+    assert ended.returncode == 0, ended.stderr
     assert "--approve: 'bank.refnd' matches none of the tools that are there now" in ended.stderr
-    assert "--unique: 'bank.pay' matches none of the tools that are there now" in ended.stderr
+
+
+def test_other_options_that_match_nothing_are_told(tmp_path: Path) -> None:
+    ended = Shop(tmp_path, REFUND).start("--effects=bank.*", "--reads=bank.pay", "--not-done=bank.pay")
+    assert ended.returncode == 0
+    assert "--reads: 'bank.pay' matches none of the tools that are there now" in ended.stderr
+    assert "--not-done: 'bank.pay' matches none of the tools that are there now" in ended.stderr
     assert "'bank.*'" not in ended.stderr
 
 
@@ -141,7 +169,9 @@ def test_a_person_approves_in_another_process_and_the_client_asks_again(tmp_path
         async with shop.make_client("--approve", "bank.refund") as client:
             works, told = await ask(client, "bank__refund", order="7")
             assert not works and "Decide with: seawall approve p-" in told
-            proposal = told.rpartition(" ")[2]
+            command = told.rpartition("Decide with: ")[2]
+            assert command.endswith(f" --journal {shop.path / 'desk.db'}")
+            proposal = command.split()[2]
             hash_ = json.loads((await asyncio.to_thread(shop.seawall, "approvals", "--json")).stdout)[
                 "approvals"
             ][0]["hash"]

@@ -288,6 +288,10 @@ def test_patterns_that_can_match_nothing_are_refused_and_others_that_match_nothi
                     pass
             async with mcp_tools({"bank": place.command}, sea, effects=["bank.pay"]) as tools:
                 assert "effects: 'bank.pay' matches none of the tools that are there now" in tools.advice
+            options = McpOptions(polls=["bank.balance", "bank.job"])
+            async with mcp_tools({"bank": place.command}, sea, options) as tools:
+                assert "polls: 'bank.job' matches none of the tools that are there now" in tools.advice
+                assert [tool.name for tool in tools if tool.poll] == ["bank__balance"]
 
     asyncio.run(scenario())
 

@@ -61,7 +61,7 @@ def test_a_held_call_is_deferred_and_made_after_the_frameworks_approval(engine: 
     assert desk.refunds == []
     (question,) = held.output.metadata.values()
     assert question["tool"] == "refund"
-    assert question["decide"] == f"seawall approve {question['seawall']}"
+    assert question["decide"].startswith(f"seawall approve {question['seawall']} --journal /")
 
     done = run_sync(agent, message_history=held.all_messages(), deferred_tool_results=decide(held))
 

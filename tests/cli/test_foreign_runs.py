@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -148,7 +150,43 @@ def halt_again() -> str:
 def test_a_fork_says_what_to_do_instead(desks: Desks) -> None:
     run = ask("q-1", calls("look"))
     told = refused(desks("fork", run, "--at", "2", "--set", "result=lost"))
-    assert "with another request id" in told and f"seawall replay {run} --limits FILE" in told
+    assert f"seawall fork {run} --at STEP --request-id ID" in told
+    assert f"engine.call(lambda sea: sea.fork('{run}', at=STEP, request_id=ID))" in told
+    assert "leave out --app" in refused(desks("fork", run, "--request-id", "q-2", "--app", desks.app("desk")))
+
+
+def test_a_fork_is_recorded_and_the_loop_goes_on_with_it(desks: Desks) -> None:
+    run = ask("q-1", calls("look", "refund"))
+    forked = desks("fork", run, "--at", "2", "--set", "result=lost", "--request-id", "q-2")
+    assert (forked.exit_code, forked.err) == (0, "")
+    told = " ".join(forked.out.split())
+    assert f"a fork of {run} at step 2, is recorded" in told
+    assert "Engine.begin(…, loop='own', request_id='q-2')" in told
+
+    made = ask("q-2", calls("look", "refund"))
+    shown = desks("show", made, width=200).out
+    assert f"fork       of run {run} at step 2" in shown
+    assert "lost" in shown and "not made: simulated in a fork" in shown
+    assert find_status(desks, made) == "completed"
+    assert desks("verify").exit_code == 0
+
+
+def test_a_fork_that_no_loop_has_asked_for_is_cancelled(desks: Desks) -> None:
+    run = ask("q-1", calls("look"))
+    forked = desks("fork", run, "--at", "2", "--request-id", "q-2", "--json").document["run"]
+    assert "request_id='q-2'" in refused(desks("resume", forked))
+    assert desks("cancel", forked).exit_code == 0
+    assert find_status(desks, forked) == "cancelled"
+
+
+def test_a_fork_as_json_says_how_it_goes_on(desks: Desks) -> None:
+    run = halt()
+    write_limits(desks, "tool_calls = 5")
+    document = desks("fork", run, "--request-id", "q-2", *MORE, "--json").document
+    assert (document["fork_of"], document["at_step"]) == (run, 5)
+    assert "q-2" in document["goes_on"]
+    assert ask("q-2", calls("look", "look", "look")) == document["run"]
+    assert find_status(desks, document["run"]) == "completed"
 
 
 def test_an_edit_is_made_where_the_tools_are_declared(desks: Desks) -> None:
@@ -191,6 +229,34 @@ def test_after_a_decision_it_is_said_how_the_loop_goes_on(desks: Desks) -> None:
     settled = desks("reconcile", run, "3", "--failed", "the bank knows nothing of it", "--by", "ann")
     assert settled.exit_code == 0, settled.err
     assert "no process drives run" in settled.err and "request_id='q-doubt'" in settled.err.replace("\n", "")
+
+
+def test_the_command_that_decides_works_in_another_directory(
+    desks: Desks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[Held] = []
+    with Engine(JOURNAL, effects=EFFECTS) as engine:
+        for _ in range(2):  # the second one is asked about what waits already
+            with (
+                engine.begin("Refund", loop="own", request_id="q-1") as session,
+                pytest.raises(Held) as found,
+            ):
+                session.step_sync(
+                    session.tool("clerk", "refund", {"page": 1}), lambda turn: (hang_up(1), None)
+                )
+            held.append(found.value)
+    assert (
+        held[0].command
+        == held[1].command
+        == f"seawall reconcile {held[0].run} 2 --journal {Path(JOURNAL).absolute()}"
+    )
+
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    _, *words = shlex.split(held[0].command)
+    settled = desks(*words, "--failed", "the bank knows nothing of it", "--by", "ann")
+    assert settled.exit_code == 0, settled.err
 
 
 def test_one_that_waits_is_cancelled(desks: Desks) -> None:

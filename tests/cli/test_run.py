@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,28 @@ def test_what_is_wrong_with_a_call_is_said_in_one_line(
     assert done.err.startswith("seawall: ")
     assert len(done.err.splitlines()) == 1
     assert message.format(app=desks.module) in done.err
+
+
+@pytest.mark.parametrize(
+    ("module", "framework"),
+    [
+        ("langgraph.graph.state", "langgraph"),
+        ("pydantic_ai.agent", "pydantic-ai"),
+        ("google.adk.agents.llm_agent", "google-adk"),
+    ],
+)
+def test_an_agent_of_a_framework_is_put_behind_the_gate_and_not_run(
+    desks: Desks, tmp_path: Path, module: str, framework: str
+) -> None:
+    text = f'class Base:\n    __module__ = "{module}"\n\nclass Mine(Base):\n    pass\n\nagent = Mine()\n'
+    (tmp_path / "framed.py").write_text(text, encoding="utf-8")
+    sys.modules.pop("framed", None)
+
+    done = desks("run", "framed:agent", "Hi.")
+
+    assert done.exit_code == 2
+    assert f"framed:agent is of type Mine, of {framework}: that runs it, and not seawall" in done.err
+    assert "seawall wrap framed.py" in done.err
 
 
 def test_an_app_that_breaks_while_it_is_imported_is_named_with_its_line(desks: Desks, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import shlex
 import sys
 import traceback
 from difflib import get_close_matches
@@ -46,10 +47,33 @@ def load_team(path: str) -> Team:
     if isinstance(value, Agent):
         return Team(cast("Agent", value))
     if not isinstance(value, Team):
-        raise Misused(
-            f"{path} is of type {type(value).__name__}, not a Team or an Agent; {_describe_teams(module)}"
-        )
+        kind = type(cast("object", value))
+        if (framework := _find_framework(kind)) is not None:
+            raise Misused(
+                f"{path} is of type {kind.__name__}, of {framework}: that runs it, and not seawall. Which lines put it behind the "
+                f"gate is what  seawall wrap {_find_file(module)}  says"
+            )
+        raise Misused(f"{path} is of type {kind.__name__}, not a Team or an Agent; {_describe_teams(module)}")
     return cast("Team", value)
+
+
+def _find_framework(kind: type) -> str | None:
+    """Returns the framework that seawall knows, and whose object this is."""
+    from seawall.wrap import FRAMEWORKS
+
+    modules = [f"{above.__module__}." for above in kind.__mro__]
+    for name, framework in FRAMEWORKS.items():
+        packages = tuple(f"{each}." for each in framework.packages)
+        if any(module.startswith(packages) for module in modules):
+            return name
+    return None
+
+
+def _find_file(module: ModuleType) -> str:
+    """Returns the file of a module, as a person writes it from here."""
+    file = Path(module.__file__ or ".")
+    here = Path.cwd()
+    return shlex.quote(str(file.relative_to(here) if file.is_relative_to(here) else file))
 
 
 def load_recorded_team(row: RunRow, started: RunStarted, app: str | None) -> Team:

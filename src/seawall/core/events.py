@@ -549,7 +549,10 @@ class Paused(Base, tag="paused", frozen=True, kw_only=True):
 
 
 class LimitsRaised(Base, tag="limits_raised", frozen=True, kw_only=True):
-    """A person has given the run these limits. If one of its limits had halted it, it goes on from before that halt."""
+    """A person has given the run these limits. If one of its limits had halted it, it goes on from before that halt.
+
+    With the limits that it had, a cap of its tenant or day had halted it: there is room in that account again.
+    """
 
     limits: Limits
     by: str

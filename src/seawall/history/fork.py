@@ -46,7 +46,6 @@ def fork_events(
     started = events[0]
     if not isinstance(started, RunStarted):
         raise SeawallBug(f"a run's first event is {type(started).__name__}, not RunStarted")
-    check_forkable(started)
     _check_no_probe(started)
     intents = {event.step: event for event in events if isinstance(event, StepIntended)}
     held = {id(event) for event in leave_out_lifted(events)}
@@ -87,13 +86,18 @@ def fork_events(
     return [*begin, *_withdraw_questions(begin, now)]
 
 
-def check_forkable(started: RunStarted) -> None:
-    """Raises `Misused` for a run whose steps a framework's loop asked for, because only the loop knows its next step."""
-    if started.loop:
-        raise Misused(
-            f"run {started.run} can't be forked: only the loop of {started.loop} knows what comes after a step. Begin another "
-            f"run there, with another request id; for other limits or modes: seawall replay {started.run} --limits FILE"
-        )
+def is_same_fork(begin: Sequence[Event], known: Sequence[Event]) -> bool:
+    """Returns whether the run `known` was begun as the fork `begin`: at the same step, and with the same result of it."""
+    new, old = begin[0], known[0]
+    if not isinstance(new, RunStarted) or not isinstance(old, RunStarted) or new.fork is None:
+        return False
+    return new.fork == old.fork and _find_output(begin, new.fork.at_step) == _find_output(
+        known, new.fork.at_step
+    )
+
+
+def _find_output(events: Sequence[Event], at: int) -> Ref | None:
+    return next((e.output for e in events if isinstance(e, StepDone) and e.step == at), None)
 
 
 def find_last_result(events: Sequence[Event]) -> int:
@@ -157,6 +161,7 @@ def _replace_result(done: StepDone, step: StepIntended, ref: Ref, text: str) -> 
         retry=False,
         retry_after_s=None,
         output=ref,
+        reasoning=None,
         output_bytes=len(text),
         fingerprint=found.exact,
         loose_fingerprint=found.loose,

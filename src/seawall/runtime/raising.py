@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from functools import partial
 
@@ -14,8 +16,9 @@ from seawall.core.errors import Misused
 from seawall.core.events import EffectMoved, Event, LimitsRaised, StepDone, StoppedBy
 from seawall.core.limits import Limits, validate_limits
 from seawall.engine.in_doubt import close_in_doubt
+from seawall.guards.shared import BUDGET
 from seawall.history.recorded import fold_in_slices, read_events
-from seawall.journal.protocol import Journal
+from seawall.journal.protocol import Journal, RunRow
 from seawall.journal.protocol.effects import make_effect_id
 from seawall.run.bodies import Bodies
 from seawall.run.fold import has_answered
@@ -41,6 +44,8 @@ HAVE_TOOLS = (
 """The note for agents that had been asked for their last reply when their run was halted."""
 COUNTED = ("tool_calls", "model_calls", "handoffs", "tokens", "usd")
 """The limits whose usage is in the ledger."""
+
+_log = logging.getLogger("seawall")
 
 
 async def sign_limits(
@@ -93,6 +98,37 @@ async def raise_limits(supervisor: Supervisor, run: str, team: Team, raised: Lim
         await check_next_step(supervisor, team, [*events, *known, raised], bodies.known(), answered=answered)
     await journal.reopen(run, len(events), [*known, raised], bodies.unsaved())
     return bool(state.started.loop)
+
+
+async def lift_budget_halt(
+    supervisor: Supervisor, row: RunRow, by: str, check: Callable[[Event], None]
+) -> bool:
+    """Lets a run go on that a cap of its tenant or day has halted, if its account may have room again; returns whether.
+
+    Its limits stay as they are; the record says that `by` has made its request again. `check` raises for the run's first event
+    what speaks against that. Each new halt is one of its own day and sum, so the same one is lifted once.
+    """
+    if row.summary is None or row.summary.stopped_by != BUDGET:
+        return False
+    events = await supervisor.journal.events(row.run)
+    if not events:  # they were pruned
+        return False
+    check(events[0])
+    state = await fold_in_slices(events)
+    ended, stopped = state.ended, None if state.ended is None else state.ended.stopped_by
+    await supervisor.refresh(supervisor.journal)
+    if ended is None or stopped is None or state.before_halt is None:
+        return False
+    if not supervisor.budget.has_room_again(stopped, ended.at, row.tenant):
+        return False
+    now, reason = supervisor.clock.wall_s(), "its request was made again, and its account may have room"
+    raised = LimitsRaised(at=now, limits=state.started.limits, by=by, reason=reason)
+    try:
+        await raise_limits(supervisor, row.run, ForeignTeam.stand_in(state.started), raised)
+    except Misused as error:  # another process was quicker, or its deadline is over
+        _log.info("run %s stays halted: %s", row.run, error)
+        return False
+    return True
 
 
 def put_note(state: RunState, bodies: Bodies) -> Ref | None:

@@ -169,6 +169,16 @@ class Seawall:
         """The endpoints of this process and their breakers, to read: `sea.endpoints["tool:bank"].breaker`."""
         return self._endpoints
 
+    @property
+    def journal_path(self) -> str:
+        """The absolute path of the journal's file; "" for one in memory, and for a `Journal` that was given."""
+        option = self._journal_option
+        return (
+            str(Path(option).absolute())
+            if isinstance(option, str | Path) and str(option) != ":memory:"
+            else ""
+        )
+
     async def open(self) -> Self:
         """Opens the journal. Raises `Misused` if it can't be used, and in a child that was forked while it was open."""
         if self.supervisor.closing:
@@ -527,7 +537,7 @@ class Seawall:
     async def fork(
         self,
         run_id: str,
-        team: Team[Output_co] | Agent[Output_co],
+        team: Team[Output_co] | Agent[Output_co] | None = None,
         *,
         at: int | None = None,
         result: str | None = None,
@@ -537,18 +547,23 @@ class Seawall:
         by: str = "",
         credential: object = None,
         reason: str = "",
+        request_id: str | None = None,
     ) -> Run[Output_co]:
         """Goes on live from the result of step `at`, as a new run. `result` replaces the result of that step.
 
         Without `at`, it is the last step with a result. Effects are simulated unless `live_effects`. `app` is the team's
         import path, if it is not the recorded one. `limits`, with who gives them, are as in `resume`, and the fork's own.
-        Raises `Misused` for a step after which no fork is possible, and if the run's events were pruned.
+        A run whose steps a framework's loop asked for has no `team`, and its fork a `request_id` of its own: the loop goes on
+        with it once it makes the same request with that id. What is recorded up to step `at` is given to it again. The same fork
+        made again under its id is the run that it has.
+        Raises `Misused` for a step after which no fork is possible, for a request id that another run has, and if the run's
+        events were pruned.
         """
-        team, run = as_team(team), self._ids.make_run_id()
+        given, run = None if team is None else as_team(team), self._ids.make_run_id()
         raised = await sign_limits(self._decisions, self._clock, limits, by, credential, reason)
-        change = ForkOptions(at, result, live_effects, app, raised)
-        await fork_run(self.supervisor, run_id, team, run, change)
-        return await self.resume(run, team)
+        change = ForkOptions(at, result, live_effects, app, raised, request_id)
+        run = await fork_run(self.supervisor, run_id, given, run, change)
+        return Run(self.supervisor, run) if given is None else await self.resume(run, given)
 
     # ---- reading
 

@@ -140,12 +140,19 @@ class Supervisor:
     async def give_up_all(self) -> None:
         """Stops all work, and gives up the runs in flight, which can be resumed.
 
-        Waits up to `LATE_S` seconds for tools that ignore cancellation.
+        Waits up to `LATE_S` seconds for tools that ignore cancellation, and as long for what gives a run up at this moment, or
+        has just begun or taken one up: that is given up, too.
         """
         self.admission.close()
         tasks = [*self.registry.queued.values(), *self.waker.close(), *self.inbox.close()]
         for task in tasks:
             task.cancel()
+        await self._give_up_drivers(tasks)
+        if self.tasks or any(driver.state.ended is None for driver in self.registry.drivers.values()):
+            await self._give_up_drivers([])
+
+    async def _give_up_drivers(self, tasks: list[asyncio.Task[Any]]) -> None:
+        """Gives up the runs that have a driver now, and waits for all tasks, these and those that `close` waits for."""
         tasks += self.tasks
         leases: list[Lease] = []
         for driver in list(self.registry.drivers.values()):

@@ -7,18 +7,20 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from seawall.core.canonical import check_recordable
 from seawall.core.errors import Misused, SeawallBug
 from seawall.core.events import GuardSet, LimitsRaised, Mode, RunStarted
 from seawall.core.limits import Limits, validate_limits
 from seawall.core.refs import refs_of
 from seawall.engine.gate import BUILT_IN
 from seawall.history.asked import RecordedLogic
-from seawall.history.fork import find_last_result, fork_events
+from seawall.history.fork import find_last_result, fork_events, is_same_fork
 from seawall.history.recorded import fold_in_slices, read_events
 from seawall.history.replay import Replay, replay
 from seawall.memory.guard import MEMORY_GUARD
 from seawall.run.fold import has_answered
 from seawall.runtime.big_texts import compute_apart, list_recorded_texts, put_apart
+from seawall.runtime.foreign.own_loop import explain_fork
 from seawall.runtime.foreign.team import ForeignTeam
 from seawall.runtime.next_step import check_next_step
 from seawall.runtime.raising import check_leads, check_spent, put_note
@@ -74,12 +76,22 @@ class ForkOptions(NamedTuple):
     app: str | None
     raised: LimitsRaised | None
     """Other limits, with the person who gives them."""
+    request_id: str | None = None
 
 
-async def fork_run(supervisor: Supervisor, run_id: str, team: Team, run: str, options: ForkOptions) -> None:
-    """Records run `run`, which begins with the result of a step of a recorded one. See `Seawall.fork`."""
-    _, result, live_effects, app, raised = options
+async def fork_run(
+    supervisor: Supervisor, run_id: str, team: Team | None, run: str, options: ForkOptions
+) -> str:
+    """Records run `run`, which begins with the result of a step of a recorded one. See `Seawall.fork`.
+
+    Returns its id; if the same fork was made under its request id before, that of the run that it has.
+    """
+    _, result, live_effects, app, raised, request_id = options
     events = await read_events(supervisor.journal, run_id)
+    origin = events[0]
+    if not isinstance(origin, RunStarted):
+        raise SeawallBug(f"run {run_id} begins with {type(origin).__name__}")
+    team = _find_team(origin, team, options)
     at = find_last_result(events) if options.at is None else options.at
     bodies = supervisor.make_bodies()
     await put_apart(result or "", bodies)
@@ -90,9 +102,13 @@ async def fork_run(supervisor: Supervisor, run_id: str, team: Team, run: str, op
     started = begin[0]
     if not isinstance(started, RunStarted):
         raise SeawallBug("a fork begins with RunStarted")
-    started = begin[0] = replace(started, app=app or started.app)
+    started = begin[0] = replace(started, app=app or started.app, request_id=request_id)
     answered = False
     if raised is not None:
+        if (
+            started.loop and started.limits.at_limit == "halt"
+        ):  # a loop that can't answer at its limit never can
+            raised = replace(raised, limits=replace(raised.limits, at_limit="halt"))
         before = await fold_in_slices(begin)
         note, answered = put_note(before, bodies), has_answered(before)
         begin.append(replace(raised, reason=bodies.redact(raised.reason), note=note))
@@ -101,5 +117,24 @@ async def fork_run(supervisor: Supervisor, run_id: str, team: Team, run: str, op
     supervisor.factory.check(team, state.started.limits, supervisor.budget.get_usd_cap(started.tenant))
     if raised is not None:
         check_spent(state, raised.limits)
-        await check_next_step(supervisor, team, begin, bodies.known(), answered=answered)
-    await supervisor.journal.create(started, begin[1:], bodies.unsaved(), take=False)
+        if not started.loop:  # what a framework asks for next is not known
+            await check_next_step(supervisor, team, begin, bodies.known(), answered=answered)
+    lease = await supervisor.journal.create(started, begin[1:], bodies.unsaved(), take=False)
+    if lease.run != run and not is_same_fork(begin, await read_events(supervisor.journal, lease.run)):
+        raise Misused(f"request id {request_id!r} is that of run {lease.run}: a fork needs one of its own")
+    return lease.run
+
+
+def _find_team(origin: RunStarted, team: Team | None, options: ForkOptions) -> Team:
+    """Returns what the fork goes on with. Raises `Misused` for what does not fit the run that is forked."""
+    if not origin.loop:
+        if team is None or options.request_id is not None:
+            raise Misused(
+                f"run {origin.run}: give the team {origin.team!r}, which goes on from there, and no request id: "
+                "that is for runs whose steps a framework's loop asks for"
+            )
+        return team
+    if options.request_id is None or team is not None:
+        raise Misused(f"run {origin.run}: {explain_fork(origin)}")
+    check_recordable(request_id=options.request_id)
+    return ForeignTeam.stand_in(origin)

@@ -39,7 +39,7 @@ from apart.agent_framework.agents_desk import (
     read_newest_run,
     read_outcome,
 )
-from seawall import Limits
+from seawall import Limits, Loops
 from seawall.adapters.agent_framework import MiddlewareHalted, gate
 from seawall.adapters.agent_framework.identity import RequestIdentity, make_request_id
 from seawall.core.errors import Misused
@@ -286,6 +286,35 @@ def test_a_gate_of_a_run_takes_the_place_of_the_agents(engine: Engine) -> None:
 
 
 # ---- other middleware
+
+
+def test_a_fork_is_given_another_result_and_its_effects_are_simulated(engine: Engine) -> None:
+    desk, forked = Desk(), Desk()
+    ask(desk.make_agent(engine), function_invocation_kwargs={"seawall_request_id": "r-1"})
+    run = read_outcome(engine, "r-1").run
+    read = next(
+        each.step
+        for each in read_events(engine, "r-1")
+        if isinstance(each, StepIntended) and each.name == "find_order"
+    )
+    engine.call(lambda sea: sea.fork(run, at=read, request_id="r-2", result="lost at sea"))
+    ask(forked.make_agent(engine), function_invocation_kwargs={"seawall_request_id": "r-2"})
+
+    assert read_outcome(engine, "r-2").status == "completed"
+    assert (forked.model_calls, forked.reads, forked.refunds) == (2, [], [])
+    told = str([each.to_dict() for each in forked.client.seen[-1]])
+    assert "lost at sea" in told and "simulated" in told and "paid" not in told
+
+
+def test_a_declared_poll_is_asked_on(journal: Path) -> None:
+    desk = Desk(lambda messages: [("find_order", {"order": 7})])
+    with (
+        Engine(journal, guards=[Loops(polls=6, poll_wait_s=0)]) as engine,
+        pytest.raises(MiddlewareHalted, match="poll 'find_order' returned the same"),
+    ):
+        ask(desk.make_agent(engine, polls=["find_*"]))
+
+    assert len(desk.reads) == 7
 
 
 def test_what_other_middleware_repeats_is_an_attempt_of_its_own(engine: Engine) -> None:

@@ -72,7 +72,7 @@ def test_a_held_call_is_asked_about_and_made_after_the_frameworks_approval(
     assert desk.refunds == []
     question = find_question(held)
     assert question["tool"] == "refund"
-    assert question["decide"] == f"seawall approve {question['seawall']}"
+    assert question["decide"].startswith(f"seawall approve {question['seawall']} --journal /")
     assert read_newest_run(engine).state != "ended"
 
     done = ask(agent, answer(held), session=session, stream=stream, function_invocation_kwargs=BOSS)

@@ -370,6 +370,37 @@ def test_an_agent_that_repeats_a_call_is_halted_though_the_cache_answers(journal
     assert counted == [(5, 4), (5, 1)]  # as many as of a team of Seawall's own, where the cache is off
 
 
+def test_a_fork_is_given_another_result_and_its_effects_are_simulated(engine: Engine) -> None:
+    desk = Desk()
+    with crewai.gate(engine, request_id="r-1"):
+        kick_off(desk.make_crew())
+    run = find_run(engine, "r-1")
+    read = next(each.step for each in list_intents(engine, "r-1") if each.name == "find_order")
+    engine.call(lambda sea: sea.fork(run, at=read, request_id="r-2", result="lost at sea"))
+    forked = Desk()
+    with crewai.gate(engine, request_id="r-2"):
+        kick_off(forked.make_crew())
+
+    assert (desk.model_calls, desk.reads, desk.refunds) == (3, [1042], [(1042, 5)])
+    assert (forked.model_calls, forked.reads, forked.refunds) == (2, [], [])
+    told = str(forked.llm.requests[-1])
+    assert "lost at sea" in told and "simulated" in told and "paid" not in told
+
+
+def test_a_declared_poll_has_the_room_of_polls(journal: Path) -> None:
+    """CrewAI itself ends an agent that makes one call five times, so the room is less here than that of a read."""
+    desk = Desk(lambda messages: [("find_order", {"order": 7})])
+    agent = desk.make_agent()
+    with (
+        Engine(journal, guards=[Loops(polls=2, poll_wait_s=0)]) as engine,
+        pytest.raises(Halted, match="poll 'find_order' returned the same"),
+        crewai.gate(engine, polls=["find_*"]),
+    ):
+        make_crew([agent], [make_task(agent)]).kickoff()
+
+    assert len(desk.reads) == 3
+
+
 def test_guardrails_and_structured_answers_pass_the_gate(engine: Engine) -> None:
     class Found(BaseModel):
         order: int

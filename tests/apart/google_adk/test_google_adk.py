@@ -29,7 +29,7 @@ from apart.google_adk.adk_desk import (
     read_results,
     read_rows,
 )
-from seawall import Guard, Limits
+from seawall import Guard, Limits, Loops
 from seawall.adapters.google_adk import AdkHalted, find_outcome
 from seawall.core.clock import SystemClock
 from seawall.core.errors import JournalFull
@@ -153,6 +153,35 @@ def test_calls_that_are_asked_for_at_once_stay_within_the_limit(engine: Engine, 
     assert read_answer(asyncio.run(ask(runner))) == ANSWER
     assert len(desk.reads) == limit
     assert engine.coverage().undeclared == {"find_order": limit}
+
+
+def test_a_fork_is_given_another_result_and_its_effects_are_simulated(engine: Engine) -> None:
+    desk, forked = Desk(), Desk()
+    asyncio.run(ask(desk.make_runner(engine), request_id="r-1"))
+    (row,) = read_rows(engine)
+    read = next(
+        each.step
+        for each in read_events(engine, row.run)
+        if isinstance(each, StepIntended) and each.name == "find_order"
+    )
+    run = engine.call(lambda sea: sea.fork(row.run, at=read, request_id="r-2", result="lost at sea")).id
+    events = asyncio.run(ask(forked.make_runner(engine), request_id="r-2"))
+
+    assert read_outcome(engine, run).status == "completed"
+    assert (forked.model_calls, forked.reads, forked.refunds) == (2, [], [])
+    told = str(read_results(events))
+    assert "lost at sea" in told and "simulated" in told and "paid" not in told
+
+
+def test_a_declared_poll_is_asked_on(journal: Path) -> None:
+    desk = Desk(lambda request: [("find_order", {"order": 7})])
+    with (
+        Engine(journal, guards=[Loops(polls=6, poll_wait_s=0)]) as engine,
+        pytest.raises(AdkHalted, match="poll 'find_order' returned the same"),
+    ):
+        asyncio.run(ask(desk.make_runner(engine, polls=["find_*"])))
+
+    assert len(desk.reads) == 7
 
 
 def test_an_agent_that_repeats_one_call_is_halted_as_any_other(engine: Engine) -> None:

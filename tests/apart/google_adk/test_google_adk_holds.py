@@ -122,7 +122,7 @@ def test_what_is_to_be_decided_on_is_in_the_question(engine: Engine) -> None:
 
     assert payload["tool"] == "refund"
     assert payload["run"] == read_rows(engine)[0].run
-    assert payload["decide"] == f"seawall approve {payload['seawall']}"
+    assert payload["decide"].startswith(f"seawall approve {payload['seawall']} --journal /")
 
 
 def test_a_confirmation_counts_only_with_a_credential_that_is_known(engine: Engine) -> None:

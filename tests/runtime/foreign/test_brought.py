@@ -32,10 +32,15 @@ def test_any_value_has_a_text_that_is_the_same_in_every_process(value: object, w
 
 
 @pytest.mark.parametrize(
-    ("proposal", "command"), [("p-1", "seawall approve p-1"), ("", "seawall reconcile r-1 4")]
+    ("proposal", "journal", "command"),
+    [
+        ("p-1", "", "seawall approve p-1"),
+        ("", "", "seawall reconcile r-1 4"),
+        ("p-1", "/desks/my desk.db", "seawall approve p-1 --journal '/desks/my desk.db'"),
+    ],
 )
-def test_a_person_is_told_the_command_that_decides(proposal: str, command: str) -> None:
-    held = Held("r-1", 4, "refund", proposal, "it needs an approval")
+def test_a_person_is_told_the_command_that_decides(proposal: str, journal: str, command: str) -> None:
+    held = Held("r-1", 4, "refund", proposal, "it needs an approval", journal=journal)
 
     assert held.describe()["decide"] == held.command == command
     assert command in str(held)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,6 +72,39 @@ def test_an_engine_that_is_closed_by_its_own_event_loop_says_so_at_once() -> Non
         with pytest.raises(Misused, match="own event loop"):
             engine.call(close)
         assert look(engine) == "here"
+
+
+def test_what_gives_a_run_back_while_its_engine_closes_is_waited_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A loop lets go of its run, and the engine is closed at the same moment: the run's lease is given back."""
+
+    async def main() -> None:
+        engine = Engine(tmp_path / "desk.db", thread=False)
+        async with engine:
+            session = engine.begin("Look", loop="own", request_id="q-1")
+            await session.ask(session.tool("clerk", "look", {}))
+            supervisor = engine.sea.supervisor
+            [driver] = supervisor.registry.drivers.values()
+            driver.give_up(Broken("its loop has let go of it"), closing=True)
+
+            async def give_back() -> None:
+                for _ in range(200):  # rounds of the event loop in which the engine closes
+                    await asyncio.sleep(0)
+                await supervisor.release(driver.lease)
+
+            async def begin() -> None:
+                await asyncio.sleep(0)
+                supervisor.start_task(give_back())
+
+            supervisor.start_task(begin())
+
+    with caplog.at_level("WARNING", "seawall"):
+        asyncio.run(main())
+    assert caplog.messages == []
+    with Engine(tmp_path / "desk.db") as engine:
+        [row] = engine.call(lambda sea: sea.journal.runs())
+    assert (row.state, row.owner) == ("interrupted", None)
 
 
 def test_a_signal_handler_closes_an_engine_in_the_middle_of_an_ask(monkeypatch: pytest.MonkeyPatch) -> None:

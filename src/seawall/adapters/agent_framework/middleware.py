@@ -69,6 +69,7 @@ def gate(
     *,
     effects: Effects | None = None,
     reads: Sequence[str] = (),
+    polls: Sequence[str] = (),
     limits: Limits | None = None,
     name: str = "",
     request_id: Reads = None,
@@ -85,7 +86,7 @@ def gate(
     It stands next to the model and the tools, wherever it is in the list: each call that other middleware retries or changes
     passes the gate. If it is first in the list, all attempts of other middleware of the agent belong to one run.
 
-    - `effects` and `reads` are those of this agent's tools, in place of the engine's; `limits` those of each request.
+    - `effects`, `reads` and `polls` are those of this agent's tools, as in `Engine.begin`; `limits` those of each request.
     - `request_id`, `session`, `tenant` and `principal` say whose request a run answers: a text, or a function that reads it
       from the run's context (`lambda context: context.session.state["ticket"]`). By default they come from the run's
       `function_invocation_kwargs` (`seawall_request_id` and so on), which no tool is given; the session is the agent's, and
@@ -110,6 +111,7 @@ def gate(
             limits=limits,
             effects=effects,
             reads=reads,
+            polls=polls,
             waits=waits,
             answers=True,
             not_done=(*NOT_DONE, *not_done),

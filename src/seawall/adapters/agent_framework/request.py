@@ -52,6 +52,7 @@ async def gated_request(
     limits: Limits | None = None,
     effects: Effects | None = None,
     reads: Sequence[str] = (),
+    polls: Sequence[str] = (),
     waits: bool = False,
     not_done: tuple[type[BaseException], ...] = (),
 ) -> AsyncGenerator[GatedRequest]:
@@ -78,6 +79,7 @@ async def gated_request(
             limits=limits,
             effects=effects,
             reads=reads,
+            polls=polls,
             waits=waits,
             answers=True,
             not_done=(*NOT_DONE, *not_done),

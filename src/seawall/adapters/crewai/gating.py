@@ -15,7 +15,7 @@ from seawall.core.limits import Limits
 from seawall.core.threads import start_in_thread
 from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.session import Session
-from seawall.runtime.foreign.tools import Effects, ToolDeclarations
+from seawall.runtime.foreign.tools import Effects
 
 
 def gate(
@@ -23,6 +23,7 @@ def gate(
     *,
     effects: Effects | None = None,
     reads: tuple[str, ...] | list[str] = (),
+    polls: tuple[str, ...] | list[str] = (),
     limits: Limits | None = None,
     request_id: str | None = None,
     request: str = "",
@@ -38,8 +39,8 @@ def gate(
         with crewai.gate(engine, effects=["refund"], request_id="ticket-17"):
             crew.kickoff()
 
-    Tools are declared by the names that the model is told: "Search the web" is `search_the_web`. `effects` and `reads` take the
-    place of the engine's. With the `request_id` of an earlier run the context continues that run: recorded results are
+    Tools are declared by the names that the model is told: "Search the web" is `search_the_web`. `effects`, `reads` and
+    `polls` are as in `Engine.begin`. With the `request_id` of an earlier run the context continues that run: recorded results are
     returned, not made again. Without a `request_id` each context is a new run, also after a crash, and an effect may be made
     twice. `request` is recorded as the request, by default the tasks of the first crew. `session` is the conversation.
     `waits`: the crew waits while a person decides on a call; otherwise the call ends the crew with `Held`, and the same
@@ -62,13 +63,14 @@ def gate(
             limits=limits,
             effects=effects,
             reads=reads,
+            polls=polls,
             waits=waits,
             answers=True,
             not_done=not_done,
             passes=(CrewWaits,),
         )
 
-    tools = engine.tools if effects is None else ToolDeclarations(effects, reads)
+    tools = engine.tools.declare(effects, reads, polls)
     return CrewGate(CrewRun(engine, begin, tools, not_done), name)
 
 

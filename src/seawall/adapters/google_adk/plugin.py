@@ -38,7 +38,7 @@ class SeawallPlugin(BasePlugin):
     Wherever the plugin stands in the list, the gate judges each call as it is really made: after other plugins and the agents'
     callbacks have changed it.
 
-    - `effects` and `reads` are those of this application's tools, in place of the engine's; `limits` those of each request.
+    - `effects`, `reads` and `polls` are those of this application's tools, as in `Engine.begin`; `limits` those of each request.
     - `request_id`, `session`, `tenant` and `principal` say whose request an invocation answers: a text, or a function that
       reads it from the invocation's context (`lambda context: context.session.state["ticket"]`). By default they come from
       the `custom_metadata` of the `RunConfig` (`seawall_request_id` and so on), and then from ADK: the session is ADK's, the
@@ -56,6 +56,7 @@ class SeawallPlugin(BasePlugin):
         *,
         effects: Effects | None = None,
         reads: Sequence[str] = (),
+        polls: Sequence[str] = (),
         limits: Limits | None = None,
         request_id: Reads = None,
         session: Reads = None,
@@ -68,7 +69,8 @@ class SeawallPlugin(BasePlugin):
     ) -> None:
         """`name` is the plugin's name, which ADK wants to be unique."""
         super().__init__(name)
-        self._engine, self._effects, self._reads = engine, effects, tuple(reads)
+        self._engine, self._effects = engine, effects
+        self._reads, self._polls = tuple(reads), tuple(polls)
         self._limits, self._waits, self._not_done = limits, waits, not_done
         self._credential = credential
         self._source = AdkIdentitySource(request_id, session, tenant, principal)
@@ -117,6 +119,7 @@ class SeawallPlugin(BasePlugin):
             limits=self._limits,
             effects=self._effects,
             reads=self._reads,
+            polls=self._polls,
             waits=self._waits,
             answers=True,
             not_done=self._not_done,

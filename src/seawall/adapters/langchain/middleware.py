@@ -20,7 +20,7 @@ from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.tracers._streaming import _StreamingCallbackHandler  # LangChain's own test for streaming
 from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
-from langgraph.types import Command
+from langgraph.types import Command, TracePolicy, omit_payload
 from langsmith.utils import tracing_is_enabled  # pyright: ignore[reportUnknownVariableType] -- of a dict of anything
 
 from seawall.adapters.langchain_core.messages import (
@@ -83,13 +83,16 @@ class _Key(NamedTuple):
 class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
     """Takes an agent's models and tools through the gate of an `Engine`. See the package.
 
-    `effects` and `reads` are those of this agent's tools, in place of the engine's. `limits` are those of each request.
+    `effects`, `reads` and `polls` are those of this agent's tools, as in `Engine.begin`. `limits` are those of each request.
     `not_done` are errors of tools which say that nothing has happened. The request id of an invocation is
     `config["configurable"]["seawall_request_id"]`. If that is missing and there is a checkpointer, the id is made from the
     thread and its messages, so that the same invocation after a crash is the same request. The session is the `thread_id`.
     """
 
     state_schema = SeawallState
+    trace_policy = TracePolicy(process_inputs=omit_payload, process_outputs=omit_payload)
+    """The spans of its hooks say nothing: what is in them is in those of the models and tools, and a request has the model in
+    it, with all of its fields."""
 
     def __init__(
         self,
@@ -97,13 +100,15 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         *,
         effects: Effects | None = None,
         reads: Sequence[str] = (),
+        polls: Sequence[str] = (),
         limits: Limits | None = None,
         name: str = "",
         not_done: tuple[type[BaseException], ...] = (),
     ) -> None:
         super().__init__()
         self.tools = []
-        self._engine, self._effects, self._reads = engine, effects, tuple(reads)
+        self._engine, self._effects = engine, effects
+        self._reads, self._polls = tuple(reads), tuple(polls)
         self._limits, self._name, self._not_done = limits, name, not_done
         self._places: OrderedDict[_Key, GraphPlace] = OrderedDict()
         self._lock = Lock()
@@ -275,6 +280,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
             limits=self._limits,
             effects=self._effects,
             reads=self._reads,
+            polls=self._polls,
             resume=not request_id,
             answers=True,
             not_done=self._not_done,

@@ -36,13 +36,14 @@ def gate_graph(
     *,
     effects: Effects | None = None,
     reads: Sequence[str] = (),
+    polls: Sequence[str] = (),
     limits: Limits | None = None,
     name: str = "",
     not_done: tuple[type[BaseException], ...] = (),
 ) -> GraphT:
     """Returns a copy of a compiled graph that passes the gate. The graph itself stays as it is.
 
-    `effects` and `reads` are those of this graph's tools, in place of the engine's. `limits` are those of each invocation.
+    `effects`, `reads` and `polls` are those of this graph's tools, as in `Engine.begin`. `limits` are those of each invocation.
     `not_done` are errors of tools which say that nothing has happened. `engine.coverage()` names what can't be gated.
     The request id of an invocation is `config["configurable"]["seawall_request_id"]`. If that is missing and there is a
     checkpointer, the id is made from the thread's newest checkpoint and from the input. An input of `None` or
@@ -56,6 +57,7 @@ def gate_graph(
         name=name or graph.get_name(),
         effects=effects,
         reads=tuple(reads),
+        polls=tuple(polls),
         limits=limits,
         not_done=not_done,
     )
@@ -143,6 +145,7 @@ def _name(options: GraphOptions, name: str) -> GraphOptions:
         name=name,
         effects=options.effects,
         reads=options.reads,
+        polls=options.polls,
         limits=options.limits,
         not_done=options.not_done,
     )

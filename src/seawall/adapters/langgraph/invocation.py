@@ -45,13 +45,14 @@ class GraphOptions(Struct, frozen=True, kw_only=True):
     name: str
     effects: Effects | None
     reads: Sequence[str]
+    polls: Sequence[str]
     limits: Limits | None
     not_done: tuple[type[BaseException], ...]
 
     @property
     def tools(self) -> ToolDeclarations:
         """The declarations of the graph's tools."""
-        return self.engine.tools if self.effects is None else ToolDeclarations(self.effects, self.reads)
+        return self.engine.tools.declare(self.effects, self.reads, self.polls)
 
 
 class Invocation:
@@ -126,6 +127,7 @@ class Invocation:
             limits=options.limits,
             effects=options.effects,
             reads=options.reads,
+            polls=options.polls,
             resume=self._resumes,
             answers=True,
             not_done=options.not_done,

@@ -71,10 +71,14 @@ def check_pattern(what: str, pattern: object, servers: Sequence[str]) -> None:
         raise Misused(f"{what}: {pattern!r} matches no tool; write SERVER.TOOL (servers: {there})")
 
 
-def advise_on_unused(what: str, patterns: Iterable[str], names: Sequence[str]) -> list[str]:
-    """Returns advice on the patterns that match none of the tools that servers offer."""
-    unused = [each for each in patterns if not any(matches_any(name, [each]) for name in names)]
-    return [f"{what}: {each!r} matches none of the tools that are there now" for each in unused]
+def list_unused(patterns: Iterable[str], names: Sequence[str]) -> list[str]:
+    """Returns the patterns that match none of the tools that servers offer."""
+    return [each for each in patterns if not any(matches_any(name, [each]) for name in names)]
+
+
+def advise_on_unused(what: str, pattern: str) -> str:
+    """Returns what is told of a pattern that matches none of the tools that servers offer."""
+    return f"{what}: {pattern!r} matches none of the tools that are there now"
 
 
 def make_skeleton(name: str) -> str:

@@ -63,6 +63,11 @@ class PinnedServer:
     def __repr__(self) -> str:
         return f"<PinnedServer {self.name} {len(self._live)} tools>"
 
+    @property
+    def has_answered(self) -> bool:
+        """Whether the server has said what it offers, since this process began."""
+        return self._listed_s is not None
+
     async def open(self) -> dict[str, Pin]:
         """Compares the tools that the server offers with the pins, and returns the pins.
 

@@ -110,6 +110,8 @@ class McpProxy:
         """Texts on tools that a person should look at."""
         self.tool_names: tuple[str, ...] = ()
         """The names of the tools that the servers offered when the proxy was opened, such as `bank.refund`."""
+        self.unreached: tuple[str, ...] = ()
+        """The servers that could not be reached then: what they offered before is offered, and looked at before the first call."""
 
     def __repr__(self) -> str:
         return f"<McpProxy of {len(self._servers)} servers, {self._clients!r}>"
@@ -132,6 +134,7 @@ class McpProxy:
                     f"{name} counts as a read, and its name says that it writes: declare it with --effects or --reads"
                 )
         self.advice = tuple(told)
+        self.unreached = tuple(server.name for server in self._servers if not server.has_answered)
         self.tool_names = tuple(join_name(server, tool) for server, tools in names.items() for tool in tools)
 
     async def close(self) -> None:

@@ -16,6 +16,7 @@ from seawall.adapters.mcp.names import (
     check_pattern,
     find_look_alikes,
     join_name,
+    list_unused,
     make_model_name,
     matches_any,
 )
@@ -25,7 +26,6 @@ from seawall.adapters.mcp.servers import Servers, read_servers
 from seawall.core.clock import Clock
 from seawall.core.errors import Misused, read_error_text
 from seawall.core.odd_text import show_plainly
-from seawall.effects.options import Effect
 from seawall.effects.verbs import seems_to_write
 from seawall.runtime.foreign.tools import Effects, ToolDeclarations
 from seawall.runtime.seawall import Seawall
@@ -45,6 +45,8 @@ class McpOptions:
     nothing."""
     reads: Sequence[str] = ()
     """Tools that only read although their names or hints say that they write. There is no advice about them. Default none."""
+    polls: Sequence[str] = ()
+    """Which reads are asked again until something has happened (`Tool.poll`). Default none."""
     not_done: Sequence[str] = ()
     """Effects whose error results mean that nothing was done. Default none: an error result does not say that, so such an
     effect is unknown, and waits for a person."""
@@ -141,7 +143,7 @@ async def mcp_tools(
 
 def _check_patterns(options: McpOptions, servers: Sequence[str]) -> None:
     """Raises `Misused` for patterns that are not a list, and for a pattern that can't match any tool of these servers."""
-    for what in ("effects", "reads", "not_done"):
+    for what in ("effects", "reads", "polls", "not_done"):
         given: object = getattr(options, what)
         if isinstance(given, str) or not isinstance(given, Sequence | Mapping):
             raise Misused(f"{what} is {given!r}; it must be a list of patterns, such as ['bank.*']")
@@ -177,19 +179,16 @@ async def _collect(
             ]
             if (told := _advise_on_effect(pin, options)) is not None:
                 advice.append(told)
-    advice += advise_on_unused("effects", options.effects, [join_name(pin.server, pin.tool) for pin in every])
+    names = [join_name(pin.server, pin.tool) for pin in every]
+    for what, patterns in (("effects", options.effects), ("polls", options.polls)):
+        advice += [advise_on_unused(what, each) for each in list_unused(patterns, names)]
     return McpTools(tools, every, advice)
-
-
-def _find_effect(name: str, options: McpOptions) -> bool | Effect:
-    tool = ToolDeclarations(options.effects, options.reads).find_tool(name)
-    return tool.options if tool.declared else tool.effect
 
 
 def _advise_on_effect(pin: Pin, options: McpOptions) -> str | None:
     """Returns advice on a tool that counts as a read but may write; None if there is none."""
     name = show_plainly(join_name(pin.server, pin.tool))
-    if ToolDeclarations(options.effects, options.reads).find_kind(name) != "undeclared":
+    if ToolDeclarations(options.effects, options.reads, options.polls).find_kind(name) != "undeclared":
         return None
     definition = ToolDefinition(pin.definition)
     if seems_to_write(pin.tool):
@@ -208,7 +207,8 @@ def _make_tool(
 ) -> Tool:
     """Returns a tool that calls its server. Raises `Misused` for a schema that arguments can't be checked against."""
     name = join_name(pin.server, pin.tool)
-    effect = _find_effect(name, options)
+    declared = ToolDeclarations(options.effects, options.reads, options.polls).find_tool(name)
+    effect = declared.options if declared.declared else declared.effect
     failed = matches_any(name, options.not_done)
 
     async def call_read(*, seawall_context: ToolContext, **arguments: Any) -> str:
@@ -253,6 +253,7 @@ def _make_tool(
         effect=effect,
         timeout_s=options.timeout_s,
         retries=0 if effect else options.retries,
+        poll=declared.poll,
         version=pin.digest[:8],
         endpoint=f"mcp:{pin.server}",
         untrusted=True,

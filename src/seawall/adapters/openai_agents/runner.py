@@ -30,7 +30,7 @@ from seawall.core.limits import Limits
 from seawall.run.outcome import Outcome
 from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.session import Session
-from seawall.runtime.foreign.tools import Effects, ToolDeclarations
+from seawall.runtime.foreign.tools import Effects
 
 LOOP = "openai-agents"
 MAX_REMEMBERED = 10_000
@@ -69,7 +69,7 @@ class SeawallRunner:
         runner = SeawallRunner(sea, effects=["refund"])
         result = await runner.run(agent, "Refund order 1042", request_id="r-17", session=session)
 
-    `effects` and `reads` are those of these agents' tools, in place of the engine's. `limits` are those of each request.
+    `effects`, `reads` and `polls` are those of these agents' tools, as in `Engine.begin`. `limits` are those of each request.
     `not_done` are errors of tools which say that nothing has happened. Everything that `Runner.run` takes is passed on:
     `context`, `session`, `max_turns`, `run_config`, `hooks` and so on. The id of the `session` is the conversation's.
 
@@ -83,14 +83,16 @@ class SeawallRunner:
         *,
         effects: Effects | None = None,
         reads: Sequence[str] = (),
+        polls: Sequence[str] = (),
         limits: Limits | None = None,
         name: str = "",
         not_done: tuple[type[BaseException], ...] = (),
     ) -> None:
         """`name` is the application's, by default that of the first agent. Raises `Misused` as `Engine` does."""
-        self._engine, self._effects, self._reads = engine, effects, tuple(reads)
+        self._engine, self._effects = engine, effects
+        self._reads, self._polls = tuple(reads), tuple(polls)
         self._limits, self._name, self._not_done = limits, name, not_done
-        tools = engine.tools if effects is None else ToolDeclarations(effects, reads)
+        tools = engine.tools.declare(effects, reads, polls)
         self._gate = AgentGate(tools, engine.note_not_gated, not_done)
         self._requests: OrderedDict[str, tuple[str, str]] = OrderedDict()
         install_runner()
@@ -208,6 +210,7 @@ class SeawallRunner:
             limits=self._limits,
             effects=self._effects,
             reads=self._reads,
+            polls=self._polls,
             resume=goes_on,
             answers=True,
             not_done=self._not_done,

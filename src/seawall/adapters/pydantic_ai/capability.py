@@ -21,7 +21,7 @@ from seawall.adapters.pydantic_ai.toolset import GatedToolset
 from seawall.core.errors import Misused
 from seawall.core.limits import Limits
 from seawall.runtime.foreign.engine import Engine
-from seawall.runtime.foreign.tools import Effects, ToolDeclarations
+from seawall.runtime.foreign.tools import Effects
 
 
 class SeawallCapability(AbstractCapability[Any]):
@@ -30,7 +30,7 @@ class SeawallCapability(AbstractCapability[Any]):
     It stands next to the model and the tools, wherever it is in the list: each call that other capabilities retry or change
     passes it.
 
-    - `effects` and `reads` are those of this agent's tools, in place of the engine's; `limits` those of each request.
+    - `effects`, `reads` and `polls` are those of this agent's tools, as in `Engine.begin`; `limits` those of each request.
     - `request_id`, `session`, `tenant` and `principal` say whose request a run answers: a text, or a function that reads it
       from the run's context (`lambda ctx: ctx.deps.ticket`). By default they come from the run's `metadata`
       (`seawall_request_id` and so on); the session is the conversation, and the request id is made from the conversation,
@@ -50,6 +50,7 @@ class SeawallCapability(AbstractCapability[Any]):
         *,
         effects: Effects | None = None,
         reads: Sequence[str] = (),
+        polls: Sequence[str] = (),
         limits: Limits | None = None,
         name: str = "",
         request_id: Reads = None,
@@ -59,10 +60,11 @@ class SeawallCapability(AbstractCapability[Any]):
         waits: bool = False,
         not_done: tuple[type[BaseException], ...] = (),
     ) -> None:
-        self._engine, self._effects, self._reads = engine, effects, tuple(reads)
+        self._engine, self._effects = engine, effects
+        self._reads, self._polls = tuple(reads), tuple(polls)
         self._limits, self._name, self._waits, self._not_done = limits, name, waits, not_done
         self._source = IdentitySource(request_id, session, tenant, principal)
-        self._tools = engine.tools if effects is None else ToolDeclarations(effects, reads)
+        self._tools = engine.tools.declare(effects, reads, polls)
         self.run: GatedAgentRun | None = None
 
     def __repr__(self) -> str:
@@ -111,6 +113,7 @@ class SeawallCapability(AbstractCapability[Any]):
             limits=self._limits,
             effects=self._effects,
             reads=self._reads,
+            polls=self._polls,
             waits=self._waits,
             answers=True,
             not_done=self._not_done,

@@ -10,7 +10,7 @@ import typer
 from seawall.cli.options import DEFAULT_JOURNAL, JournalOption, parse_option_s
 
 if TYPE_CHECKING:
-    from seawall.adapters.mcp.proxy import ProxyOptions
+    from seawall.adapters.mcp.proxy import McpProxy, ProxyOptions
     from seawall.adapters.mcp.serving import HttpAddress
     from seawall.cli.signals import Shutdown
     from seawall.core.limits import Limits
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from seawall.runtime.seawall import Seawall
 
 PatternsOption = list[str] | None
+_GUARDS = ("--effects", "--approve", "--confirm", "--unique", "--polls")
+"""Options by which somebody believes that a tool is guarded, or known to be a poll."""
 
 ServersOption = Annotated[
     Path,
@@ -61,6 +63,14 @@ ReadsOption = Annotated[
         "--reads",
         metavar="PATTERN",
         help="Tools that only read, although their names say that they write.",
+    ),
+]
+PollsOption = Annotated[
+    PatternsOption,
+    typer.Option(
+        "--polls",
+        metavar="PATTERN",
+        help="Tools that only read, and are asked again until something has happened.",
     ),
 ]
 NotDoneOption = Annotated[
@@ -115,6 +125,7 @@ def proxy(
     confirm: ConfirmOption = None,
     unique: UniqueOption = None,
     reads: ReadsOption = None,
+    polls: PollsOption = None,
     not_done: NotDoneOption = None,
     http: HttpOption = None,
     run: NamedRunOption = None,
@@ -144,6 +155,7 @@ def proxy(
         "--confirm": confirm or [],
         "--unique": [each.partition("=")[0] for each in unique or []],
         "--reads": reads or [],
+        "--polls": polls or [],
         "--not-done": not_done or [],
     }
     options = ProxyOptions(
@@ -206,7 +218,7 @@ async def _serve(
     import random
 
     from seawall.adapters.mcp.clients import identify_user
-    from seawall.adapters.mcp.names import advise_on_unused, check_pattern
+    from seawall.adapters.mcp.names import check_pattern
     from seawall.adapters.mcp.proxy import open_proxy
     from seawall.adapters.mcp.servers import read_servers
     from seawall.adapters.mcp.serving import serve_http, serve_stdio
@@ -222,6 +234,7 @@ async def _serve(
         journal,
         effects=effects,
         reads=patterns["--reads"],
+        polls=patterns["--polls"],
         limits=limits,
         secrets=secrets,
         signing_key=find_key(),
@@ -231,10 +244,7 @@ async def _serve(
 
     async def serve(sea: Seawall) -> None:
         async with open_proxy(engine, sea, servers, options, nonce) as opened:
-            unused = [
-                line for each in patterns.items() for line in advise_on_unused(*each, opened.tool_names)
-            ]
-            for line in (*opened.advice, *unused):
+            for line in (*opened.advice, *_check_unused(patterns, opened)):
                 typer.echo(f"seawall: {line}", err=True)
             if address is None:
                 await serve_stdio(opened)
@@ -243,6 +253,28 @@ async def _serve(
 
     async with engine:
         await engine.call_async(serve)
+
+
+def _check_unused(patterns: dict[str, list[str]], opened: McpProxy) -> list[str]:
+    """Returns what is told of patterns that match no tool.
+
+    Raises `Misused` for one that guards nothing, although each server whose tools it can match has said what it offers.
+    """
+    from seawall.adapters.mcp.names import advise_on_unused, list_unused, matches_any, split_name
+    from seawall.core.errors import Misused
+
+    told: list[str] = []
+    for option, given in patterns.items():
+        for pattern in list_unused(given, opened.tool_names):
+            server = split_name(pattern)[0]
+            line = advise_on_unused(option, pattern)
+            if option in _GUARDS and not any(matches_any(each, [server]) for each in opened.unreached):
+                there = ", ".join(
+                    each for each in opened.tool_names if matches_any(split_name(each)[0], [server])
+                )
+                raise Misused(f"{line}, so nothing is guarded by it; there are: {there or 'none'}")
+            told.append(line)
+    return told
 
 
 def _tell_ready(url: str) -> None:

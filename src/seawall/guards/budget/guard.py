@@ -12,14 +12,14 @@ import logging
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
 import msgspec
 
 from seawall.core.clock import Clock, Timer
 from seawall.core.errors import SeawallError
-from seawall.core.events import PERFORMED
+from seawall.core.events import PERFORMED, StoppedBy
 from seawall.guards.budget.options import Budget
 from seawall.guards.budget.recorded_caps import RecordedCaps, record_shortfall
 from seawall.guards.shared import BUDGET, Defer, Retry
@@ -39,6 +39,8 @@ long, later calls fail at once."""
 MAX_UNCHANGED = 10_000
 """Most accounts whose last change is remembered: one for each tenant that is at its cap."""
 
+COUNTED = ("usd", "tokens", "model_calls", "tool_calls")
+"""What a cap may bound."""
 BOUNDED = ("usd", "tokens")
 """Kinds of cost that a call reserves at an upper bound and mostly does not use up. The call itself is counted
 exactly."""
@@ -156,6 +158,24 @@ class BudgetGuard:
     def get_usd_cap(self, tenant: str) -> Decimal | None:
         """Returns the lowest cap on money that holds for this tenant's calls; None if there is none."""
         return self._caps.get_usd_cap(tenant)
+
+    def has_room_again(self, stopped: StoppedBy, at: float, tenant: str) -> bool:
+        """Returns whether a call that has halted its run at this wall time may fit now: it is another day's, or its cap was
+        raised so far. What others have spent since is not looked at here.
+        """
+        name, _, _ = (stopped.limit or "").partition("=")
+        what = next((each for each in COUNTED if name.endswith(f"_{each}")), None)
+        if what is None or stopped.value is None:
+            return False
+        scope = name.removesuffix(f"_{what}")
+        if scope != "tenant" and day_of(at) != day_of(self._clock.wall_s()):
+            return True
+        caps = (getattr(cap, what) for cap in self._caps.list_caps(tenant) if cap.scope == scope)
+        cap = next(caps, None)
+        try:
+            return cap is None or Decimal(stopped.value) <= cap
+        except InvalidOperation:  # of a price that is not known there is no value
+            return False
 
     # ---- SharedGuard
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -42,8 +43,12 @@ class Halted(Refused):
 class Held(Refused):
     """A step waits for a person. After the decision, the same request with the same request id goes on with the run."""
 
-    def __init__(self, run: str, step: int, name: str, proposal: str, reason: str) -> None:
+    def __init__(
+        self, run: str, step: int, name: str, proposal: str, reason: str, *, journal: str = ""
+    ) -> None:
+        """`journal`: the path of its file; "": it has none."""
         command = f"seawall approve {proposal}" if proposal else f"seawall reconcile {run} {step}"
+        command += f" --journal {shlex.quote(journal)}" if journal else ""
         super().__init__(
             f"run {run} waits for a person to decide on {name!r} (step {step}): {reason}. Decide with: {command}",
             guard="hold",
@@ -51,7 +56,8 @@ class Held(Refused):
         )
         self.run, self.step, self.name, self.proposal, self.reason = run, step, name, proposal, reason
         self.command = command
-        """The command with which a person decides; for an effect whose fate is not known it is `seawall reconcile`."""
+        """The command with which a person decides, in any directory; for an effect whose fate is not known it is
+        `seawall reconcile`."""
 
     def describe(self, problem: str = "") -> dict[str, Any]:
         """Returns the question for a person as JSON values. `problem` says why an earlier answer was not accepted."""
@@ -231,6 +237,8 @@ class Asks:
 
     def __init__(self) -> None:
         self.run = ""
+        self.journal_path = ""
+        """Of the file in which people decide; "": there is none."""
         self.open: dict[tuple[int, str], Ask] = {}
         """The open asks by frame and key, in the order in which they came."""
         self.within: dict[int, int] = {}
@@ -392,13 +400,11 @@ class Asks:
             return
         if intent.kind == "approval" and not intent.waits_for and not ask.waits:
             self._take(ask)
-            run = after.started.run
-
             reason = "it needs an approval" if intent.proposal else "what became of it is not known"
 
             def hold() -> None:
                 self._settling.discard(ask)
-                self.on_held(ask, Held(run, intent.step, intent.name, intent.proposal, reason))
+                self.on_held(ask, self.make_held(intent, reason))
 
             self._unsent.append((hold, False))
         elif intent.kind == "handoff" and intent.perform:
@@ -432,6 +438,11 @@ class Asks:
         early = intent.kind == "tool" and not intent.effect
         early = early or (intent.kind == "model" and bool(done.calls))
         self._unsent.append((lambda: self._settle(ask, settled), early))
+
+    def make_held(self, question: StepIntended, reason: str) -> Held:
+        """Returns what an asker is told of a step that waits for a person."""
+        journal = self.journal_path
+        return Held(self.run, question.step, question.name, question.proposal, reason, journal=journal)
 
     def _take(self, ask: Ask) -> None:
         del self.open[ask.frame, ask.key]

@@ -56,11 +56,11 @@ class Engine:
         with sea.begin("Refund order 1042", loop="my-loop") as session: ...
 
     `effects` names the tools that change the world, by name or pattern, or maps each to its declaration (`Effect(…)`).
-    `reads` names the tools that only read. Other tools count as reads, and `coverage` names them. `limits` are the limits
-    of each run. If one is used up, the loop is asked for a last answer if the adapter can do that, and halted otherwise.
-    The other options are those of `Seawall`. The engine has one `Seawall`, in a separate thread with its own event loop,
-    which opens at the first step. `close` the engine, or use it as a context manager; otherwise it closes at the exit of
-    the program.
+    `reads` names the tools that only read, and `polls` those that are called again until something has happened. Other
+    tools count as reads, and `coverage` names them. `limits` are the limits of each run. If one is used up, the loop is
+    asked for a last answer if the adapter can do that, and halted otherwise. The other options are those of `Seawall`. The
+    engine has one `Seawall`, in a separate thread with its own event loop, which opens at the first step. `close` the
+    engine, or use it as a context manager; otherwise it closes at the exit of the program.
 
     With `thread=False` the engine has no separate thread, and works on the event loop where `async with engine:` opens it.
     This saves each step four changes of thread. Steps from other threads and loops are performed through that loop, too.
@@ -74,13 +74,13 @@ class Engine:
         *,
         effects: Effects = (),
         reads: Sequence[str] = (),
+        polls: Sequence[str] = (),
         limits: Limits | None = None,
         thread: bool = True,
         **options: Any,
     ) -> None:
         """Raises `Misused` for a tool that is declared twice or wrongly, and for wrong options of `Seawall`."""
-        self.tools = ToolDeclarations(effects, reads)
-        self._effects = effects
+        self.tools = ToolDeclarations(effects, reads, polls)
         self._limits = validate_limits(Limits() if limits is None else limits)
         self._sea = Seawall(journal, **options)
         self._ids = Ids(SystemClock(), random.Random(os.urandom(16)))
@@ -134,6 +134,7 @@ class Engine:
         modes: Mapping[str, Mode] | None = None,
         effects: Effects | None = None,
         reads: Sequence[str] = (),
+        polls: Sequence[str] = (),
         resume: bool = False,
         waits: bool = False,
         answers: bool = False,
@@ -151,7 +152,8 @@ class Engine:
         `Turn.last` says, and takes the reply as its answer (`Limits.at_limit`); otherwise a limit halts the run.
         `not_done`: errors of tools which say that nothing has happened; after any other error of an effect it is not known
         whether it happened. `passes`: exceptions with which a framework controls its flow, and which are not failures.
-        `effects` and `reads` replace the engine's for this run; with `reads` alone, the engine's effects still apply.
+        `effects`, `reads` and `polls` are for this run: `effects` replace all declarations of the engine; without `effects`,
+        `reads` and `polls` are added to the engine's declarations.
         Raises `Misused` for an argument that can't be recorded. The first step raises `Misused` if the request id belongs to
         another principal.
         """
@@ -179,9 +181,7 @@ class Engine:
             resume=resume,
             waits=waits,
         )
-        tools = self.tools
-        if effects is not None or reads:
-            tools = ToolDeclarations(self._effects if effects is None else effects, reads)
+        tools = self.tools.declare(effects, reads, polls)
 
         def make_side() -> LoopSide:
             team = ForeignTeam(name or loop, agent, loop, bounds, Asks(), tools)

@@ -31,6 +31,7 @@ from seawall.runtime.foreign.recorded import Recorded, RecordedStep
 from seawall.runtime.foreign.reply import CLOSED, CallerReply
 from seawall.runtime.foreign.team import ForeignTeam
 from seawall.runtime.foreign.tools import ToolDeclarations, write_arguments
+from seawall.runtime.raising import lift_budget_halt
 from seawall.runtime.seawall import Seawall
 
 T = TypeVar("T")
@@ -54,6 +55,7 @@ class LoopSide:
         self._sea, self._supervisor, self._team = sea, sea.supervisor, team
         self._options, self._tools, self._coverage = options, tools, coverage
         self._asks: Asks = team.asks
+        self._asks.journal_path = sea.journal_path
         self._asks.on_event, self._asks.on_turn = self._on_event, self._on_turn
         self._asks.on_held, self._asks.on_failed = self._on_held, self._on_failed
         self._asks.must_advise = coverage.must_advise
@@ -223,7 +225,10 @@ class LoopSide:
         if known is None and options.session is not None:
             known = await self._find_unfinished(options.session)
         if known is not None:
-            await self._learn_recorded(await journal.row(known))
+            row = await journal.row(known)
+            if await lift_budget_halt(self._supervisor, row, self._team.loop, options.check_same):
+                row = await journal.row(known)
+            await self._learn_recorded(row)
 
     async def _find_unfinished(self, session: str) -> str | None:
         """Returns the session's newest run if the loop goes on with it; otherwise cancels that run if it has not ended."""
@@ -464,13 +469,7 @@ class LoopSide:
         pending = find_call(frame, ask.key)
         question = None if pending is None or pending.step is None else state.open.get(pending.step)
         if question is not None and question.kind == "approval" and not question.waits_for and not ask.waits:
-            raise Held(
-                state.started.run,
-                question.step,
-                question.name,
-                question.proposal,
-                "it was asked about before",
-            )
+            raise self._asks.make_held(question, "it was asked about before")
 
     def _find(self, asked: Asked, within: int, reply: AskReply, key: str | None = None) -> Ask | None:
         """Returns the ask for a step. None if the step is recorded; the asker is then told its end."""

@@ -42,5 +42,14 @@ def explain_own_loop(started: RunStarted) -> str:
     )
 
 
+def explain_fork(started: RunStarted) -> str:
+    """Returns how a run is forked with which a framework's loop goes on: that asks for the steps of the fork, too."""
+    return (
+        f"its steps are asked for by the loop of {started.loop}, so its fork needs a request id of its own and no team: "
+        f"seawall fork {started.run} --at STEP --request-id ID, or in code engine.call(lambda sea: sea.fork({started.run!r}, "
+        "at=STEP, request_id=ID)); then make the same request there with that request id"
+    )
+
+
 def _explain_thread(loop: str, session: str | None) -> str:
     return "" if session is None else _BY_THREAD.get(loop, "").format(session=session)

@@ -33,8 +33,8 @@ def _asked(**arguments: Any) -> Any:
 class AskedTool(Tool[..., Any]):
     """A tool that a framework calls. It may have any name, and the framework checks its arguments."""
 
-    def __init__(self, name: str, effect: Effect | bool | None) -> None:
-        """`effect` is None for an undeclared tool. Raises `Misused` for a wrong declaration of an effect."""
+    def __init__(self, name: str, effect: Effect | bool | None, *, poll: bool = False) -> None:
+        """`effect` is None for an undeclared tool. `poll`: see `Tool`. Raises `Misused` for a wrong declaration of an effect."""
         if not name:
             raise Misused("a tool that was asked for has no name")
         self.undeclared = effect is None
@@ -47,6 +47,7 @@ class AskedTool(Tool[..., Any]):
             name=name,
             description="",
             effect=effect or False,
+            poll=poll,
             schema=schema,
             endpoint=name[:MAX_ENDPOINT_CHARS],
         )
@@ -83,8 +84,11 @@ def _list_parameters(effect: Effect) -> list[str]:
 class ToolDeclarations:
     """The declarations of an application's tools. Exact names come first, then the patterns in their order."""
 
-    def __init__(self, effects: Effects = (), reads: Sequence[str] = ()) -> None:
-        """Raises `Misused` for a name or a pattern that is both an effect and a read, and for arguments of another type."""
+    def __init__(self, effects: Effects = (), reads: Sequence[str] = (), polls: Sequence[str] = ()) -> None:
+        """`polls` are reads that are asked again until something has happened (`Tool.poll`).
+
+        Raises `Misused` for a name or a pattern that is an effect and also a read or a poll, and for arguments of another type.
+        """
         given = (
             dict(effects)
             if isinstance(effects, Mapping)
@@ -100,43 +104,73 @@ class ToolDeclarations:
                     "and only the framework's loop calls its tools"
                 )
         declared = {_normalise(name): effect for name, effect in given.items()}
-        for name in _check_names("reads", reads):
-            if declared.setdefault(_normalise(name), False) is not False:
-                raise Misused(f"{name!r} is among the effects and among the reads")
+        listed = {what: _check_names(what, names) for what, names in (("polls", polls), ("reads", reads))}
+        for what, names in listed.items():
+            for name in names:
+                if declared.setdefault(_normalise(name), False) is not False:
+                    raise Misused(f"{name!r} is among the effects and among the {what}")
+        self._effects, self._reads, self._polls = given, listed["reads"], listed["polls"]
         self._declared = declared
+        self._polled = frozenset(map(_normalise, listed["polls"]))
         self._tools: dict[str, AskedTool] = {}
+        self._every = dict.fromkeys(declared)
+        """The names and patterns that are declared here, and for parts of the application."""
+        self._asked: dict[str, None] = {}
+        """The names of the tools that were asked for, here and in those parts."""
 
     def __repr__(self) -> str:
         return f"<ToolDeclarations {', '.join(self._declared) or 'none'}>"
 
+    def declare(
+        self, effects: Effects | None, reads: Sequence[str], polls: Sequence[str]
+    ) -> ToolDeclarations:
+        """Returns what is declared of a part of the application's tools: `effects` take the place of all that is declared here,
+        and without them `reads` and `polls` come beside that. Raises `Misused` as above.
+        """
+        if effects is not None:
+            part = ToolDeclarations(effects, reads, polls)
+        elif reads or polls:
+            own = ToolDeclarations((), reads, polls)
+            part = ToolDeclarations(self._effects, (*self._reads, *own._reads), (*self._polls, *own._polls))
+        else:
+            return self
+        if len(self._every) < MAX_TOOLS:
+            self._every.update(part._every)
+        part._every, part._asked = self._every, self._asked
+        return part
+
     def find_kind(self, name: str) -> ToolKind:
         """Returns the kind of a tool by its declaration."""
-        declared = self._find(name)
+        declared = self._find(name)[0]
         return "undeclared" if declared is None else "read" if declared is False else "effect"
 
     def find_tool(self, name: str) -> AskedTool:
         """Returns a tool with its declaration."""
         tool = self._tools.get(name)
         if tool is None:
-            tool = AskedTool(name, self._find(name))
+            effect, poll = self._find(name)
+            tool = AskedTool(name, effect, poll=poll)
             if len(self._tools) < MAX_TOOLS:
                 self._tools[name] = tool
+            if len(self._asked) < MAX_TOOLS:
+                self._asked[_normalise(name)] = None
         return tool
 
     def list_uncalled(self) -> list[str]:
         """Returns the declared names and patterns that match no tool which was asked for so far."""
-        names = [_normalise(name) for name in self._tools]
+        names = self._asked
         return [
             each
-            for each in self._declared
+            for each in self._every
             if each not in names and not any(fnmatchcase(name, each) for name in names)
         ]
 
-    def _find(self, name: str) -> Effect | bool | None:
+    def _find(self, name: str) -> tuple[Effect | bool | None, bool]:
+        """Returns what is declared of a tool, and whether it is a poll."""
         name = _normalise(name)
-        if name in self._declared:
-            return self._declared[name]
-        return next((each for pattern, each in self._declared.items() if fnmatchcase(name, pattern)), None)
+        matching = (each for each in self._declared if fnmatchcase(name, each))
+        found = name if name in self._declared else next(matching, None)
+        return (None, False) if found is None else (self._declared[found], found in self._polled)
 
 
 def advise_on_undeclared(name: str) -> str:
