@@ -67,9 +67,8 @@ def test_what_is_encoded_in_some_milliseconds_is_not_big(value: object) -> None:
 
 
 def test_a_value_that_holds_itself_is_written_as_far_as_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        big_values, "BIG_CHARS", 2_000
-    )  # each level is looked through until it is known to be big
+    # each level is looked through until it is known to be big
+    monkeypatch.setattr(big_values, "BIG_CHARS", 2_000)
     value: list[Any] = []
     value.extend([value] * 3)
     assert is_big(value)

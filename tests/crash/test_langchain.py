@@ -34,9 +34,8 @@ def test_an_agent_may_die_at_any_write_and_any_call(
     where: Literal["journal", "world"],
     after: bool,
 ) -> None:
-    request_id = (
-        None if after else "request-1"
-    )  # without one, the thread and its messages say which request it is
+    # without one, the thread and its messages say which request it is
+    request_id = None if after else "request-1"
     job = LangChainJob(directory=str(tmp_path), durability=durability, request_id=request_id)
     die_at_each(every_death(where, after), langchain_workers, job, fewest=5)
 

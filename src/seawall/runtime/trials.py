@@ -105,9 +105,8 @@ async def fork_run(
     started = begin[0] = replace(started, app=app or started.app, request_id=request_id)
     answered = False
     if raised is not None:
-        if (
-            started.loop and started.limits.at_limit == "halt"
-        ):  # a loop that can't answer at its limit never can
+        # a loop that can't answer at its limit never can
+        if started.loop and started.limits.at_limit == "halt":
             raised = replace(raised, limits=replace(raised.limits, at_limit="halt"))
         before = await fold_in_slices(begin)
         note, answered = put_note(before, bodies), has_answered(before)
