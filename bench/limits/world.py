@@ -25,7 +25,7 @@ BOUND = 10_000
 """Calls of a cell that ends by itself: far above what any of them makes."""
 CAPPED = "That is enough. (The benchmark's own cap on calls was reached.)"
 GAVE_UP = "I can't go on: I am offered no tool any more."
-"""CrewAI asks once more without tools when an agent has used up its iterations."""
+"""Some systems ask once more without tools, or with `tool_choice` "none", when an agent has used up a limit."""
 _AGENT = re.compile(r"\[agent:(\w+)\]")
 _RUN = re.compile(r"\[run:([\w.-]+)/(\d+)\]")
 _TASK = re.compile(r"\[task:(\d+)\]")
@@ -82,7 +82,8 @@ class Stage:
         return self._reply(request, self.case.say(seen), seen)
 
     def _reply(self, request: ChatRequest, say: Say, seen: Seen | None = None) -> ModelReply:
-        offered: list[dict[str, Any]] = [tool["function"] for tool in request.body.get("tools") or []]
+        may_call = request.body.get("tool_choice") != "none"
+        offered = [tool["function"] for tool in request.body.get("tools") or []] if may_call else []
         calls = _calls(say, offered, request.number, seen)
         if (say.calls or say.tasks) and not calls:
             say = Say(text=GAVE_UP)
