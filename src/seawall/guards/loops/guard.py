@@ -119,9 +119,6 @@ class Loops(Guard):
             return _check_turns(step, state, options)
         if step.kind not in (*CALLED, "handoff"):
             return ALLOW
-        barren = state.barren.get(step.frame) if step.invalid is not None else None
-        if barren is not None and (over := turns.check_invalid(barren, options)) is not None:
-            return messages.write_turns_halt(step, barren, over)
         scope = state.scopes.get(self._find_scope_id(step.frame), _EMPTY_SCOPE)
         answer = rules.find_answer(scope, step)
         violation = None

@@ -140,22 +140,11 @@ def check_model(barren: BarrenTurns, options: LoopOptions) -> Violation | None:
     most = _find_most(options)
     if not barren.made_calls and barren.same >= options.replies:
         return Violation("replies", barren.same, options.replies)
-    if barren.same > most or (barren.unusable > most and not barren.made_calls):
+    if max(barren.same, barren.unusable) > most:
         return Violation("no_news", max(barren.same, barren.unusable) - 1, most)
     if barren.calls >= options.barren:
         return Violation("barren", barren.calls, options.barren)
     return None
-
-
-def check_invalid(barren: BarrenTurns, options: LoopOptions) -> Violation | None:
-    """Forbids a call that can't be made, after too many replies of which nothing could be used.
-
-    Its own reply is counted already. If each was wrong in another way, the model was asked once more than otherwise.
-    """
-    most = _find_most(options)
-    if barren.unusable - 1 <= most:
-        return None
-    return Violation("no_news", barren.unusable - 2, most)
 
 
 def find_notice(barren: BarrenTurns, options: LoopOptions) -> Notice | None:
