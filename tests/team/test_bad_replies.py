@@ -69,10 +69,9 @@ def test_a_call_that_makes_no_sense_is_answered_with_what_is_wrong(reply: Any, t
     assert all(len(step.name) <= 256 for step in run.steps("tool"))
 
 
-def test_a_hand_off_without_a_task_is_answered() -> None:
-    model = ScriptedModel(
-        [*[call("ask_c", arguments) for arguments in ("{}", '{"task": 7}', "no", '{"task": " "}')], "."]
-    )
+@pytest.mark.parametrize("wrong", [("{}", '{"task": 7}'), ("{}", "no", '{"task": " "}')])
+def test_a_hand_off_without_a_task_is_answered(wrong: tuple[str, ...]) -> None:
+    model = ScriptedModel([*[call("ask_c", arguments) for arguments in wrong], "."])
     team = Team("desk", Agent("boss", model=model), specialists=[Agent("c", model=ScriptedModel([]))])
 
     run = play(team)
