@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 
 from seawall import Agent, Misused, Seawall, Team
+from seawall.core.events import RunStarted
 from seawall.runtime.foreign.engine import Engine
 from seawall.testing import ScriptedModel, say
 
@@ -24,13 +25,16 @@ def desk() -> Team[None]:
     return Team(Agent("desk", model=ScriptedModel(lambda _: say("Done."))))
 
 
-def start(path: Path, name: str, value: str) -> None:
-    async def main() -> None:
+def start(path: Path, name: str, value: str) -> RunStarted:
+    """Returns what is recorded of a run with this name."""
+
+    async def main() -> RunStarted:
         async with Seawall(path, environment={"DB_PASSWORD": "postgres"}, secrets=[KEPT]) as sea:
             run = await sea.start(desk(), "go", **{name: value})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] -- all four are text
             await run.outcome()
+            return (await sea.state(run.id)).started
 
-    asyncio.run(main())
+    return asyncio.run(main())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -49,7 +53,7 @@ def test_a_name_that_holds_a_secret_is_refused_and_recorded_nowhere(
     "value", ["postgres", "db:postgres", "4111111111111111", "user:4111 1111 1111 1111", "ann@example.com"]
 )
 def test_a_plain_word_or_a_long_number_is_a_name(tmp_path: Path, name: str, value: str) -> None:
-    start(tmp_path / "desk.db", name, value)
+    assert getattr(start(tmp_path / "desk.db", name, value), name) == value
 
 
 def test_ids_of_the_usual_kinds_are_names() -> None:
@@ -66,7 +70,8 @@ def test_ids_of_the_usual_kinds_are_names() -> None:
         async with Seawall(environment={}) as sea:
             for number in range(100):
                 name = makers[number % len(makers)]()
-                await (await sea.start(desk(), "go", session=name, request_id=name)).outcome()
+                run = await sea.start(desk(), "go", session=name, request_id=name)
+                assert (await run.outcome()).status == "completed", name
 
     asyncio.run(main())
 
