@@ -1,4 +1,4 @@
-"""The rule `failures`: errors of one tool in a row that are of one kind, whatever it was asked, and by whom."""
+"""The rule `failures`: errors of one kind that one tool brings in a row, whatever its arguments are and whoever calls it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ their tools do not declare."""
 def update_failures(
     state: LoopState, observation: Observation, options: LoopOptions, notices: list[Notice]
 ) -> Failures | None:
-    """Returns the errors in a row of this tool, if that changes: of one kind, whatever was asked, in any frame."""
+    """Returns the tool's errors in a row if the observation changes them; None if they stay."""
     before = state.failures.get(observation.name)
     kind = observation.failure_kind
     if not kind:
@@ -35,13 +35,13 @@ def update_failures(
 
 
 def _list_notices(state: LoopState, found: Failures, options: LoopOptions) -> list[Notice]:
-    """Returns what an agent is advised of once its errors of one kind come near the limit."""
+    """Returns a notice once the errors of one kind come near the limit."""
     limit = _get_limit(state, found, options)
     return [Notice("failures", found.count, limit, found.step)] if found.count * 2 >= limit else []
 
 
 def find_refusals(state: LoopState, tool: str, options: LoopOptions) -> Notice | None:
-    """Returns what an agent is advised of before its next reply, if a call of this tool was refused in its newest one."""
+    """Returns a notice for an agent's next model call, if calls of this tool were refused near the limit."""
     found = state.failures.get(tool)
     if found is None or found.world_changes != state.world_changes:
         return None

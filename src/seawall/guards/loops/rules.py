@@ -65,9 +65,9 @@ class Learned(msgspec.Struct, frozen=True):
     new_error: str | None
     """The fingerprint of an error that is new in the scope."""
     failures: Failures | None
-    """Of the tool, if that changes."""
+    """The tool's new errors in a row; None if they stay."""
     same_answers: SameAnswers | None
-    """Of the tool, if that changes."""
+    """The tool's new equal answers in a row; None if they stay."""
     recurrence: Recurrence | None
     delegation: Delegation | None
     notices: list[Notice]
@@ -325,7 +325,7 @@ def _renew_answer(
     repeats: int,
     plain_repeats: int = 0,
 ) -> LastAnswer:
-    """Returns an answer that came again: with its new counts, when it came, and where its text is recorded."""
+    """Returns the record of an answer that came again, with its new counts, time and recorded text."""
     if before.alike_streak[1] != state.world_changes:
         before = replace(before, alike=0, alike_streak=(scope.firm_discoveries, state.world_changes))
     return replace(

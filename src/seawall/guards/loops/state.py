@@ -101,9 +101,9 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def failure_kind(self) -> str:
-        """Of what kind an error is, or a result that says that it is one; "" of anything else.
+        """The kind of an error, or of a result that tells of an error; "" of any other result.
 
-        A call that can't be made, or that a guard or a person refuses, is one as well.
+        A call that can't be made, or that a guard or a person refuses, counts as an error.
         """
         if self.status in TURNED_AWAY:
             return FAILED + self.fingerprint
@@ -179,12 +179,12 @@ class LastAnswer(msgspec.Struct, frozen=True):
 
     fingerprint: str
     first_step: int
-    """The first step that brought it."""
+    """The first step that brought this answer."""
     ok: bool
     streak: Streak
     """The streak in which `repeats` was counted."""
     repeats: int = 0
-    """How often it came again."""
+    """How often the answer came again."""
     loose_fingerprint: str | None = None
     write_streak: int = 0
     """The `loose_discoveries` of its scope at which `write_repeats` was counted."""
@@ -192,29 +192,29 @@ class LastAnswer(msgspec.Struct, frozen=True):
     """How often the question, a write, was asked again and brought the same but for numbers."""
     output: Ref | None = None
     segment: int = 0
-    """The `LoopState.segment` in which it came."""
+    """The `LoopState.segment` in which the answer came."""
     left_s: float = 0.0
-    """The active seconds that the run had left when it came: the run's own clock."""
+    """The active seconds that the run had left when the answer came: the run's own clock."""
     call: int = 0
-    """The number of the call in its scope that brought it last."""
+    """The number, in its scope, of the call that brought the answer last."""
     polls: int = 0
-    """The `LoopState.polls` at which it came last."""
+    """The `LoopState.polls` at which the answer came last."""
     alike: int = 0
-    """How often one came again that was alike and not equal."""
+    """How often an answer came that was alike and not equal."""
     alike_streak: Streak = NO_STREAK
     """The streak in which `alike` was counted: with firm discoveries."""
     plain_repeats: int = 0
-    """Those of `repeats` when nothing spoke for another answer; see `rules.may_change`."""
+    """The repeats after which no other answer was to be expected; see `rules.may_change`."""
     waits: int = 0
-    """The `LoopState.waits` at which it came last."""
+    """The `LoopState.waits` at which the answer came last."""
     changes: int = 0
     """How often the question brought another answer than the last time."""
     write_limit: int = 0
     """How often the write may be made again, by its newest result; 0 is `LoopOptions.again`."""
     question: str = ""
-    """The question that brought it last, as it was spelled."""
+    """The question that brought the answer last, as it was spelled."""
     spellings: int = 1
-    """Spellings of the question that brought it, one after another."""
+    """The number of spellings of the question that brought the answer, one after another."""
 
 
 class Failures(msgspec.Struct, frozen=True):
@@ -223,58 +223,58 @@ class Failures(msgspec.Struct, frozen=True):
     kind: str
     count: int
     step: int
-    """The first of them."""
+    """The step of the first of these errors."""
     world_changes: int
     """The `LoopState.world_changes` at which they were counted."""
     among_others: bool = False
-    """Whether other calls were made between them."""
+    """True if other calls were made between these errors."""
     waits: int = 0
-    """The `LoopState.waits` at the first of them."""
+    """The `LoopState.waits` at the first of these errors."""
 
 
 class SameAnswers(msgspec.Struct, frozen=True):
     """Answers in a row of one tool that it had brought before, whatever it was asked: equal ones, or few in turn."""
 
     answer: str
-    """The loose fingerprint of the newest."""
+    """The loose fingerprint of the newest answer."""
     step: int
-    """The first of them."""
+    """The step of the first of these answers."""
     world_changes: int
     """The `LoopState.world_changes` at which they were counted."""
     count: int = 0
-    """Questions after the first that had not been asked before."""
+    """The number of questions after the first that had not been asked before."""
     reworded: int = 0
-    """Those of them that had no word which the questions before them did not have."""
+    """The number of these questions whose words were all in the questions before."""
     moved: int = 0
-    """Those of these that asked for another part, as the next page is."""
+    """The number of reworded questions that asked for another part, such as the next page."""
     among_others: bool = False
-    """Whether other calls were made between them."""
+    """True if other calls were made between these answers."""
     others: tuple[str, ...] = ()
-    """Loose fingerprints of the answers before it, the newest first; see `sameness.FEW`."""
+    """Loose fingerprints of the answers before the newest, the newest first; see `sameness.FEW`."""
     first: str = ""
     """`StepIntended.wording` of the first question."""
     names: frozenset[str] = frozenset()
     words: frozenset[str] = frozenset()
-    """What the questions were made of, from the second on; see `seawall.run.wording`. Positions are among the words."""
+    """The names and words of the questions, from the second on; see `seawall.run.wording`. Positions count as words."""
 
 
 class Scope(msgspec.Struct, frozen=True):
     """What is known in one frame or, with a wider option `scope`, in the whole run."""
 
     answers: Latest[str, LastAnswer] = Latest()
-    """By question."""
+    """The newest answers by question."""
     errors: Latest[str, int] = Latest()
-    """By fingerprint of an error: the step that first met it."""
+    """The step that first met an error, by the error's fingerprint."""
     same_answers: Latest[str, SameAnswers] = Latest()
-    """By tool that reads."""
+    """Equal answers in a row, by tool that reads."""
     discoveries: int = 0
-    """Results that were new here."""
+    """The number of results that were new in this scope."""
     firm_discoveries: int = 0
-    """The same, but a result that is alike what its question had brought is not new."""
+    """As `discoveries`, without results that are alike an earlier answer to the same question."""
     loose_discoveries: int = 0
-    """As `discoveries`, but a write that was made again is not new, though its result has new numbers."""
+    """As `discoveries`, without repeated writes whose results differ in numbers only."""
     calls: int = 0
-    """Calls so far."""
+    """The number of calls so far."""
     stale_calls: int = 0
     """Calls in a row that each brought what their question had brought before."""
     stale_streak: Streak = NO_STREAK
@@ -287,31 +287,32 @@ class Scope(msgspec.Struct, frozen=True):
     """Known errors in a row."""
     errors_streak: Streak = NO_STREAK
     errors_waits: int = 0
-    """The `LoopState.waits` at the first of them."""
+    """The `LoopState.waits` at the first of the known errors."""
 
 
 class BarrenTurns(msgspec.Struct, frozen=True):
     """The newest model calls of one frame, in a row, from which nothing came: no performed call, and no answer."""
 
     calls: int = 0
+    """The number of these model calls."""
     unusable: int = 0
-    """The newest of these of which nothing could be used: useless replies, and calls that can't be made."""
+    """The number of the newest replies of which nothing could be used: useless replies, and calls that can't be made."""
     same: int = 0
-    """The newest of these that are wrong in the same way."""
+    """The number of the newest replies that are wrong in the same way."""
     reason: str = ""
-    """Digest of what is wrong with them."""
+    """A digest of what is wrong with these replies."""
     made_calls: bool = False
-    """The newest reply made calls, and was not useless by itself."""
+    """True if the newest reply made calls, so that it was not useless by itself."""
     compared: bool = False
-    """The first call of the newest reply that can't be made is counted in `same`."""
+    """True if a call of the newest reply that can't be made is counted in `same` already."""
     advised: bool = False
-    """The agent was advised on a call of the newest one."""
+    """True if the agent was advised on a call of the newest reply."""
     refused: str = ""
-    """The tool of a call of the newest one that a guard or a person has refused."""
+    """The tool of a call of the newest reply that a guard or a person has refused; "" if none was."""
 
 
 class UnmadeCalls(msgspec.Struct, frozen=True):
-    """Calls of one reply that were turned away at once, each for another reason. One mistake in many calls is one."""
+    """The reasons for which calls of one reply were turned away. The same mistake in many calls counts once."""
 
     reply: int
     fingerprints: frozenset[str]
@@ -332,7 +333,7 @@ class Cycle(msgspec.Struct, frozen=True):
 
     calls: int = 0
     period: int = 0
-    """How many calls before, at most."""
+    """The most calls between a call and the call with the same result."""
 
 
 class RecurringCall(msgspec.Struct, frozen=True):
@@ -344,7 +345,7 @@ class RecurringCall(msgspec.Struct, frozen=True):
     step: int
     effect: bool = False
     number: int = 0
-    """Its number among the calls that came again, from 1; 0: it came once."""
+    """The number of the call among the calls that came again, from 1; 0 if it came once."""
     after: str = ""
     """The question of the call before it, among those that came again."""
 
@@ -353,13 +354,13 @@ class Round(msgspec.Struct, frozen=True):
     """Calls that came again in the same order, without those in between that brought something new."""
 
     calls: tuple[RecurringCall, ...] = ()
-    """The newest, newest last."""
+    """The newest of these calls, the newest last."""
     number: int = 0
-    """Calls that came again so far."""
+    """The number of calls that came again so far."""
     count: int = 0
-    """Of the newest of them, how many each followed the call that it had followed the last time."""
+    """The number of the newest calls that each followed the same call as the last time."""
     period: int = 0
-    """How many of them ago each was made before, at most."""
+    """The most recurring calls between a call and the same call before it."""
 
 
 class Delegation(msgspec.Struct, frozen=True):
@@ -368,29 +369,29 @@ class Delegation(msgspec.Struct, frozen=True):
     gist: Gist
     step: int
     world_changes: int
-    """The `LoopState.world_changes` at which it was handed."""
+    """The `LoopState.world_changes` at which the task was handed out."""
     news: int = 0
-    """The `LoopState.news` at which it was answered last."""
+    """The `LoopState.news` at which the task was answered last."""
     repeats: int = 0
     plain_repeats: int = 0
-    """Those of them with no news from a tool since the last time."""
+    """The repeats before which no tool had brought news since the last time."""
 
 
 class LoopState(msgspec.Struct, frozen=True):
     """All that the guard remembers of a run."""
 
     scopes: dict[int, Scope] = {}
-    """By frame; with a wider option `scope` all of it is under 0."""
+    """The scopes by frame; with a wider option `scope` there is one, under 0."""
     world_changes: int = 0
-    """How often the world was changed: by writes that succeeded, or as a poll has shown."""
+    """The number of changes of the world: writes that succeeded, and changes that a poll has shown."""
     polls: int = 0
-    """Polls made: signs that the run let time pass."""
+    """The number of polls made, which are signs that the run let time pass."""
     waits: int = 0
-    """How often the run let time pass without a call that ended; see `waits.WAIT_S`."""
+    """The number of times that the run let time pass without a call; see `waits.WAIT_S`."""
     ended_at: float = 0.0
     """When the newest call ended, by the wall clock."""
     replied_s: float = 0.0
-    """Seconds that models took for their replies since then."""
+    """Seconds that models took for their replies since the newest call ended."""
     segment: int = 0
     """How often a process took the run over, or a write ended whose fate is not known. An answer of an earlier segment
     is not fresh."""
@@ -400,25 +401,25 @@ class LoopState(msgspec.Struct, frozen=True):
     """The cycle that the newest calls form."""
     round: Round = Round()
     failures: Latest[str, Failures] = Latest()
-    """By tool."""
+    """The errors in a row, by tool."""
     fruitless: int = 0
-    """Calls in a row that failed or brought what was known."""
+    """The number of calls in a row that failed or brought what was known."""
     fruitless_since: int = 0
-    """The first of them."""
+    """The step of the first of these calls."""
     recurring: Latest[str, RecurringCall] = Latest()
-    """By question and answer."""
+    """The calls that may come again, by question and answer."""
     news: int = 0
-    """Results of tools that no agent of the run had brought before."""
+    """The number of results of tools that no agent of the run had brought before."""
     delegations: dict[str, Log[Delegation]] = {}
-    """By agent."""
+    """The tasks that were handed out, by agent."""
     writes: dict[str, int] = {}
-    """By tool: effects performed."""
+    """The number of performed effects, by tool."""
     barren: dict[int, BarrenTurns] = {}
-    """By frame, while nothing comes of its model calls."""
+    """The model calls from which nothing came, by frame."""
     unmade: dict[int, UnmadeCalls] = {}
-    """By frame: the calls of its newest reply that were not made."""
+    """The calls of a frame's newest reply that were not made, by frame."""
     literal_calls: dict[str, int] = {}
-    """With the option `literal`: calls by agent and tool."""
+    """With the option `literal`: the number of calls by agent and tool."""
 
 
 # ---- the handover to the session's next run

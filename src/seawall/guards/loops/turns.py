@@ -21,7 +21,7 @@ _KNOWN_ANSWERS = ("loops", "waste", "effects")
 
 
 def fold_intent(state: LoopState, step: StepIntended) -> LoopState:
-    """Ends the count of a frame of which a call is performed."""
+    """Ends the count of a frame once one of its calls is performed."""
     if step.frame not in state.barren or not (step.perform and step.kind in (*CALLED, "handoff")):
         return state
     return _forget(state, step.frame)
@@ -39,7 +39,7 @@ def fold_verdict(state: LoopState, judged: Judged, run: RunState) -> LoopState:
 
 
 def fold_done(state: LoopState, done: StepDone, run: RunState) -> LoopState:
-    """Counts replies."""
+    """Counts a model's reply, and what became of its calls."""
     if done.step in state.barren:  # it is a hand-off or review, and its frame has ended
         state = _forget(state, done.step)
     if done.step in state.unmade:
@@ -136,7 +136,7 @@ def _put(state: LoopState, frame: int, barren: BarrenTurns) -> LoopState:
 
 
 def check_model(barren: BarrenTurns, options: LoopOptions) -> Violation | None:
-    """Forbids a model call after too many from which nothing came."""
+    """Forbids a model call after too many model calls from which nothing came."""
     most = _find_most(options)
     if not barren.made_calls and barren.same >= options.replies:
         return Violation("replies", barren.same, options.replies)
@@ -148,7 +148,7 @@ def check_model(barren: BarrenTurns, options: LoopOptions) -> Violation | None:
 
 
 def find_notice(barren: BarrenTurns, options: LoopOptions) -> Notice | None:
-    """Returns what the agent is to be advised of: from the second of which nothing could be used on, or near the bound."""
+    """Returns a notice from the second useless reply on, and near the limit of replies from which nothing came."""
     if barren.unusable > 1 or barren.same > 1:
         return Notice("no_news", max(barren.same, barren.unusable) - 1, _find_most(options), 0)
     if barren.calls > 1 and barren.calls * 4 >= options.barren * 3:  # the last quarter
@@ -157,5 +157,5 @@ def find_notice(barren: BarrenTurns, options: LoopOptions) -> Notice | None:
 
 
 def _find_most(options: LoopOptions) -> int:
-    """Returns how many replies in a row may follow one of which nothing could be used, and be no better."""
+    """Returns how many useless replies in a row may follow a useless one."""
     return max(options.no_news, options.replies)

@@ -1,4 +1,4 @@
-"""Signs that the run let time pass, after which an equal answer is less of a sign for a loop: it waits for something."""
+"""Signs that the run let time pass. It then waits for something, so that an equal answer is less of a sign of a loop."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ def note_end(state: LoopState, observation: Observation) -> LoopState:
 
 
 def limit_among_waits(limit: int, count: int, waits: int, options: LoopOptions) -> int:
-    """Returns how often something may come if the run let time pass before half of the times, as it waits for it."""
+    """Returns the limit of something that came `count` times. It is higher if the run waited before half of these times."""
     return max(limit, options.unfinished) if waits * 2 >= count else limit
