@@ -18,9 +18,9 @@ _NUMBER = re.compile(r"[0-9](?:[ -]?[0-9]){11,18}")
 
 
 def check_names(redact: Callable[[str], str], **names: str | None) -> None:
-    """Raises `Misused` for a name that holds a secret. The keyword says what the name is of.
+    """Raises `Misused` for a name that holds a secret. The keywords say what each name identifies, such as `session`.
 
-    A name is recorded and shown as it is, because without its secret it would be another's, too.
+    A name is recorded and shown unredacted: two names that differ only in a secret would be one name after redaction.
     """
     for what, name in names.items():
         plain = _NUMBER.sub("0", name or "")
@@ -30,8 +30,8 @@ def check_names(redact: Callable[[str], str], **names: str | None) -> None:
         before, *_, after = shown.split(MARK)
         if has_digit_and_letter(plain[len(before) : len(plain) - len(after)]):
             raise Misused(
-                f"{what} holds what looks like a secret ({shown[:80]!r}). It would be recorded and shown as it is, because it "
-                "says which one is meant: give it another name"
+                f"{what} holds what looks like a secret ({shown[:80]!r}). It would be recorded and shown unredacted, because "
+                f"it identifies the {what.replace('_', ' ')}: use another name"
             )
 
 
