@@ -22,6 +22,7 @@ from seawall.run.fold import has_answered
 from seawall.runtime.big_texts import compute_apart, list_recorded_texts, put_apart
 from seawall.runtime.foreign.own_loop import explain_fork
 from seawall.runtime.foreign.team import ForeignTeam
+from seawall.runtime.given import check_names
 from seawall.runtime.next_step import check_next_step
 from seawall.runtime.raising import check_leads, check_spent, put_note
 from seawall.runtime.supervisor import Supervisor
@@ -84,7 +85,7 @@ async def fork_run(
 ) -> str:
     """Records run `run`, which begins with the result of a step of a recorded one. See `Seawall.fork`.
 
-    Returns its id; if the same fork was made under its request id before, that of the run that it has.
+    Returns the fork's id. If the same fork was made before with this request id, this is the id of that run.
     """
     _, result, live_effects, app, raised, request_id = options
     events = await read_events(supervisor.journal, run_id)
@@ -94,6 +95,7 @@ async def fork_run(
     team = _find_team(origin, team, options)
     at = find_last_result(events) if options.at is None else options.at
     bodies = supervisor.make_bodies()
+    check_names(bodies.redact, request_id=request_id)
     await put_apart(result or "", bodies)
     changed = None if result is None else (bodies.put(result), result)
     begin = fork_events(
@@ -105,7 +107,7 @@ async def fork_run(
     started = begin[0] = replace(started, app=app or started.app, request_id=request_id)
     answered = False
     if raised is not None:
-        # a loop that can't answer at its limit never can
+        # the adapter of this loop can't ask for a last answer, whatever the new limits say
         if started.loop and started.limits.at_limit == "halt":
             raised = replace(raised, limits=replace(raised.limits, at_limit="halt"))
         before = await fold_in_slices(begin)
@@ -120,7 +122,7 @@ async def fork_run(
             await check_next_step(supervisor, team, begin, bodies.known(), answered=answered)
     lease = await supervisor.journal.create(started, begin[1:], bodies.unsaved(), take=False)
     if lease.run != run and not is_same_fork(begin, await read_events(supervisor.journal, lease.run)):
-        raise Misused(f"request id {request_id!r} is that of run {lease.run}: a fork needs one of its own")
+        raise Misused(f"request id {request_id!r} belongs to run {lease.run}: a fork needs a new one")
     return lease.run
 
 

@@ -152,9 +152,9 @@ def test_the_same_fork_made_again_is_the_run_that_it_has() -> None:
         desk.ask("q-2")
         again = desk.fork(first.run, "q-2", at=2, result="lost")
         for other in ({"at": 4}, {"at": 2, "result": "found"}, {"at": 2}, {"at": 2, "live_effects": True}):
-            with pytest.raises(Misused, match=f"'q-2' is that of run {run}"):
+            with pytest.raises(Misused, match=f"'q-2' belongs to run {run}"):
                 desk.fork(first.run, "q-2", **other)
-        with pytest.raises(Misused, match=f"'q-1' is that of run {first.run}"):
+        with pytest.raises(Misused, match=f"'q-1' belongs to run {first.run}"):
             desk.fork(first.run, "q-1", at=2)
 
     assert again == run
@@ -173,6 +173,15 @@ def test_without_a_request_id_of_its_own_it_is_said_how_to_fork() -> None:
         runs = engine.call(lambda sea: sea.journal.runs())
 
     assert [row.run for row in runs] == [run]
+
+
+def test_a_secret_is_no_request_id_of_a_fork() -> None:
+    secret = "sk-proj-" + "a1B2c3D4e5F6g7H8" * 3
+    with Engine(effects=["refund"]) as engine:
+        desk = Desk(engine)
+        first, _ = desk.ask("q-1")
+        with pytest.raises(Misused, match="request_id holds what looks like a secret"):
+            desk.fork(first.run, secret, at=4)
 
 
 def test_a_fork_that_was_broken_off_goes_on_in_another_process(tmp_path: Path) -> None:
