@@ -351,6 +351,7 @@ def test_an_authority_guard_that_would_not_be_asked_is_misuse(where: str) -> Non
     for guard, told in (
         (OwnAuthority(), "can't be named 'authority'"),
         (AuthorityGuard(permits=permit), "permits"),
+        (AuthorityGuard(agents=("lead",)), "given agents"),
     ):
         given: dict[str, Any] = {"guards": [guard]}
         with pytest.raises(Misused, match=told):

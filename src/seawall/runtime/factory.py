@@ -404,8 +404,9 @@ def _check_names(owner: str, guards: Sequence[Guard]) -> None:
     for guard in guards:
         if guard.name == AUTHORITY and type(guard) is not AuthorityGuard:
             raise Misused(f"a guard can't be named {AUTHORITY!r}: that is one of Seawall's own")
-        if isinstance(guard, AuthorityGuard) and guard.permits:
-            raise Misused(f"{owner}: AuthorityGuard was given permits; they are made of Team(authority=…)")
+        if isinstance(guard, AuthorityGuard) and (guard.permits or guard.agents):
+            what, source = ("permits", "Team(authority=…)") if guard.permits else ("agents", "the team")
+            raise Misused(f"{owner}: AuthorityGuard was given {what}; they are made of {source}")
 
 
 async def _close_model(name: str, model: Any) -> None:

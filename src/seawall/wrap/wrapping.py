@@ -75,7 +75,9 @@ def _read_sources(files: Sequence[tuple[Path, Path]]) -> tuple[list[SourceFile],
 def _read_configurations(
     files: Sequence[tuple[Path, Path]],
 ) -> tuple[list[FoundPart], list[FileLines], list[SourceProblem]]:
-    """Reads the configurations of MCP clients. A JSON file found in a folder is skipped if it is not one, or can't be parsed."""
+    """Reads the configurations of MCP clients. A JSON file that is not one is skipped. One that can't be parsed is a problem
+    if it was named, or lies directly in a folder that was named; in folders below, it is skipped.
+    """
     found: list[Configuration] = []
     problems: list[SourceProblem] = []
     for path, root in files:

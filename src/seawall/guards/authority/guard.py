@@ -65,7 +65,8 @@ class AuthorityGuard(Guard):
         self._by_agent: dict[str, list[Permit]] = {}
         for permit in self.permits:
             self._by_agent.setdefault(permit.agent, []).append(permit)
-        self._agents = frozenset(map(_normalise, agents))
+        self.agents = frozenset(map(_normalise, agents))
+        """The names of the team's agents, as claims are compared with them."""
 
     def __repr__(self) -> str:
         return f"<AuthorityGuard {self.mode}, {len(self.permits)} permits>"
@@ -145,7 +146,7 @@ class AuthorityGuard(Guard):
         """Returns whether a name belongs to an agent other than `agent`, to the system or, with `people`, to a user."""
         if not name or name == _normalise(agent):
             return False
-        return name in self._agents or name in _ABOVE_AGENTS or (people and name in _PEOPLE)
+        return name in self.agents or name in _ABOVE_AGENTS or (people and name in _PEOPLE)
 
 
 def _is_talk(found: FoundClaim, result: Result) -> bool:
