@@ -16,10 +16,10 @@ _log = logging.getLogger("seawall.journal")
 _LOCK_RETRY_S = 0.001
 """Seconds between two attempts to get a lock: about one commit; each process that waits uses 5% of a core."""
 
-_STATEMENTS_KEPT = 256
-"""Prepared statements that a connection keeps. `apsw` keeps the most recently used ones. A run of 15 steps makes some
-150 uses; with only 64 kept, the nine statements that a run uses once were prepared again in each run. With more than
-256 the search in the cache costs more than it saves."""
+_STATEMENTS_KEPT = 384
+"""Prepared statements that a connection keeps. `apsw` keeps the most recently used ones. A run of 25 steps makes some
+300 uses, one for each row that it writes; with fewer statements kept, those that a run uses once would be prepared again
+in each run. With many more the search in the cache costs more than it saves."""
 
 Row = tuple[Any, ...]
 

@@ -174,7 +174,8 @@ class Transaction:
     def begin(self) -> None:
         """Takes the file's write lock, and drops the known state of the file if another process has written."""
         self.database.run("BEGIN IMMEDIATE")
-        if self.database.data_version != self._version:  # something was written since this process's last commit
+        # Otherwise nobody has written since this process's last commit.
+        if self.database.data_version != self._version:
             self._read_newest()
         self._sum.value = self._state
         self.now = self.clock.wall_s()

@@ -367,12 +367,14 @@ class Writer:
         for loop, callbacks in self._watchers.claim_callbacks().items():
             reports.setdefault(loop, ([], [], []))[2].extend(callbacks)
         here = asyncio.get_running_loop() if self._inline else None
-        for loop, report in reports.items():
+        for loop, (ops, room, calls) in reports.items():
             try:
                 if loop is here:
-                    loop.call_soon(_settle, *report)
+                    _settle(ops, room, [])
+                    for call in calls:  # these run code of others, which may raise
+                        loop.call_soon(call)
                 else:
-                    loop.call_soon_threadsafe(_settle, *report)
+                    loop.call_soon_threadsafe(_settle, ops, room, calls)
             except RuntimeError:  # the loop was closed: nothing waits there any more
                 self._watchers.drop_loop(loop)
 
