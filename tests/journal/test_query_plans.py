@@ -60,7 +60,7 @@ BOUNDED = re.compile(
 """The lines of plans that find single rows by their key, or the rows of one run."""
 
 MAY_READ_ON = {
-    "begin": "the newest batch",
+    "_read_newest": "the newest batch",
     "read_head": "the newest batch",
     "explain_loss": "the newest batch",
     "hold_all_rows": "once, when the journal is made or an older one is migrated",

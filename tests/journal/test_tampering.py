@@ -18,7 +18,7 @@ from seawall import Budget, Caps, Seawall
 from seawall.adapters.mcp.pin_store import PinStore
 from seawall.core.canonical import ref_of
 from seawall.core.errors import JournalDamaged, JournalFailed, Misused
-from seawall.journal.protocol import Command, Setting, Verification
+from seawall.journal.protocol import Booking, Command, Setting, Spend, Verification
 from seawall.journal.sqlite import SqliteJournal, SqliteOptions
 from seawall.journal.sqlite.row_sum import HELD
 from seawall.testing import ManualClock
@@ -472,3 +472,18 @@ def test_a_counter_that_would_give_a_number_again_or_none_is_found(tmp_path: Pat
     edit(path, sql)
     bad = verified(path).bad
     assert bad is not None and "the counter of table" in bad.what
+
+
+def test_an_account_that_another_program_deleted_is_written_again_by_the_next_booking(path: str) -> None:
+    day = "2026-01-01"
+    booking = Booking(day=day, spent=Spend(tokens=2))
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            await journal.book("acme", [booking])
+            change(path, f"DELETE FROM accounts WHERE day = '{day}' AND tenant = -1")
+            await journal.book("acme", [booking])
+            assert [each.spent.tokens for each in await journal.accounts(day=day)] == [4, 4]
+            assert (await journal.verify()).bad is None
+
+    asyncio.run(scenario())

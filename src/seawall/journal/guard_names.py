@@ -7,7 +7,7 @@ rewritten. A journal calls `to_recorded` before it writes and `from_recorded` af
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
@@ -22,8 +22,10 @@ _KNOWN = {recorded: name for name, recorded in _RECORDED.items()}
 T = TypeVar("T", Setting, Summary)
 
 
-def to_recorded(events: Iterable[Event]) -> list[Event]:
+def to_recorded(events: Sequence[Event]) -> Sequence[Event]:
     """Returns the events as they are recorded."""
+    if _RENAMES.keys().isdisjoint(map(type, events)):  # most batches name no guard
+        return events
     return _rename_events(events, _RECORDED)
 
 

@@ -46,7 +46,12 @@ _DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _COUNTS: tuple[_What, ...] = ("tokens", "model_calls", "tool_calls")
 
 _ONE = f"SELECT leaf, {ACCOUNT} FROM accounts WHERE tenant = ? AND day = ?"
-_WRITE = f"INSERT OR REPLACE INTO accounts({ACCOUNT}, leaf) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_COLUMNS = [*ACCOUNT.split(", "), "leaf"]
+_WRITE = f"INSERT OR REPLACE INTO accounts({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+_UPDATE = "UPDATE accounts SET {} WHERE tenant = ?1 AND day = ?2".format(
+    ", ".join(f"{column} = ?{place}" for place, column in enumerate(_COLUMNS[2:], 3))
+)
+"""Takes the values of `_WRITE`, for a row that is in the file: it takes two thirds of the time."""
 _SELECT = f"SELECT t.name, t.leaf, a.leaf, {ACCOUNT} FROM accounts a LEFT JOIN tenants t ON t.id = a.tenant"
 _SELECT_DAY = f"""
 WITH t(id, name, leaf) AS (SELECT {ALL_TENANTS}, NULL, NULL UNION ALL SELECT id, name, leaf FROM tenants)
@@ -67,10 +72,12 @@ def validate_bookings(booked: Sequence[Booking]) -> Sequence[Booking]:
     kept: list[Booking] = []
     for booking in booked:
         check_day(booking.day)
+        changes = False
         for spend in (booking.spent, booking.reserved, booking.prepaid):
             if spend is not NOTHING:
                 check_spend(spend)
-        if booking.spent != NOTHING or booking.reserved != NOTHING or booking.prepaid != NOTHING:
+                changes = changes or spend != NOTHING
+        if changes:
             kept.append(booking)
     return kept
 
@@ -97,9 +104,10 @@ def check_spend(spend: Spend) -> None:
     usd = spend.usd
     if usd is not _NO_USD:
         _check_money(usd)
-        exponent = usd.as_tuple().exponent
-        if usd and isinstance(exponent, int) and exponent < -MAX_DECIMALS:
-            raise Misused(f"usd {usd} has {-exponent} decimals; an account holds {MAX_DECIMALS}")
+        if usd:
+            exponent = usd.as_tuple().exponent
+            if isinstance(exponent, int) and exponent < -MAX_DECIMALS:
+                raise Misused(f"usd {usd} has {-exponent} decimals; an account holds {MAX_DECIMALS}")
     _check_bounds(spend)
 
 
@@ -165,9 +173,9 @@ class AccountRows:
         self._database = database
         self._sum = total
         self._found: dict[Key, Balance] = {}
-        self._digests: dict[Key, bytes] = {}
-        """The digests of the rows that are in the file."""
-        self._written: dict[Key, bytes] = {}
+        self._digests: dict[Key, int] = {}
+        """The digests of the rows that are in the file, as numbers."""
+        self._written: dict[Key, int] = {}
         self._changed: dict[Key, Balance] = {}
 
     def clear(self) -> None:
@@ -185,7 +193,6 @@ class AccountRows:
         """Keeps what was written, because the commit succeeded."""
         self._found.update(self._changed)
         self._digests.update(self._written)
-        self.clear()
         if len(self._found) > ROWS_KEPT:
             self._found.clear()
             self._digests.clear()
@@ -200,7 +207,7 @@ class AccountRows:
         if both is None:
             row = self._database.fetch_first(_ONE, key)
             if row is not None:
-                self._digests[key] = check_row("accounts", row[1:], row[0])
+                self._digests[key] = int.from_bytes(check_row("accounts", row[1:], row[0]), "big")
             both = self._found[key] = _EMPTY if row is None else _to_balance(row[3:])
         return both
 
@@ -237,15 +244,26 @@ class AccountRows:
 
     def write(self) -> None:
         """Writes every row that has changed."""
-        rows: list[Row] = []
-        for key, both in self._changed.items():
-            row = (*key, *_to_row(both))
-            digest = self._written[key] = digest_row("accounts", row)
-            self._sum.add(digest)
-            if key in self._digests:
-                self._sum.remove(self._digests[key])
-            rows.append((*row, digest[:LEAF_BYTES]))
-        self._database.run_many(_WRITE, rows)
+        new: list[Row] = []
+        known: list[Row] = []
+        for key, (spent, reserved) in self._changed.items():
+            row = (
+                *key,
+                *(money_to_text(spent.usd), spent.tokens, spent.model_calls, spent.tool_calls),
+                *(money_to_text(reserved.usd), reserved.tokens, reserved.model_calls, reserved.tool_calls),
+            )
+            digest = digest_row("accounts", row)
+            old = self._digests.get(key, 0)
+            self._written[key] = self._sum.replace(old, digest)
+            (known if old else new).append((*row, digest[:LEAF_BYTES]))
+        database = self._database
+        if known:
+            before = database.total_changes
+            database.run_many(_UPDATE, known)
+            if database.total_changes - before != len(known):  # another program has deleted one of these rows
+                new += known
+        if new:
+            database.run_many(_WRITE, new)
 
 
 def list_keys(tenant: int, day: str) -> tuple[Key, Key, Key]:
@@ -269,14 +287,6 @@ def _measure_against(
         if limit is not None and wanted:
             sure: int = getattr(spent, what) + wanted
             yield what, limit, sure, sure + getattr(reserved, what)
-
-
-def _to_row(both: Balance) -> Row:
-    spent, reserved = both
-    return (
-        *(money_to_text(spent.usd), spent.tokens, spent.model_calls, spent.tool_calls),
-        *(money_to_text(reserved.usd), reserved.tokens, reserved.model_calls, reserved.tool_calls),
-    )
 
 
 def money_to_text(usd: Decimal) -> str:

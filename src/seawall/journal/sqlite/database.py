@@ -16,10 +16,10 @@ _log = logging.getLogger("seawall.journal")
 _LOCK_RETRY_S = 0.001
 """Seconds between two attempts to get a lock: about one commit; each process that waits uses 5% of a core."""
 
-_STATEMENTS_KEPT = 256
-"""Prepared statements that a connection keeps. `apsw` keeps the most recently used ones. A run of 15 steps makes some
-150 uses; with only 64 kept, the nine statements that a run uses once were prepared again in each run. With more than
-256 the search in the cache costs more than it saves."""
+_STATEMENTS_KEPT = 384
+"""Prepared statements that a connection keeps. `apsw` keeps the most recently used ones. A run of 25 steps makes some
+300 uses, one for each row that it writes; with fewer statements kept, those that a run uses once would be prepared again
+in each run. With many more the search in the cache costs more than it saves."""
 
 Row = tuple[Any, ...]
 
@@ -33,14 +33,16 @@ class Database:
         # the column of a partial index. The statements here write such values into their text, so the plan never
         # depends on a parameter.
         self._raw.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
+        # Statements that return no rows share one cursor: to make one takes as long as a small statement.
+        self._cursor: Any = self._raw.cursor()
 
     def run(self, sql: str, values: Sequence[object] = ()) -> None:
-        """Executes one or more statements and ignores their rows."""
-        self._raw.execute(sql, values)
+        """Executes one or more statements that return no rows."""
+        self._cursor.execute(sql, values)
 
     def run_many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
-        """Executes a statement once for each row of values."""
-        self._raw.executemany(sql, rows)
+        """Executes a statement that returns no rows, once for each row of values."""
+        self._cursor.executemany(sql, rows)
 
     def fetch_all(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
         """Returns all rows."""
@@ -104,6 +106,18 @@ class Database:
     def checkpoint(self, mode: int = apsw.SQLITE_CHECKPOINT_PASSIVE) -> None:
         """Copies the write-ahead log to the file."""
         self._raw.wal_checkpoint(mode=mode)
+
+    @property
+    def data_version(self) -> int:
+        """A number that every commit changes: of this connection, and of another one once this one has begun its next
+        transaction.
+        """
+        return self._raw.data_version()
+
+    @property
+    def total_changes(self) -> int:
+        """Rows that this connection has changed since it was opened."""
+        return self._raw.total_changes()
 
     @property
     def changes(self) -> int:

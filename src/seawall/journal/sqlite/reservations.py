@@ -79,7 +79,6 @@ class Reservations:
                 self._found[holder] = days
             else:
                 self._found.pop(holder, None)
-        self.clear()
         if len(self._found) > ROWS_KEPT:
             self._found.clear()
 

@@ -145,8 +145,12 @@ class Transaction:
         self._tenants: dict[str, int] = {}
         self._tenant_names: dict[int, str] = {}
         self._own_next: dict[int, int] = {}
-        self._state = b""
+        self._state = 0
+        """The sum of the held rows in the newest batch, as a number."""
+        self._short_state = b""
         self._newest: Row | None = None
+        self._version: int | None = None
+        """The version of the file's data in which `_newest` is the newest batch; None if it is not known."""
         self._clear()
 
     def _clear(self) -> None:
@@ -169,22 +173,29 @@ class Transaction:
 
     def begin(self) -> None:
         """Takes the file's write lock, and drops the known state of the file if another process has written."""
-        self._clear()
         self.database.run("BEGIN IMMEDIATE")
-        newest = self.database.fetch_first(_NEWEST)
-        if newest != self._newest:
-            self._check_onward(newest)
-            newest = check_newest(newest, self._signer)
-            self.forget()
-            self._newest = newest
-            if self._signer is not None and self._newest[4] is None:
-                self._check_unsigned()
-            self.head, self._last_entry, self._hash, self._state, _, self._newest_at = self._newest
-            self._last_rk = self.database.fetch_value("SELECT coalesce(max(rk), 0) FROM runs")
-        self._sum.value = int.from_bytes(self._state, "big")
+        # Otherwise nobody has written since this process's last commit.
+        if self.database.data_version != self._version:
+            self._read_newest()
+        self._sum.value = self._state
         self.now = self.clock.wall_s()
         self.sure_now = max(self.now, self._newest_at)
         self._beaten = self.liveness.beat_if_old(self.database)
+
+    def _read_newest(self) -> None:
+        """Reads the newest batch. If this process does not know it, drops the known state of the file."""
+        newest = self.database.fetch_first(_NEWEST)
+        if newest == self._newest:
+            return
+        self._check_onward(newest)
+        newest = check_newest(newest, self._signer)
+        self.forget()
+        self._newest = newest
+        if self._signer is not None and newest[4] is None:
+            self._check_unsigned()
+        self.head, self._last_entry, self._hash, state, _, self._newest_at = newest
+        self._state, self._short_state = int.from_bytes(state, "big"), shorten(state)
+        self._last_rk = self.database.fetch_value("SELECT coalesce(max(rk), 0) FROM runs")
 
     def _check_onward(self, newest: Row | None) -> None:
         """Raises `JournalFailed` if the file does not continue the batch that this process saw last."""
@@ -212,7 +223,7 @@ class Transaction:
     def forget(self) -> None:
         """Forgets everything, because another process has written or a commit failed."""
         self.head = -1
-        self._newest = None
+        self._newest = self._version = None
         self._runs.clear()
         self._tenants.clear()
         self._tenant_names.clear()
@@ -467,17 +478,24 @@ class Transaction:
             self.reservations.write()
         if not (self._entries or self._bodies or self._touched or self.wrote):
             # Advice and heartbeats alone make no batch: they may change for years without a run.
-            database.run("COMMIT" if self.shared.changed or self._beaten else "ROLLBACK")
+            changed = self.shared.changed
+            database.run("COMMIT" if changed or self._beaten else "ROLLBACK")
+            self._version = database.data_version
             self.liveness.keep()
-            return self.shared.changed
+            self._clear()
+            return changed
         self.words.write()
         if self._bodies:
             database.run_many(_BODIES, self._bodies)
         if self._entries:
             database.run_many(_ENTRIES, self._entries)
-        digests = self._write_runs()
+        digests = self._write_runs() if self._touched else ()
+        if self._counted:
+            rows = [(run.next_seq, run.next_inbox, run.taken, run.rk) for run in self._counted.values()]
+            database.run_many(_COUNTS, rows)
         self._write_batch()
         database.run("COMMIT")
+        self._version = database.data_version
         self.accounts.keep()
         self.reservations.keep()
         self.liveness.keep()
@@ -487,10 +505,11 @@ class Transaction:
                 self._runs.pop(state.run, None)
         while len(self._runs) > RUNS_KEPT:
             self._runs.popitem(last=False)
+        self._clear()
         return True
 
     def _write_runs(self) -> list[tuple[StoredRun, bytes]]:
-        """Writes the runs' rows; returns the digest of each."""
+        """Writes the rows of new and touched runs; returns the digest of each."""
         written: list[tuple[StoredRun, bytes]] = []
         new: list[Row] = []
         changed: list[Row] = []
@@ -513,23 +532,20 @@ class Transaction:
         for sql, rows in ((_NEW_RUNS, new), (_RUNS, changed), (_ENDS, ended)):
             if rows:
                 self.database.run_many(sql, rows)
-        if self._counted:
-            rows = [
-                (state.next_seq, state.next_inbox, state.taken, state.rk) for state in self._counted.values()
-            ]
-            self.database.run_many(_COUNTS, rows)
         return written
 
     def _write_batch(self) -> None:
         number = self.head + 1
         state = self._sum.to_bytes()
+        short = shorten(state)
         at = self.sure_now  # batches never go back in time, so the newest one has the newest time
-        hash_ = hash_batch(self._hash, number, at, self._leaves, shorten(state))
+        hash_ = hash_batch(self._hash, number, at, self._leaves, short)
         mac = None if self._signer is None else self._signer.sign(hash_)
-        self.database.run(_SHORTEN, (shorten(self._state), self.head))
+        self.database.run(_SHORTEN, (self._short_state, self.head))
         self._newest = (number, self._last_entry, hash_, state, mac, at)
         self.database.run(_BATCH, (number, self._last_entry, at, hash_, state, mac))
-        self.head, self._hash, self._state, self._newest_at = number, hash_, state, at
+        self.head, self._hash, self._newest_at = number, hash_, at
+        self._state, self._short_state = self._sum.value, short
 
     def replace_runs(self, keys: Sequence[int], *, pruned: int) -> None:
         """Marks runs as pruned, or not."""

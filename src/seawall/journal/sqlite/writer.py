@@ -42,6 +42,11 @@ CHECKPOINT_ROUNDS = 32
 """Commits between two checks of the size of the log."""
 
 
+_Report = tuple[list[Op], list[asyncio.Future[None]], list[Callable[[], None]]]
+"""What one loop is told after a commit: the operations of its callers, the callers that waited for room, and the
+callbacks of its watchers."""
+
+
 class WriteFuture(asyncio.Future[Any]):
     """The future of a write: done when the write is durable or has failed. An enqueued write can't be cancelled: if a
     task that awaits it is cancelled, the task gets its `CancelledError` only once the write is done.
@@ -202,7 +207,7 @@ class Writer:
                     ops = self._queue.get(timeout=self._measure_idle_s())
                     closing = ops is None
                     backlog.extend(ops or ())
-                while not closing and len(backlog) < self._options.batch_ops:
+                while not closing and len(backlog) < self._options.batch_ops and not self._queue.empty():
                     ops = self._queue.get_nowait()
                     closing = ops is None
                     backlog.extend(ops or ())
@@ -289,8 +294,13 @@ class Writer:
             first.result = first.work(self._database)
             return
         tx.begin()
-        requests = [request for op in batch if (request := op.get_request()) is not None]
-        tx.load([run for op in batch for run in op.get_runs()], requests)
+        runs: list[str] = []
+        requests: list[tuple[str, str]] = []
+        for op in batch:
+            runs += op.get_runs()
+            if (request := op.get_request()) is not None:
+                requests.append(request)
+        tx.load(runs, requests)
         for op in batch:
             try:
                 op.plan(tx)
@@ -338,24 +348,33 @@ class Writer:
 
     def _report(self, batch: list[Op]) -> None:
         """Wakes each loop once, for all of its callers and watchers."""
-        size = sum(op.size for op in batch)
+        size = 0
+        reports: dict[asyncio.AbstractEventLoop, _Report] = {}
+        for op in batch:
+            size += op.size
+            report = reports.get(op.loop)
+            if report is None:
+                report = reports[op.loop] = ([], [], [])
+            report[0].append(op)
         with self._mutex:
             self._waiting_ops -= len(batch)
             self._waiting_bytes -= size
             rooms: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
             if self._room_waiters and self._has_room():
                 rooms, self._room_waiters = self._room_waiters, rooms
-        by_loop: dict[asyncio.AbstractEventLoop, list[Op]] = {}
-        for op in batch:
-            by_loop.setdefault(op.loop, []).append(op)
-        rooms_by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
         for loop, future in rooms:
-            rooms_by_loop.setdefault(loop, []).append(future)
-        callbacks = self._watchers.claim_callbacks()
-        for loop in dict.fromkeys([*by_loop, *rooms_by_loop, *callbacks]):
-            arguments = by_loop.get(loop, []), rooms_by_loop.get(loop, []), callbacks.get(loop, [])
+            reports.setdefault(loop, ([], [], []))[1].append(future)
+        for loop, callbacks in self._watchers.claim_callbacks().items():
+            reports.setdefault(loop, ([], [], []))[2].extend(callbacks)
+        here = asyncio.get_running_loop() if self._inline else None
+        for loop, (ops, room, calls) in reports.items():
             try:
-                loop.call_soon_threadsafe(_settle, *arguments)
+                if loop is here:
+                    _settle(ops, room, [])
+                    for call in calls:  # these run code of others, which may raise
+                        loop.call_soon(call)
+                else:
+                    loop.call_soon_threadsafe(_settle, ops, room, calls)
             except RuntimeError:  # the loop was closed: nothing waits there any more
                 self._watchers.drop_loop(loop)
 
