@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from seawall.core.canonical import ref_of
 from seawall.run.fingerprint import (
     decode_arguments,
     digest_whole,
@@ -144,6 +146,15 @@ def test_a_time_is_masked_if_it_is_the_time_of_the_call() -> None:
     assert normalise("ticket 1795000001", AT) == normalise("ticket 1795000009", AT)
 
 
+def test_a_text_that_was_masked_before_is_judged_by_the_time_of_its_own_call() -> None:
+    text = "order 17 by 2026-01-31 10:11"
+    at = datetime(2026, 1, 31, 10, 11, tzinfo=UTC).timestamp()
+
+    for _ in range(2):
+        assert Masker(at).mask_text(text)[0] == "order 17 by …"
+        assert Masker(at - 86_400).mask_text(text)[0] == text
+
+
 def test_a_result_that_does_not_change_is_the_same_however_late_it_is_read() -> None:
     log = "\n".join(f"2026-11-18T11:{minute:02}:{minute:02}Z started" for minute in range(60))
 
@@ -225,6 +236,13 @@ def test_spellings_of_one_question_have_one_key() -> None:
     assert one == key({"request_id": "r-17", "q": "red shoes"})
     assert one != key({"q": "red shoe"})
     assert one != key({"p": "red shoes"})
+
+
+def test_the_text_of_arguments_tells_whether_they_have_another_spelling() -> None:
+    for text in ('{"q":"red shoes"}', '{"q":"Red shoes"}', '{"n":1180591620717411303424}', '{"q": "red"}'):
+        ref = ref_of(text.encode())
+        arguments = decode_arguments(ref, text)
+        assert fold_arguments(ref, arguments, text) == fold_arguments(ref, arguments)
 
 
 def test_arguments_of_which_a_secret_was_taken_out_have_no_other_spelling() -> None:

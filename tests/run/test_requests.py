@@ -7,10 +7,11 @@ import json
 import random
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.core.canonical import Ref
+from seawall.core.canonical import Ref, to_canonical_text, to_canonical_texts
 from seawall.core.redact import Redactor
 from seawall.run.bodies import Bodies
 from seawall.run.requests import (
@@ -156,6 +157,29 @@ def test_a_long_conversation_takes_room_in_proportion_to_its_length() -> None:
 
     small, large = measure(50), measure(500)
     assert large < 11 * small
+
+
+def test_each_message_is_encoded_alone_whatever_another_one_has() -> None:
+    odd = msgspec.Raw(b'{"content":\n"in two lines"}')
+    written: list[Any] = [{"content": "one\ntwo"}, {"content": "half \ud83d"}, odd, {"b": 1, "a": "é"}]
+
+    for count in range(len(written) + 1):
+        expected = [to_canonical_text(each) for each in written[:count]]
+        assert to_canonical_texts(written[:count]) == expected
+        assert to_canonical_texts(tuple(written[:count])) == expected
+    request = prepare_request("m", written, [], 100)
+    assert request.messages == tuple(to_canonical_text(each) for each in written)
+    assert request.size_bytes == sum(len(text.encode()) for text in request.messages)
+
+
+def test_a_message_that_was_changed_in_place_makes_another_request() -> None:
+    conversation: list[dict[str, Any]] = [{"role": "user", "content": "Where is order 17?"}]
+    before = digest(conversation)
+    conversation[0]["content"] = "Where is order 18?"
+
+    assert digest(conversation) != before
+    conversation[0]["content"] = "Where is order 17?"
+    assert digest(conversation) == before
 
 
 def test_a_message_of_any_framework_is_shown() -> None:

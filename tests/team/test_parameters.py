@@ -261,6 +261,39 @@ def test_arguments_that_a_given_schema_does_not_allow_do_not_reach_the_function(
     assert made.validate_arguments({"order": "7", "lines": [1]}) == {"order": "7", "lines": [1]}
 
 
+def take_any(a: int = 1, /, **others: int) -> str:
+    return ""
+
+
+def take_two(a: int, *rest: int, b: int = 2) -> str:
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "problem"),
+    [
+        (take_any, {}, ""),
+        (take_any, {"b": 1}, ""),
+        (take_any, {"a": 1}, "'a' parameter is positional only, but was passed as a keyword"),
+        (take_two, {"a": 1}, ""),
+        (take_two, {"a": 1, "b": 1}, ""),
+        (take_two, {"b": 1}, "missing a required argument: 'a'"),
+        (take_two, {"a": 1, "rest": 1}, "got an unexpected keyword argument 'rest'"),
+        (take_two, {"a": 1, "c": 1}, "got an unexpected keyword argument 'c'"),
+    ],
+)
+def test_arguments_that_the_function_does_not_take_are_named(
+    function: Callable[..., str], arguments: dict[str, Any], problem: str
+) -> None:
+    made = Tool(function, schema={"type": "object"})
+
+    if problem:
+        with pytest.raises(ValueError, match=re.escape(problem)):
+            made.validate_arguments(arguments)
+    else:
+        assert made.validate_arguments(arguments) == arguments
+
+
 def test_a_tool_with_a_schema_gets_its_context_and_no_model_writes_it() -> None:
     def who(order: str, c: ToolContext, **more: Any) -> str:
         return f"{order} for {c.tenant}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from typing import NewType, cast
 
 import msgspec
@@ -44,6 +45,16 @@ def to_canonical_text(value: object) -> str:
     except UnicodeEncodeError:
         text = json.dumps(value, ensure_ascii=False)
         return _encoder.encode(msgspec.json.decode(escape_surrogates_in_json(text))).decode()
+
+
+def to_canonical_texts(values: Sequence[object]) -> list[str]:
+    """Returns the text of each value as `to_canonical_text` returns it. The values are encoded in one call."""
+    try:
+        lines = _encoder.encode_lines([*values]).decode().split("\n")
+    except UnicodeEncodeError:
+        lines = []
+    # each value ends with a line end, and has none inside: JSON escapes them
+    return lines[:-1] if len(lines) == len(values) + 1 else [to_canonical_text(each) for each in values]
 
 
 def escape_unsendable(text: str) -> str:
@@ -84,7 +95,9 @@ def digest_of(value: object) -> str:
 def check_recordable(**names: str | None) -> None:
     """Raises `Misused` for a name that is not text or has no UTF-8. The keyword says what the name stands for."""
     for what, name in names.items():
-        if name is not None and not isinstance(cast("object", name), str):
+        if name is None or (type(name) is str and name.isascii() and "\0" not in name):
+            continue
+        if not isinstance(cast("object", name), str):
             raise Misused(f"{what} is {name!r}; it must be text")
-        if name is not None and name != escape_unsendable(name):
+        if name != escape_unsendable(name):
             raise Misused(f"{what} is {name!r}, which has no UTF-8")

@@ -58,7 +58,6 @@ _RUN = "a" * _LEAST_RUN
 _AS_DIGITS = bytes(ord("0") if byte in b"0123456789" else ord(" ") for byte in range(256))
 _DIGITS = b"0" * _LEAST_DIGITS
 _GAPS = b" -."
-_NO_DIGITS = bytes(byte for byte in range(256) if byte not in b"0123456789")
 
 
 class _Begins(NamedTuple):
@@ -234,26 +233,26 @@ def _look(text: str) -> int:
     """
     data = text.encode("utf-8", "surrogatepass")  # also half of a surrogate pair
     kinds = _SHAPES if _RUN in data.translate(_AS_RUNS).decode("latin-1") else 0
-    digits = len(data.translate(None, _NO_DIGITS))
-    if digits >= _LEAST_DIGITS and _DIGITS in data.translate(_AS_DIGITS, _GAPS):
+    digits = data.translate(_AS_DIGITS, _GAPS)
+    if _DIGITS in digits:
         kinds |= _CARDS
-    if _may_have_name(text, kinds, digits):
+    if _may_have_name(text, kinds, b"0" in digits):
         kinds |= _NAMES
     if "-" in text and ("-BEGIN" in text or "- BEGIN" in text or "PuTTY-User-Key" in text):
         kinds |= _LINES
     return kinds
 
 
-def _may_have_name(text: str, kinds: int, digits: int) -> bool:
+def _may_have_name(text: str, kinds: int, has_digit: bool) -> bool:
     lower = text.lower()
     separated = "=" in text or ":" in text or ">" in text
     return (
         "pass" in lower
         or "basic" in lower
-        or ((separated or digits or kinds) and "bearer" in lower)
+        or ((separated or has_digit or kinds) and "bearer" in lower)
         or (separated and ("authorization" in lower or "cookie" in lower))
         or (
-            (separated or (digits and (" is " in lower or ("-" in text and "--" in text))))
+            (separated or (has_digit and (" is " in lower or ("-" in text and "--" in text))))
             and ("token" in lower or "secret" in lower or "key" in lower or "pwd" in lower)
         )
         or ("@" in text and "://" in text)

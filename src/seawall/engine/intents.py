@@ -64,10 +64,11 @@ def note_spelling(step: Step, bodies: Bodies) -> Step:
     """Returns a step with the folded spelling and the words of its arguments."""
     if step.kind != "tool" or step.input is None:
         return step
-    arguments = decode_arguments(step.arguments_key, bodies.text(step.input))
+    text = bodies.text(step.input)
+    arguments = decode_arguments(step.arguments_key, text)
     if arguments is None:
         return step
-    asked = fold_arguments(step.arguments_key, arguments)
+    asked = fold_arguments(step.arguments_key, arguments, text)
     wording = "" if step.poll else read_wording(arguments)
     return replace(step, asked=asked, wording=wording) if asked or wording else step
 

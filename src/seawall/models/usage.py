@@ -77,6 +77,8 @@ def compute_usd(price: Price | None, usage: Usage) -> Decimal | None:
 
 def compute_bound_usd(price: Price | None, input_tokens: int, output_tokens: int) -> Decimal | None:
     """Returns the most that a call with these tokens may cost, with any part of its input cached; None as `compute_usd`."""
+    if price is None:
+        return None
     if type(price) is Price:  # a user's own class may compute it differently
         return compute_usd(_make_bound_price(price), Usage(input_tokens, output_tokens))
     usages = (

@@ -74,17 +74,15 @@ class Bodies:
         Every run gives all of its bodies to the journal, which stores each once: a body that an earlier run stored may
         have been pruned with that run.
         """
-        if content in self._refs:
-            return self._refs[content]
-        return self.add(self.prepare(content))
+        return self._refs.get(content) or self.add(self.prepare(content))
 
     def put_json(self, text: str) -> Ref:
         """Keeps JSON text as `redact_json` returns it, and returns its address."""
-        if text in self._json_refs:
-            return self._json_refs[text]
-        shown = self.redact_json(text)
-        known = self._refs.get(shown) or self.add(self._compute_shown(shown))
-        self._json_refs[text] = known
+        known = self._json_refs.get(text)
+        if known is None:
+            shown = self.redact_json(text)
+            known = self._refs.get(shown) or self.add(self._compute_shown(shown))
+            self._json_refs[text] = known
         return known
 
     def put_plain(self, text: str) -> Ref:
@@ -206,8 +204,9 @@ class Bodies:
         """Returns the body as text; `[erased]` if it was erased."""
         if not ref:
             return ""
-        if ref in self._texts:
-            return self._texts[ref]
+        text = self._texts.get(ref)
+        if text is not None:
+            return text
         data = self._known.get(ref)
         text = self._texts[ref] = "[erased]" if data is None else data.decode("utf-8", "replace")
         return text

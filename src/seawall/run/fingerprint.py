@@ -296,15 +296,18 @@ def decode_arguments(arguments_key: str, text: str) -> Any:
         return None
 
 
-def fold_arguments(arguments_key: str, arguments: Any) -> str:
+def fold_arguments(arguments_key: str, arguments: Any, text: str = "") -> str:
     """Returns the key that a call's arguments have in common with other spellings of them; "" for `arguments_key`
-    itself.
+    itself. `text` is the body whose address the key is; "": it is not known.
 
     Spellings differ in letter case, in white space, and in ids that only number the attempt. Only the results can show
     whether such a difference matters: the key is for comparing calls together with their results, and never for the
     identity of an effect.
     """
-    folded = ref_of(to_canonical_bytes(_fold_value(arguments)))
+    spelled = to_canonical_bytes(_fold_value(arguments))
+    if text and spelled == text.encode():
+        return ""
+    folded = ref_of(spelled)
     return "" if folded == arguments_key else folded
 
 

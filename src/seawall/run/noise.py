@@ -31,6 +31,8 @@ PIECE_CHARS = 16 * 1024
 """Characters that are searched in one go. This takes at most some 6 ms, in which no other thread runs."""
 MAX_DECODED_CHARS = 1024 * 1024
 """Characters of the longest JSON text whose fields are judged by name. A longer one is searched like any text."""
+_KEPT_CHARS = 2 * 1024
+"""Characters of the longest text whose parts that may be noise are cached: most results of tools are shorter."""
 _SIGNS = 16
 """Characters of the longest masked result that counts as empty if only signs are left, such as brackets."""
 _CONTEXT_CHARS = 48
@@ -68,7 +70,7 @@ _IS = r"""["']?[ ]?[:=#]?[ ]{0,3}["']?"""
 VOLATILE = re.compile(
     rf"""
     (?:(?<![A-Za-z])|(?=[RTSC<]))(?:  # nothing begins in the middle of a word: that is where most of a text is
-    (?=\d)(?:
+    (?<!\d)(?=\d)(?:  # nothing begins within a number either
         (?P<moment>(?<!\d){_DATE}[T :,]{{1,2}}\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?         # 2026-01-31T10:11:12.345Z
             (?:Z|[ ]?(?:UTC|GMT)|[ ]?[+-]\d\d:?\d\d)?(?!\d)
           | \b\d{{8}}T\d{{6}}Z?\b)                                                    # 20260131T101112Z
@@ -384,12 +386,22 @@ def _cut_pieces(text: str) -> Iterator[str]:
     yield text[start:]
 
 
+@functools.lru_cache(
+    maxsize=256
+)  # the newest results of the runs in flight: some 20 MB if they only consist of times
+def _find_volatile(text: str) -> tuple[re.Match[str], ...]:
+    """Returns what `VOLATILE` finds in a text. A result is searched when it is compared with earlier ones, and once more
+    with the request that shows it to the model.
+    """
+    return tuple(VOLATILE.finditer(text))
+
+
 def _mask(text: str, at: float, meaning: Meaning) -> tuple[str, str]:
     """Returns a text in both forms; they are the same object if nothing in it is doubtful."""
     exact: list[str] = []
     loose: list[str] = []
     end = 0
-    for found in VOLATILE.finditer(text):
+    for found in _find_volatile(text) if len(text) <= _KEPT_CHARS else VOLATILE.finditer(text):
         between = text[end : found.start()]
         end = found.end()
         one, other = _judge(found, text, at, meaning)

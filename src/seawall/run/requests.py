@@ -16,7 +16,14 @@ from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
 
-from seawall.core.canonical import Ref, digest_of, measure_bytes, to_canonical_bytes, to_canonical_text
+from seawall.core.canonical import (
+    Ref,
+    digest_of,
+    measure_bytes,
+    to_canonical_bytes,
+    to_canonical_text,
+    to_canonical_texts,
+)
 from seawall.run.bodies import Bodies
 from seawall.run.noise import mask_volatile
 
@@ -46,15 +53,17 @@ def prepare_request(
     model: str, messages: Sequence[Any], tools: Sequence[Any], max_output_tokens: int
 ) -> PreparedRequest:
     """Returns a prepared request, made from JSON values. It changes no state, so any thread may call it."""
-    texts = tuple([to_canonical_text(message) for message in messages])
+    texts = tuple(to_canonical_texts(messages))
     schemas = to_canonical_text(list(tools)) if tools else ""
     digest = _digest_request(model, texts, schemas)
-    size = sum(measure_bytes(text) for text in texts) + measure_bytes(schemas)
+    is_ascii = all(map(str.isascii, texts))
+    size = sum(map(len if is_ascii else measure_bytes, texts)) + measure_bytes(schemas)
     return PreparedRequest(digest, texts, schemas, size, max_output_tokens)
 
 
 def _digest_request(model: str, messages: Sequence[str], tools: str) -> str:
-    return digest_of([model, [_digest_meaning(text) for text in messages], tools])
+    digests = [(_recall_meaning if len(text) <= KEPT_CHARS else _compute_meaning)(text) for text in messages]
+    return digest_of([model, digests, tools])
 
 
 class RequestRedactor:
@@ -82,6 +91,8 @@ class RequestRedactor:
         return request._replace(digest=_digest_request(model, texts, shown[request.tools] or request.tools))
 
 
+_KEPT_NAME_CHARS = 64
+"""Characters of the longest field name that is cached."""
 KEPT_CHARS = 16 * 1024
 """Characters of the longest message whose digest is cached: a conversation is sent again with each step, and grows at
 its end."""
@@ -89,12 +100,8 @@ KEPT_MESSAGES = 4096
 """Most messages whose digests are cached, for all conversations of a process: some ten MB."""
 
 
-def _digest_meaning(text: str) -> str:
-    """Returns a digest of the meaning of a message, given as JSON text."""
-    return (_recall_meaning if len(text) <= KEPT_CHARS else _compute_meaning)(text)
-
-
 def _compute_meaning(text: str) -> str:
+    """Returns a digest of the meaning of a message, given as JSON text."""
     try:
         return digest_of(find_meaning(msgspec.json.decode(text)))
     except RecursionError:  # nested too deeply: the text itself is the meaning
@@ -105,29 +112,34 @@ _recall_meaning = functools.lru_cache(maxsize=KEPT_MESSAGES)(_compute_meaning)
 
 
 def find_meaning(value: Any, *, written: bool = False) -> Any:
-    """Returns the meaning of a JSON value. `written`: a model or a tool has written the value, so every field of it
-    counts.
+    """Returns the meaning of a decoded JSON value. `written`: a model or a tool has written the value, so every field
+    of it counts.
     """
     if isinstance(value, str):
         return mask_volatile(value)
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         found: dict[str, Any] = {}
-        for name, each in cast("Mapping[str, Any]", value).items():
-            if not written and _MEANS_NOTHING.fullmatch(name):
+        for name, each in cast("dict[str, Any]", value).items():
+            if not written and _means_nothing(name):
                 continue
-            meaning = find_meaning(
-                each, written=written or (name in _ARGUMENTS and isinstance(each, Mapping))
-            )
-            if written or not _is_empty(meaning):
+            meaning = find_meaning(each, written=written or (name in _ARGUMENTS and isinstance(each, dict)))
+            if written or meaning or not _is_empty(meaning):
                 found[name] = meaning
         return found
-    if isinstance(value, Sequence):
-        return [find_meaning(each, written=written) for each in cast("Sequence[Any]", value)]
+    if isinstance(value, list):
+        return [find_meaning(each, written=written) for each in cast("list[Any]", value)]
     return value
 
 
 def _is_empty(value: Any) -> bool:
     return value is None or value in ("", [], {})
+
+
+def _means_nothing(name: str) -> bool:
+    return (_recall_field if len(name) <= _KEPT_NAME_CHARS else _MEANS_NOTHING.fullmatch)(name) is not None
+
+
+_recall_field = functools.lru_cache(maxsize=1024)(_MEANS_NOTHING.fullmatch)
 
 
 class RequestManifest(msgspec.Struct, frozen=True):

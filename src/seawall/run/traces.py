@@ -117,8 +117,10 @@ def literals(text: str) -> set[str]:
         token = text[start:end]
         if token[0] in _BEFORE or token[-1] in _AROUND:
             token = token.lstrip(_BEFORE).rstrip(_AROUND)
-        # Only an `@` that was cut off can have been the token's one mark.
-        if _MIN_LENGTH <= len(token) <= MAX_LITERAL_CHARS and ("@" not in run[0] or _MARKED.search(token)):
+            # Only an `@` that was cut off can have been the token's one mark.
+            if "@" in run[0] and not _MARKED.search(token):
+                continue
+        if _MIN_LENGTH <= len(token) <= MAX_LITERAL_CHARS:
             found.add(token.lstrip(_AROUND) if token[0] in _AROUND else token)
             if len(found) >= MAX_LITERALS_A_RESULT:
                 break
@@ -156,20 +158,13 @@ def _add_shingles(text: str, found: set[int]) -> None:
     text = text.lower() if is_ascii else unicodedata.normalize("NFKC", text).casefold()
     words = text.translate(BLANKS).split() if is_ascii else _WORD.findall(text)
     if len(words) >= 3:
-        chars = list(map(len, words))
-        says = [
-            long >= _MIN_WORD_CHARS and word not in _FUNCTION_WORDS
-            for word, long in zip(words, chars, strict=True)
-        ]
+        says = [len(word) >= _MIN_WORD_CHARS and word not in _FUNCTION_WORDS for word in words]
         said = [
-            triple
-            for triple, x, y, z, k, m, n in zip(
-                zip(words, words[1:], words[2:], strict=False),
-                *(says, says[1:], says[2:]),
-                *(chars, chars[1:], chars[2:]),
-                strict=False,
+            (one, two, three)
+            for one, two, three, x, y, z in zip(
+                *(words, words[1:], words[2:]), *(says, says[1:], says[2:]), strict=False
             )
-            if x + y + z >= 2 and k + m + n >= _MIN_SHINGLE_CHARS
+            if ((x and (y or z)) or (y and z)) and len(one) + len(two) + len(three) >= _MIN_SHINGLE_CHARS
         ]
         found.update(map(hash, said))
     if not is_ascii:

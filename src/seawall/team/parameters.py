@@ -8,6 +8,7 @@ import reprlib
 import types
 import warnings
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -71,6 +72,7 @@ class Parameters:
         self._tool = tool
         self._signature = _read_signature(tool, function)
         hints = _read_hints(tool, function, required=schema is None)
+        self._required, self._allowed = _list_names(self._signature)
         self.context = self._find_context(hints)
         """The name of the parameter that takes the `ToolContext`."""
         self.may_return_none = _allows_none(hints.get("return", Any))
@@ -106,11 +108,16 @@ class Parameters:
         if self.context in arguments:
             raise ValueError(f"{self.context}: there is no such parameter")
         given = {**arguments, self.context: None} if self.context else arguments
-        try:
-            self._signature.bind(**given)
-        except TypeError as error:
-            raise ValueError(str(error)) from None
+        if not self._fits(given.keys()):
+            try:
+                self._signature.bind(**given)
+            except TypeError as error:
+                raise ValueError(str(error)) from None
         return arguments
+
+    def _fits(self, given: AbstractSet[str]) -> bool:
+        """Returns whether the function surely takes arguments of these names, all given by name."""
+        return self._required <= given and (self._allowed is None or given <= self._allowed)
 
     def encode(self, arguments: dict[str, Any]) -> str:
         """Returns all arguments as canonical JSON: validated, with defaults and what factories make.
@@ -242,6 +249,7 @@ class Parameters:
 
 _CHANGED = "the arguments are not the same once they are written down as JSON and read again"
 _CONTEXT_NAMES = ("ToolContext", "EffectContext")
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -291,6 +299,20 @@ def _read_signature(tool: str, function: Callable[..., Any]) -> inspect.Signatur
         return inspect.signature(function)
     except (TypeError, ValueError) as error:
         raise Misused(f"tool {tool!r}: its parameters can't be read: {error}") from error
+
+
+def _list_names(signature: inspect.Signature) -> tuple[frozenset[str], frozenset[str] | None]:
+    """Returns the parameters without a default, and those that can be given by name. None: any name can be given."""
+    listed = signature.parameters.values()
+    required = frozenset(
+        each.name for each in listed if each.kind not in _VARIADIC and each.default is each.empty
+    )
+    kinds = {each.kind for each in listed}
+    if inspect.Parameter.POSITIONAL_ONLY in kinds:  # a call by name may fail in more ways
+        return required, frozenset()
+    if inspect.Parameter.VAR_KEYWORD in kinds:
+        return required, None
+    return required, frozenset(each.name for each in listed if each.kind in _BY_NAME)
 
 
 def _read_hints(tool: str, function: Callable[..., Any], *, required: bool) -> dict[str, Any]:
