@@ -27,7 +27,7 @@ from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
 from seawall.run.fold import apply, begin
 from seawall.run.frame import MessageRef
-from seawall.run.lineage import MAX_EXPOSURES, find_seeds, trace_memory
+from seawall.run.lineage import MAX_EXPOSURES, find_seeds, trace_answer_of, trace_write
 
 
 class Written:
@@ -112,7 +112,11 @@ class Written:
         self.add(RunEnded(at=0.0, status="completed", answer=ref, causes=edges.causes, sources=edges.sources))
 
     def trace(self, step: int | None, text: str) -> set[Lineage]:
-        return set(trace_memory(self.state, step, text, self.causes))
+        if step is not None:
+            return set(trace_write(self.state, step, text, self.causes))
+        edges = self.causes.find_edges(text, by=self.state.frames[0].last_reply)
+        ended = RunEnded(at=0.0, status="completed", causes=edges.causes, sources=edges.sources)
+        return set(trace_answer_of(ended, text, self.state, self.causes))
 
     def seeds(self, step: int) -> dict[int | None, str]:
         return {seed.step: seed.tie for seed in find_seeds(self.events, step)}

@@ -282,7 +282,9 @@ class StepIntended(Base, tag="step", frozen=True, kw_only=True):
     @property
     def asked_key(self) -> str:
         """A key that is equal for equal arguments, however they were spelled."""
-        return self.asked or self.arguments_key
+        if self.asked:
+            return self.asked
+        return join_seal(self.input, self.seal) if self.seal else self.input or ""
 
 
 class StepDone(Base, tag="done", frozen=True, kw_only=True):

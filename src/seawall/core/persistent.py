@@ -138,10 +138,11 @@ class Latest(Generic[K, V]):  # noqa: PLW1641 -- a collection of values, never a
             table = dict[K, list[tuple[int, V]]]()
             for index, (known, old) in enumerate(puts):
                 table.setdefault(known, []).append((index, old))
-        if key in table:
-            table[key].append((self._length, value))
-        else:
+        values = table.get(key)
+        if values is None:
             table[key] = [(self._length, value)]
+        else:
+            values.append((self._length, value))
         puts.append((key, value))
         new: Latest[K, V] = object.__new__(type(self))
         new._table, new._puts, new._length = table, puts, self._length + 1
@@ -149,8 +150,9 @@ class Latest(Generic[K, V]):  # noqa: PLW1641 -- a collection of values, never a
 
     def get(self, key: K) -> V | None:
         """Returns the value of `key`, or None."""
-        if key in self._table:
-            for index, value in reversed(self._table[key]):  # the value of the newest version is the last
+        values = self._table.get(key)
+        if values is not None:
+            for index, value in reversed(values):  # the value of the newest version is the last
                 if index < self._length:
                     return value
         return None

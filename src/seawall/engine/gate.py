@@ -40,7 +40,7 @@ from seawall.engine.admitted import Admitted, JudgedStep
 from seawall.engine.claiming import Claiming, FindDecisions
 from seawall.engine.closing import Closing
 from seawall.engine.intents import add_wait, build_intent, note_advice, note_spelling
-from seawall.engine.judging import Judge, read_answer
+from seawall.engine.judging import GuardTable, Judge, read_answer
 from seawall.engine.not_made import (
     FORGOTTEN_TEXT,
     LOST_REASON,
@@ -59,10 +59,9 @@ from seawall.engine.settling import (
     trace_answer,
 )
 from seawall.engine.texts import note_answer, note_task
-from seawall.guards.authority import AUTHORITY
 from seawall.guards.deadline import DEADLINE, PLANNER, bound_left_s
 from seawall.guards.limits import LIMITS, Fits, Short, has_room_for_retry, stop_short
-from seawall.guards.nested import TeamLimits, bound_team_left_s
+from seawall.guards.nested import bound_team_left_s
 from seawall.guards.shared import BUDGET, ENDPOINTS, Defer, Retry, SharedGuard
 from seawall.journal.protocol.effects import Wait
 from seawall.journal.protocol.memory import MemoryMerge
@@ -115,7 +114,7 @@ class Gate:
     def __init__(
         self,
         logic: Logic,
-        guards: Sequence[Guard],
+        guards: Sequence[Guard] | GuardTable,
         limits: Limits,
         bodies: Bodies,
         causes: Causes,
@@ -129,7 +128,7 @@ class Gate:
         wake: Callable[[], None] = _ignore,
     ) -> None:
         self.judge = Judge(guards, bodies, now=now)
-        self.teams = tuple([guard for guard in guards if isinstance(guard, TeamLimits)])
+        self.teams = self.judge.table.teams
         """The limits of nested teams, those of outer teams first."""
         self._logic = logic
         self._executor = executor
@@ -137,8 +136,7 @@ class Gate:
         self._closing = Closing(logic, limits, self.teams, bodies, now=now, performs=executor is not None)
         self._bodies = bodies
         self._causes = causes
-        asked = any(guard.name == AUTHORITY for guard in guards)
-        self.claiming = Claiming(bodies, causes, asked, decisions)
+        self.claiming = Claiming(bodies, causes, self.judge.table.judges_claims, decisions)
         self._now = now
         self._simulate = simulate_effects
         self._shared = tuple(shared)
@@ -189,7 +187,7 @@ class Gate:
                 return self._turn_away(step, state, "replaced", text, events)
         if self._simulate and step.effect:
             return self._turn_away(step, state, "simulated", describe_simulated(step), events)
-        return self._acquire(step, state, left_s, [*events, *note_advice(step, self._now(), self._bodies)])
+        return self._acquire(step, state, left_s, events)
 
     def _refuse(self, verdict: Refuse, step: Step, state: RunState, events: list[Event]) -> Admitted:
         error = None
@@ -382,6 +380,8 @@ class Gate:
         advice = 0
         for event in events:
             advice += isinstance(event, Judged) and bool(event.note) and event.mode == "enforce"
+        if step.advice:
+            events = [*events, *note_advice(step, self._now(), self._bodies)]
         folded = [] if step.folded is None else [replace(step.folded, at=self._now())]
         intent = self._intend(step, state, perform=True, advice=advice)
         return Admitted([*folded, intent, *events], step)
@@ -428,14 +428,17 @@ class Gate:
         if step.kind == "model":
             if not frame.foreign:  # in a foreign frame the input is a manifest, and the loop has the prompt
                 self._causes.learn_prompt(step.input, self._bodies)
-            self._causes.learn_told(state.facts, self._bodies)
-            self._causes.descent.tell(state.reads.get(0, ()))
+            if state.facts:
+                self._causes.learn_told(state.facts, self._bodies)
+            if state.reads:
+                self._causes.descent.tell(state.reads.get(0, ()))
             edges = self._causes.find_edges("", exposed=frame.fresh)
         else:
             edges = self._causes.find_edges(self._bodies.text(step.input), by=frame.last_reply)
         intent = build_intent(step, edges, at=self._now(), perform=perform, advice=advice)
         self._causes.note(intent)
-        self._causes.learn_task(intent, self._bodies)
+        if intent.kind == "handoff":
+            self._causes.learn_task(intent, self._bodies)
         return intent
 
     def answer_failed(self, end: End, state: RunState) -> Planned | None:
@@ -515,6 +518,9 @@ class Gate:
     def _conclude(self, step: Step, result: Result, done: StepDone, state: RunState) -> list[Event]:
         """Returns the events of a step's reads and writes of memory, and then its end."""
         done = note_answer(done, self._bodies, self._causes)
+        if result.memory is None:
+            self._causes.settle(done, self._bodies)
+            return [done]
         used = record_memory(step, result, done, state, self._bodies, done.at)
         self._causes.settle(done, self._bodies, used)
         return [*used, done]

@@ -12,7 +12,7 @@ from seawall.core.canonical import Ref
 from seawall.core.errors import describe_error, format_trace
 from seawall.core.events import Event, Judged, Mode, Stage
 from seawall.core.frozen import FrozenDict, freeze
-from seawall.guards.authority import AuthorityGuard
+from seawall.guards.authority import AUTHORITY, AuthorityGuard
 from seawall.guards.context import ContextGuard
 from seawall.guards.loops import Loops
 from seawall.guards.nested import TeamGuard, TeamLimits
@@ -50,6 +50,17 @@ class _JudgingGuard(NamedTuple):
     """The key of the guard's memory; None: the guard has no memory."""
 
 
+class _JudgingGuards(NamedTuple):
+    """The guards that judge in one stage, without those that are off."""
+
+    everywhere: list[_JudgingGuard]
+    by_agent: dict[str, list[_JudgingGuard]]
+    """The guards of agents with guards of nested teams, those that judge everywhere included."""
+
+
+_NOBODY = _JudgingGuards([], {})
+
+
 class _GuardsByAgent:
     """The guards that judge each agent's steps in one stage."""
 
@@ -66,25 +77,25 @@ class _GuardsByAgent:
             remembers = "start" in methods or "fold" in methods
             if remembers or method in methods:
                 self._own.append((guard, guard.memory_key if remembers else None))
-        self._modes: Mapping[str, Mode] | None = None
-        """The modes for which the lists below were made."""
-        self._everywhere: list[_JudgingGuard] = []
-        self._by_agent: dict[str, list[_JudgingGuard]] = {}
+        self._all: list[Guard] = [*[guard for guard, _ in self._own], *self._nested]
+        self._modes: list[Mode] | None = None
+        """The modes of all guards for which `_asked` was made: most runs of a team have the same."""
+        self._asked = _NOBODY
 
-    def find(self, agent: str, modes: Mapping[str, Mode]) -> list[_JudgingGuard]:
-        """Returns the guards that judge an agent's steps, without those that are off."""
-        if modes is not self._modes:
-            self._set_modes(modes)
-        return self._by_agent.get(agent, self._everywhere)
-
-    def _set_modes(self, modes: Mapping[str, Mode]) -> None:
-        self._everywhere = _list_asked(self._own, modes)
-        self._by_agent = {
-            agent: self._everywhere
-            + _list_asked(((each, each.memory_key) for each in self._nested if agent in each.agents), modes)
-            for agent in {agent for each in self._nested for agent in each.agents}
-        }
-        self._modes = modes
+    def list_asked(self, modes: Mapping[str, Mode]) -> _JudgingGuards:
+        """Returns the guards that judge under these modes."""
+        wanted: list[Mode] = [modes.get(guard.name, guard.mode) for guard in self._all]
+        if wanted != self._modes:
+            everywhere = _list_asked(self._own, modes)
+            by_agent = {
+                agent: everywhere
+                + _list_asked(
+                    ((each, each.memory_key) for each in self._nested if agent in each.agents), modes
+                )
+                for agent in {agent for each in self._nested for agent in each.agents}
+            }
+            self._modes, self._asked = wanted, _JudgingGuards(everywhere, by_agent)
+        return self._asked
 
 
 def _list_asked(guards: Iterable[tuple[Guard, str | None]], modes: Mapping[str, Mode]) -> list[_JudgingGuard]:
@@ -102,24 +113,61 @@ def _list_own_methods(guard: Guard) -> list[str]:
     ]
 
 
+def _describe(guard: Guard) -> tuple[str, str, list[str]]:
+    return guard.name, guard.memory_key, _list_own_methods(guard)
+
+
+class GuardTable:
+    """The guards of a team's runs, sorted by what they do. All runs of the team share it."""
+
+    def __init__(self, guards: Sequence[Guard]) -> None:
+        self.guards = tuple(guards)
+        self._described = [_describe(guard) for guard in self.guards]
+        guarded = [
+            (guard, methods) for guard, (_, _, methods) in zip(self.guards, self._described, strict=True)
+        ]
+        self.folding = tuple([guard for guard, methods in guarded if "fold" in methods])
+        """The guards that have a memory."""
+        self.folding_keys = [(guard, guard.memory_key) for guard in self.folding]
+        self.teams = tuple([guard for guard in self.guards if isinstance(guard, TeamLimits)])
+        """The limits of nested teams, those of outer teams first."""
+        judging = [each for each in guarded if not isinstance(each[0], TeamLimits)]
+        self.before = _GuardsByAgent("before", judging)
+        self.after = _GuardsByAgent("after", judging)
+        plain = [guard.guard if isinstance(guard, TeamGuard) else guard for guard, _ in judging]
+        self.all_built_in = all(type(guard) in _BUILT_IN for guard in plain)
+        """Whether every guard is one of Seawall's own, which never changes the values that it is shown."""
+        names = [guard.name for guard in self.guards]
+        self.judges_claims = AUTHORITY in names
+        """Whether a guard judges claims of permission."""
+        self.memory = None if MEMORY_GUARD in names else MemoryGuard()
+        """The memory guard. It is also there for a run whose team has lost its memory by a deploy, because of what the
+        run has read before."""
+
+    def __repr__(self) -> str:
+        return f"<GuardTable of {', '.join(guard.name for guard in self.guards) or 'no guards'}>"
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the guards are still what they were. A program may set a method on a guard at any time."""
+        return self._described == [_describe(guard) for guard in self.guards]
+
+
 class Judge:
     """Lets the guards of one run judge, and turns their verdicts into events."""
 
-    def __init__(self, guards: Sequence[Guard], bodies: Bodies, *, now: Callable[[], float]) -> None:
-        self.guards = tuple(guards)
-        guarded = [(guard, _list_own_methods(guard)) for guard in self.guards]
-        self.folding = tuple([guard for guard, methods in guarded if "fold" in methods])
+    def __init__(
+        self, guards: Sequence[Guard] | GuardTable, bodies: Bodies, *, now: Callable[[], float]
+    ) -> None:
+        self.table = table = guards if isinstance(guards, GuardTable) else GuardTable(guards)
+        self.guards = table.guards
+        self.folding = table.folding
         """The guards that have a memory."""
-        self._folding_keys = [(guard, guard.memory_key) for guard in self.folding]
-        judging = [each for each in guarded if not isinstance(each[0], TeamLimits)]
-        self._before = _GuardsByAgent("before", judging)
-        self._after = _GuardsByAgent("after", judging)
-        plain = [guard.guard if isinstance(guard, TeamGuard) else guard for guard, _ in judging]
-        self._all_built_in = all(type(guard) in _BUILT_IN for guard in plain)
-        """Whether every guard is one of Seawall's own, which never changes the values that it is shown."""
-        self._memory = None if any(guard.name == MEMORY_GUARD for guard in self.guards) else MemoryGuard()
-        """The memory guard. It is also there for a run whose team has lost its memory by a deploy, because of what the
-        run has read before."""
+        self._folding_keys = table.folding_keys
+        self._all_built_in, self._memory = table.all_built_in, table.memory
+        self._modes: Mapping[str, Mode] | None = None
+        """The modes for which the guards below were listed."""
+        self._before = self._after = _NOBODY
         self._bodies = bodies
         self._now = now
 
@@ -141,7 +189,12 @@ class Judge:
         # guards must not change the arguments of the call
         if step.target is not None and not self._all_built_in:
             step = replace(step, target=None)
-        asked = (self._before if result is None else self._after).find(step.agent, state.modes)
+        if state.modes is not self._modes:
+            self._before = self.table.before.list_asked(state.modes)
+            self._after = self.table.after.list_asked(state.modes)
+            self._modes = state.modes
+        everywhere, by_agent = self._before if result is None else self._after
+        asked = by_agent.get(step.agent, everywhere)
         if state.cut and self._memory is not None:
             mode = state.modes.get(MEMORY_GUARD, self._memory.mode)
             asked = asked if mode == "off" else [*asked, _JudgingGuard(self._memory, mode, None)]

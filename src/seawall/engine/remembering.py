@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from functools import partial
 from typing import Literal
 
 from msgspec.structs import replace
 
 from seawall.core.events import Event, MemoryRead, MemoryWritten, RunEnded, StepDone
-from seawall.journal.protocol.memory import Lineage, MemoryMerge, MemoryWrite
+from seawall.journal.protocol.memory import MemoryMerge, MemoryWrite
 from seawall.run.bodies import Bodies
 from seawall.run.branch import Branch, BranchEntry, find_clashes
 from seawall.run.causes import Causes
-from seawall.run.lineage import trace_memory, trace_shown
+from seawall.run.lineage import trace_answer_of, trace_shown, trace_write
 from seawall.run.state import RunState
 from seawall.run.step import End, Result, Step
 
 CLASH_CHARS = 500
 """Characters of each value that are quoted to an agent if two values were written at the same time."""
-
-_Trace = Callable[[RunState, int | None, str], tuple[Lineage, ...]]
-"""Returns the sources of a step's write, or of the answer (step None): (state, step, text)."""
 
 
 def record_memory(
@@ -100,11 +95,10 @@ def build_merge(state: RunState, ended: RunEnded, bodies: Bodies, causes: Causes
     started = state.started
     if ended.status != "completed" or started.fork is not None or started.errand is not None:
         return None
-    trace = partial(trace_memory, causes=causes)
     writes = [
-        _build_write(entry, state, bodies, trace) for entry in list_writes(state, ended.status).values()
+        _build_write(entry, state, bodies, causes) for entry in list_writes(state, ended.status).values()
     ]
-    answer = () if ended.answer is None else trace(state, None, bodies.text(ended.answer))
+    answer = () if ended.answer is None else trace_answer_of(ended, bodies.text(ended.answer), state, causes)
     read = state.read_entries
     shown = trace_shown(state, bodies, causes)
     if not writes and not read and not answer and not shown:
@@ -114,7 +108,7 @@ def build_merge(state: RunState, ended: RunEnded, bodies: Bodies, causes: Causes
     )
 
 
-def _build_write(entry: BranchEntry, state: RunState, bodies: Bodies, trace: _Trace) -> MemoryWrite:
+def _build_write(entry: BranchEntry, state: RunState, bodies: Bodies, causes: Causes) -> MemoryWrite:
     text = bodies.text(entry.key) if entry.value is None else bodies.text(entry.value)
     return MemoryWrite(
         scope=entry.scope,
@@ -126,5 +120,5 @@ def _build_write(entry: BranchEntry, state: RunState, bodies: Bodies, trace: _Tr
         labels=entry.labels,
         ttl_s=entry.ttl_s,
         loose=entry.loose,
-        causes=trace(state, entry.step, text),
+        causes=trace_write(state, entry.step, text, causes),
     )

@@ -62,7 +62,7 @@ from seawall.run.frame import (
     tell_frame,
 )
 from seawall.run.guard import FoldFailed, Guard
-from seawall.run.ledger import Ledger, describe_usage_problem, find_overrun, reserve, settle
+from seawall.run.ledger import Ledger, find_overrun, reserve, settle
 from seawall.run.lifted import answers_at_limit, is_lifted, is_raisable, leave_out_limits
 from seawall.run.plan import OF_ANSWER
 from seawall.run.state import BEFORE, EffectChange, PastPause, RunState, may_have_happened
@@ -138,7 +138,8 @@ def apply(state: RunState, event: Event, guards: Sequence[Guard] = ()) -> RunSta
     memories = _fold_guards(state, event, guards)
     if memories is not state.memories:
         changes["memories"] = memories
-    return replace(state, seq=state.seq + 1, **changes)
+    changes["seq"] = state.seq + 1
+    return replace(state, **changes)
 
 
 def _apply_behind(before: RunState, event: Event, guards: Sequence[Guard]) -> RunState:
@@ -471,8 +472,9 @@ def _apply_intended(state: RunState, step: StepIntended) -> Changes:
     if frame is None:
         return changes
     if frame.foreign and step.call is not None:
-        frame = replace(frame, fresh=()) if step.kind == "model" else frame
-        frame = add_ask(frame, Call(step.call, step.name, step.input or Ref(""), step.seal), step.step)
+        fresh = () if step.kind == "model" else frame.fresh
+        call = Call(step.call, step.name, step.input or Ref(""), step.seal)
+        frame = add_ask(frame, call, step.step, fresh)
     elif step.kind == "model":
         frame = replace(frame, own_step=step.step, fresh=(), grant=None)
     elif step.kind == "review":
@@ -509,12 +511,12 @@ def _apply_done(state: RunState, done: StepDone) -> Changes:
         "plan": state.plan.with_result(done, step),
         "left_s": done.left_s or state.left_s,
     }
+    ledger = state.ledger
     if step.perform:
-        changes["ledger"] = settle(state.ledger, step, done)
+        ledger = changes["ledger"] = settle(ledger, step, done)
         if step.kind == "model":
-            changes.update(_note_usage(state, step, done))
-            changes["delivered"] = state.delivered or done.delivered
-    changes["waste"] = _note_waste(state, step, done, changes.get("ledger", state.ledger))
+            changes |= _note_report(state, step, done)
+    changes["waste"] = _note_waste(state, step, done, ledger)
     if step.perform and step.effect:
         key = state.call_key(step.frame, step.call)
         fate = effect_state(done)
@@ -568,16 +570,19 @@ def _drop_deferred(
     return MappingProxyType(left)
 
 
-def _note_usage(state: RunState, step: StepIntended, done: StepDone) -> Changes:
-    """Returns the changes by a model call's usage report besides those of the ledger: none, if the report is in
-    order.
+def _note_report(state: RunState, step: StepIntended, done: StepDone) -> Changes:
+    """Returns the changes by what is reported of a model call, besides those of the ledger: none, if its usage report is
+    in order and its text was not passed on early.
     """
-    problem = describe_usage_problem(step, done)
-    if not problem:
-        return {}
+    changes: Changes = {}
+    if done.delivered:
+        changes["delivered"] = True
     overrun = find_overrun(step, done)
-    text = f"step {step.step}, model {step.name!r}: {problem}"
-    return {"overrun": state.overrun or overrun, "usage_problems": state.usage_problems.append(text)}
+    if problem := done.usage_problem if overrun is None else overrun.problem:
+        text = f"step {step.step}, model {step.name!r}: {problem}"
+        changes["overrun"] = state.overrun or overrun
+        changes["usage_problems"] = state.usage_problems.append(text)
+    return changes
 
 
 def _answer_frame(frame: Frame, step: StepIntended, done: StepDone, held_by: tuple[str, ...]) -> Frame:

@@ -188,15 +188,19 @@ def replace_call(frame: Frame, call: str, **changes: Any) -> Frame:
     return replace(frame, turn=_replace_in(frame.turn, call, changes))
 
 
-def add_ask(frame: Frame, call: Call, step: int) -> Frame:
-    """Returns a foreign frame with a new request, for which step `step` is under way."""
+def add_ask(frame: Frame, call: Call, step: int, fresh: tuple[int, ...]) -> Frame:
+    """Returns a foreign frame with other `fresh` and a new request, for which step `step` is under way."""
     if find_call(frame, call.id) is not None:
-        return replace_call(frame, call.id, step=step)
-    return replace(frame, turn=(*frame.turn, PendingCall(call, step)))
+        return replace(frame, fresh=fresh, turn=_replace_in(frame.turn, call.id, {"step": step}))
+    return replace(frame, fresh=fresh, turn=(*frame.turn, PendingCall(call, step)))
 
 
 def _replace_in(turn: tuple[PendingCall, ...], call: str, changes: dict[str, Any]) -> tuple[PendingCall, ...]:
     return tuple([replace(each, **changes) if each.call.id == call else each for each in turn])
+
+
+def _leave_out(turn: tuple[PendingCall, ...], call: str | None) -> tuple[PendingCall, ...]:
+    return tuple([each for each in turn if each.call.id != call])
 
 
 def effect_state(done: StepDone) -> EffectState:
@@ -389,7 +393,7 @@ def _apply_reconciled(frame: Frame, pending: PendingCall, step: StepIntended, do
 def _answer_call(frame: Frame, pending: PendingCall, step: int, done: StepDone) -> Frame:
     """Returns the frame with one call answered. Once all are, the answers become messages in the calls' order."""
     if frame.foreign:
-        turn = tuple([each for each in frame.turn if each.call.id != pending.call.id])
+        turn = _leave_out(frame.turn, pending.call.id)
         return replace(frame, turn=turn, fresh=(*frame.fresh, step))
     call = pending.call
     failed = done.status in _FAILED
@@ -409,12 +413,17 @@ def _answer_call(frame: Frame, pending: PendingCall, step: int, done: StepDone) 
 
 def apply_foreign_reply(frame: Frame, step: StepIntended, done: StepDone) -> Frame:
     """Returns a foreign frame once a model step of it has a result."""
-    answered = apply_call_done(frame, step, done)
     if done.status not in ("ok", "replaced"):
-        return answered
+        return apply_call_done(frame, step, done)
     # a real last call stays possible as long as it fits
     replied_last = step.last and done.status == "replaced"
-    return replace(answered, last_reply=done.step, fresh=(done.step,), has_replied_last=replied_last)
+    return replace(
+        frame,
+        turn=_leave_out(frame.turn, step.call),
+        last_reply=done.step,
+        fresh=(done.step,),
+        has_replied_last=replied_last,
+    )
 
 
 def tell_frame(frame: Frame, texts: tuple[Ref, ...]) -> Frame:

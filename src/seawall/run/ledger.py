@@ -8,6 +8,7 @@ from __future__ import annotations
 from decimal import Context, Decimal
 
 import msgspec
+from msgspec.structs import replace
 
 from seawall.core.events import CALLED, StepDone, StepIntended
 from seawall.core.limits import Limits
@@ -96,16 +97,16 @@ def reserve(ledger: Ledger, step: StepIntended) -> Ledger:
     """Returns the ledger with a new step counted, and its upper bound reserved."""
     match step.kind:
         case "tool" | "memory":
-            return msgspec.structs.replace(ledger, tool_calls=ledger.tool_calls + 1)
+            return replace(ledger, tool_calls=ledger.tool_calls + 1)
         case "model":
-            return msgspec.structs.replace(
+            return replace(
                 ledger,
                 model_calls=ledger.model_calls + 1,
                 reserved_tokens=ledger.reserved_tokens + step.tokens,
                 reserved_usd=EXACT.add(ledger.reserved_usd, step.usd),
             )
         case "handoff":
-            return msgspec.structs.replace(ledger, handoffs=ledger.handoffs + 1)
+            return replace(ledger, handoffs=ledger.handoffs + 1)
         case "review" | "approval":
             return ledger
 
@@ -114,9 +115,9 @@ def withdraw(ledger: Ledger, step: StepIntended) -> Ledger:
     """Returns the ledger without the reservation of a step that was admitted and never performed."""
     match step.kind:
         case "tool" | "memory":
-            return msgspec.structs.replace(ledger, tool_calls=ledger.tool_calls - 1)
+            return replace(ledger, tool_calls=ledger.tool_calls - 1)
         case "model":
-            return msgspec.structs.replace(
+            return replace(
                 ledger,
                 model_calls=ledger.model_calls - 1,
                 reserved_tokens=ledger.reserved_tokens - step.tokens,
@@ -136,13 +137,13 @@ def settle(ledger: Ledger, step: StepIntended, done: StepDone) -> Ledger:
         return withdraw(ledger, step)
     if step.kind != "model":
         return ledger
-    # Earlier versions recorded negative usage as it was reported.
     if done.uncounted:
-        ledger = msgspec.structs.replace(ledger, model_calls=ledger.model_calls - 1)
+        ledger = replace(ledger, model_calls=ledger.model_calls - 1)
+    # Earlier versions recorded negative usage as it was reported.
     impossible = done.input_tokens < 0 or done.output_tokens < 0 or done.usd < 0
     if impossible or (done.input_tokens + done.output_tokens == 0 and not done.uncharged):
         return _settle_at_bound(ledger, step)
-    return msgspec.structs.replace(
+    return replace(
         ledger,
         reserved_tokens=ledger.reserved_tokens - step.tokens,
         reserved_usd=EXACT.subtract(ledger.reserved_usd, step.usd),
@@ -153,7 +154,7 @@ def settle(ledger: Ledger, step: StepIntended, done: StepDone) -> Ledger:
 
 
 def _settle_at_bound(ledger: Ledger, step: StepIntended) -> Ledger:
-    return msgspec.structs.replace(
+    return replace(
         ledger,
         reserved_tokens=ledger.reserved_tokens - step.tokens,
         reserved_usd=EXACT.subtract(ledger.reserved_usd, step.usd),

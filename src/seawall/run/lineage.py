@@ -32,20 +32,26 @@ _SHOWN_LATER: tuple[StepKind, ...] = ("tool", "handoff", "review", "memory")
 """Steps of the coordinator whose results stand in the session's conversation."""
 
 
-def trace_memory(state: RunState, step: int | None, text: str, causes: Causes) -> tuple[Lineage, ...]:
-    """Returns the sources of the value `text` that memory step `step` wrote; with `step` None, the sources of the run's
-    answer. `state` is the state before the run's end, when its frames are still open.
+def trace_write(state: RunState, step: int, text: str, causes: Causes) -> tuple[Lineage, ...]:
+    """Returns the sources of the value `text` that memory step `step` wrote. `state` is the state before the run's end,
+    when its frames are still open.
     """
     descent = causes.descent
-    if step is None:
-        origins = _trace_answer(state, text, causes)
-    else:
-        written = descent.find_input(step)
-        found = descent.find((), causes.find_edges(text).sources)
-        origins = Origins(written.value | found.value, written.exposure & ~found.value)
-        if descent.count_exposed(origins) > MAX_EXPOSURES:
-            value, _ = descent.list_sources(Origins(origins.value))
-            return (*[_name("value", each) for each in value], Lineage(tie="exposure", run=state.started.run))
+    written = descent.find_input(step)
+    found = descent.find((), causes.find_edges(text).sources)
+    origins = Origins(written.value | found.value, written.exposure & ~found.value)
+    if descent.count_exposed(origins) > MAX_EXPOSURES:
+        value, _ = descent.list_sources(Origins(origins.value))
+        return (*[_name("value", each) for each in value], Lineage(tie="exposure", run=state.started.run))
+    return _list_lineage(descent, origins)
+
+
+def trace_answer_of(ended: RunEnded, text: str, state: RunState, causes: Causes) -> tuple[Lineage, ...]:
+    """Returns the sources of the answer `text` with which a run has `ended`; `state` is the state before that."""
+    return _list_lineage(causes.descent, _trace_answer(ended, text, state, causes))
+
+
+def _list_lineage(descent: Descent, origins: Origins) -> tuple[Lineage, ...]:
     value, exposed = descent.list_sources(origins)
     return (*[_name("value", each) for each in value], *[_name("exposure", each) for each in exposed])
 
@@ -68,14 +74,14 @@ def trace_shown(state: RunState, bodies: Bodies, causes: Causes) -> tuple[StepLi
     return tuple(found)
 
 
-def _trace_answer(state: RunState, text: str, causes: Causes) -> Origins:
+def _trace_answer(ended: RunEnded, text: str, state: RunState, causes: Causes) -> Origins:
     root = state.frames.get(0)
     by = None if root is None else root.last_reply
+    if by is not None and state.plan.course == "team":
+        return causes.descent.find(ended.causes, ended.sources)
+    # the answer was put together without the coordinator
     edges = causes.find_edges(text, by=by)
-    found = edges.causes
-    if by is None or state.plan.course != "team":  # the answer was put together without the coordinator
-        found = (*found, Cause(EVERYTHING, "exposure"))
-    return causes.descent.find(found, edges.sources)
+    return causes.descent.find((*edges.causes, Cause(EVERYTHING, "exposure")), edges.sources)
 
 
 def _name(tie: Tie, source: Source) -> Lineage:

@@ -214,9 +214,10 @@ def _note_call(state: WasteState, step: StepIntended, done: StepDone, steps: int
         return _forget_reads(state, steps)
     if done.status != "ok" or done.fingerprint is None or step.poll:
         return _forget_reads(state, steps) if step.may_write else state
-    same = state.find_same(step.step, step.name, step.arguments_key, done.fingerprint)
-    if same is not None:
-        return _note_same(state, step, done, same)
+    question = f"{step.name}\0{step.arguments_key}"
+    same = state.reads.get(question)
+    if same is not None and same.fingerprint == done.fingerprint and step.step > state.written:
+        return _note_same(state, step, done, question, same)
     if step.may_write:
         state = _forget_reads(state, steps)
     elif step.step <= state.written:
@@ -224,21 +225,22 @@ def _note_call(state: WasteState, step: StepIntended, done: StepDone, steps: int
     elif state.remembered >= MAX_READS:
         state = _forget_reads(state, state.written)
     read = KnownRead(step.step, step.agent, done.fingerprint, (step.agent,), done.output, done.left_s)
-    return _remember(state, step, read)
+    return _remember(state, question, read)
 
 
-def _note_same(state: WasteState, step: StepIntended, done: StepDone, known: KnownRead) -> WasteState:
+def _note_same(
+    state: WasteState, step: StepIntended, done: StepDone, question: str, known: KnownRead
+) -> WasteState:
     kind: WasteKind = "repeats" if step.agent in known.agents else "duplicates"
     asked = replace(_share_reply(state, step.frame), seconds=done.duration_s)
     state = _add_waste(state, kind, step.step, asked)
     if kind == "repeats":
         return state
-    return _remember(state, step, replace(known, agents=(*known.agents, step.agent)[-MAX_ASKERS:]))
+    return _remember(state, question, replace(known, agents=(*known.agents, step.agent)[-MAX_ASKERS:]))
 
 
-def _remember(state: WasteState, step: StepIntended, read: KnownRead) -> WasteState:
-    reads = state.reads.put(f"{step.name}\0{step.arguments_key}", read)
-    return replace(state, reads=reads, remembered=state.remembered + 1)
+def _remember(state: WasteState, question: str, read: KnownRead) -> WasteState:
+    return replace(state, reads=state.reads.put(question, read), remembered=state.remembered + 1)
 
 
 def _share_reply(state: WasteState, frame: int) -> Spent:
@@ -259,13 +261,14 @@ def _note_reply(
     state: WasteState, step: StepIntended, done: StepDone, tokens: int, usd: Decimal, parent: int
 ) -> WasteState:
     newest = Spent(tokens, usd, done.duration_s)
-    since = state.frames.get(step.frame, FrameSpent()).since.add(newest)
+    before = state.frames.get(step.frame)
+    since = newest if before is None else before.since.add(newest)
     if done.answer is not None and done.approved is None:  # a review is not a version of a text
         if done.version_of:
             state = _note_version(state, step, done, done.answer, since, parent)
         since = Spent()
     spent = FrameSpent(since, newest, max(1, len(done.calls)))
-    return replace(state, frames=MappingProxyType({**state.frames, step.frame: spent}))
+    return replace(state, frames=MappingProxyType(state.frames | {step.frame: spent}))
 
 
 def _note_version(

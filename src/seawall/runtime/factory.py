@@ -20,6 +20,7 @@ from seawall.core.redact import Redactor
 from seawall.effects.guard import EFFECTS, EffectsGuard
 from seawall.engine.driver import Driver
 from seawall.engine.gate import BUILT_IN, SECRETS, Gate
+from seawall.engine.judging import GuardTable
 from seawall.guards.authority import AUTHORITY, AuthorityGuard
 from seawall.guards.authority.phrases import find_claims
 from seawall.guards.context import ContextGuard
@@ -92,6 +93,7 @@ class Factory:
         self.originals = Originals(secrets.token_bytes(KEY_BYTES))
         """Original texts with secrets. They are kept here, because a run that waits for a person keeps nothing in memory."""
         self._guards: weakref.WeakKeyDictionary[Team, tuple[Guard, ...]] = weakref.WeakKeyDictionary()
+        self._tables: weakref.WeakKeyDictionary[Team, GuardTable] = weakref.WeakKeyDictionary()
         self._common: weakref.WeakKeyDictionary[Team, frozenset[int]] = weakref.WeakKeyDictionary()
         """Shingles of the tools' descriptions, by team."""
         self._resources: weakref.WeakKeyDictionary[Team, Resources] = weakref.WeakKeyDictionary()
@@ -118,6 +120,12 @@ class Factory:
         if known is None:
             known = self._guards[team] = self._join_guards(team)
         return known
+
+    def _get_table(self, team: Team) -> GuardTable:
+        table = self._tables.get(team)
+        if table is None or not table.is_current:
+            table = self._tables[team] = GuardTable(self.get_guards(team))
+        return table
 
     def _join_guards(self, team: Team) -> tuple[Guard, ...]:
         for each in (team, *team.list_nested()):
@@ -310,7 +318,8 @@ class Factory:
         claims = ClaimIndex(partial(bodies.cache.compute, find_claims) if asked else None, traces)
         causes = Causes(traces, common, claims)
         causes.learn_request(bodies.text(state.started.intent))
-        causes.learn_history(history, bodies)
+        if history:
+            causes.learn_history(history, bodies)
         return causes
 
     def make_driver(
@@ -353,7 +362,7 @@ class Factory:
         logic = team_logic if asks is None else ForeignLogic(asks, team_logic, bodies, self.find_price)
         gate = Gate(
             logic,
-            self.get_guards(team),
+            self._get_table(team),
             started.limits,
             bodies,
             causes,

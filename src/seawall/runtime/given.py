@@ -23,7 +23,9 @@ def check_names(redact: Callable[[str], str], **names: str | None) -> None:
     A name is recorded and shown unredacted: two names that differ only in a secret would be one name after redaction.
     """
     for what, name in names.items():
-        plain = _NUMBER.sub("0", name or "")
+        if not name:
+            continue
+        plain = _NUMBER.sub("0", name)
         shown = redact(plain)
         if shown == plain:
             continue

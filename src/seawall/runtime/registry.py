@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from weakref import WeakValueDictionary
+from functools import partial
+from weakref import ref
 
 from seawall.core.clock import Clock
 from seawall.engine.driver import Driver
@@ -36,7 +37,7 @@ class Registry:
         self.closed = False
         self._clock = clock
         # The waiting tasks hold the futures. A future for which no task waits disappears.
-        self._changes: WeakValueDictionary[str, asyncio.Future[None]] = WeakValueDictionary()
+        self._changes: dict[str, ref[asyncio.Future[None]]] = {}
         self._writes: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
@@ -67,14 +68,21 @@ class Registry:
 
     def get_next_change(self, run: str) -> asyncio.Future[None]:
         """Returns a future that is done once the run changes in this process, or a command for it comes."""
-        future = self._changes.get(run)
+        known = self._changes.get(run)
+        future = None if known is None else known()
         if future is None:
-            future = self._changes[run] = asyncio.get_running_loop().create_future()
+            future = asyncio.get_running_loop().create_future()
+            self._changes[run] = ref(future, partial(self._forget, run))
         return future
+
+    def _forget(self, run: str, gone: ref[asyncio.Future[None]]) -> None:
+        if self._changes.get(run) is gone:
+            del self._changes[run]
 
     def wake(self, run: str) -> None:
         """Wakes the tasks that wait for a change of the run."""
-        future = self._changes.pop(run, None)
+        known = self._changes.pop(run, None)
+        future = None if known is None else known()
         if future is not None and not future.done():
             future.set_result(None)
 

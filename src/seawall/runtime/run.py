@@ -52,6 +52,9 @@ class Run(Generic[Output_co]):
         journal failed.
         """
         while True:
+            outcome = await self._finish_here()
+            if outcome is not None:
+                return outcome
             # Taken before the run is read, so that no change in between is missed.
             change = self._registry.get_next_change(self.id)
             current = await self._read_current()
@@ -73,17 +76,17 @@ class Run(Generic[Output_co]):
         Raises `Broken` as `rest` does.
         """
         while True:
+            outcome = await self._finish_here()
+            if outcome is not None:
+                return outcome
             change = self._registry.get_next_change(self.id)
             current = await self._read_current()
             if isinstance(current, Outcome):
                 return current
             await self._wait_for_change(change, current)
 
-    async def _read_current(self) -> Outcome[Output_co] | RunRow:
-        """Returns the outcome. For a run that has not ended and is not in flight here, returns its row.
-
-        Waits for a run that is in flight here.
-        """
+    async def _finish_here(self) -> Outcome[Output_co] | None:
+        """Waits while the run is in flight here. Returns its outcome; None if it is not in flight here any more."""
         driver = self._registry.drivers.get(self.id) or self._driver
         while driver is not None:
             self._driver = driver
@@ -93,6 +96,10 @@ class Run(Generic[Output_co]):
                 return await self._make_outcome(driver, None if ref is None else driver.bodies.text(ref))
             newer = self._registry.drivers.get(self.id)
             driver = self._driver = None if newer is driver else newer
+        return None
+
+    async def _read_current(self) -> Outcome[Output_co] | RunRow:
+        """Returns the outcome or, for a run that has not ended, its row. The run is not in flight here."""
         row = await self._supervisor.journal.row(self.id)
         if row.state != "ended":
             return row

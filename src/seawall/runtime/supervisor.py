@@ -409,7 +409,8 @@ class Supervisor:
             )
             history = await leave_out_reverted(self.journal, started.tenant, history, bodies)
         history = await add_stored_facts(self.journal, started, history, bodies)
-        return history._replace(memory=await read_snapshot(self.journal, started, team))
+        memory = await read_snapshot(self.journal, started, team)
+        return history if memory == history.memory else history._replace(memory=memory)
 
     async def begin_in_line(
         self, team: Team, state: RunState, lease: Lease, bodies: Bodies, history: SessionHistory

@@ -9,7 +9,7 @@ frames that end, answers that are not reviewed, and the agent that answers in th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from seawall.core.canonical import Ref
 from seawall.core.events import StepIntended, StepKind, StoppedBy
@@ -165,41 +165,44 @@ def _walk_up(state: RunState, step: StepIntended) -> Iterator[int]:
         inside = state.open.get(inside.frame)
 
 
-def _decide_frame(team: Team, state: RunState, frame: Frame) -> Iterator[Action]:
+def _decide_frame(team: Team, state: RunState, frame: Frame) -> Iterable[Action]:
     plan = state.plan
     if frame.kind == "review" and frame.parent in plan.unreviewed:
-        yield from _give_up(state, frame.id)
-        yield Close(step=frame.id, status="cancelled", text="given up: the time left was needed")
-        return
+        given_up = Close(step=frame.id, status="cancelled", text="given up: the time left was needed")
+        return [*_give_up(state, frame.id), given_up]
     if frame.own_step is not None:
-        return
+        return ()
     member = team.members.get(frame.agent)
     if member is None:
-        yield from _settle_deserted(team, frame)
-    elif frame.id in plan.cut:
+        return _settle_deserted(team, frame)
+    if frame.id in plan.cut:
         error = "limits" if state.is_closing(frame.id) else "timeout"
-        yield Close(step=frame.id, status="error", output=plan.cut[frame.id], error=error)
-    elif frame.turn:
-        yield from _decide_calls(state, frame, member)
-    elif frame.answer is not None and frame.id in plan.unreviewed:
-        yield _answer(frame, member, unreviewed=True)
-    elif frame.failure is not None:
-        yield _fail(frame, frame.failure.kind, None)
-    elif frame.answer is not None:
-        yield _answer(frame, member)
-    elif frame.review.approved is False and frame.review.rounds >= member.rounds:
-        yield _reject(frame, member)
-    else:
-        yield Propose(
-            kind="model",
-            name=member.model_name,
-            agent=frame.agent,
-            frame=frame.id,
-            depth=frame.depth,
-            delay_s=_compute_backoff_s(frame.failures, frame.spared, frame.retry_after_s),
-            grant=frame.grant,
-            last=state.is_closing(frame.id),
-        )
+        return [Close(step=frame.id, status="error", output=plan.cut[frame.id], error=error)]
+    if frame.turn:
+        return _decide_calls(state, frame, member)
+    return [_decide_reply(state, frame, member)]
+
+
+def _decide_reply(state: RunState, frame: Frame, member: Member) -> Action:
+    """Returns the next action of a frame that has no calls to make: its next model call, or what follows its answer."""
+    if frame.answer is not None and frame.id in state.plan.unreviewed:
+        return _answer(frame, member, unreviewed=True)
+    if frame.failure is not None:
+        return _fail(frame, frame.failure.kind, None)
+    if frame.answer is not None:
+        return _answer(frame, member)
+    if frame.review.approved is False and frame.review.rounds >= member.rounds:
+        return _reject(frame, member)
+    return Propose(
+        kind="model",
+        name=member.model_name,
+        agent=frame.agent,
+        frame=frame.id,
+        depth=frame.depth,
+        delay_s=_compute_backoff_s(frame.failures, frame.spared, frame.retry_after_s),
+        grant=frame.grant,
+        last=state.is_closing(frame.id),
+    )
 
 
 def _settle_deserted(team: Team, frame: Frame) -> Iterator[Action]:
