@@ -7,10 +7,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from agents import Agent, FunctionTool, RunContextWrapper, ToolCallOutputItem
+from agents.tool_context import ToolContext
 from agents.usage import Usage as AgentsUsage
 from openai.types.responses import ResponseOutputText
 
-from adapters.agents_model import QUIET, Bank, make_desk
+from adapters.agents_model import QUIET, Bank, PlayedModel, make_desk
 from seawall import Engine
 from seawall.adapters.openai_agents import SeawallRunner, find_outcome
 from seawall.adapters.openai_agents.replies import list_messages, make_plain, read_response, recall_response
@@ -65,3 +67,31 @@ def test_the_sdk_reads_a_gated_tools_signature_without_working_it_out() -> None:
     assert invokers
     assert all(inspect.signature(each) is each.__signature__ for each in invokers)
     assert [*inspect.signature(invokers[0]).parameters] == ["ctx", "input"]
+
+
+async def _look_narrow(context: RunContextWrapper[Any], text: str) -> str:
+    return type(context).__name__
+
+
+async def _look_whole(context: ToolContext[Any], text: str) -> str:
+    return type(context).__name__
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("look", "kind"), [(_look_narrow, "RunContextWrapper"), (_look_whole, "ToolContext")]
+)
+async def test_a_tool_gets_the_context_that_it_declares_at_each_call(look: Any, kind: str) -> None:
+    script = [[("look", {"order": 1})], [("look", {"order": 2})], [("look", {"order": 3})], "seen"]
+    tool = FunctionTool(
+        name="look",
+        description="Looks.",
+        params_json_schema={},
+        on_invoke_tool=look,
+        strict_json_schema=False,
+    )
+    agent = Agent(name="clerk", model=PlayedModel(script), tools=[tool])
+    async with Engine(reads=["look"], thread=False) as engine:
+        result = await SeawallRunner(engine).run(agent, "Look", run_config=QUIET)
+    outputs = [item.output for item in result.new_items if isinstance(item, ToolCallOutputItem)]
+    assert outputs == [kind] * 3

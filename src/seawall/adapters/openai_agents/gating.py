@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import functools
 import inspect
 import threading
 import weakref
@@ -308,8 +309,9 @@ class _GatedInvoker:
         elif not is_agent:
             set_function_tool_failure_error_function(inner)  # `_watched` notes the errors
         inner.timeout_behavior = "raise_exception"
+        inner.on_invoke_tool = _make_known(inner)
         self._inner = inner
-        self.__signature__ = _SIGNATURE
+        _declare(self)
 
     def __repr__(self) -> str:
         return f"<_GatedInvoker of {self.tool.name}>"
@@ -395,7 +397,9 @@ class _GatedInvoker:
                 failures.append(told.error)
             return None if write is None else write(told)
 
-        ctx.run_config = dataclasses.replace(own or RunConfig(), tool_error_formatter=note)
+        watched = copy.copy(own) if own is not None else RunConfig()
+        watched.tool_error_formatter = note
+        ctx.run_config = watched
         try:
             yield
         finally:
@@ -417,8 +421,39 @@ class _GatedInvoker:
         )
 
 
-_SIGNATURE = inspect.signature(_GatedInvoker.__call__.__get__(object()))
-"""The signature of every invoker. The SDK asks for it at each call, and would compute it anew."""
+async def _invoke_whole(ctx: ToolContext[Any], input: str) -> Any:  # noqa: A002 -- the SDK's name
+    """Has the signature of a tool's function that takes the whole context of the call."""
+
+
+_SIGNATURE = inspect.signature(_invoke_whole, eval_str=True)
+"""The signature of every invoker, with its types. The SDK asks for it at each call: it would compute the signature anew, and
+parse the names of the types.
+"""
+
+
+def _declare(invoke: Any) -> None:
+    """Declares that a tool's function takes the whole context of the call, in the form that the SDK reads fastest."""
+    invoke.__signature__ = _SIGNATURE
+    invoke.__annotations__ = {}
+
+
+def _make_known(inner: FunctionTool) -> Callable[[ToolContext[Any], str], Any]:
+    """Returns a tool's function. Once the SDK has seen in its signature that it takes the whole context of a call, that is
+    declared, so that the SDK does not inspect the function again at each call.
+    """
+    invoke = inner.on_invoke_tool
+
+    def first(ctx: ToolContext[Any], input: str) -> Any:  # noqa: A002 -- the SDK's name
+        if isinstance(cast("object", ctx), ToolContext):  # otherwise the SDK has chosen a part of the context
+            inner.on_invoke_tool = known
+        return invoke(ctx, input)
+
+    def known(ctx: ToolContext[Any], input: str) -> Any:  # noqa: A002 -- the SDK's name
+        return invoke(ctx, input)
+
+    _declare(known)
+    first.__annotations__ = {}
+    return functools.update_wrapper(first, invoke)
 
 
 def _write_result(done: Performed) -> Any:

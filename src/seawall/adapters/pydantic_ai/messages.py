@@ -42,6 +42,8 @@ from seawall.runtime.foreign.results import (
 
 _NOT_SENT = ("timestamp", "metadata")
 """Fields of a message's part that are not sent to a model."""
+_DESCRIBED = {0: {"kind", "parts"}}
+"""Fields of the only message in a list that are described."""
 _UNCHANGING = frozenset({str, int, float, bool, datetime, type(None)})
 """Types whose values can't be changed in place."""
 
@@ -60,11 +62,13 @@ class _WrittenModelMessage(NamedTuple):
         """Returns whether the message is still the same as when it was written."""
         if self.message is not message or len(self.parts) != len(message.parts):
             return False
-        parts = zip(self.parts, message.parts, strict=True)
         try:
-            return all(known is part and fields == part.__dict__ for (known, fields), part in parts)
+            for (known, fields), part in zip(self.parts, message.parts, strict=True):
+                if known is not part or fields != part.__dict__:
+                    return False
         except Exception:  # noqa: BLE001 -- a value of an application's own class may not be comparable
             return False
+        return True
 
 
 class WrittenModelMessages:
@@ -115,7 +119,9 @@ def _copy_fields(part: object) -> dict[str, Any]:
 
 
 def _write_message(message: ModelMessage) -> msgspec.Raw:
-    [dumped] = ModelMessagesTypeAdapter.dump_python([message], mode="json", fallback=name_type)
+    [dumped] = ModelMessagesTypeAdapter.dump_python(
+        [message], mode="json", include=_DESCRIBED, fallback=name_type
+    )
     described = {"kind": dumped["kind"], "parts": [_describe_part(part) for part in dumped["parts"]]}
     return msgspec.Raw(to_canonical_text(described).encode())
 

@@ -141,20 +141,13 @@ class GatedAgentRun:
     async def step(self, asked: Asked, perform: Callable[[Turn], Awaitable[tuple[Any, Any]]]) -> Performed:
         """Makes a step. An error of the tool or the model itself is raised unchanged."""
         own = OwnErrors()
-
-        async def make() -> Performed | BaseException:
-            try:
-                return await self.session.step(asked, own.watch(perform))
-            except BaseException as error:
-                if error in own:
-                    return error
+        try:
+            return await self.session.step(asked, own.watch(perform))
+        except (Refused, Broken, Misused) as error:
+            if error in own or isinstance(error, Held):
                 raise
-
-        with self.translated():
-            made = await make()
-        if isinstance(made, BaseException):
-            raise made
-        return made
+            self.failure = AgentHalted(error)
+            raise self.failure from error
 
     # ---- models
 
