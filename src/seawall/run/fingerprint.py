@@ -335,11 +335,7 @@ def _fold_value(value: Any) -> Any:
         return " ".join(value.split()).casefold()
     if isinstance(value, dict):
         pairs = cast("dict[str, Any]", value).items()
-        return {
-            key: _fold_value(item)
-            for key, item in pairs
-            if not _numbers_attempt(key)
-        }
+        return {key: _fold_value(item) for key, item in pairs if not _numbers_attempt(key)}
     if isinstance(value, list):
         return [_fold_value(item) for item in cast("list[Any]", value)]
     return value

@@ -17,7 +17,12 @@ from seawall.guards.loops.delegations import update_delegation
 from seawall.guards.loops.failures import update_failures
 from seawall.guards.loops.findings import Notice, Violation
 from seawall.guards.loops.options import LoopOptions
-from seawall.guards.loops.rounds import Recurrence, update_round
+from seawall.guards.loops.rounds import (
+    Recurrence,
+    make_agent_question,
+    make_recurring_key,
+    update_round,
+)
 from seawall.guards.loops.sameness import count_fruitless, find_sameness
 from seawall.guards.loops.state import (
     SPELLED,
@@ -133,6 +138,23 @@ def learn(state: LoopState, scope: Scope, observation: Observation, options: Loo
     )
 
 
+def is_new_in_every_way(state: LoopState, scope: Scope, observation: Observation) -> bool:
+    """Returns whether nothing like a read's result is known, so that `learn` writes no notice. Most results are so."""
+    if observation.kind != "tool" or observation.effect or not observation.ok or observation.failure_kind:
+        return False
+    loose = observation.loose_fingerprint
+    same = scope.same_answers.get(observation.name)
+    if same is not None and loose is not None and (loose == same.answer or loose in same.others):
+        return False
+    question = make_agent_question(observation)
+    return (
+        scope.answers.get(observation.question) is None
+        and scope.answers.get(SPELLED + observation.asked_question) is None
+        and state.recurring.get(make_recurring_key(question, observation)) is None
+        and not _find_previous(state, question, observation.fingerprint)
+    )
+
+
 def keep(learned: Learned, observation: Observation, scope_id: int) -> LoopState:
     """Returns the state with all that was learned."""
     state, scope = learned.state, learned.scope
@@ -163,8 +185,9 @@ def find_answer(scope: Scope, step: Step) -> LastAnswer | None:
 
     That is the answer to another spelling of the question, if the spellings have brought the same so far.
     """
-    answer = scope.answers.get(make_question(step.name, step.arguments_key))
-    spelled = scope.answers.get(SPELLED + make_question(step.name, step.asked_key))
+    question = make_question(step.name, step.arguments_key)
+    answer = scope.answers.get(question)
+    spelled = scope.answers.get(SPELLED + (make_question(step.name, step.asked) if step.asked else question))
     if spelled is None or spelled.spellings < 2:
         return answer
     return spelled if answer is None or answer.fingerprint == spelled.fingerprint else answer
@@ -502,8 +525,10 @@ def check_stretch(
 
 def check_errors(state: LoopState, scope: Scope, step: Step, options: LoopOptions) -> Violation | None:
     """Forbids a call of a tool that failed in known ways too often in a row."""
+    if scope.failed_tool != step.name or step.poll:
+        return None
     limit = _limit_errors(state, scope, options)
-    if scope.known_errors < limit or scope.failed_tool != step.name or step.poll:
+    if scope.known_errors < limit:
         return None
     if scope.errors_streak != (scope.discoveries, state.world_changes):
         return None
@@ -535,9 +560,9 @@ def _update_cycle(
     """
     if observation.poll:
         return state
-    question = f"{observation.agent}\0{observation.asked_question}"
+    question = make_agent_question(observation)
     newest = RecentCall(question, observation.fingerprint, observation.name, observation.step)
-    back = _find_previous(state, newest)
+    back = _find_previous(state, question, observation.fingerprint)
     cycle = state.cycle if is_known else Cycle()
     if back:
         cycle = Cycle(state.cycle.calls + 1, max(state.cycle.period, back))
@@ -549,10 +574,10 @@ def _update_cycle(
     return state
 
 
-def _find_previous(state: LoopState, newest: RecentCall) -> int:
+def _find_previous(state: LoopState, question: str, fingerprint: str) -> int:
     """Returns how many calls ago this question brought the same; 0: not lately."""
     for back, call in enumerate(reversed(state.recent), 1):
-        if call.fingerprint == newest.fingerprint and call.question == newest.question:
+        if call.fingerprint == fingerprint and call.question == question:
             return back
     return 0
 
@@ -572,8 +597,10 @@ def _describe_cycle(state: LoopState) -> str:
 
 def check_cycle(state: LoopState, step: Step, options: LoopOptions) -> Violation | None:
     """Forbids a call that would go round the cycle once more."""
+    if not state.cycle.calls or step.poll:
+        return None
     rounds, _ = _count_rounds(state.cycle)
-    if step.poll or rounds < options.cycles:
+    if rounds < options.cycles:
         return None
     question = f"{step.agent}\0{make_question(step.name, step.asked_key)}"
     for call in state.recent[-state.cycle.period :]:
