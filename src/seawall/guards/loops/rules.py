@@ -105,13 +105,15 @@ def learn(state: LoopState, scope: Scope, observation: Observation, options: Loo
         # Asked for the second time, it may have been lost on the way: a context that was shortened.
         is_old = before is not None and before.repeats > 0 and _is_same(before, observation)
         state = count_fruitless(state, observation, options, notices, is_known=is_old, is_news=is_news)
-    is_other = is_known and before is not None and before.question not in ("", observation.question)
-    spellings = before.spellings + is_other if is_known and before is not None else 1
-    changes = 0 if before is None else before.changes + (not is_known)
-    expects_change = is_known and before is not None and may_change(state, before, observation)
-    answer = replace(
-        answer, question=observation.question, spellings=spellings, changes=changes, waits=state.waits
-    )
+    expects_change = False
+    if before is not None:
+        is_other = is_known and before.question not in ("", observation.question)
+        spellings = before.spellings + is_other if is_known else 1
+        changes = before.changes + (not is_known)
+        expects_change = is_known and may_change(state, before, observation)
+        answer = replace(
+            answer, question=observation.question, spellings=spellings, changes=changes, waits=state.waits
+        )
     state = note_end(state, observation)
     recurrence = None
     if not waited:
@@ -163,18 +165,20 @@ def keep(learned: Learned, observation: Observation, scope_id: int) -> LoopState
         errors = errors.put(learned.new_error, observation.step)
     answers = scope.answers.put(learned.question, learned.answer)
     answers = answers.put(SPELLED + observation.asked_question, learned.answer)
-    scope = replace(scope, answers=answers, errors=errors)
+    same_answers, failures = scope.same_answers, state.failures
+    recurring, delegations = state.recurring, state.delegations
     if learned.same_answers is not None:
-        scope = replace(scope, same_answers=scope.same_answers.put(observation.name, learned.same_answers))
+        same_answers = same_answers.put(observation.name, learned.same_answers)
     if learned.failures is not None:
-        state = replace(state, failures=state.failures.put(observation.name, learned.failures))
-    scopes = {**state.scopes, scope_id: scope}
+        failures = failures.put(observation.name, learned.failures)
     if learned.recurrence is not None:
-        state = replace(state, recurring=state.recurring.put(*learned.recurrence))
-    if learned.delegation is None:
-        return replace(state, scopes=scopes)
-    log = state.delegations.get(observation.name, Log[Delegation]()).append(learned.delegation)
-    return replace(state, scopes=scopes, delegations={**state.delegations, observation.name: log})
+        recurring = recurring.put(*learned.recurrence)
+    if learned.delegation is not None:
+        log = delegations.get(observation.name, Log[Delegation]()).append(learned.delegation)
+        delegations = {**delegations, observation.name: log}
+    scope = replace(scope, answers=answers, errors=errors, same_answers=same_answers)
+    scopes = {**state.scopes, scope_id: scope}
+    return replace(state, scopes=scopes, failures=failures, recurring=recurring, delegations=delegations)
 
 
 # ---- repeats, errors, writes made again, polls
@@ -335,6 +339,8 @@ def _build_answer(
         polls=state.polls,
         alike_streak=(scope.firm_discoveries, state.world_changes),
         loose_fingerprint=None if observation.effect or not observation.ok else observation.loose_fingerprint,
+        waits=state.waits,
+        question=observation.question,
     )
 
 
