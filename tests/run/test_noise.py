@@ -297,6 +297,8 @@ def test_errors_of_other_classes_codes_or_words_are_of_other_kinds(one: str, oth
         '{"status": "error"}',
         "HTTP/1.1 503 Service Unavailable",
         "cat: a.py: No such file or directory\n[exit code 1]",
+        "Exit Status: 127  \n",
+        "ex\u0131t code 1",
     ],
 )
 def test_a_result_may_say_that_it_is_an_error(text: str) -> None:
@@ -310,6 +312,8 @@ def test_a_result_may_say_that_it_is_an_error(text: str) -> None:
         '{"error": null, "rows": []}',
         '{"ok": true}',
         "done\n[exit code 0]",
+        "[exit code 1] and more",
+        "shelf 73",
         "The error was found in a.py",
         "No results found.",
     ],
