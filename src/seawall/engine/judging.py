@@ -220,8 +220,6 @@ class Judge:
     def halt_failed_folds(self, before: RunState, state: RunState) -> list[Event]:
         """Returns a `Halt` for each guard whose fold raised at the newest event."""
         events: list[Event] = []
-        if state.memories is before.memories:
-            return events
         for guard, key in self._folding_keys:
             memory = state.memories.get(key)
             if not isinstance(memory, FoldFailed):
