@@ -12,10 +12,18 @@ from hypothesis import strategies as st
 from seawall import Agent, Loops, Team, Tool
 from seawall.core.events import Event, RunTaken, decode_event, encode_event
 from seawall.core.persistent import Latest
-from seawall.guards.loops.state import LoopState, pack_handover, unpack_handover
+from seawall.guards.loops.findings import Notice
+from seawall.guards.loops.rules import is_new_in_every_way, learn
+from seawall.guards.loops.state import (
+    LoopState,
+    Scope,
+    observe_result,
+    pack_handover,
+    unpack_handover,
+)
 from seawall.run.fold import apply, begin, fold
 from seawall.run.state import RunState
-from seawall.run.step import Step
+from seawall.run.step import Result, Step
 from seawall.run.verdict import Verdict
 from seawall.testing import ScriptedModel, call, say
 from team.play import Played, play
@@ -99,6 +107,39 @@ def test_folding_in_pieces_is_folding_at_once(answers: list[str], data: st.DataO
 
     assert older.memories == fold(events, [guard]).memories
     assert first.memories == fold(events[:cut], [guard]).memories  # an older value stays as it was
+
+
+class Thorough(Loops):
+    """Goes through the rules even for results that are new in every way, and keeps what the rules say of them."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.said: list[Notice] = []
+        self.new = 0
+
+    def after(self, step: Step, result: Result, run: RunState, memory: Any) -> Verdict:
+        state: LoopState = memory or LoopState()
+        observation = observe_result(step, result, run.open[step.number].at)
+        scope = state.scopes.get(step.frame, Scope())
+        if observation is not None and is_new_in_every_way(state, scope, observation):
+            self.new += 1
+            self.said += learn(state, scope, observation, self.options).notices
+        return super().after(step, result, run, memory)
+
+
+READS = [f"{word} {what}" for word in ("yes", "no", "pending", "Error: no", "at 10:11:12,") for what in "abc"]
+
+
+@given(st.lists(st.sampled_from([*READS, "!x", "!y", "w"]), max_size=25))
+def test_the_rules_say_nothing_of_a_result_that_is_new_in_every_way(answers: list[str]) -> None:
+    often: dict[str, Any] = dict.fromkeys(
+        ("no_news", "stretch", "cycles", "rounds", "errors", "fruitless"), 50
+    )
+    guard = Thorough(**often, reworded=1, same_answer=1, alike=1, again=50, writes=50)
+    played(["yes z", *answers], guard)
+
+    assert guard.new
+    assert not guard.said
 
 
 def test_a_step_adds_to_what_is_remembered_and_copies_none_of_it() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 import uuid
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +22,7 @@ from seawall.run.fingerprint import (
     read_error_kind,
     says_error,
 )
-from seawall.run.noise import PIECE_CHARS, VOLATILE, Masker, may_have_noise
+from seawall.run.noise import OTHER_CASE, PIECE_CHARS, VOLATILE, Masker, find_volatile
 
 AT = 1_795_000_000.0
 """2026-11-18T11:06:40Z."""
@@ -200,7 +202,32 @@ PIECES = st.one_of(
 
 @given(st.lists(PIECES, max_size=4).map("".join))
 def test_every_text_with_a_volatile_part_is_looked_at(text: str) -> None:
-    assert may_have_noise(text) or VOLATILE.search(text) is None
+    assert find_volatile(text) != () or VOLATILE.search(text) is None
+
+
+@given(st.lists(PIECES, max_size=4).map("".join))
+@example("served by host-12")
+@example("5 days")
+@example("\u017ferved by host-12")
+@example("3f9a8b7c6d5e4f3a")
+@example("A0E0B4B8-e29b-41d4-A716-446655440000")
+@example("1700000000.25")
+@example("3-Feb-2026 01:02:03")
+@example("_20260131T101112Z")
+def test_every_part_that_may_be_noise_is_found_next_to_a_number(text: str) -> None:
+    text = f"{text} 7:13"
+
+    found = [(part.span(), part.lastgroup) for part in find_volatile(text)]
+
+    assert found == [(part.span(), part.lastgroup) for part in VOLATILE.finditer(text)]
+
+
+def test_all_letters_that_match_an_ascii_letter_in_another_case_are_known() -> None:
+    letter = re.compile("[a-z]", re.IGNORECASE)
+    others = [each for each in map(chr, range(128, sys.maxunicode + 1)) if letter.fullmatch(each)]
+
+    assert others
+    assert all(map(OTHER_CASE.fullmatch, others))
 
 
 @given(st.lists(PIECES, max_size=4).map("".join), st.floats(0, 4e9))
@@ -288,6 +315,8 @@ def test_errors_of_other_classes_codes_or_words_are_of_other_kinds(one: str, oth
         '{"status": "error"}',
         "HTTP/1.1 503 Service Unavailable",
         "cat: a.py: No such file or directory\n[exit code 1]",
+        "Exit Status: 127  \n",
+        "ex\u0131t code 1",
     ],
 )
 def test_a_result_may_say_that_it_is_an_error(text: str) -> None:
@@ -301,6 +330,8 @@ def test_a_result_may_say_that_it_is_an_error(text: str) -> None:
         '{"error": null, "rows": []}',
         '{"ok": true}',
         "done\n[exit code 0]",
+        "[exit code 1] and more",
+        "shelf 73",
         "The error was found in a.py",
         "No results found.",
     ],

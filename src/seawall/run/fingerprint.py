@@ -18,7 +18,7 @@ import msgspec
 
 from seawall.core.canonical import digest_of, escape_unsendable, ref_of, to_canonical_bytes
 from seawall.core.events import CALLED, REJECTED, Gist
-from seawall.run.noise import Forms, Masker, has_volatile_word, is_masked, name_meaning
+from seawall.run.noise import Forms, Masker, has_one_of, has_volatile_word, is_masked, name_meaning
 from seawall.run.step import Result, Step
 from seawall.run.wording import list_values
 
@@ -111,6 +111,11 @@ class Fingerprints(msgspec.Struct, frozen=True):
     loose: str | None = None
 
 
+_NO_FINGERPRINTS = Fingerprints()
+_WITH_RESULT = frozenset({*CALLED, "handoff"})
+"""The kinds of steps whose results are compared."""
+
+
 def _keep(text: str, value: object) -> object:
     return value
 
@@ -125,9 +130,9 @@ def compute_fingerprints(
     another question had the same answer. Errors are compared without their quotes, which are mostly the arguments. `at`
     is the time of the call in wall seconds, 0 if it is not known. On `conceal` see `Bodies.conceal`.
     """
-    if step.kind not in (*CALLED, "handoff"):
+    if step.kind not in _WITH_RESULT:
         if result.problem is None:
-            return Fingerprints(None)
+            return _NO_FINGERPRINTS
         kind = result.problem_kind or _strip_values(result.problem)
         return Fingerprints(digest_of([step.name, "problem", kind]))
     if step.invalid is not None:
@@ -198,10 +203,16 @@ def says_error(text: str) -> bool:
     """
     if len(text) > MAX_SAID_CHARS:
         return False
-    return (
-        _SAYS_ERROR.search(text[:_BEGINNING_CHARS]) is not None
-        or _EXIT_CODE.search(text[-_BEGINNING_CHARS:]) is not None
-    )
+    return _SAYS_ERROR.match(text[:_BEGINNING_CHARS]) is not None or _ends_with_exit_code(text)
+
+
+def _ends_with_exit_code(text: str) -> bool:
+    last = text.rstrip()[-1:]
+    if last != "]" and not last.isdecimal():
+        return False
+    end = text[-_BEGINNING_CHARS:]
+    # other letters than ASCII's may match "exit" in another case
+    return (not end.isascii() or "exit" in end.lower()) and _EXIT_CODE.search(end) is not None
 
 
 @functools.cache
@@ -211,7 +222,7 @@ def _compile_verbose(pattern: str, more: int = 0) -> re.Pattern[str]:
 
 def says_unfinished(text: str) -> bool:
     """Returns whether a short result says that it may change later, because something runs or waits."""
-    if len(text) > MAX_SAID_CHARS or not any(map(text.lower().__contains__, _UNFINISHED_PARTS)):
+    if len(text) > MAX_SAID_CHARS or not has_one_of(text.lower(), _UNFINISHED_PARTS):
         return False
     return _compile_verbose(_UNFINISHED).search(text) is not None
 
@@ -266,11 +277,13 @@ def normalise(output: str | bytes, at: float = 0.0, volatile: Sequence[str | re.
     if len(text) > MAX_COMPARED_CHARS:
         ref = ref_of(text.encode())
         return Forms(ref, ref)
-    masker = Masker(at, volatile, may_have_word="\\" in text or has_volatile_word(text))
     value: object = text
+    may_have_word = True
     if text[:1] in ("{", "["):
         with contextlib.suppress(msgspec.DecodeError, RecursionError):
             value = msgspec.json.decode(text)
+        may_have_word = "\\" in text or has_volatile_word(text)
+    masker = Masker(at, volatile, may_have_word=may_have_word)
     try:
         forms = masker.mask_value(value)
     except RecursionError:  # nested too deeply: it is compared as a text
@@ -314,16 +327,18 @@ def fold_arguments(arguments_key: str, arguments: Any, text: str = "") -> str:
 _ATTEMPTS = frozenset({"attempt", "try", "retry", "retries", "attempts"})
 
 
+@functools.lru_cache(maxsize=4096)  # as `name_meaning`
+def _numbers_attempt(field: str) -> bool:
+    """Returns whether the value of a field only numbers the attempt, or tells its time."""
+    return field.casefold() in _ATTEMPTS or name_meaning(field) in ("noise", "clock")
+
+
 def _fold_value(value: Any) -> Any:
     if isinstance(value, str):
         return " ".join(value.split()).casefold()
     if isinstance(value, dict):
         pairs = cast("dict[str, Any]", value).items()
-        return {
-            key: _fold_value(item)
-            for key, item in pairs
-            if key.casefold() not in _ATTEMPTS and name_meaning(key) not in ("noise", "clock")
-        }
+        return {key: _fold_value(item) for key, item in pairs if not _numbers_attempt(key)}
     if isinstance(value, list):
         return [_fold_value(item) for item in cast("list[Any]", value)]
     return value

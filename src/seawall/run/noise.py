@@ -11,7 +11,7 @@ from __future__ import annotations
 import calendar
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from typing import Any, Literal, cast
 
@@ -31,8 +31,6 @@ PIECE_CHARS = 16 * 1024
 """Characters that are searched in one go. This takes at most some 6 ms, in which no other thread runs."""
 MAX_DECODED_CHARS = 1024 * 1024
 """Characters of the longest JSON text whose fields are judged by name. A longer one is searched like any text."""
-_KEPT_CHARS = 2 * 1024
-"""Characters of the longest text whose parts that may be noise are cached: most results of tools are shorter."""
 _SIGNS = 16
 """Characters of the longest masked result that counts as empty if only signs are left, such as brackets."""
 _CONTEXT_CHARS = 48
@@ -105,7 +103,9 @@ VOLATILE = re.compile(
 """Parts of a text that may mean nothing. Plain numbers stay: a balance, a count or a line number is an answer. A time
 without seconds stays too, unless it is the current time: it is an appointment more often than a clock."""
 
-_VOLATILE_NUMBER = re.compile(r"\d(?:[-:/]\d|[ ]?[nuµms]|x|\d{9}|T\d)|-[0-9a-fA-F]{4}-|[0-9a-f]{16}")
+_VOLATILE_NUMBER = re.compile(r"\d(?:[-:/]\d|[ ]?[nuµms]|x|\d{9}|T\d)")
+_GROUP_OF_ID = re.compile(r"-[0-9a-fA-F]{4}-")
+_HEXADECIMAL = re.compile(r"[0-9a-f]{16}")
 _VOLATILE_WORDS = (
     *(
         "pid",
@@ -128,13 +128,19 @@ _VOLATILE_WORDS = (
         "took",
         "elapsed",
         "latency",
-        "x-runtime",
         "duration",
         "<",
     ),
 )
-"""Every text that matches `VOLATILE` has one of these words, in any case, or matches `_VOLATILE_NUMBER`. Few other
-texts do, and this search takes a tenth of the time."""
+"""Every text that matches `VOLATILE` has one of these words, in any case, or matches `_VOLATILE_NUMBER`, `_GROUP_OF_ID` or
+`_HEXADECIMAL`. Few other texts do, and this search takes a tenth of the time. Two parts are only found next to others: hours
+or days, and `served by`."""
+OTHER_CASE = re.compile("[\u0130\u0131\u017f\u212a]")
+"""Letters that are no ASCII, and match one if case is ignored."""
+_PLAIN_NUMBER = re.compile(
+    r"\d(?<![A-Za-z\d].)(?=\d*+(?:[-/](?=[\dJFMASOND])|:\d\d:|T\d|\.\d|[xnuµmshd]|[ ](?=[JFMASONDnuµmshd])|(?<=\d{10})))"
+)
+"""The beginning of each number at which `VOLATILE` may match, unless the match is an id."""
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _LEFT = frozenset(
@@ -220,20 +226,50 @@ def name_meaning(field: str) -> Meaning:
     return "duration" if _DURATION_FIELD.search(name) else ""
 
 
-def may_have_noise(text: str) -> bool:
-    """Returns False for most texts in which `VOLATILE` finds nothing."""
-    return _VOLATILE_NUMBER.search(text) is not None or has_volatile_word(text)
-
-
 def has_volatile_word(text: str) -> bool:
     """Returns whether a text has one of the words that occur next to noise."""
-    text = text.lower()
-    return any(map(text.__contains__, _VOLATILE_WORDS))
+    return has_one_of(text.lower(), _VOLATILE_WORDS)
+
+
+def has_one_of(text: str, words: Sequence[str]) -> bool:
+    """Returns whether a text has one of these words."""
+    for word in words:  # noqa: SIM110 -- `any` with a generator takes twice as long
+        if word in text:
+            return True
+    return False
+
+
+def find_volatile(text: str, *, may_have_word: bool = True) -> Iterable[re.Match[str]]:
+    """Returns the parts of a text that may be noise: the matches of `VOLATILE`. In a text without a sign of noise, as most
+    texts are, nothing is searched. `may_have_word`: see `Masker`.
+    """
+    if _GROUP_OF_ID.search(text) is not None or _HEXADECIMAL.search(text) is not None:
+        return VOLATILE.finditer(text)
+    has_number = _VOLATILE_NUMBER.search(text) is not None
+    if may_have_word and has_volatile_word(text):
+        return VOLATILE.finditer(text)
+    if not has_number:
+        return ()
+    if "served" in text.lower() or not (text.isascii() or OTHER_CASE.search(text) is None):
+        return VOLATILE.finditer(text)
+    return _find_numbers(text)
+
+
+def _find_numbers(text: str) -> Iterator[re.Match[str]]:
+    """Yields the matches of `VOLATILE` in a text in which only numbers can match."""
+    end = 0
+    for number in _PLAIN_NUMBER.finditer(text):
+        if number.start() >= end and (found := VOLATILE.match(text, number.start())) is not None:
+            end = found.end()
+            yield found
 
 
 def mask_volatile(text: str) -> str:
     """Returns a text with `…` in place of everything that may be noise."""
-    return _mask(text, 0.0, "")[1] if may_have_noise(text) else text
+    return _mask(text, find_volatile(text), 0.0, "")[1]
+
+
+_NO_FIELDS = frozenset[str]()
 
 
 class Masker:
@@ -247,18 +283,21 @@ class Masker:
     ) -> None:
         self._at = at
         self._may_have_word = may_have_word
-        self._fields = frozenset(each.lower() for each in volatile if isinstance(each, str))
-        self._patterns = [each for each in volatile if not isinstance(each, str)]
+        self._fields = _NO_FIELDS
+        self._patterns: list[re.Pattern[str]] = []
+        if volatile:
+            self._fields = frozenset([each.lower() for each in volatile if isinstance(each, str)])
+            self._patterns = [each for each in volatile if not isinstance(each, str)]
 
     def mask_text(self, text: str, meaning: Meaning = "") -> tuple[str, str]:
         """Returns a text in both forms, with white space reduced to one blank."""
         for pattern in self._patterns:
             text = pattern.sub(MASK, text)
-        has_number = _VOLATILE_NUMBER.search(text) is not None
-        if not has_number and not (self._may_have_word and has_volatile_word(text)):
-            text = " ".join(text.split())
+        found = find_volatile(text, may_have_word=self._may_have_word)
+        exact, loose = _mask(text, found, self._at, meaning) if found else (text, text)
+        if exact is loose:
+            text = " ".join(exact.split())
             return text, text
-        exact, loose = _mask(text, self._at, meaning)
         exact = " ".join(exact.split())
         return exact, exact if exact == loose else " ".join(loose.split())
 
@@ -386,25 +425,17 @@ def _cut_pieces(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-@functools.lru_cache(
-    maxsize=256
-)  # the newest results of the runs in flight: some 20 MB if they only consist of times
-def _find_volatile(text: str) -> tuple[re.Match[str], ...]:
-    """Returns what `VOLATILE` finds in a text. A result is searched when it is compared with earlier ones, and once more
-    with the request that shows it to the model.
+def _mask(text: str, found: Iterable[re.Match[str]], at: float, meaning: Meaning) -> tuple[str, str]:
+    """Returns a text in both forms; they are the same object if nothing in it is doubtful. `found` are the parts that may
+    be noise.
     """
-    return tuple(VOLATILE.finditer(text))
-
-
-def _mask(text: str, at: float, meaning: Meaning) -> tuple[str, str]:
-    """Returns a text in both forms; they are the same object if nothing in it is doubtful."""
     exact: list[str] = []
     loose: list[str] = []
     end = 0
-    for found in _find_volatile(text) if len(text) <= _KEPT_CHARS else VOLATILE.finditer(text):
-        between = text[end : found.start()]
-        end = found.end()
-        one, other = _judge(found, text, at, meaning)
+    for part in found:
+        between = text[end : part.start()]
+        end = part.end()
+        one, other = _judge(part, text, at, meaning)
         exact += (between, one)
         loose += (between, other)
     if not exact:

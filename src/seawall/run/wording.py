@@ -54,6 +54,9 @@ def read_wording(arguments: Any) -> str:
             elif not _has_word(field, _MEASURES):
                 names.append(f"{field}={value}")
             continue
+        if value.isascii() and value.isalnum():  # it is one word
+            names.append(f"{field}={value.lower()}")
+            continue
         said = _WORD.findall(value.casefold())
         if len(said) == 1:
             names.append(f"{field}={said[0]}")
@@ -64,8 +67,11 @@ def read_wording(arguments: Any) -> str:
             else:
                 names.append(word)
     names.sort()
+    found = f"{crc32(chr(0).join(names).encode()):08x}"
+    if not (words or positions):
+        return found
     hashes = [*sorted(set(map(_hash_word, words)))[:MAX_WORDS], *sorted(positions)[:MAX_POSITIONS]]
-    return f"{crc32(chr(0).join(names).encode()):08x}" + "".join(hashes)
+    return found + "".join(hashes)
 
 
 def decode_wording(text: str) -> Wording:
@@ -81,15 +87,12 @@ def list_values(arguments: Any) -> list[tuple[str, object]]:
     rest: list[tuple[str, Any]] = [("", arguments)]
     while rest:
         field, value = rest.pop()
-        match value:
-            case None:
-                pass
-            case dict():
-                rest += cast("dict[str, Any]", value).items()
-            case list():
-                rest += [(field, item) for item in cast("list[Any]", value)]
-            case _:
-                found.append((field, value))
+        if isinstance(value, dict):
+            rest += cast("dict[str, Any]", value).items()
+        elif isinstance(value, list):
+            rest += [(field, item) for item in cast("list[Any]", value)]
+        elif value is not None:
+            found.append((field, value))
     return found
 
 

@@ -47,8 +47,8 @@ class _Known:
             if answered and took_s > self.longest_answered_s:
                 self.longest_answered_s = took_s
         else:
-            self.longest_s = max(each_s for each_s, _ in self.calls)
-            self.longest_answered_s = max((each_s for each_s, well in self.calls if well), default=0.0)
+            self.longest_s = max(self.calls)[0]
+            self.longest_answered_s = max([each_s for each_s, well in self.calls if well], default=0.0)
 
 
 _NOTHING = _Known()

@@ -127,14 +127,14 @@ class Endpoint:
         """
         now = self._clock.monotonic_s()
         self._check_overdue(now)
-        key = make_key(step, run)
-        is_unpaid = step.outlasts and self._is_unpaid(key, step, run)
+        is_unpaid = step.outlasts and self._is_unpaid(step, run)
         # An unpaid try waits here for its turn, without a slot; any other try begins after its delay.
         block = self.breaker.find_block(now, 0.0 if is_unpaid else step.delay_s)
         slots = self.breaker.count_free_slots(now) if block is None else 0
         needs_turn = is_unpaid and self.breaker.phase.state == "closed"
         if slots and not needs_turn and not self.queue.waiters:
             return ALLOW
+        key = make_key(step, run)
         if block is None and self.queue.may_pass(key, slots) and (not needs_turn or self._has_turn(key, now)):
             return ALLOW
         is_out = needs_turn or (block is not None and self.breaker.phase.state != "closed")
@@ -156,11 +156,11 @@ class Endpoint:
     def _may_outlast(self, step: Step) -> bool:
         return step.outlasts and self.breaker.options.outlast
 
-    def _is_unpaid(self, key: Key, step: Step, run: RunState) -> bool:
+    def _is_unpaid(self, step: Step, run: RunState) -> bool:
         """Returns whether no retry token has paid for this try, so that it needs a turn even if the breaker is closed."""
         if not self._may_outlast(step):
             return False
-        failed = self._failed.get(key)
+        failed = self._failed.get(make_key(step, run)) if self._failed else None
         return count_spared(step, run) > 0 if failed is None else not failed.is_paid
 
     def _has_turn(self, key: Key, now: float) -> bool:
@@ -196,14 +196,14 @@ class Endpoint:
         """Counts a step that begins. The time that the step has waited in the queue is subtracted from the delay of a
         retry. The step may get less time than its run has left: see `Attempts`.
         """
-        now, known = self._clock.monotonic_s(), make_key(step, run)
-        since_s = self.queue.leave(known) if self.queue.waiters else None
+        now = self._clock.monotonic_s()
+        since_s = self.queue.leave(make_key(step, run)) if self.queue.waiters else None
         delay_s = step.delay_s if since_s is None else max(0.0, step.delay_s - (now - since_s))
         key, breaker = (run.started.run, step.number), self.breaker
         run_s = run.started.limits.active_s
-        is_retry = known in self._failed or _is_retry(step, run)
+        is_retry = _is_retry(step, run) or (bool(self._failed) and make_key(step, run) in self._failed)
         if breaker.phase.state == "closed" and (
-            since_s is not None or (step.outlasts and self._is_unpaid(known, step, run))
+            since_s is not None or (step.outlasts and self._is_unpaid(step, run))
         ):
             self.turns.take_turn(key)
         breaker.begin(key, now, delay_s=delay_s, is_retry=is_retry, run_s=run_s)
@@ -216,17 +216,23 @@ class Endpoint:
         if not self._counts_scheduled:
             self._counts_scheduled = True
             self._schedule_report(self, False)
-        timeout_s = self._bound_timeout_s(step, run, left_s - delay_s)
-        if (delay_s, timeout_s) == (step.delay_s, step.timeout_s):
+        timeout_s = step.timeout_s
+        if step.outlasts and not step.effect:
+            timeout_s = self._bound_timeout_s(step, run, left_s - delay_s)
+        if delay_s == step.delay_s and timeout_s == step.timeout_s:
             return step
         return replace(step, delay_s=delay_s, timeout_s=timeout_s)
 
     def _bound_timeout_s(self, step: Step, run: RunState, left_s: float) -> float | None:
-        """Returns the seconds without a sign of life after which the step is given up; None: not before its run ends."""
-        if step.effect or not self._may_outlast(step) or run.modes.get(ENDPOINTS, "enforce") != "enforce":
+        """Returns the seconds without a sign of life after which a step that may outlast its endpoint is given up; None: not
+        before its run ends.
+        """
+        if not self._may_outlast(step) or run.modes.get(ENDPOINTS, "enforce") != "enforce":
             return step.timeout_s
         bound_s = self.attempts.compute_bound_s(_name_caller(step), bound_left_s(left_s, run) - step.rest_s)
-        return min((each for each in (step.timeout_s, bound_s) if each is not None), default=None)
+        if bound_s is None or step.timeout_s is None:
+            return step.timeout_s if bound_s is None else bound_s
+        return min(step.timeout_s, bound_s)
 
     def release(self, step: Step, run: RunState, result: Result) -> None:
         """Counts the result of an acquired step."""
@@ -252,7 +258,7 @@ class Endpoint:
             key,
             "failed" if is_bad and not is_past else "answered" if call_result == "answered" else "",
             now,
-            self._find_longest_s(now, own_s),
+            self._find_longest_s(now, own_s) if is_bad else 0.0,
         )
         self._last_probe = key if self.breaker.is_probe(key) else None
         phase = self.breaker.end(key, now, call_result, rng=self._rng)

@@ -14,6 +14,7 @@ from seawall.guards.loops.options import LoopKeywords, LoopOptions
 from seawall.guards.loops.rounds import check_round
 from seawall.guards.loops.sameness import check_fruitless, check_sameness
 from seawall.guards.loops.state import (
+    OBSERVED,
     LastAnswer,
     LoopState,
     Scope,
@@ -117,7 +118,7 @@ class Loops(Guard):
             return _check_literal(step, state, options.literal_calls)
         if step.kind == "model":
             return _check_turns(step, state, options)
-        if step.kind not in (*CALLED, "handoff"):
+        if step.kind not in OBSERVED:
             return ALLOW
         scope = state.scopes.get(self._find_scope_id(step.frame), _EMPTY_SCOPE)
         answer = rules.find_answer(scope, step)
@@ -161,6 +162,8 @@ class Loops(Guard):
         if turns.is_same_mistake(state, observation, run):
             return ALLOW
         scope = state.scopes.get(self._find_scope_id(observation.frame), _EMPTY_SCOPE)
+        if rules.is_new_in_every_way(state, scope, observation):
+            return ALLOW
         notices = rules.learn(state, scope, observation, self.options).notices
         return messages.write_advice(step, result, notices) if notices else ALLOW
 

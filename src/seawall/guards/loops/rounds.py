@@ -33,8 +33,8 @@ def update_round(
     state: LoopState, observation: Observation, options: LoopOptions, notices: list[Notice]
 ) -> tuple[LoopState, Recurrence]:
     """Returns the state with the round that the newest call belongs to, and what is to be kept of the call."""
-    question = f"{observation.agent}\0{observation.asked_question}"
-    key = f"{question}\0{observation.loose_key}"
+    question = make_agent_question(observation)
+    key = make_recurring_key(question, observation)
     seen = state.recurring.get(key)
     this = RecurringCall(question, observation.name, observation.step, effect=observation.effect)
     if seen is None:
@@ -56,6 +56,16 @@ def update_round(
     return state, Recurrence(key, this)
 
 
+def make_agent_question(observation: Observation) -> str:
+    """Returns the question of a call together with the agent that asks it."""
+    return f"{observation.agent}\0{observation.asked_question}"
+
+
+def make_recurring_key(question: str, observation: Observation) -> str:
+    """Returns the key in `LoopState.recurring` of a call that asked `question`, with its answer."""
+    return f"{question}\0{observation.loose_key}"
+
+
 def count_rounds(round_: Round) -> int:
     """Returns how often the round has come again. One call by itself is no round."""
     return round_.count // round_.period if round_.period > 1 else 0
@@ -63,8 +73,8 @@ def count_rounds(round_: Round) -> int:
 
 def check_round(state: LoopState, step: Step, options: LoopOptions) -> Violation | None:
     """Forbids a call that would begin or continue the round once more."""
-    times, limit = count_rounds(state.round), _get_limit(state.round, options)
-    if times < limit or step.poll:
+    times = count_rounds(state.round)
+    if not times or step.poll or times < (limit := _get_limit(state.round, options)):
         return None
     question = f"{step.agent}\0{make_question(step.name, step.asked_key)}"
     for call in state.round.calls[-state.round.period :]:

@@ -17,7 +17,12 @@ from seawall.guards.loops.delegations import update_delegation
 from seawall.guards.loops.failures import update_failures
 from seawall.guards.loops.findings import Notice, Violation
 from seawall.guards.loops.options import LoopOptions
-from seawall.guards.loops.rounds import Recurrence, update_round
+from seawall.guards.loops.rounds import (
+    Recurrence,
+    make_agent_question,
+    make_recurring_key,
+    update_round,
+)
 from seawall.guards.loops.sameness import count_fruitless, find_sameness
 from seawall.guards.loops.state import (
     SPELLED,
@@ -100,13 +105,15 @@ def learn(state: LoopState, scope: Scope, observation: Observation, options: Loo
         # Asked for the second time, it may have been lost on the way: a context that was shortened.
         is_old = before is not None and before.repeats > 0 and _is_same(before, observation)
         state = count_fruitless(state, observation, options, notices, is_known=is_old, is_news=is_news)
-    is_other = is_known and before is not None and before.question not in ("", observation.question)
-    spellings = before.spellings + is_other if is_known and before is not None else 1
-    changes = 0 if before is None else before.changes + (not is_known)
-    expects_change = is_known and before is not None and may_change(state, before, observation)
-    answer = replace(
-        answer, question=observation.question, spellings=spellings, changes=changes, waits=state.waits
-    )
+    expects_change = False
+    if before is not None:
+        is_other = is_known and before.question not in ("", observation.question)
+        spellings = before.spellings + is_other if is_known else 1
+        changes = before.changes + (not is_known)
+        expects_change = is_known and may_change(state, before, observation)
+        answer = replace(
+            answer, question=observation.question, spellings=spellings, changes=changes, waits=state.waits
+        )
     state = note_end(state, observation)
     recurrence = None
     if not waited:
@@ -133,6 +140,23 @@ def learn(state: LoopState, scope: Scope, observation: Observation, options: Loo
     )
 
 
+def is_new_in_every_way(state: LoopState, scope: Scope, observation: Observation) -> bool:
+    """Returns whether nothing like a read's result is known, so that `learn` writes no notice. Most results are so."""
+    if observation.kind != "tool" or observation.effect or not observation.ok or observation.failure_kind:
+        return False
+    loose = observation.loose_fingerprint
+    same = scope.same_answers.get(observation.name)
+    if same is not None and loose is not None and (loose == same.answer or loose in same.others):
+        return False
+    question = make_agent_question(observation)
+    return (
+        scope.answers.get(observation.question) is None
+        and scope.answers.get(SPELLED + observation.asked_question) is None
+        and state.recurring.get(make_recurring_key(question, observation)) is None
+        and not _find_previous(state, question, observation.fingerprint)
+    )
+
+
 def keep(learned: Learned, observation: Observation, scope_id: int) -> LoopState:
     """Returns the state with all that was learned."""
     state, scope = learned.state, learned.scope
@@ -141,18 +165,20 @@ def keep(learned: Learned, observation: Observation, scope_id: int) -> LoopState
         errors = errors.put(learned.new_error, observation.step)
     answers = scope.answers.put(learned.question, learned.answer)
     answers = answers.put(SPELLED + observation.asked_question, learned.answer)
-    scope = replace(scope, answers=answers, errors=errors)
+    same_answers, failures = scope.same_answers, state.failures
+    recurring, delegations = state.recurring, state.delegations
     if learned.same_answers is not None:
-        scope = replace(scope, same_answers=scope.same_answers.put(observation.name, learned.same_answers))
+        same_answers = same_answers.put(observation.name, learned.same_answers)
     if learned.failures is not None:
-        state = replace(state, failures=state.failures.put(observation.name, learned.failures))
-    scopes = {**state.scopes, scope_id: scope}
+        failures = failures.put(observation.name, learned.failures)
     if learned.recurrence is not None:
-        state = replace(state, recurring=state.recurring.put(*learned.recurrence))
-    if learned.delegation is None:
-        return replace(state, scopes=scopes)
-    log = state.delegations.get(observation.name, Log[Delegation]()).append(learned.delegation)
-    return replace(state, scopes=scopes, delegations={**state.delegations, observation.name: log})
+        recurring = recurring.put(*learned.recurrence)
+    if learned.delegation is not None:
+        log = delegations.get(observation.name, Log[Delegation]()).append(learned.delegation)
+        delegations = {**delegations, observation.name: log}
+    scope = replace(scope, answers=answers, errors=errors, same_answers=same_answers)
+    scopes = {**state.scopes, scope_id: scope}
+    return replace(state, scopes=scopes, failures=failures, recurring=recurring, delegations=delegations)
 
 
 # ---- repeats, errors, writes made again, polls
@@ -163,8 +189,9 @@ def find_answer(scope: Scope, step: Step) -> LastAnswer | None:
 
     That is the answer to another spelling of the question, if the spellings have brought the same so far.
     """
-    answer = scope.answers.get(make_question(step.name, step.arguments_key))
-    spelled = scope.answers.get(SPELLED + make_question(step.name, step.asked_key))
+    question = make_question(step.name, step.arguments_key)
+    answer = scope.answers.get(question)
+    spelled = scope.answers.get(SPELLED + (make_question(step.name, step.asked) if step.asked else question))
     if spelled is None or spelled.spellings < 2:
         return answer
     return spelled if answer is None or answer.fingerprint == spelled.fingerprint else answer
@@ -312,6 +339,8 @@ def _build_answer(
         polls=state.polls,
         alike_streak=(scope.firm_discoveries, state.world_changes),
         loose_fingerprint=None if observation.effect or not observation.ok else observation.loose_fingerprint,
+        waits=state.waits,
+        question=observation.question,
     )
 
 
@@ -502,8 +531,10 @@ def check_stretch(
 
 def check_errors(state: LoopState, scope: Scope, step: Step, options: LoopOptions) -> Violation | None:
     """Forbids a call of a tool that failed in known ways too often in a row."""
+    if scope.failed_tool != step.name or step.poll:
+        return None
     limit = _limit_errors(state, scope, options)
-    if scope.known_errors < limit or scope.failed_tool != step.name or step.poll:
+    if scope.known_errors < limit:
         return None
     if scope.errors_streak != (scope.discoveries, state.world_changes):
         return None
@@ -535,9 +566,9 @@ def _update_cycle(
     """
     if observation.poll:
         return state
-    question = f"{observation.agent}\0{observation.asked_question}"
+    question = make_agent_question(observation)
     newest = RecentCall(question, observation.fingerprint, observation.name, observation.step)
-    back = _find_previous(state, newest)
+    back = _find_previous(state, question, observation.fingerprint)
     cycle = state.cycle if is_known else Cycle()
     if back:
         cycle = Cycle(state.cycle.calls + 1, max(state.cycle.period, back))
@@ -549,10 +580,10 @@ def _update_cycle(
     return state
 
 
-def _find_previous(state: LoopState, newest: RecentCall) -> int:
+def _find_previous(state: LoopState, question: str, fingerprint: str) -> int:
     """Returns how many calls ago this question brought the same; 0: not lately."""
     for back, call in enumerate(reversed(state.recent), 1):
-        if call.fingerprint == newest.fingerprint and call.question == newest.question:
+        if call.fingerprint == fingerprint and call.question == question:
             return back
     return 0
 
@@ -572,8 +603,10 @@ def _describe_cycle(state: LoopState) -> str:
 
 def check_cycle(state: LoopState, step: Step, options: LoopOptions) -> Violation | None:
     """Forbids a call that would go round the cycle once more."""
+    if not state.cycle.calls or step.poll:
+        return None
     rounds, _ = _count_rounds(state.cycle)
-    if step.poll or rounds < options.cycles:
+    if rounds < options.cycles:
         return None
     question = f"{step.agent}\0{make_question(step.name, step.asked_key)}"
     for call in state.recent[-state.cycle.period :]:

@@ -128,8 +128,7 @@ def _add_question(before: SameAnswers, wording: Wording, *, among_others: bool) 
 def _note(found: SameAnswers, options: LoopOptions, notices: list[Notice]) -> None:
     """Adds a notice when the equal answers come near a limit."""
     for rule, times in (("reworded", found.reworded), ("same_answer", found.count)):
-        limit = _limit(rule, found, options)
-        if times and times * 4 >= limit * (2 if rule == "reworded" else 3):
+        if times and times * 4 >= (limit := _limit(rule, found, options)) * (2 if rule == "reworded" else 3):
             notices.append(Notice(rule, times, limit, found.step))
 
 
@@ -147,8 +146,7 @@ def check_sameness(state: LoopState, scope: Scope, step: Step, options: LoopOpti
     if found is None or step.poll or step.effect or found.world_changes != state.world_changes:
         return None
     for rule, times in (("reworded", found.reworded), ("same_answer", found.count)):
-        limit = _limit(rule, found, options)
-        if times >= limit:
+        if times and times >= (limit := _limit(rule, found, options)):
             return Violation(rule, times, limit, found.step)
     return None
 
@@ -187,8 +185,7 @@ def check_fruitless(
     state: LoopState, step: Step, answer: LastAnswer | None, options: LoopOptions
 ) -> Violation | None:
     """Forbids a call whose answer is known, or of a tool that failed the last time, after too many of such."""
-    limit = _limit_fruitless(options)
-    if state.fruitless < limit or step.poll:
+    if not state.fruitless or step.poll or state.fruitless < (limit := _limit_fruitless(options)):
         return None
     failures = state.failures.get(step.name)
     if (answer is None or answer.polls != state.polls) and (failures is None or not failures.count):

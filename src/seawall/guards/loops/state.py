@@ -59,6 +59,8 @@ Streak = tuple[int, int]
 NO_STREAK: Streak = (-1, -1)
 TURNED_AWAY: tuple[StepStatus, ...] = ("invalid", "refused")
 """Statuses of calls that were not made."""
+OBSERVED = frozenset({*CALLED, "handoff"})
+"""Kinds of steps whose results the rules look at."""
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,17 +124,19 @@ def make_question(name: str, arguments: str) -> str:
 
 def observe_events(step: StepIntended, done: StepDone) -> Observation | None:
     """Returns a call from its record; None if its result has no fingerprint. What a person rejects is refused."""
-    kinds = (*CALLED, "handoff", *(("approval",) if done.status == "refused" and step.call else ()))
-    if step.kind not in kinds or done.fingerprint is None:
+    if done.fingerprint is None or not (
+        step.kind in OBSERVED or (step.kind == "approval" and done.status == "refused" and step.call)
+    ):
         return None
+    question = make_question(step.name, step.arguments_key)
     return Observation(
         step=step.step,
         agent=step.agent,
         frame=step.frame,
         kind=step.kind,
         name=step.name,
-        question=make_question(step.name, step.arguments_key),
-        asked_question=make_question(step.name, step.asked_key),
+        question=question,
+        asked_question=make_question(step.name, step.asked) if step.asked else question,
         ok=done.status == "ok",
         status=done.status,
         fingerprint=done.fingerprint,
@@ -151,16 +155,17 @@ def observe_events(step: StepIntended, done: StepDone) -> Observation | None:
 
 def observe_result(step: Step, result: Result, began_at: float) -> Observation | None:
     """Returns a performed call that is being settled; None if its result has no fingerprint."""
-    if step.kind not in (*CALLED, "handoff") or result.fingerprint is None:
+    if result.fingerprint is None or step.kind not in OBSERVED:
         return None
+    question = make_question(step.name, step.arguments_key)
     return Observation(
         step=step.number,
         agent=step.agent,
         frame=step.frame,
         kind=step.kind,
         name=step.name,
-        question=make_question(step.name, step.arguments_key),
-        asked_question=make_question(step.name, step.asked_key),
+        question=question,
+        asked_question=make_question(step.name, step.asked) if step.asked else question,
         ok=result.status == "ok",
         status=result.status,
         fingerprint=result.fingerprint,
