@@ -207,15 +207,15 @@ class AppendOp(QueuedOp):
         lease = self.lease
         run = lease.run
         state = tx.get_run(run)
-        if run in tx.blocked:
-            epoch, why = tx.blocked[run]
-            if epoch == lease.epoch:
-                raise why()
         if lease.epoch != state.epoch:
             raise Fenced(
                 f"run {run}: this lease has epoch {lease.epoch}, but {state.owner or 'another owner'} "
                 f"took the run under epoch {state.epoch}"
             )
+        if run in tx.blocked:
+            epoch, why = tx.blocked[run]
+            if epoch == lease.epoch:
+                raise why()
         if self.first_seq != state.next_seq:
             raise SeawallBug(
                 f"run {run}: append at seq {self.first_seq}, but the next one is {state.next_seq}"
