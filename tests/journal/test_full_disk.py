@@ -25,6 +25,7 @@ TESTS = Path(__file__).parents[1]
 _ON_A_FULL_DISK = """
 import asyncio, resource, sys
 path, room, *arguments = sys.argv[1:]
+sys.dont_write_bytecode = True  # Python would write cut files of compiled modules, which no later process could import
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(room), int(room)))
 """
 """No file can grow beyond so many bytes: what stands on the disk can be read."""
