@@ -42,6 +42,19 @@ def find(path: Path, price: Price | None = None) -> list[RunFindings]:
     return [each for each in found if isinstance(each, RunFindings)]
 
 
+def check_read(path: Path) -> None:
+    """Checks that a file is read to its end: what can't be read is named with its line, and each run is judged."""
+    lines = path.read_bytes().count(b"\n") + 1
+    for each in read_runs(path):
+        if isinstance(each, BadLine):
+            file, _, number = each.where.rpartition(":")
+            assert each.why and (
+                each.where == str(path) or (file == str(path) and 1 <= int(number) <= lines)
+            ), each
+    for found in find(path):
+        assert found.halted_at is None or 0 <= found.halted_at < found.calls, found
+
+
 def summarise(found: RunFindings) -> dict[str, Any]:
     return {
         "calls": found.calls,
@@ -171,18 +184,18 @@ def damage(draw: st.DrawFn) -> list[Any]:
     deadline=None,
 )
 @given(rows=damage())
-def test_damaged_recordings_never_raise(rows: list[Any], tmp_path: Path) -> None:
-    find(write(tmp_path / "a.jsonl", [json.dumps(row) for row in rows]))
+def test_damaged_recordings_are_judged_or_named(rows: list[Any], tmp_path: Path) -> None:
+    check_read(write(tmp_path / "a.jsonl", [json.dumps(row) for row in rows]))
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(values=st.lists(JSON, max_size=4), noise=st.binary(max_size=30))
-def test_any_json_and_any_bytes_never_raise(values: list[Any], noise: bytes, tmp_path: Path) -> None:
+def test_any_json_and_any_bytes_are_judged_or_named(values: list[Any], noise: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(
         noise + b"\n" + "\n".join(json.dumps(value) for value in values).encode() + b"\n" + noise
     )
-    find(path)
+    check_read(path)
 
 
 # ---- what only some formats have

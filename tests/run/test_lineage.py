@@ -27,7 +27,7 @@ from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
 from seawall.run.fold import apply, begin
 from seawall.run.frame import MessageRef
-from seawall.run.lineage import MAX_EXPOSURES, find_seeds, trace_answer_of, trace_write
+from seawall.run.lineage import MAX_EXPOSURES, find_seeds, trace_ended_answer, trace_write
 
 
 class Written:
@@ -116,7 +116,7 @@ class Written:
             return set(trace_write(self.state, step, text, self.causes))
         edges = self.causes.find_edges(text, by=self.state.frames[0].last_reply)
         ended = RunEnded(at=0.0, status="completed", causes=edges.causes, sources=edges.sources)
-        return set(trace_answer_of(ended, text, self.state, self.causes))
+        return set(trace_ended_answer(ended, text, self.state, self.causes))
 
     def seeds(self, step: int) -> dict[int | None, str]:
         return {seed.step: seed.tie for seed in find_seeds(self.events, step)}

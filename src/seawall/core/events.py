@@ -26,6 +26,8 @@ person's decision."""
 CALLED: tuple[StepKind, ...] = ("tool", "memory")
 """Kinds of steps that count as tool calls in limits and guards: calls of an agent's own tools, and of its memory
 tools."""
+REQUESTED = frozenset[StepKind]({*CALLED, "handoff"})
+"""Kinds of steps that an agent requests in its reply, and whose results it gets."""
 VerdictKind = Literal["allow", "advise", "replace", "hold", "refuse", "halt"]
 Mode = Literal["off", "observe", "enforce"]
 Stage = Literal["before", "after"]
@@ -282,9 +284,7 @@ class StepIntended(Base, tag="step", frozen=True, kw_only=True):
     @property
     def asked_key(self) -> str:
         """A key that is equal for equal arguments, however they were spelled."""
-        if self.asked:
-            return self.asked
-        return join_seal(self.input, self.seal) if self.seal else self.input or ""
+        return self.asked or self.arguments_key
 
 
 class StepDone(Base, tag="done", frozen=True, kw_only=True):

@@ -58,7 +58,7 @@ class _JudgingGuards(NamedTuple):
     """The guards of agents with guards of nested teams, those that judge everywhere included."""
 
 
-_NOBODY = _JudgingGuards([], {})
+_NO_GUARDS = _JudgingGuards([], {})
 
 
 class _GuardsByAgent:
@@ -78,14 +78,14 @@ class _GuardsByAgent:
             if remembers or method in methods:
                 self._own.append((guard, guard.memory_key if remembers else None))
         self._all: list[Guard] = [*[guard for guard, _ in self._own], *self._nested]
-        self._modes: list[Mode] | None = None
-        """The modes of all guards for which `_asked` was made: most runs of a team have the same."""
-        self._asked = _NOBODY
+        self._newest: tuple[list[Mode], _JudgingGuards] | None = None
+        """The modes of all guards, and what was listed for them. Most runs of a team have the same modes."""
 
     def list_asked(self, modes: Mapping[str, Mode]) -> _JudgingGuards:
         """Returns the guards that judge under these modes."""
         wanted: list[Mode] = [modes.get(guard.name, guard.mode) for guard in self._all]
-        if wanted != self._modes:
+        newest = self._newest  # read and set as a whole, because runs in several threads may share it
+        if newest is None or newest[0] != wanted:
             everywhere = _list_asked(self._own, modes)
             by_agent = {
                 agent: everywhere
@@ -94,8 +94,8 @@ class _GuardsByAgent:
                 )
                 for agent in {agent for each in self._nested for agent in each.agents}
             }
-            self._modes, self._asked = wanted, _JudgingGuards(everywhere, by_agent)
-        return self._asked
+            newest = self._newest = (wanted, _JudgingGuards(everywhere, by_agent))
+        return newest[1]
 
 
 def _list_asked(guards: Iterable[tuple[Guard, str | None]], modes: Mapping[str, Mode]) -> list[_JudgingGuard]:
@@ -167,7 +167,7 @@ class Judge:
         self._all_built_in, self._memory = table.all_built_in, table.memory
         self._modes: Mapping[str, Mode] | None = None
         """The modes for which the guards below were listed."""
-        self._before = self._after = _NOBODY
+        self._before = self._after = _NO_GUARDS
         self._bodies = bodies
         self._now = now
 

@@ -12,7 +12,7 @@ from seawall.journal.protocol.memory import MemoryMerge, MemoryWrite
 from seawall.run.bodies import Bodies
 from seawall.run.branch import Branch, BranchEntry, find_clashes
 from seawall.run.causes import Causes
-from seawall.run.lineage import trace_answer_of, trace_shown, trace_write
+from seawall.run.lineage import trace_ended_answer, trace_shown, trace_write
 from seawall.run.state import RunState
 from seawall.run.step import End, Result, Step
 
@@ -98,7 +98,9 @@ def build_merge(state: RunState, ended: RunEnded, bodies: Bodies, causes: Causes
     writes = [
         _build_write(entry, state, bodies, causes) for entry in list_writes(state, ended.status).values()
     ]
-    answer = () if ended.answer is None else trace_answer_of(ended, bodies.text(ended.answer), state, causes)
+    answer = (
+        () if ended.answer is None else trace_ended_answer(ended, bodies.text(ended.answer), state, causes)
+    )
     read = state.read_entries
     shown = trace_shown(state, bodies, causes)
     if not writes and not read and not answer and not shown:

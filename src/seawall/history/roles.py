@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from seawall.core.canonical import Ref
-from seawall.core.events import CALLED
+from seawall.core.events import CALLED, REQUESTED
 from seawall.history.planting import list_evidence
 from seawall.history.record import RunRecord, StepRecord, build_record
 from seawall.history.shares import bound_unseen, compute_interval, compute_median
@@ -236,7 +236,7 @@ class _Reading:
             return
         sums.approved += done.approved
         sums.rejected += not done.approved
-        sums.looked_up += any(step.intent.kind in (*CALLED, "handoff") for step in steps)
+        sums.looked_up += any(step.intent.kind in REQUESTED for step in steps)
         reply = models[-1] if models else None
         texts = await self._read_texts(
             record.started.tenant, review.intent.input, None if reply is None else reply.output

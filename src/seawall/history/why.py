@@ -18,6 +18,7 @@ from seawall.core.events import (
     CALLED,
     EVERYTHING,
     PERFORMED,
+    REQUESTED,
     Call,
     Cause,
     Judged,
@@ -326,9 +327,7 @@ def _find_repeats(record: RunRecord) -> Iterable[RepeatedCall]:
     calls = [
         step
         for step in record.steps.values()
-        if step.intent.kind in (*CALLED, "handoff")
-        and step.done is not None
-        and step.done.fingerprint is not None
+        if step.intent.kind in REQUESTED and step.done is not None and step.done.fingerprint is not None
     ]
     if not calls:
         return

@@ -17,7 +17,7 @@ from typing import Any, cast
 import msgspec
 
 from seawall.core.canonical import digest_of, escape_unsendable, ref_of, to_canonical_bytes
-from seawall.core.events import CALLED, REJECTED, Gist
+from seawall.core.events import REJECTED, REQUESTED, Gist
 from seawall.run.noise import Forms, Masker, has_one_of, has_volatile_word, is_masked, name_meaning
 from seawall.run.step import Result, Step
 from seawall.run.wording import list_values
@@ -112,8 +112,6 @@ class Fingerprints(msgspec.Struct, frozen=True):
 
 
 _NO_FINGERPRINTS = Fingerprints()
-_WITH_RESULT = frozenset({*CALLED, "handoff"})
-"""The kinds of steps whose results are compared."""
 
 
 def _keep(text: str, value: object) -> object:
@@ -130,7 +128,7 @@ def compute_fingerprints(
     another question had the same answer. Errors are compared without their quotes, which are mostly the arguments. `at`
     is the time of the call in wall seconds, 0 if it is not known. On `conceal` see `Bodies.conceal`.
     """
-    if step.kind not in _WITH_RESULT:
+    if step.kind not in REQUESTED:
         if result.problem is None:
             return _NO_FINGERPRINTS
         kind = result.problem_kind or _strip_values(result.problem)

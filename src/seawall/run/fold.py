@@ -62,7 +62,7 @@ from seawall.run.frame import (
     tell_frame,
 )
 from seawall.run.guard import FoldFailed, Guard
-from seawall.run.ledger import Ledger, find_overrun, reserve, settle
+from seawall.run.ledger import Ledger, describe_usage_problem, find_overrun, reserve, settle
 from seawall.run.lifted import answers_at_limit, is_lifted, is_raisable, leave_out_limits
 from seawall.run.plan import OF_ANSWER
 from seawall.run.state import BEFORE, EffectChange, PastPause, RunState, may_have_happened
@@ -577,10 +577,9 @@ def _note_report(state: RunState, step: StepIntended, done: StepDone) -> Changes
     changes: Changes = {}
     if done.delivered:
         changes["delivered"] = True
-    overrun = find_overrun(step, done)
-    if problem := done.usage_problem if overrun is None else overrun.problem:
+    if problem := describe_usage_problem(step, done):
         text = f"step {step.step}, model {step.name!r}: {problem}"
-        changes["overrun"] = state.overrun or overrun
+        changes["overrun"] = state.overrun or find_overrun(step, done)
         changes["usage_problems"] = state.usage_problems.append(text)
     return changes
 

@@ -189,7 +189,7 @@ def replace_call(frame: Frame, call: str, **changes: Any) -> Frame:
 
 
 def add_ask(frame: Frame, call: Call, step: int, fresh: tuple[int, ...]) -> Frame:
-    """Returns a foreign frame with other `fresh` and a new request, for which step `step` is under way."""
+    """Returns a foreign frame with the given `fresh` and one more request, which step `step` performs."""
     if find_call(frame, call.id) is not None:
         return replace(frame, fresh=fresh, turn=_replace_in(frame.turn, call.id, {"step": step}))
     return replace(frame, fresh=fresh, turn=(*frame.turn, PendingCall(call, step)))

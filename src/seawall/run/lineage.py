@@ -46,7 +46,7 @@ def trace_write(state: RunState, step: int, text: str, causes: Causes) -> tuple[
     return _list_lineage(descent, origins)
 
 
-def trace_answer_of(ended: RunEnded, text: str, state: RunState, causes: Causes) -> tuple[Lineage, ...]:
+def trace_ended_answer(ended: RunEnded, text: str, state: RunState, causes: Causes) -> tuple[Lineage, ...]:
     """Returns the sources of the answer `text` with which a run has `ended`; `state` is the state before that."""
     return _list_lineage(causes.descent, _trace_answer(ended, text, state, causes))
 

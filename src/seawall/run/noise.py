@@ -133,10 +133,10 @@ _VOLATILE_WORDS = (
     ),
 )
 """Every text that matches `VOLATILE` has one of these words, in any case, or matches `_VOLATILE_NUMBER`, `_GROUP_OF_ID` or
-`_HEXADECIMAL`. Few other texts do, and this search takes a tenth of the time. Two parts are only found next to others: hours
-or days, and `served by`."""
+`_HEXADECIMAL`. Few other texts do, and this search takes a tenth of the time. Hours, days and `served by` have none of these
+signs: they are found only in a text that has one anyway."""
 OTHER_CASE = re.compile("[\u0130\u0131\u017f\u212a]")
-"""Letters that are no ASCII, and match one if case is ignored."""
+"""Letters outside ASCII that match an ASCII letter if case is ignored."""
 _PLAIN_NUMBER = re.compile(
     r"\d(?<![A-Za-z\d].)(?=\d*+(?:[-/](?=[\dJFMASOND])|:\d\d:|T\d|\.\d|[xnuµmshd]|[ ](?=[JFMASONDnuµmshd])|(?<=\d{10})))"
 )

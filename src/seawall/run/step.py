@@ -218,9 +218,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def asked_key(self) -> str:
         """A key that is equal for equal arguments, however they were spelled."""
-        if self.asked:
-            return self.asked
-        return join_seal(self.input, self.seal) if self.seal else self.input or ""
+        return self.asked or self.arguments_key
 
 
 class MemoryEdit(msgspec.Struct, frozen=True, kw_only=True):

@@ -214,10 +214,9 @@ def _note_call(state: WasteState, step: StepIntended, done: StepDone, steps: int
         return _forget_reads(state, steps)
     if done.status != "ok" or done.fingerprint is None or step.poll:
         return _forget_reads(state, steps) if step.may_write else state
-    question = f"{step.name}\0{step.arguments_key}"
-    same = state.reads.get(question)
-    if same is not None and same.fingerprint == done.fingerprint and step.step > state.written:
-        return _note_same(state, step, done, question, same)
+    same = state.find_same(step.step, step.name, step.arguments_key, done.fingerprint)
+    if same is not None:
+        return _note_same(state, step, done, same)
     if step.may_write:
         state = _forget_reads(state, steps)
     elif step.step <= state.written:
@@ -225,22 +224,21 @@ def _note_call(state: WasteState, step: StepIntended, done: StepDone, steps: int
     elif state.remembered >= MAX_READS:
         state = _forget_reads(state, state.written)
     read = KnownRead(step.step, step.agent, done.fingerprint, (step.agent,), done.output, done.left_s)
-    return _remember(state, question, read)
+    return _remember(state, step, read)
 
 
-def _note_same(
-    state: WasteState, step: StepIntended, done: StepDone, question: str, known: KnownRead
-) -> WasteState:
+def _note_same(state: WasteState, step: StepIntended, done: StepDone, known: KnownRead) -> WasteState:
     kind: WasteKind = "repeats" if step.agent in known.agents else "duplicates"
     asked = replace(_share_reply(state, step.frame), seconds=done.duration_s)
     state = _add_waste(state, kind, step.step, asked)
     if kind == "repeats":
         return state
-    return _remember(state, question, replace(known, agents=(*known.agents, step.agent)[-MAX_ASKERS:]))
+    return _remember(state, step, replace(known, agents=(*known.agents, step.agent)[-MAX_ASKERS:]))
 
 
-def _remember(state: WasteState, question: str, read: KnownRead) -> WasteState:
-    return replace(state, reads=state.reads.put(question, read), remembered=state.remembered + 1)
+def _remember(state: WasteState, step: StepIntended, read: KnownRead) -> WasteState:
+    reads = state.reads.put(f"{step.name}\0{step.arguments_key}", read)
+    return replace(state, reads=reads, remembered=state.remembered + 1)
 
 
 def _share_reply(state: WasteState, frame: int) -> Spent:

@@ -309,7 +309,7 @@ class _GatedInvoker:
         elif not is_agent:
             set_function_tool_failure_error_function(inner)  # `_watched` notes the errors
         inner.timeout_behavior = "raise_exception"
-        inner.on_invoke_tool = _make_known(inner)
+        inner.on_invoke_tool = _declare_once_inspected(inner)
         self._inner = inner
         _declare(self)
 
@@ -437,7 +437,7 @@ def _declare(invoke: Any) -> None:
     invoke.__annotations__ = {}
 
 
-def _make_known(inner: FunctionTool) -> Callable[[ToolContext[Any], str], Any]:
+def _declare_once_inspected(inner: FunctionTool) -> Callable[[ToolContext[Any], str], Any]:
     """Returns a tool's function. Once the SDK has seen in its signature that it takes the whole context of a call, that is
     declared, so that the SDK does not inspect the function again at each call.
     """

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, NoReturn, cast
 
 from pydantic import ValidationError
 from pydantic_ai.exceptions import (
@@ -135,8 +135,11 @@ class GatedAgentRun:
         except Held:
             raise
         except (Refused, Broken, Misused) as error:
-            self.failure = AgentHalted(error)
-            raise self.failure from error
+            self._halt(error)
+
+    def _halt(self, error: Refused | Broken | Misused) -> NoReturn:
+        self.failure = AgentHalted(error)
+        raise self.failure from error
 
     async def step(self, asked: Asked, perform: Callable[[Turn], Awaitable[tuple[Any, Any]]]) -> Performed:
         """Makes a step. An error of the tool or the model itself is raised unchanged."""
@@ -146,8 +149,7 @@ class GatedAgentRun:
         except (Refused, Broken, Misused) as error:
             if error in own or isinstance(error, Held):
                 raise
-            self.failure = AgentHalted(error)
-            raise self.failure from error
+            self._halt(error)
 
     # ---- models
 

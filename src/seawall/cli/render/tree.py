@@ -18,7 +18,7 @@ from seawall.cli.render.formats import (
     shorten_text,
     wrap_text,
 )
-from seawall.core.events import CALLED, PERFORMED, StepDone
+from seawall.core.events import PERFORMED, REQUESTED, StepDone
 from seawall.history.record import RunRecord, StepRecord
 from seawall.run.ledger import describe_usage_problem
 
@@ -155,7 +155,7 @@ class StepTree:
         elif kind == "review":
             text = "approved" if done.approved else output or "rejected"
             yield text, "green" if done.approved else "yellow"
-        elif kind in (*CALLED, "handoff") and output:
+        elif kind in REQUESTED and output:
             yield f"= {output}", "dim"
 
     def _list_reply(self, step: StepRecord, done: StepDone, output: str) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@ from typing import Any, Unpack
 
 from msgspec.structs import replace
 
-from seawall.core.events import CALLED, Event, Judged, RunTaken, StepDone, StepIntended
+from seawall.core.events import CALLED, REQUESTED, Event, Judged, RunTaken, StepDone, StepIntended
 from seawall.guards.loops import messages, rules, turns
 from seawall.guards.loops.delegations import check_delegation
 from seawall.guards.loops.failures import check_failures, find_refusals
@@ -14,7 +14,6 @@ from seawall.guards.loops.options import LoopKeywords, LoopOptions
 from seawall.guards.loops.rounds import check_round
 from seawall.guards.loops.sameness import check_fruitless, check_sameness
 from seawall.guards.loops.state import (
-    OBSERVED,
     LastAnswer,
     LoopState,
     Scope,
@@ -118,7 +117,7 @@ class Loops(Guard):
             return _check_literal(step, state, options.literal_calls)
         if step.kind == "model":
             return _check_turns(step, state, options)
-        if step.kind not in OBSERVED:
+        if step.kind not in REQUESTED:
             return ALLOW
         scope = state.scopes.get(self._find_scope_id(step.frame), _EMPTY_SCOPE)
         answer = rules.find_answer(scope, step)

@@ -141,7 +141,7 @@ def learn(state: LoopState, scope: Scope, observation: Observation, options: Loo
 
 
 def is_new_in_every_way(state: LoopState, scope: Scope, observation: Observation) -> bool:
-    """Returns whether nothing like a read's result is known, so that `learn` writes no notice. Most results are so."""
+    """Returns whether a read's result is unlike all that is known, so that `learn` would write no notice. Most are."""
     if observation.kind != "tool" or observation.effect or not observation.ok or observation.failure_kind:
         return False
     loose = observation.loose_fingerprint

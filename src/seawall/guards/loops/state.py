@@ -49,7 +49,7 @@ from __future__ import annotations
 import msgspec
 
 from seawall.core.canonical import Ref, encode_text
-from seawall.core.events import CALLED, Gist, StepDone, StepIntended, StepStatus
+from seawall.core.events import REQUESTED, Gist, StepDone, StepIntended, StepStatus
 from seawall.core.persistent import Latest, Log
 from seawall.run.fingerprint import FAILED, UNFINISHED
 from seawall.run.step import Result, Step
@@ -59,8 +59,6 @@ Streak = tuple[int, int]
 NO_STREAK: Streak = (-1, -1)
 TURNED_AWAY: tuple[StepStatus, ...] = ("invalid", "refused")
 """Statuses of calls that were not made."""
-OBSERVED = frozenset({*CALLED, "handoff"})
-"""Kinds of steps whose results the rules look at."""
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +123,7 @@ def make_question(name: str, arguments: str) -> str:
 def observe_events(step: StepIntended, done: StepDone) -> Observation | None:
     """Returns a call from its record; None if its result has no fingerprint. What a person rejects is refused."""
     if done.fingerprint is None or not (
-        step.kind in OBSERVED or (step.kind == "approval" and done.status == "refused" and step.call)
+        step.kind in REQUESTED or (step.kind == "approval" and done.status == "refused" and step.call)
     ):
         return None
     question = make_question(step.name, step.arguments_key)
@@ -155,7 +153,7 @@ def observe_events(step: StepIntended, done: StepDone) -> Observation | None:
 
 def observe_result(step: Step, result: Result, began_at: float) -> Observation | None:
     """Returns a performed call that is being settled; None if its result has no fingerprint."""
-    if result.fingerprint is None or step.kind not in OBSERVED:
+    if result.fingerprint is None or step.kind not in REQUESTED:
         return None
     question = make_question(step.name, step.arguments_key)
     return Observation(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from seawall.core.events import CALLED, REJECTED, Judged, StepDone, StepIntended
+from seawall.core.events import REJECTED, REQUESTED, Judged, StepDone, StepIntended
 from seawall.guards.loops.options import LoopOptions
 from seawall.guards.loops.rules import Notice, Violation
 from seawall.guards.loops.state import TURNED_AWAY, BarrenTurns, LoopState, Observation, UnmadeCalls
@@ -22,7 +22,7 @@ _KNOWN_ANSWERS = ("loops", "waste", "effects")
 
 def fold_intent(state: LoopState, step: StepIntended) -> LoopState:
     """Ends the count of a frame once one of its calls is performed."""
-    if step.frame not in state.barren or not (step.perform and step.kind in (*CALLED, "handoff")):
+    if step.frame not in state.barren or not (step.perform and step.kind in REQUESTED):
         return state
     return _forget(state, step.frame)
 
