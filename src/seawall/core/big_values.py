@@ -31,8 +31,9 @@ _SLICE = 256
 """Items of a list or dictionary that are encoded in one call, if they are not big."""
 _PEEK_CHARS = 1024
 """A value that ends within this many characters is decoded in one call."""
-_MAX_DEPTH = 64
-"""Levels of nesting down to which a value is written in pieces. A value that contains itself would have no end."""
+_MAX_DEPTH = 16
+"""Levels of nesting down to which a value is written in pieces. On each level the parts that may be big are read again, and
+a value that contains itself would have no end."""
 _ITEM_CHARS = 8
 """Least characters that an item counts. A value with more than `BIG_CHARS / _ITEM_CHARS` items is therefore big, and
 its items are not read."""
@@ -114,7 +115,11 @@ def _write(value: object, encode: Encode, sort: bool, written: list[str], depth:
         items = cast("list[object]", value)
         written.append("[")
         for at in range(0, len(items), _SLICE):
-            _write_items(items[at : at + _SLICE], encode, sort, written, depth - 1)
+            part = items[at : at + _SLICE]
+            if len(part) == len(items) or is_big(part):
+                _write_items(part, encode, sort, written, depth - 1)
+            else:
+                written += (encode(part)[1:-1], ",")
         written[-1] = "]"  # in place of the last comma
         return
     if kind is dict and value:
@@ -126,16 +131,16 @@ def _write(value: object, encode: Encode, sort: bool, written: list[str], depth:
             written.append("{")
             for at in range(0, len(names), _SLICE):
                 part = {name: fields[name] for name in names[at : at + _SLICE]}
-                _write_fields(part, encode, sort, written, depth - 1)
+                if len(part) == len(fields) or is_big(part):
+                    _write_fields(part, encode, sort, written, depth - 1)
+                else:
+                    written += (encode(part)[1:-1], ",")
             written[-1] = "}"
             return
     written.append(encode(value))
 
 
 def _write_items(items: list[object], encode: Encode, sort: bool, written: list[str], depth: int) -> None:
-    if not is_big(items):
-        written += (encode(items)[1:-1], ",")
-        return
     for item in items:
         if is_big(item):
             _write(item, encode, sort, written, depth)
@@ -147,9 +152,6 @@ def _write_items(items: list[object], encode: Encode, sort: bool, written: list[
 def _write_fields(
     fields: dict[str, object], encode: Encode, sort: bool, written: list[str], depth: int
 ) -> None:
-    if not is_big(fields):
-        written += (encode(fields)[1:-1], ",")
-        return
     for name, value in fields.items():
         written += (encode(name), ":")
         if is_big(value):
