@@ -178,7 +178,7 @@ def test_a_run_that_no_process_has_and_whose_pause_was_lifted_shows_how_it_goes_
     assert f"no process has taken them up: {run} go on with: seawall resume {run}" in lifted
     for command in ("runs", "show"):
         shown = " ".join(desks(command).out.split())
-        assert f"agent:desk is no longer paused; goes on with: seawall resume {run}" in shown
+        assert f"agent:desk is no longer paused; it goes on with: seawall resume {run}" in shown
         assert "is paused by" not in shown
     assert desks("runs", "--json").document["runs"][0]["waiting"]["lifted"] is True
     assert desks("resume", run).exit_code == 0

@@ -101,9 +101,6 @@ HashOption = Annotated[
         "--hash", metavar="H", help="The hash of what is decided on, as seawall approvals shows it."
     ),
 ]
-CancellerOption = Annotated[
-    str, typer.Option("--by", metavar="NAME", help="The person who cancels; the name is recorded.")
-]
 AuthorOption = Annotated[
     str,
     typer.Option(
