@@ -102,6 +102,20 @@ def test_who_cancels_is_the_systems_user_where_nobody_is_named(desks: Desks) -> 
     desks("cancel", "last")
 
     assert desks("show", "--json").document["commands"][-1]["by"] == getpass.getuser()
+    for command in ("runs", "show", "why"):
+        assert "cancelled" in desks(command).out
+        assert not any(f"cancelled {by}cancel" in desks(command).out for by in ("", "by "))
+
+
+def test_the_reason_is_taken_under_both_names_of_the_option(desks: Desks) -> None:
+    desks("run", desks.app("parked"), "Refund 1042.")
+
+    assert (
+        desks("pause", "--tool", "refund", "--reason", "too many", "--json").document["paused"][0]["why"]
+        == "too many"
+    )
+    assert desks("cancel", "last", "--why", "wrong order").exit_code == 0
+    assert "by " in (shown := desks("show").out) and ": wrong order" in shown
 
 
 def test_the_modes_of_the_guards_are_an_object(desks: Desks) -> None:

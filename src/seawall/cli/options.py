@@ -110,7 +110,7 @@ AuthorOption = Annotated[
     ),
 ]
 WhyOption = Annotated[
-    str, typer.Option("--why", metavar="TEXT", help="The reason for the change; it is recorded.")
+    str, typer.Option("--why", "--reason", metavar="TEXT", help="The reason for the change; it is recorded.")
 ]
 ForOption = Annotated[
     str | None,
@@ -120,7 +120,9 @@ ForOption = Annotated[
         help="How long it lasts: 90s, 30m, 1h30m, 2d. Default: until somebody changes it.",
     ),
 ]
-ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="The reason; it is recorded.")]
+ReasonOption = Annotated[
+    str, typer.Option("--reason", "--why", metavar="TEXT", help="The reason; it is recorded.")
+]
 TargetArgument = Annotated[
     str,
     typer.Argument(

@@ -88,8 +88,9 @@ def _draw_title(row: RunRow, record: RunRecord | None, now: float) -> Text:
     title = Text(row.run, style="bold")
     title.append("  ")
     title.append(status, style=wording.STATUS_STYLES.get(status, ""))
-    if record is not None and record.ended is not None and record.ended.stopped_by is not None:
-        title.append(f" by {record.ended.stopped_by.guard}")
+    stopped = None if record is None or record.ended is None else record.ended.stopped_by
+    if stopped is not None and (by := wording.format_stopped_by(stopped.guard)):
+        title.append(f" by {by}")
     title.append(f"  team {row.team}, {format_age(now - row.started_at)} ago", style="dim")
     return title
 

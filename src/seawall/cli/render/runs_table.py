@@ -62,8 +62,8 @@ def _format_cells(entry: RunEntry, now: float) -> list[str | Text]:
     row, spent = entry.row, entry.spent
     name = wording.format_status(row)
     status = Text(name, style=wording.STATUS_STYLES.get(name, ""))
-    if spent.stopped_by:
-        status.append(f" {spent.stopped_by}")
+    if by := wording.format_stopped_by(spent.stopped_by):
+        status.append(f" {by}")
     return [
         row.run,
         status,

@@ -67,8 +67,8 @@ class WhyReport:
         title = Text(why.run, style="bold")
         title.append("  ")
         title.append(status, style=wording.STATUS_STYLES.get(status, ""))
-        if why.stopped_by is not None:
-            title.append(f" by {why.stopped_by.guard}")
+        if why.stopped_by is not None and (by := wording.format_stopped_by(why.stopped_by.guard)):
+            title.append(f" by {by}")
         yield title
         yield from self._draw_fields()
         yield Text()

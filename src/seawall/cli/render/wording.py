@@ -99,6 +99,11 @@ def format_status(row: RunRow) -> str:
     return row.summary.status if row.state == "ended" and row.summary is not None else row.state
 
 
+def format_stopped_by(guard: str | None) -> str:
+    """Returns the name of what stopped a run; nothing for a run that was cancelled, whose status says so."""
+    return "" if guard is None or guard == "cancel" else guard
+
+
 def explain_lease(row: RunRow) -> str | None:
     """Returns what is known of a running run's owner; None if its process was seen to live."""
     if row.lease == "doubted":
