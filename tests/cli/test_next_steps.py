@@ -57,6 +57,20 @@ def test_a_run_that_waits_for_a_decision_names_what_to_look_at(desks: Desks, com
     assert "decide: seawall approvals" not in desks("runs").err
 
 
+def test_a_run_that_a_limit_has_halted_says_how_it_goes_on(desks: Desks) -> None:
+    limits = desks.directory / "limits.toml"
+    limits.write_text('tool_calls = 1\nat_limit = "halt"\n', encoding="utf-8")
+    run = desks("run", desks.app("looping"), "SKU-9?", "--limits", str(limits), "--json").document["run"]
+
+    for command in ("show", "why"):
+        assert (
+            f"next       seawall resume {run} --limits FILE (a TOML" in desks(command, run, width=120).out
+        )
+    limits.write_text("tool_calls = 3\n", encoding="utf-8")
+    assert desks("resume", run, "--limits", str(limits)).exit_code == 4  # it goes on, to the next halt
+    assert len(desks("show", run, "--json").document["raised"]) == 1
+
+
 def test_a_run_without_an_app_says_that_resume_needs_one(desks: Desks) -> None:
     run = start(desks, "parked")
 

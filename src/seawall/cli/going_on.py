@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from seawall.cli.hints import format_command
-from seawall.core.events import RunStarted
+from seawall.core.events import RunEnded, RunStarted
 from seawall.run.outcome import Waiting
 from seawall.run.state import RunState
 from seawall.runtime.foreign.own_loop import explain_own_loop
+
+_OWN_LIMITS = ("limits", "deadline")
+"""The guards that enforce a run's own limits. More room in a tenant's cap is given by the program."""
 
 
 def explain_resume(started: RunStarted) -> str:
@@ -23,6 +26,15 @@ def explain_going_on(started: RunStarted, *, ends: bool = False) -> str:
     return how if started.loop else f"it {'ends' if ends else 'goes on'} with: {how}"
 
 
+def explain_raising(started: RunStarted, ended: RunEnded) -> str:
+    """Returns the command that goes on with a run which a limit has halted; "" for any other run."""
+    stopped, is_probe = ended.stopped_by, started.fork is not None and bool(started.fork.probe)
+    if ended.status != "halted" or stopped is None or stopped.guard not in _OWN_LIMITS or is_probe:
+        return ""
+    app = "" if started.app or started.loop else " --app MODULE:TEAM"
+    return f"{format_command(f'resume {started.run} --limits FILE{app}')} (a TOML file with more room)"
+
+
 def explain_cut_off(started: RunStarted) -> str:
     """Says how it comes out what became of an effect whose process has ended while it attempted it."""
     return f"the process that attempted an effect of run {started.run} has ended; {explain_going_on(started)}"
@@ -34,5 +46,5 @@ def explain_decision(state: RunState, waiting: Waiting) -> str:
     if waiting.kind != "hold" or step is None:
         return ""
     if not step.proposal:  # an earlier version asked
-        return f"{format_command(f'approve {waiting.run} {waiting.step} --by NAME')}   (or reject)"
+        return f"{format_command(f'approve {waiting.run} {waiting.step} --by NAME')} (or reject)"
     return format_command(f"approvals {step.proposal}")

@@ -34,7 +34,7 @@ def why(
 
 async def _why(screen: Screen, path: Path, name: str, full: bool) -> None:
     from seawall.cli.decisions import read_pending_decisions
-    from seawall.cli.going_on import explain_decision, explain_resume
+    from seawall.cli.going_on import explain_decision, explain_raising, explain_resume
     from seawall.cli.journals import BodyTexts, open_journal, read_bodies, read_texts
     from seawall.cli.render.json_output import build_why_document
     from seawall.cli.render.origins_report import draw_origins
@@ -68,6 +68,8 @@ async def _why(screen: Screen, path: Path, name: str, full: bool) -> None:
     next_steps = [how for each in open_waits if (how := explain_decision(state, each))]
     if row.state == "interrupted" or decisions:
         next_steps.append(explain_resume(state.started))
+    if record.ended is not None and (how := explain_raising(state.started, record.ended)):
+        next_steps.append(how)
     report = WhyReport(
         found,
         row,

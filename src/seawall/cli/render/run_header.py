@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from rich.text import Text
 
-from seawall.cli.going_on import explain_decision, explain_resume
+from seawall.cli.going_on import explain_decision, explain_raising, explain_resume
 from seawall.cli.hints import format_command
 from seawall.cli.journals import BodyTexts
 from seawall.cli.render import wording
@@ -111,6 +111,8 @@ def _list_result_fields(record: RunRecord, texts: BodyTexts) -> Iterator[Field]:
         yield "stopped", f"{stopped.reason}{before}", "red"
     if ended.error and (stopped is None or ended.error != stopped.reason):
         yield "error", ended.error, "red"
+    if how := explain_raising(record.started, ended):
+        yield "next", how, "yellow"
 
 
 def _list_waiting_fields(
