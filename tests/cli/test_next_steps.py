@@ -63,9 +63,7 @@ def test_a_run_that_a_limit_has_halted_says_how_it_goes_on(desks: Desks) -> None
     run = desks("run", desks.app("looping"), "SKU-9?", "--limits", str(limits), "--json").document["run"]
 
     for command in ("show", "why"):
-        assert (
-            f"next       seawall resume {run} --limits FILE (a TOML" in desks(command, run, width=120).out
-        )
+        assert f"next       seawall resume {run} --limits FILE (a TOML" in desks(command, run, width=120).out
     limits.write_text("tool_calls = 3\n", encoding="utf-8")
     assert desks("resume", run, "--limits", str(limits)).exit_code == 4  # it goes on, to the next halt
     assert len(desks("show", run, "--json").document["raised"]) == 1

@@ -49,6 +49,7 @@ def test_guards_that_nobody_has_set_are_as_the_code_says(journal: Desks) -> None
     assert lines[0].split() == ["GUARD", "MODE"]
     assert [line.split()[0] for line in lines[1:]] == sorted(line.split()[0] for line in lines[1:])
     assert "loops      as the code says" in lines
+    assert {"authority", "context", "waste"} < {line.split()[0] for line in lines}
 
 
 def test_a_guard_is_set_for_a_time_by_somebody(journal: Desks) -> None:
