@@ -59,7 +59,10 @@ def test_one_effect_is_shown_as_a_whole_with_its_key(desks: Desks) -> None:
     assert lines["order_id"].endswith('"1042"')
     assert f"seawall reconcile {effect.id} --committed FILE" in shown.out
     assert desks("effects", effect.id, "--json").document["key"] == effect.key
-    assert "no effect's id starts or ends with 'paid'" in desks("effects", "paid").err
+    assert (
+        "no effect's id starts or ends with 'paid': seawall effects lists them"
+        in desks("effects", "paid").err
+    )
     assert "seawall effects undo ID" in desks("effects", "undo").err
     assert all(each.isprintable() for each in shown.out.replace("\n", ""))
 

@@ -49,6 +49,7 @@ def test_guards_that_nobody_has_set_are_as_the_code_says(journal: Desks) -> None
     assert lines[0].split() == ["GUARD", "MODE"]
     assert [line.split()[0] for line in lines[1:]] == sorted(line.split()[0] for line in lines[1:])
     assert "loops      as the code says" in lines
+    assert {"authority", "context", "waste"} < {line.split()[0] for line in lines}
 
 
 def test_a_guard_is_set_for_a_time_by_somebody(journal: Desks) -> None:
@@ -178,7 +179,7 @@ def test_a_run_that_no_process_has_and_whose_pause_was_lifted_shows_how_it_goes_
     assert f"no process has taken them up: {run} go on with: seawall resume {run}" in lifted
     for command in ("runs", "show"):
         shown = " ".join(desks(command).out.split())
-        assert f"agent:desk is no longer paused; goes on with: seawall resume {run}" in shown
+        assert f"agent:desk is no longer paused; it goes on with: seawall resume {run}" in shown
         assert "is paused by" not in shown
     assert desks("runs", "--json").document["runs"][0]["waiting"]["lifted"] is True
     assert desks("resume", run).exit_code == 0

@@ -152,7 +152,10 @@ def test_a_run_is_found_by_beginning_end_and_last(desks: Desks) -> None:
 
     for name in (run, run[-6:], run[:12], "last"):
         assert desks("show", name, "--json").document["run"] == run
-    assert desks("show", "zzzz").err == "seawall: no run's id starts or ends with 'zzzz'\n"
+    assert (
+        desks("show", "zzzz").err
+        == "seawall: no run's id starts or ends with 'zzzz': seawall runs lists them\n"
+    )
 
 
 def test_the_document_of_a_run_has_every_text_in_full(desks: Desks) -> None:

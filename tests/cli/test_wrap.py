@@ -41,7 +41,7 @@ def test_parts_stand_in_a_table_and_the_lines_in_a_diff_below_it(here: Path) -> 
     assert order.split(maxsplit=3)[-1].split("  ") == ["with the lines", "writes, by its name"]
     assert "  └ the model's provider runs it, and it never reaches this process" in lines
     assert '+sea = Engine("seawall.db", effects=["order_item"], reads=["get_stock"])' in lines
-    assert "install: pip install 'seawall[google-adk]'" in done.stderr
+    assert "install: pip install 'path/to/seawall[google-adk]'" in done.stderr
     assert "give each request an id of yours" in done.stderr
     assert (
         "google-adk: 9 parts in 2 files, 8 gated once the lines are added, 1 not gated or in part"

@@ -22,6 +22,8 @@ def test_every_example_of_the_page_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    for variable in ("SEAWALL_JOURNAL", "SEAWALL_KEY"):  # of whoever runs the tests
+        monkeypatch.delenv(variable, raising=False)
     module = ModuleType("example")
     monkeypatch.setitem(sys.modules, "example", module)  # dataclasses and pydantic look names up there
 

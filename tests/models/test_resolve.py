@@ -76,7 +76,7 @@ def test_without_the_extra_the_error_says_how_to_install_it(monkeypatch: pytest.
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "pydantic_ai", None)
     monkeypatch.setitem(sys.modules, "pydantic_ai.exceptions", None)
-    with pytest.raises(Misused, match=r"pip install 'seawall\[openai\]'"):
+    with pytest.raises(Misused, match=r"pip install 'path/to/seawall\[openai\]'"):
         resolve("openai:x", api_key="k")
 
 
@@ -121,7 +121,9 @@ def test_a_missing_client_names_its_own_extra_and_the_others_work(library: str, 
         [sys.executable, "-c", RESOLVE_ALL, library], capture_output=True, text=True, check=False
     )
 
-    missing = "{0!r} needs the extra {2!r} (module {1!r} is not installed): pip install 'seawall[{2}]'"
+    missing = (
+        "{0!r} needs the extra {2!r} (module {1!r} is not installed): pip install 'path/to/seawall[{2}]'"
+    )
     assert done.stdout.splitlines() == [
         missing.format(f"{name}:x", library, extra) if known.extra == extra else f"{name}:x"
         for name, known in PROVIDERS.items()

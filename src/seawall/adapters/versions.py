@@ -15,7 +15,7 @@ def check_version(package: str, *, lowest: str, below: str, extra: str) -> None:
         found = version(package)
     except PackageNotFoundError as error:
         raise Misused(
-            f"this adapter needs {package} {lowest} or newer, and it is not installed: pip install 'seawall[{extra}]'"
+            f"this adapter needs {package} {lowest} or newer, and it is not installed: pip install 'path/to/seawall[{extra}]'"
         ) from error
     if _read_version(found) < _read_version(lowest):
         raise Misused(f"this adapter needs {package} {lowest} or newer, and {found} is installed")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
 
+from seawall.cli.going_on import explain_going_on
 from seawall.cli.hints import format_command
 from seawall.cli.journals import open_seawall, read_start
 from seawall.cli.render.wording import (
@@ -26,7 +27,6 @@ from seawall.journal.protocol import Command, Journal, RunRow
 from seawall.run.commands import find_effect_in_doubt, find_fate_approval
 from seawall.run.state import RunState
 from seawall.runtime.approval_views import Approval
-from seawall.runtime.foreign.own_loop import explain_own_loop
 from seawall.runtime.seawall import Seawall
 
 if TYPE_CHECKING:
@@ -220,9 +220,7 @@ async def _report(
     except TimeoutError:
         taken = False
     now, started = await read_start(sea.journal, row.run)
-    goes_on = f"it {'ends' if stop else 'goes on'} with: {format_command(f'resume {row.run}')}"
-    if started.loop:
-        goes_on = explain_own_loop(started)
+    goes_on = explain_going_on(started, ends=stop)
     _print_state(screen, now, command, done, taken=taken, decided=decided, goes_on=goes_on)
 
 
@@ -308,8 +306,7 @@ def _choose_step(
     if step in pending:
         decided = f"{'approved' if pending[step].approved else 'rejected'} by {pending[step].by}"
         raise _refuse(
-            f"run {row.run}: step {step} was {decided} already; "
-            f"it goes on with: {format_command(f'resume {row.run}')}",
+            f"run {row.run}: step {step} was {decided} already; {explain_going_on(state.started)}",
             "open",
             decided,
         )

@@ -6,6 +6,7 @@ import inspect
 import re
 from typing import Any
 
+import typer
 from typer.core import TyperCommand, TyperOption
 
 _BETWEEN_SENTENCES = re.compile(r"(?<=[.?!])\s+(?=[A-Z])")
@@ -31,6 +32,18 @@ class HelpfulCommand(TyperCommand):
             if isinstance(each, TyperOption) and each.required
         ]
         return [first, *required, *others]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Reads the arguments. The error about a value that is not valid names that value."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            from pydantic_core import ValidationError
+
+            if isinstance(error.__cause__, ValidationError):
+                given = error.__cause__.errors()[0]["input"]
+                error.message = f"{given!r}: {error.message}"
+            raise
 
 
 def break_sentences(text: str) -> str:

@@ -101,9 +101,6 @@ HashOption = Annotated[
         "--hash", metavar="H", help="The hash of what is decided on, as seawall approvals shows it."
     ),
 ]
-CancellerOption = Annotated[
-    str, typer.Option("--by", metavar="NAME", help="The person who cancels; the name is recorded.")
-]
 AuthorOption = Annotated[
     str,
     typer.Option(
@@ -113,7 +110,7 @@ AuthorOption = Annotated[
     ),
 ]
 WhyOption = Annotated[
-    str, typer.Option("--why", metavar="TEXT", help="The reason for the change; it is recorded.")
+    str, typer.Option("--why", "--reason", metavar="TEXT", help="The reason for the change; it is recorded.")
 ]
 ForOption = Annotated[
     str | None,
@@ -123,7 +120,9 @@ ForOption = Annotated[
         help="How long it lasts: 90s, 30m, 1h30m, 2d. Default: until somebody changes it.",
     ),
 ]
-ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="The reason; it is recorded.")]
+ReasonOption = Annotated[
+    str, typer.Option("--reason", "--why", metavar="TEXT", help="The reason; it is recorded.")
+]
 TargetArgument = Annotated[
     str,
     typer.Argument(

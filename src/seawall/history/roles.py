@@ -20,7 +20,7 @@ from seawall.history.planting import list_evidence
 from seawall.history.record import RunRecord, StepRecord, build_record
 from seawall.history.shares import bound_unseen, compute_interval, compute_median
 from seawall.journal.protocol import Journal, RunFilter, RunRow
-from seawall.run.ledger import EXACT
+from seawall.run.ledger import EXACT, is_at_bound
 from seawall.run.traces import find_traces
 from seawall.team.context import read_assistant, split_review_task
 from seawall.team.team import REVIEW_TOOL
@@ -212,8 +212,9 @@ class _Reading:
         if done is None:
             return
         if intent.kind == "model":
-            sums.tokens += done.input_tokens + done.output_tokens
-            sums.usd = EXACT.add(sums.usd, done.usd)
+            at_bound = is_at_bound(intent, done)
+            sums.tokens += intent.tokens if at_bound else done.input_tokens + done.output_tokens
+            sums.usd = EXACT.add(sums.usd, intent.usd if at_bound else done.usd)
         if intent.kind not in ("handoff", "review"):  # their errors are counted for the agent in their frame
             sums.errors += done.status in ("error", "timeout", "invalid")
             sums.refusals += done.status == "refused"

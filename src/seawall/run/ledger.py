@@ -139,9 +139,7 @@ def settle(ledger: Ledger, step: StepIntended, done: StepDone) -> Ledger:
         return ledger
     if done.uncounted:
         ledger = replace(ledger, model_calls=ledger.model_calls - 1)
-    # Earlier versions recorded negative usage as it was reported.
-    impossible = done.input_tokens < 0 or done.output_tokens < 0 or done.usd < 0
-    if impossible or (done.input_tokens + done.output_tokens == 0 and not done.uncharged):
+    if is_at_bound(step, done):
         return _settle_at_bound(ledger, step)
     return replace(
         ledger,
@@ -151,6 +149,15 @@ def settle(ledger: Ledger, step: StepIntended, done: StepDone) -> Ledger:
         output_tokens=ledger.output_tokens + done.output_tokens,
         usd=ledger.usd + done.usd,
     )
+
+
+def is_at_bound(step: StepIntended, done: StepDone) -> bool:
+    """Returns whether a step is a model call without a count, which counts as spent at its upper bound."""
+    if step.kind != "model" or not step.perform or done.status == "withdrawn":
+        return False
+    # Earlier versions recorded negative usage as it was reported.
+    impossible = done.input_tokens < 0 or done.output_tokens < 0 or done.usd < 0
+    return impossible or (done.input_tokens + done.output_tokens == 0 and not done.uncharged)
 
 
 def _settle_at_bound(ledger: Ledger, step: StepIntended) -> Ledger:

@@ -184,7 +184,9 @@ class Factory:
                 else " or, if it is a ScriptedModel, with ScriptedModel(…, price=…)"
             )
             extra = (
-                "" if prices.is_installed() else ", or install a list of them: pip install 'seawall[prices]'"
+                ""
+                if prices.is_installed()
+                else ", or install a list of them: pip install 'path/to/seawall[prices]'"
             )
             raise Refused(
                 f"usd is limited to {usd}, and the price for agent {agent!r} of model {model!r} is not known: "

@@ -57,7 +57,7 @@ class SchemaValidator:
             import referencing.exceptions
         except ImportError as error:
             raise Misused(
-                f"{what}: a schema needs the package that checks arguments against it: pip install 'seawall[schema]'"
+                f"{what}: a schema needs the package that checks arguments against it: pip install 'path/to/seawall[schema]'"
             ) from error
         if not isinstance(schema, dict) or cast("dict[str, Any]", schema).get("type") != "object":
             raise Misused(f"{what}: schema is {schema!r:.200}; it must be a JSON schema with type 'object'")

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from seawall.cli.options import (
     DEFAULT_JOURNAL,
-    CancellerOption,
+    AuthorOption,
     JournalOption,
     JsonOption,
     ReasonOption,
     RunArgument,
+    resolve_author,
 )
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 def cancel(
     run: RunArgument,
-    by: CancellerOption = "",
+    by: AuthorOption = "",
     reason: ReasonOption = "",
     journal: JournalOption = DEFAULT_JOURNAL,
     json: JsonOption = False,
@@ -33,7 +34,8 @@ def cancel(
     from seawall.cli.signals import run_async
 
     screen = Screen(json=json)
-    run_async(lambda _: _cancel(screen, journal, run, by, reason))
+    author = resolve_author(by)
+    run_async(lambda _: _cancel(screen, journal, run, author, reason))
 
 
 async def _cancel(screen: Screen, path: Path, name: str, by: str, reason: str) -> None:

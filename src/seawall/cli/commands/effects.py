@@ -20,10 +20,14 @@ from seawall.core.errors import Misused
 from seawall.core.events import EffectState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import Shutdown
-    from seawall.journal.protocol import EffectFilter
+    from seawall.core.events import RunStarted
+    from seawall.journal.protocol import EffectFilter, Journal
     from seawall.run.outcome import Outcome, Waiting
+    from seawall.runtime.approval_views import RecordedEffect
 
 
 def effects(
@@ -97,6 +101,7 @@ def effects(
 
 
 async def _list(screen: Screen, path: Path, given: dict[str, str | None], limit: int) -> None:
+    from seawall.cli.going_on import explain_cut_off
     from seawall.cli.hints import format_command
     from seawall.cli.journals import open_journal
     from seawall.cli.render.approvals_table import make_effects_table
@@ -110,6 +115,7 @@ async def _list(screen: Screen, path: Path, given: dict[str, str | None], limit:
         wanted: EffectFilter = EffectFilter(**given)  # pyright: ignore[reportArgumentType] -- the state was checked
         records = await journal.effects(wanted, limit=limit + 1)
         found, cut = await build_effects(journal, records[:limit]), len(records) > limit
+        cut_off = await _find_cut_off(journal, found)
     if screen.json:
         screen.print_document({"effects": found, "cut": cut})
         return
@@ -126,9 +132,21 @@ async def _list(screen: Screen, path: Path, given: dict[str, str | None], limit:
         screen.print_note(
             f"find out what became of those that are unknown, and say it with: {say}   (or --failed TEXT)"
         )
+    for started in cut_off:
+        screen.print_note(explain_cut_off(started))
+
+
+async def _find_cut_off(journal: Journal, found: Iterable[RecordedEffect]) -> list[RunStarted]:
+    """Returns the runs whose processes have ended while they attempted one of these effects."""
+    from seawall.cli.journals import read_start
+
+    runs = dict.fromkeys(each.run for each in found if each.state == "attempting")
+    starts = [await read_start(journal, run) for run in runs]
+    return [started for row, started in starts if row.state == "interrupted"]
 
 
 async def _show(screen: Screen, path: Path, effect: str) -> None:
+    from seawall.cli.going_on import explain_cut_off
     from seawall.cli.journals import open_journal
     from seawall.cli.render.effect_report import draw_effect
     from seawall.core.clock import SystemClock
@@ -136,10 +154,13 @@ async def _show(screen: Screen, path: Path, effect: str) -> None:
 
     async with open_journal(path) as journal:
         (found,) = await build_effects(journal, [await journal.effect(effect)])
+        cut_off = await _find_cut_off(journal, [found])
     if screen.json:
         screen.print_document(found)
         return
     screen.print_lines(draw_effect(found, screen.width, SystemClock().wall_s()))
+    for started in cut_off:
+        screen.print_note(explain_cut_off(started))
 
 
 async def _undo(

@@ -85,6 +85,8 @@ async def _list(screen: Screen, path: Path, only: str | None = None) -> None:
     from seawall.cli.render.json_output import build_guard_document
     from seawall.core.clock import SystemClock
     from seawall.engine.gate import BUILT_IN
+    from seawall.guards.authority.guard import AuthorityGuard
+    from seawall.guards.context import ContextGuard
     from seawall.guards.loops import Loops
     from seawall.guards.waste import WasteGuard
     from seawall.runtime.modes import AUTO
@@ -93,7 +95,8 @@ async def _list(screen: Screen, path: Path, only: str | None = None) -> None:
         settings = await journal.settings()
     now = SystemClock().wall_s()
     live = {name: each for (kind, name), each in settings.items() if kind == "guard"}
-    names = [only] if only is not None else sorted({*BUILT_IN, Loops.name, WasteGuard.name, *live})
+    ours = {each.name for each in (Loops, WasteGuard, ContextGuard, AuthorityGuard)}
+    names = [only] if only is not None else sorted({*BUILT_IN, *ours, *live})
     in_force: dict[str, Setting | None] = {}
     for name in names:
         each = live.get(name)

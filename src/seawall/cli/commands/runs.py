@@ -112,6 +112,7 @@ def _make_filter(given: dict[str, str | None]) -> RunFilter:
 
 
 async def _runs(screen: Screen, path: Path, wanted: RunFilter, filters: str, limit: int) -> None:
+    from seawall.cli.hints import format_command
     from seawall.cli.journals import open_journal
     from seawall.cli.render.json_output import build_entry_document
     from seawall.cli.render.runs_table import make_runs_table
@@ -130,6 +131,10 @@ async def _runs(screen: Screen, path: Path, wanted: RunFilter, filters: str, lim
     screen.print_table(make_runs_table(entries, screen.width, SystemClock().wall_s()))
     if cut:
         screen.print_note(f"the newest {limit}; there are more: --limit {limit * 5}")
+    if any(each.waits is not None and each.waits.kind == "hold" and not each.decision for each in entries):
+        screen.print_note(f"look at what waits for a decision, and decide: {format_command('approvals')}")
+    if any(each.row.state == "interrupted" for each in entries):
+        screen.print_note(f"go on with what is interrupted: {format_command('resume')}")
     if doubted := [each.row.run for each in entries if each.row.lease == "doubted"]:
         screen.print_note(
             f"{len(doubted)} of the running may be interrupted, which can't be known from this machine: {', '.join(doubted)}"
@@ -181,6 +186,7 @@ async def _read_entry(journal: Journal, row: RunRow) -> RunEntry:
     return RunEntry(
         row=row,
         spent=spent,
+        started=state.started,
         waits=waits,
         decision=decision,
         cancel=cancel,

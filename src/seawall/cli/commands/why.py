@@ -33,6 +33,8 @@ def why(
 
 
 async def _why(screen: Screen, path: Path, name: str, full: bool) -> None:
+    from seawall.cli.decisions import read_pending_decisions
+    from seawall.cli.going_on import explain_decision, explain_raising, explain_resume
     from seawall.cli.journals import BodyTexts, open_journal, read_bodies, read_texts
     from seawall.cli.render.json_output import build_why_document
     from seawall.cli.render.origins_report import draw_origins
@@ -55,12 +57,29 @@ async def _why(screen: Screen, path: Path, name: str, full: bool) -> None:
         origins = await find_origins(journal, row.run, events, found.starts)
         refs = [ref for each in origins for ref in (each.key, each.value)]
         remembered = BodyTexts(await read_bodies(journal, row.tenant, refs))
-    state = fold(events)
+        state = fold(events)
+        decisions = await read_pending_decisions(journal, row.run, state)
     wasted = state.waste.wasted
     if screen.json:
         screen.print_document(build_why_document(found, row.state, texts, origins, remembered, wasted))
         return
     waits = list_waits(state, events, texts.get)
-    report = WhyReport(found, row, record, texts, screen.width, waits=waits, wasted=wasted, full=full)
+    open_waits = [each for each in waits if each.step not in decisions]
+    next_steps = [how for each in open_waits if (how := explain_decision(state, each))]
+    if row.state == "interrupted" or decisions:
+        next_steps.append(explain_resume(state.started))
+    if record.ended is not None and (how := explain_raising(state.started, record.ended)):
+        next_steps.append(how)
+    report = WhyReport(
+        found,
+        row,
+        record,
+        texts,
+        screen.width,
+        waits=waits,
+        next_steps=next_steps,
+        wasted=wasted,
+        full=full,
+    )
     screen.print_lines(report.draw_lines())
     screen.print_lines(draw_origins(origins, remembered, screen.width, full=full))

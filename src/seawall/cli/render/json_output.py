@@ -23,7 +23,7 @@ from seawall.history.record import RunRecord, StepRecord
 from seawall.history.why import Explanation
 from seawall.journal.protocol import Command, RunRow, Setting
 from seawall.run.fold import fold
-from seawall.run.ledger import describe_usage_problem
+from seawall.run.ledger import describe_usage_problem, is_at_bound
 from seawall.run.outcome import Outcome, Waiting, list_above_limits
 from seawall.run.waste import Wasted, WasteKind
 
@@ -208,6 +208,9 @@ def _build_step(step: StepRecord, texts: BodyTexts) -> dict[str, Any]:
         "cache_read_tokens": 0 if done is None else done.cache_read_tokens,
         "cache_write_tokens": 0 if done is None else done.cache_write_tokens,
         "usd": "0" if done is None else done.usd,
+        "at_bound": {"tokens": intent.tokens, "usd": intent.usd}
+        if done is not None and is_at_bound(intent, done)
+        else None,
         "usage_problem": "" if done is None else describe_usage_problem(intent, done),
         "verdicts": [_build_verdict(each, texts) for each in step.judged],
         "decision": None if step.decision is None else _build_command(step.decision, texts),

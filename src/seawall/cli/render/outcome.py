@@ -48,7 +48,8 @@ def draw_resumed(resumed: Resumed) -> Text:
     if isinstance(rest, Waiting):
         line.append(f", {wording.format_waiting_for(rest)}: {wording.format_question(rest)}")
     elif rest.stopped_by is not None:
-        line.append(f" by {rest.stopped_by.guard}: {rest.stopped_by.reason}")
+        by = wording.format_stopped_by(rest.stopped_by.guard)
+        line.append(f"{f' by {by}' if by else ''}: {rest.stopped_by.reason}")
     return line
 
 
@@ -93,8 +94,8 @@ def _print_outcome(screen: Screen, outcome: Outcome, streamed: str) -> None:
 def _draw_summary(outcome: Outcome) -> Text:
     """Returns the summary line: status, what the run took, and the command that shows more."""
     line = Text(outcome.status, style=wording.STATUS_STYLES[outcome.status])
-    if outcome.stopped_by is not None:
-        line.append(f" by {outcome.stopped_by.guard}")
+    if outcome.stopped_by is not None and (by := wording.format_stopped_by(outcome.stopped_by.guard)):
+        line.append(f" by {by}")
     if outcome.reviewed is not None:
         review = wording.format_review(outcome.reviewed, outcome.pruned)
         longer = {"approved": "reviewed", "not approved": "not approved by its reviewer"}

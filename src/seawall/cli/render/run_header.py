@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from rich.text import Text
 
+from seawall.cli.going_on import explain_decision, explain_raising, explain_resume
 from seawall.cli.hints import format_command
 from seawall.cli.journals import BodyTexts
 from seawall.cli.render import wording
@@ -17,7 +18,6 @@ from seawall.journal.protocol import Command, RunRow
 from seawall.run.fold import fold
 from seawall.run.outcome import Waiting, list_above_limits, list_waits
 from seawall.run.state import RunState
-from seawall.runtime.foreign.own_loop import explain_own_loop
 
 _MAX_LINES = {"request": 3, "answer": 6, "error": 4}
 """The most lines of these fields. The other fields are written by Seawall, and are shown whole."""
@@ -58,7 +58,7 @@ def draw_run_header(
     fields = list(_list_result_fields(record, texts))
     call_width = UNLIMITED if full else 2 * width  # calls are shortened here; the question itself stays whole
     waits = list_waits(state, events, texts.get)
-    fields += _list_waiting_fields(waits, now, decisions or {}, paused, call_width)
+    fields += _list_waiting_fields(state, waits, now, decisions or {}, paused, call_width)
     for event in state.deferred.values():
         ago = format_age(now - event.at)
         fields.append(
@@ -67,9 +67,7 @@ def draw_run_header(
     if cancel is not None:
         fields.append(("cancel", wording.format_pending_cancel(cancel), "yellow"))
     if state.ended is None and row.state == "interrupted":
-        own = record.started.loop != ""
-        how = explain_own_loop(record.started) if own else format_command(f"resume {row.run}")
-        fields.append(("next", how, "yellow"))
+        fields.append(("next", explain_resume(record.started), "yellow"))
     if (lease := wording.explain_lease(row)) is not None:
         fields.append(("owner", f"{row.owner}; {lease}", "yellow"))
     limit_s = record.started.limits.active_s
@@ -90,8 +88,9 @@ def _draw_title(row: RunRow, record: RunRecord | None, now: float) -> Text:
     title = Text(row.run, style="bold")
     title.append("  ")
     title.append(status, style=wording.STATUS_STYLES.get(status, ""))
-    if record is not None and record.ended is not None and record.ended.stopped_by is not None:
-        title.append(f" by {record.ended.stopped_by.guard}")
+    stopped = None if record is None or record.ended is None else record.ended.stopped_by
+    if stopped is not None and (by := wording.format_stopped_by(stopped.guard)):
+        title.append(f" by {by}")
     title.append(f"  team {row.team}, {format_age(now - row.started_at)} ago", style="dim")
     return title
 
@@ -112,9 +111,12 @@ def _list_result_fields(record: RunRecord, texts: BodyTexts) -> Iterator[Field]:
         yield "stopped", f"{stopped.reason}{before}", "red"
     if ended.error and (stopped is None or ended.error != stopped.reason):
         yield "error", ended.error, "red"
+    if how := explain_raising(record.started, ended):
+        yield "next", how, "yellow"
 
 
 def _list_waiting_fields(
+    state: RunState,
     waiting: Sequence[Waiting],
     now: float,
     decisions: Mapping[int, Command],
@@ -123,13 +125,15 @@ def _list_waiting_fields(
 ) -> Iterator[Field]:
     for each in waiting:
         if each.kind == "pause" and each.what not in paused:
-            yield "waits", wording.format_lifted(each), "yellow"
+            yield "waits", wording.format_lifted(each, state.started), "yellow"
             continue
         question = wording.format_question(each, width)
         where = wording.format_waiting_for(each)
         yield "waits", f"{where}, for {format_age(now - each.since)}: {question}", "magenta"
         if each.step in decisions:
-            yield "", wording.format_pending_decision(decisions[each.step], each), "yellow"
+            yield "", wording.format_pending_decision(decisions[each.step], each, state.started), "yellow"
+        elif how := explain_decision(state, each):
+            yield "next", how, "yellow"
 
 
 def _list_review_fields(ended: RunEnded) -> Iterator[Field]:

@@ -17,7 +17,7 @@ from seawall.cli.render.formats import (
     wrap_text,
 )
 from seawall.cli.render.table import Table
-from seawall.core.events import StepDeferred
+from seawall.core.events import RunStarted, StepDeferred
 from seawall.journal.protocol import Command, RunRow, Summary
 from seawall.run.outcome import Waiting
 
@@ -32,6 +32,8 @@ class RunEntry:
     row: RunRow
     spent: Summary
     """What the run took so far; its status is valid only if the run has ended."""
+    started: RunStarted | None = None
+    """How the run was started, if it has not ended."""
     waits: Waiting | None = None
     decision: Command | None = None
     """A decision on the step that waits, which no process has taken up yet."""
@@ -60,8 +62,8 @@ def _format_cells(entry: RunEntry, now: float) -> list[str | Text]:
     row, spent = entry.row, entry.spent
     name = wording.format_status(row)
     status = Text(name, style=wording.STATUS_STYLES.get(name, ""))
-    if spent.stopped_by:
-        status.append(f" {spent.stopped_by}")
+    if by := wording.format_stopped_by(spent.stopped_by):
+        status.append(f" {by}")
     return [
         row.run,
         status,
@@ -96,11 +98,11 @@ def _draw_notes(entry: RunEntry, now: float, width: int) -> Iterator[Text]:
 
 def _format_waits(entry: RunEntry, waits: Waiting, now: float, width: int) -> list[str]:
     """Returns what a run waits for in one line; a question about an effect of unknown fate is shown whole."""
-    decision = entry.decision
-    if decision is not None:
-        text = f"step {waits.step} {wording.format_pending_decision(decision, waits)}"
-    elif entry.lifted:
-        text = wording.format_lifted(waits)
+    decision, started = entry.decision, entry.started
+    if decision is not None and started is not None:
+        text = f"step {waits.step} {wording.format_pending_decision(decision, waits, started)}"
+    elif entry.lifted and started is not None:
+        text = wording.format_lifted(waits, started)
     else:
         what = "while paused" if waits.kind == "pause" else f"for a decision on step {waits.step}"
         text = f"waits {format_age(now - waits.since)} {what}: "

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import msgspec
 from rich.console import Console
@@ -169,6 +169,8 @@ def _escape_in_json(found: re.Match[str]) -> str:
 
 
 def _convert_to_json(value: Any) -> Any:
+    if isinstance(value, Mapping):  # a read-only view, of which msgspec knows nothing
+        return dict(cast("Mapping[Any, Any]", value))
     from pydantic_core import to_jsonable_python
 
     return to_jsonable_python(value, fallback=repr)

@@ -20,7 +20,7 @@ from seawall.cli.render.formats import (
 )
 from seawall.core.events import PERFORMED, REQUESTED, StepDone
 from seawall.history.record import RunRecord, StepRecord
-from seawall.run.ledger import describe_usage_problem
+from seawall.run.ledger import describe_usage_problem, is_at_bound
 
 MIN_WIDTH = 24
 """The smallest number of columns for a step's own text, at any depth."""
@@ -142,6 +142,9 @@ class StepTree:
             yield self._texts.get(done.trace), "dim", True
         if problem := describe_usage_problem(step.intent, done):
             yield f"usage: {problem}", "yellow", True
+        if is_at_bound(step.intent, done) and step.intent.tokens:
+            usd = f", {format_usd(step.intent.usd)}" if step.intent.usd else ""
+            yield f"counts as spent at its upper bound: {step.intent.tokens:,} tokens{usd}", "yellow", True
 
     def _list_result(self, step: StepRecord, done: StepDone) -> Iterator[tuple[str, str]]:
         output = self._texts.get(done.output)

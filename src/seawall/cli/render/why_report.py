@@ -42,6 +42,7 @@ class WhyReport:
         width: int,
         *,
         waits: Sequence[Waiting] = (),
+        next_steps: Sequence[str] = (),
         wasted: Mapping[WasteKind, Wasted] = EMPTY,
         full: bool = False,
     ) -> None:
@@ -51,6 +52,7 @@ class WhyReport:
         self._texts = texts
         self._width = width
         self._waits = waits
+        self._next = next_steps
         self._wasted = wasted
         self._full = full
         self._digits = len(str(max(record.steps, default=1)))
@@ -65,8 +67,8 @@ class WhyReport:
         title = Text(why.run, style="bold")
         title.append("  ")
         title.append(status, style=wording.STATUS_STYLES.get(status, ""))
-        if why.stopped_by is not None:
-            title.append(f" by {why.stopped_by.guard}")
+        if why.stopped_by is not None and (by := wording.format_stopped_by(why.stopped_by.guard)):
+            title.append(f" by {by}")
         yield title
         yield from self._draw_fields()
         yield Text()
@@ -79,9 +81,7 @@ class WhyReport:
         why, ended = self._why, self._record.ended
         if ended is not None and ended.answer is not None:
             yield from self._draw_field("answer", self._texts.get(ended.answer), "", lines=6)
-        for each in self._waits:
-            question = wording.format_question(each, UNLIMITED if self._full else 2 * self._width)
-            yield from self._draw_field("waits", f"{wording.format_waiting_for(each)}: {question}", "magenta")
+        yield from self._draw_waits()
         if why.unsourced:
             literals = ", ".join(why.unsourced)
             text = f"{literals}: in no result and not in the request"
@@ -110,6 +110,14 @@ class WhyReport:
         if self._wasted:
             yield from self._draw_field("wasted", wording.format_wasted(self._wasted), "yellow")
         yield from self._draw_spenders()
+
+    def _draw_waits(self) -> Iterator[Text]:
+        """Yields what the run waits for, and what a person does next."""
+        for each in self._waits:
+            question = wording.format_question(each, UNLIMITED if self._full else 2 * self._width)
+            yield from self._draw_field("waits", f"{wording.format_waiting_for(each)}: {question}", "magenta")
+        for how in self._next:
+            yield from self._draw_field("next", how, "yellow")
 
     def _draw_repeats(self) -> Iterator[Text]:
         for repeat in self._why.repeats:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import msgspec
 
+from seawall.cli.going_on import explain_going_on
 from seawall.cli.hints import format_command
 from seawall.cli.render.formats import (
     UNLIMITED,
@@ -27,6 +28,7 @@ from seawall.core.events import (
     Judged,
     LimitsRaised,
     Planned,
+    RunStarted,
     StepDeferred,
     StepDone,
     StepIntended,
@@ -95,6 +97,11 @@ STATUS_STYLES = {
 def format_status(row: RunRow) -> str:
     """Returns `completed`, `halted`, …, or the state of a run that has not ended."""
     return row.summary.status if row.state == "ended" and row.summary is not None else row.state
+
+
+def format_stopped_by(guard: str | None) -> str:
+    """Returns the name of what stopped a run; nothing for a run that was cancelled, whose status says so."""
+    return "" if guard is None or guard == "cancel" else guard
 
 
 def explain_lease(row: RunRow) -> str | None:
@@ -353,14 +360,15 @@ def format_decision(command: CommandTaken) -> str:
     return f"{word} by {command.by or 'somebody'}{reason}"
 
 
-def format_pending_decision(command: Command, waiting: Waiting) -> str:
-    """Returns a decision that no process has taken up yet."""
+def format_pending_decision(command: Command, waiting: Waiting, started: RunStarted) -> str:
+    """Returns a decision that no process has taken up yet, and how the run goes on."""
+    goes_on = explain_going_on(started)
     word = "approved" if command.approved else "rejected"
     if command.kind != "decide" and waiting.kind != "unknown":
-        return f"what it waits for is settled, goes on with: {format_command(f'resume {waiting.run}')}"
+        return f"what it waits for is settled; {goes_on}"
     if waiting.kind == "unknown":
         word = f"it {'DID' if command.approved else 'did NOT'} happen, recorded"
-    return f"{word} by {command.by}, goes on with: {format_command(f'resume {waiting.run}')}"
+    return f"{word} by {command.by}; {goes_on}"
 
 
 def format_pending_cancel(command: Command) -> str:
@@ -369,9 +377,9 @@ def format_pending_cancel(command: Command) -> str:
     return f"asked for by {command.by or 'somebody'}{reason}; the run's process has not taken it up yet"
 
 
-def format_lifted(waiting: Waiting) -> str:
+def format_lifted(waiting: Waiting, started: RunStarted) -> str:
     """Returns how a run whose pause has ended goes on. No process drives it, or it would go on by itself."""
-    return f"{waiting.what} is no longer paused; goes on with: {format_command(f'resume {waiting.run}')}"
+    return f"{waiting.what} is no longer paused; {explain_going_on(started)}"
 
 
 def _format_waiting_call(waiting: Waiting, width: int = UNLIMITED) -> str:

@@ -68,7 +68,7 @@ def _list_notes(report: WrapReport) -> Iterator[str]:
         names = ", ".join(dict.fromkeys(unknown))
         yield f"say of these whether they write, with effects=[…] or reads=[…]: {names}"
     if report.install:
-        yield "install: " + " ".join(f"pip install '{each}'" for each in report.install)
+        yield "install: " + " ".join(f"pip install 'path/to/{each}'" for each in report.install)
     if report.lines and any("effect" in (part.declared, part.seems) for part in report.parts):
         yield (
             "an effect is made once in a run; so that a request that is asked again, or a restart, does not make it again, "

@@ -38,6 +38,8 @@ from seawall.journal.sqlite.records import Box
 
 _TENANT = "(SELECT id FROM tenants WHERE name = ?)"
 _LAST = chr(0x10FFFF)
+_LISTED_BY = {"effect": "effects", "proposal": "approvals"}
+"""The command that lists records of a kind."""
 _decisions: msgspec.json.Decoder[list[DecisionRecord]] = msgspec.json.Decoder(list[DecisionRecord])
 _ROLE_SETS = """
 WITH RECURSIVE sets(roles) AS (
@@ -113,7 +115,7 @@ def _find(database: Database, table: str, select: str, part: str) -> Row:
 
 def _raise_not_found(what: str, part: str, found: Sequence[str]) -> NoReturn:
     if not found:
-        raise Misused(f"no {what}'s id starts or ends with {part!r}")
+        raise Misused(f"no {what}'s id starts or ends with {part!r}: seawall {_LISTED_BY[what]} lists them")
     shown = ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
     raise Misused(f"{part!r} fits several {what}s: {shown}")
 

@@ -362,7 +362,7 @@ def find_run(database: Database, prefix: str) -> str:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise Misused(f"no run's id starts or ends with {prefix!r}")
+        raise Misused(f"no run's id starts or ends with {prefix!r}: seawall runs lists them")
     shown = ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
     raise Misused(f"{prefix!r} fits several runs: {shown}")
 

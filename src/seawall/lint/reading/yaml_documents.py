@@ -21,7 +21,7 @@ def read_yaml(file: Path, text: str) -> tuple[object, dict[Way, int]]:
         import yaml as imported
     except ImportError as error:
         raise Misused(
-            f"{file}: YAML needs the package that reads it: pip install 'seawall[lint]'; JSON is read without it"
+            f"{file}: YAML needs the package that reads it: pip install 'path/to/seawall[lint]'; JSON is read without it"
         ) from error
     yaml: Any = imported  # its types are incomplete
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

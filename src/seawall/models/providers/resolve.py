@@ -118,7 +118,7 @@ def _import_model(model: str, known: Provider) -> type[ProviderModel]:
     except ImportError as missing:
         raise Misused(
             f"{model!r} needs the extra {known.extra!r} (module {missing.name!r} is not installed):"
-            f" pip install 'seawall[{known.extra}]'"
+            f" pip install 'path/to/seawall[{known.extra}]'"
         ) from missing
     return ProviderModel
 

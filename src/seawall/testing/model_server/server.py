@@ -25,7 +25,7 @@ from seawall.testing.wire import ChatRequest, Raw
 try:
     import h11
 except ImportError as missing:  # pragma: no cover  # an extra
-    raise Misused("the model server needs h11: pip install 'seawall[modelserver]'") from missing
+    raise Misused("the model server needs h11: pip install 'path/to/seawall[modelserver]'") from missing
 
 Handler = Callable[[ChatRequest], Answer | Awaitable[Answer]]
 
