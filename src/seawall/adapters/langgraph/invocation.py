@@ -52,7 +52,12 @@ class GraphOptions(Struct, frozen=True, kw_only=True):
     @property
     def tools(self) -> ToolDeclarations:
         """The declarations of the graph's tools."""
-        return self.engine.tools.declare(self.effects, self.reads, self.polls)
+        return self.own or self.engine.tools
+
+    @property
+    def own(self) -> ToolDeclarations | None:
+        """The declarations of the graph's tools alone; None if there are none."""
+        return self.engine.tools.find_own(self.effects, self.reads, self.polls)
 
 
 class Invocation:
@@ -84,7 +89,8 @@ class Invocation:
             if self._needs_checkpoint():
                 saved = self._checkpointer.get_tuple(self._config)
             return self._start(saved)
-        place = open_frame(above, self._options.name, self._read_request(), self._make_key(above))
+        options = self._options
+        place = open_frame(above, options.name, self._read_request(), self._make_key(above), options.own)
         return self._enter(place)
 
     async def begin_async(self) -> RunnableConfig:
@@ -95,7 +101,8 @@ class Invocation:
             if self._needs_checkpoint():
                 saved = await self._checkpointer.aget_tuple(self._config)
             return self._start(saved)
-        place = await open_frame_async(above, self._options.name, self._read_request(), self._make_key(above))
+        options, key = self._options, self._make_key(above)
+        place = await open_frame_async(above, options.name, self._read_request(), key, options.own)
         return self._enter(place)
 
     @property

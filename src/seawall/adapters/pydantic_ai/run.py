@@ -41,7 +41,7 @@ from seawall.adapters.pydantic_ai.messages import (
     recall_response,
     recall_value,
 )
-from seawall.core.canonical import digest_of
+from seawall.core.canonical import digest_of, to_canonical_text
 from seawall.core.errors import Broken, Misused, Refused, describe_error
 from seawall.core.events import StepIntended
 from seawall.run.outcome import Outcome
@@ -52,6 +52,7 @@ from seawall.runtime.foreign.own_errors import OwnErrors
 from seawall.runtime.foreign.results import make_failure, to_json_value, write_text
 from seawall.runtime.foreign.session import MAX_OUTPUT_TOKENS, Performed, Session
 from seawall.runtime.seawall import Seawall
+from seawall.team.team import Team
 from seawall.team.tool import NotDone
 
 Call = Callable[[list[ModelMessage], ModelSettings | None, ModelRequestParameters], Awaitable[ModelResponse]]
@@ -255,7 +256,7 @@ class GatedAgentRun:
                 self.held[call_id] = held
                 problem = ""
                 if ctx.tool_call_approved and not decided:
-                    decided, problem = True, await self._approve(held, ctx.tool_call_metadata)
+                    decided, problem = True, await self._approve(held, arguments, ctx.tool_call_metadata)
                     if not problem:
                         continue
                 raise ApprovalRequired(held.describe(problem)) from held
@@ -308,8 +309,9 @@ class GatedAgentRun:
 
     # ---- people
 
-    async def _approve(self, held: Held, metadata: Any) -> str:
+    async def _approve(self, held: Held, arguments: Any, metadata: Any) -> str:
         """Approves a held call in the name of the person who approved it in the framework. An earlier decision stands.
+        `arguments` differ from the proposed ones if that person has changed them; then they are approved as an edit.
 
         Returns why the approval does not count; "" if the call is decided.
         """
@@ -317,9 +319,9 @@ class GatedAgentRun:
         credential = given.get("credential")
         by = "" if credential is not None else str(given.get("by") or self._identity.principal or LOOP)
         reason = str(given.get("reason") or "")
-        deciding = partial(_decide, held=held, by=by, credential=credential, reason=reason)
+        decide = partial(_decide, by=by, credential=credential, reason=reason)
         try:
-            await self.engine.call_async(deciding)
+            await self.engine.call_async(lambda sea: decide(sea, held, arguments, self.session.team))
         except (Refused, Misused) as error:
             return str(error)
         return ""
@@ -376,10 +378,24 @@ class GatedAgentRun:
                 await self.session.end(error=describe_error(error))
 
 
-async def _decide(sea: Seawall, held: Held, by: str, credential: Any, reason: str) -> None:
+async def _decide(
+    sea: Seawall, held: Held, arguments: Any, team: Team | None, *, by: str, credential: Any, reason: str
+) -> None:
     found = next((each for each in await sea.approvals(run=held.run) if each.id == held.proposal), None)
-    if found is not None:
+    if found is None:
+        return
+    if sea.supervisor.make_bodies().redact_json(to_canonical_text(arguments)) == found.arguments_text:
         await sea.decide(held.run, held.step, approve=True, by=by, credential=credential, reason=reason)
+    else:
+        await sea.approve(
+            found.id,
+            hash=found.hash,
+            edit=arguments,
+            team=team,
+            by=by,
+            credential=credential,
+            reason=reason,
+        )
 
 
 async def _reject(sea: Seawall, identity: Identity, denied: Mapping[str, str]) -> None:

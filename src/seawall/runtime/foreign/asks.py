@@ -19,10 +19,13 @@ from seawall.run.outcome import Outcome, build_outcome
 from seawall.run.requests import PreparedRequest
 from seawall.run.state import RunState
 from seawall.run.step import Close, End, Ownership, Result
+from seawall.runtime.foreign.asked import HandoffAsk
 from seawall.runtime.foreign.reply import CallerReply
-from seawall.runtime.foreign.tools import AskedTool
+from seawall.runtime.foreign.tools import AskedTool, ToolDeclarations
 
 AskKind = Literal["model", "tool", "handoff"]
+ROOT = 0
+"""The frame in which a run begins."""
 
 
 class Halted(Refused):
@@ -150,10 +153,11 @@ class Ask:
         transfers: bool = False,
         halts: bool = False,
         untrusted: bool = False,
+        declared: ToolDeclarations | None = None,
     ) -> None:
         """Takes the fields of what was asked for.
 
-        `transfers` and `halts`: see `HandoffAsk`. `within` is the tool's step during which this was asked for, if any.
+        `transfers`, `halts` and `declared`: see `HandoffAsk`. `within` is the tool's step during which this was asked for, if any.
         `text` holds the arguments as canonical JSON, or the task of a hand-off. With `waits`, the asker waits for a held
         step and gets no `Held`. `doubt`: see `EffectFacts.doubt`.
         """
@@ -162,7 +166,7 @@ class Ask:
         self.text, self.tool, self.request = text, tool, request
         self.waits, self.doubt, self.within = waits, doubt, within
         self.transfers, self.halts = transfers, halts
-        self.untrusted = untrusted
+        self.untrusted, self.declared = untrusted, declared
         self.reply: CallerReply[Any] | None = None
         """The reply to the caller that waits for its turn, or for the end of a step that it has performed."""
         self.again: tuple[Any, int] | None = None
@@ -268,6 +272,8 @@ class Asks:
         """Returns the newest request to a model in a frame."""
         self.transfers: set[int] = set()
         """Frames whose answer is also the answer of the frame above, in which no model is asked any more."""
+        self.declared: dict[int, ToolDeclarations] = {}
+        """The declarations of the tools of each frame. The team sets those of the root."""
         self._unsent: list[tuple[Callable[[], None], bool]] = []
         """Calls that tell askers something, each with whether it may be made before the batch is durable."""
         self._closing: dict[int, asyncio.Future[None]] = {}
@@ -308,10 +314,12 @@ class Asks:
         asked = {ask.within for ask in self.open.values() if ask.within}
         return frozenset(asked.union(step for frame, step in self.within.items() if frame in state.open))
 
-    def note_frame(self, frame: int, *, transfers: bool) -> None:
-        """Notes whether the answer of an open hand-off is also the answer of the frame above."""
-        if transfers:
+    def note_frame(self, frame: int, opening: Ask | HandoffAsk) -> None:
+        """Notes whether the answer of an open hand-off is also the answer of the frame above, and what is declared there."""
+        if opening.transfers:
             self.transfers.add(frame)
+        above = self.declared.get(opening.frame, self.declared[ROOT])
+        self.declared[frame] = above if opening.declared is None else opening.declared.within(above)
 
     def withdraw(self, ask: Ask) -> None:
         """Forgets an ask whose asker has gone before it began the step. The step may be asked for again."""
@@ -409,7 +417,7 @@ class Asks:
             self._unsent.append((hold, False))
         elif intent.kind == "handoff" and intent.perform:
             self._take(ask)
-            self.note_frame(intent.step, transfers=ask.transfers)
+            self.note_frame(intent.step, ask)
             if ask.within:
                 self.within[intent.step] = ask.within
             settled = Settled(step=intent.step, status="ok")

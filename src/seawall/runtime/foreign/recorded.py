@@ -32,7 +32,6 @@ from seawall.run.frame import effect_state
 from seawall.run.requests import PreparedRequest
 from seawall.runtime.foreign.asks import AskedRequest
 
-ROOT = 0
 _FAILED = ("error", "timeout")
 
 

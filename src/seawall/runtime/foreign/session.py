@@ -27,6 +27,8 @@ from seawall.runtime.foreign.asks import Ask, Settled, Turn
 from seawall.runtime.foreign.loop_side import LoopSide
 from seawall.runtime.foreign.reply import CallerReply, LoopReply, ThreadReply
 from seawall.runtime.foreign.results import ModelResult, make_failure, make_model_result, make_tool_result
+from seawall.runtime.foreign.team import ForeignTeam
+from seawall.runtime.foreign.tools import ToolDeclarations
 
 T = TypeVar("T")
 Asking = tuple[Ask, Turn] | Settled
@@ -99,6 +101,11 @@ class Session:
         return None if self._side is None else self._side.run
 
     @property
+    def team(self) -> ForeignTeam | None:
+        """The run's tools as they are declared, for `Seawall.approve(…, edit=…, team=…)`; None before the run's first step."""
+        return None if self._side is None else self._side.team
+
+    @property
     def is_busy(self) -> bool:
         """Whether a step is asked for or performed at this moment."""
         return self._side is not None and self._side.is_busy
@@ -155,14 +162,16 @@ class Session:
         frame: int = 0,
         transfers: bool = False,
         halts: bool = False,
+        declared: ToolDeclarations | None = None,
     ) -> HandoffAsk:
         """Returns the ask for a frame in which another agent works.
 
         `transfers`: the other agent's answer is also the answer of this frame, in which no model is asked any more.
-        `halts`: as in `tool`. Raises `Misused` for a name that can't be recorded.
+        `halts`: as in `tool`. `declared`: what is declared of that agent's tools; what is not is as in the frame above.
+        Raises `Misused` for a name that can't be recorded.
         """
         check_recordable(agent=agent, to=to, call_id=call_id)
-        return HandoffAsk(agent, to, task, call_id, frame, transfers, halts)
+        return HandoffAsk(agent, to, task, call_id, frame, transfers, halts, declared)
 
     # ---- a whole step
 
