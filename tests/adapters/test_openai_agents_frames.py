@@ -86,27 +86,44 @@ def test_parallel_agents_as_tools_have_a_frame_each(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_an_agent_that_a_function_runs_is_a_frame(engine: Engine, streamed: bool) -> None:
+@pytest.mark.parametrize("gated", [False, True])
+def test_an_agent_that_a_function_runs_is_a_frame(engine: Engine, streamed: bool, gated: bool) -> None:
     weigher = make_weigher()
+    gate = SeawallRunner(engine)
+    runner: Any = gate if gated else Runner
 
     @function_tool
     async def weigh() -> str:
         """Weighs, by an agent of its own."""
         if not streamed:
-            return str((await Runner.run(weigher, "Weigh.", run_config=QUIET)).final_output)
-        result = Runner.run_streamed(weigher, "Weigh.", run_config=QUIET)
+            return str((await runner.run(weigher, "Weigh.", run_config=QUIET)).final_output)
+        result = runner.run_streamed(weigher, "Weigh.", run_config=QUIET)
         async for _ in result.stream_events():
             pass
         return str(result.final_output)
 
     agent = Agent(name="chief", model=PlayedModel([[("weigh", {})], "Done."], "top"), tools=[weigh])
-    assert list_steps(engine, ask(SeawallRunner(engine), agent)) == [
+    assert list_steps(engine, ask(gate, agent)) == [
         ("model", "", "chief", 1),
         ("tool", "weigh", "chief", 1),
         ("handoff", "weigher", "chief", 2),
         ("model", "", "weigher", 2),
         ("model", "", "chief", 1),
     ]
+
+
+def test_a_request_of_its_own_inside_of_a_tool_is_a_run_of_its_own(engine: Engine) -> None:
+    runner = SeawallRunner(engine)
+    weigher = make_weigher()
+
+    @function_tool
+    async def weigh() -> str:
+        """Weighs, for a request of its own."""
+        return str((await runner.run(weigher, "Weigh.", request_id="r-2", run_config=QUIET)).final_output)
+
+    agent = Agent(name="chief", model=PlayedModel([[("weigh", {})], "Done."], "top"), tools=[weigh])
+    assert len(list_steps(engine, ask(runner, agent))) == 3
+    assert len(engine.call(lambda sea: sea.journal.runs())) == 2
 
 
 def test_an_agent_that_a_guardrail_runs_is_a_frame(engine: Engine) -> None:
