@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic_ai import Agent, DeferredToolRequests, DeferredToolResults, ToolApproved, ToolDenied
+from pydantic_ai import Agent, DeferredToolRequests, DeferredToolResults, ToolApproved, ToolDenied, UserError
 from pydantic_ai.capabilities import HandleDeferredToolCalls
 from pydantic_ai.messages import ModelMessagesTypeAdapter
 
@@ -223,6 +223,20 @@ def test_two_calls_are_held_at_once_and_decided_apart(engine: Engine) -> None:
     done = run_sync(agent, message_history=half.all_messages(), deferred_tool_results=decide(half))
     assert done.output == "Both were refunded."
     assert desk.refunds == [(1, 5), (2, 6)]
+
+
+def test_a_continuation_that_the_framework_rejects_does_not_end_the_held_run(engine: Engine) -> None:
+    desk = Desk(TWO)
+    agent = desk.make_agent(engine, output_type=OUTPUT)
+    held = run_sync(agent, ASKED)
+    one = decide(held)
+    one.approvals.popitem()
+    with pytest.raises(UserError):
+        run_sync(agent, message_history=held.all_messages(), deferred_tool_results=one)
+    assert count_open(engine) == 2
+
+    done = run_sync(agent, message_history=held.all_messages(), deferred_tool_results=decide(held))
+    assert (done.output, desk.refunds) == (TWO[-1], [(1, 5), (2, 6)])
 
 
 def test_a_new_request_of_the_conversation_holds_anew(engine: Engine) -> None:

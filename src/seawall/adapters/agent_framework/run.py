@@ -370,7 +370,7 @@ class AgentFrame:
         if rests:
             await session.detach()
         else:
-            await session.end(error=describe_error(error))
+            await session.fail(describe_error(error))
 
     async def _cut_streams(self) -> None:
         streams, self._streams = self._streams, set()

@@ -189,7 +189,7 @@ class Invocation:
                 if not self._waits(error):
                     session.close_frame_sync(place.frame, failure or place.answer, failed=bool(failure))
             elif failure:
-                session.end_sync(error=failure)
+                session.fail_sync(failure)
             elif error is not None or self._waits(error):
                 session.detach_sync()
             else:
@@ -206,7 +206,7 @@ class Invocation:
                 if not self._waits(error):
                     await session.close_frame(place.frame, failure or place.answer, failed=bool(failure))
             elif failure:
-                await session.end(error=failure)
+                await session.fail(failure)
             elif error is not None or self._waits(error):
                 await session.detach()
             else:

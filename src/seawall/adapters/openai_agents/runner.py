@@ -37,7 +37,6 @@ from seawall.core.events import StoppedBy
 from seawall.core.limits import Limits
 from seawall.run.outcome import Outcome
 from seawall.runtime.foreign.engine import Engine
-from seawall.runtime.foreign.session import Session
 from seawall.runtime.foreign.tools import Effects
 
 LOOP = "openai-agents"
@@ -311,14 +310,16 @@ async def _ended(begun: _Started) -> AsyncGenerator[None]:
         raise
     except _TRIPWIRES as error:
         await _give_back(begun.run)
-        await _end(session, stopped_by=_describe_tripwire(error))
+        with contextlib.suppress(Refused, Broken, Misused):  # the SDK's own error says more
+            await session.end(stopped_by=_describe_tripwire(error))
         raise
     except Exception as error:
         await _give_back(begun.run)
         if begun.run.stop is not None:
             await _let_go(begun.run)
             raise begun.run.stop from error
-        await _end(session, error=describe_error(error))
+        with contextlib.suppress(Refused, Broken, Misused):  # as above
+            await session.fail(describe_error(error))
         raise
     except BaseException:
         await _let_go(begun.run)
@@ -326,11 +327,6 @@ async def _ended(begun: _Started) -> AsyncGenerator[None]:
     finally:
         if begun.provider is not None:
             await begun.provider.aclose()
-
-
-async def _end(session: Session, **how: Any) -> None:
-    with contextlib.suppress(Refused, Broken, Misused):  # the SDK's own error says more
-        await session.end(**how)
 
 
 async def _give_back(run: GatedRun) -> None:

@@ -375,7 +375,7 @@ class GatedAgentRun:
             elif rests:
                 await self.session.detach()
             else:
-                await self.session.end(error=describe_error(error))
+                await self.session.fail(describe_error(error))
 
 
 async def _decide(
