@@ -22,7 +22,8 @@ from mcp.types import CallToolResult, TextContent
 from mcp.types import Tool as McpTool
 
 from adapters.agents_model import QUIET, Bank, PlayedModel, list_requests, make_desk
-from seawall import Limits
+from runtime.foreign.boss import approve, identify
+from seawall import Effect, Limits, always
 from seawall.adapters.openai_agents import AgentsHalted, SeawallRunner, find_outcome, get_original
 from seawall.core.errors import Misused
 from seawall.core.events import StepIntended
@@ -286,6 +287,20 @@ def test_tools_of_mcp_servers_that_the_sdk_calls_pass_the_gate(engine: Engine) -
 
     assert shelf.called == ["refund"]
     assert engine.coverage().effects == {"refund": 1}
+
+
+@pytest.mark.parametrize("again", ["state", "request"])
+def test_a_held_tool_of_an_mcp_server_goes_on_after_a_decision_in_seawall(again: str) -> None:
+    shelf = Shelf()
+    agent = Agent(name="clerk", model=PlayedModel([[("refund", {})], "Done."]), mcp_servers=[shelf])
+    with Engine(effects={"refund": Effect(approve=always())}, authenticate=identify) as engine:
+        runner = SeawallRunner(engine)
+        result = ask(runner, agent)
+        assert (len(result.interruptions), shelf.called) == (1, [])
+        engine.call(approve)
+        given = result.to_state() if again == "state" else "Look."
+        assert ask(runner, agent, given).final_output == "Done."
+    assert shelf.called == ["refund"]
 
 
 class KeptSpans(TracingProcessor):
