@@ -12,6 +12,7 @@ import pytest
 from pydantic_ai import Agent, DeferredToolRequests, DeferredToolResults, ToolApproved, ToolDenied, UserError
 from pydantic_ai.capabilities import HandleDeferredToolCalls
 from pydantic_ai.messages import ModelMessagesTypeAdapter
+from pydantic_ai.toolsets import FunctionToolset
 
 from adapters.pydantic_desk import ANSWER, ASKED, Desk, read_outcome, run_sync
 from runtime.foreign.boss import approve, change, identify, reject
@@ -311,6 +312,23 @@ def test_the_frameworks_own_approval_comes_before_the_gate(engine: Engine) -> No
     done = run_sync(agent, message_history=held.all_messages(), deferred_tool_results=decide(held))
     assert (done.output, desk.refunds) == (ANSWER, [(1042, 5)])
     assert read_outcome(engine, "r-1").model_calls == 3
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_an_effect_that_the_framework_defers_inside_of_the_gate_was_not_made(number: int) -> None:
+    desk = Desk([[("refund", {"order": 1042, "amount": 5})], ANSWER])
+    with Engine(effects=["refund"]) as engine:
+        tools = FunctionToolset([desk.refund]).approval_required()
+        agent: Agent[Any, Any] = Agent(
+            desk.make_model(), toolsets=[tools], output_type=OUTPUT, capabilities=[SeawallCapability(engine)]
+        )
+        held = run_sync(agent, ASKED)
+        assert isinstance(held.output, DeferredToolRequests)
+        assert engine.coverage().effects == {}
+
+        done = run_sync(agent, message_history=held.all_messages(), deferred_tool_results=decide(held))
+        assert (done.output, desk.refunds) == (ANSWER, [(1042, 5)])
+        assert engine.coverage().effects == {"refund": 1}
 
 
 def read_open_run(engine: Engine) -> int:

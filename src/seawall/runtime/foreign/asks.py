@@ -120,8 +120,8 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_redacted(self) -> bool:
-        """Whether the recorded reply is a redacted form of the model's reply, and not a text that replaced it."""
-        return self.raw is None and self.status != "replaced"
+        """Whether the recorded reply is a redacted form of the model's reply, and not a text in its place."""
+        return self.raw is None and self.status == "ok"
 
 
 class AskedRequest(NamedTuple):
@@ -262,8 +262,8 @@ class Asks:
         """True if the run went on elsewhere since the loop has last read its events. Nothing is decided before it has read them."""
         self.on_parked: Callable[[], None] = lambda: None
         """Called once the run waits for people and has no driver."""
-        self.on_turn: Callable[[Ask], None] = lambda ask: None
-        """Called when an asker gets its turn."""
+        self.on_turn: Callable[[Ask, int], None] = lambda ask, calls: None
+        """Called when an asker gets its turn (1), and when its turn is taken back (-1)."""
         self.on_held: Callable[[Ask, Held], None] = lambda ask, held: ask.fail(held)
         """Called when a step waits for a person but its asker does not wait."""
         self.on_failed: Callable[[Ask], None] = lambda ask: None
@@ -327,6 +327,7 @@ class Asks:
             del self.open[ask.frame, ask.key]
         if ask.result is not None and not ask.result.done():
             ask.result.set_result(Result(status="withdrawn"))
+            self.on_turn(ask, -1)
         _finish(ask.over)
 
     def fail_all(self, error: Exception) -> None:
@@ -360,14 +361,13 @@ class Asks:
         ask.result, ask.ownership = asyncio.get_running_loop().create_future(), ownership
         if ask.end is not None or ask.over.done():
             return Result(status="withdrawn")  # its asker has gone
-        self.on_turn(ask)
+        self.on_turn(ask, 1)
         ask.give_turn(turn)
         try:
             return await asyncio.shield(ask.result)
         except asyncio.CancelledError:  # the run has ended meanwhile; a late result is still recorded
-            if ask.result.done():
-                raise
-            ask.tell_over()
+            if not ask.result.done():
+                ask.tell_over()
             return await ask.result
 
     # ---- what the driver records

@@ -420,11 +420,12 @@ class LoopSide:
 
         reply.work(run)
 
-    def _on_turn(self, ask: Ask) -> None:
+    def _on_turn(self, ask: Ask, calls: int) -> None:
         if ask.kind == "model":
-            self._coverage.note_model(ask.name)
+            self._coverage.note_model(ask.name, calls)
         else:
-            self._coverage.note_tool(ask.name, self.team.find_declarations(ask.frame).find_kind(ask.name))
+            kind = self.team.find_declarations(ask.frame).find_kind(ask.name)
+            self._coverage.note_tool(ask.name, kind, calls)
 
     def _on_failed(self, ask: Ask) -> None:
         """Notes that the end of the ask's step is not known. The same call, asked for again, is this one."""
@@ -488,7 +489,7 @@ class LoopSide:
         match asked:
             case ModelAsk():
                 request = self._redactor.redact(asked.name, asked.request, bodies)
-                known = recorded.take_reply(asked.frame, request, bodies)
+                known = recorded.take_reply(asked.frame, request, bodies, ended=self._outcome is not None)
                 settled = None if known is None else self._give_again(known, bodies)
                 if known is not None and settled is not None and (asked.anew or settled.is_redacted):
                     recorded.give_up_replies(asked.frame, known)
