@@ -314,6 +314,28 @@ def test_the_frameworks_own_approval_comes_before_the_gate(engine: Engine) -> No
     assert read_outcome(engine, "r-1").model_calls == 3
 
 
+def test_an_inner_agents_errors_which_say_that_nothing_happened_leave_nothing_open() -> None:
+    desk = Desk([[("refund", {"order": 1042, "amount": 5})], "Not refunded."])
+    lead = Desk([[("ask_clerk", {"task": ASKED})], "It is done."])
+
+    def refund(order: int, amount: int) -> str:
+        raise KeyError("no such order")
+
+    with Engine() as engine:
+        gate = SeawallCapability(engine, effects=["refund"], not_done=(KeyError,))
+        clerk: Agent[Any, Any] = Agent(desk.make_model(), name="clerk", tools=[refund], capabilities=[gate])
+
+        async def ask_clerk(task: str) -> str:
+            with pytest.raises(KeyError):
+                await clerk.run(task)
+            return "There is no such order."
+
+        gates = [SeawallCapability(engine, request_id="r-team")]
+        team = Agent(lead.make_model(), name="lead", tools=[ask_clerk], capabilities=gates)
+        assert run_sync(team, "Have it refunded").output == "It is done."
+        assert [each.state for each in read_outcome(engine, "r-team").effects] == ["failed"]
+
+
 @pytest.mark.parametrize("number", range(4))
 def test_an_effect_that_the_framework_defers_inside_of_the_gate_was_not_made(number: int) -> None:
     desk = Desk([[("refund", {"order": 1042, "amount": 5})], ANSWER])

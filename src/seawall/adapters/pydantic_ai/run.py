@@ -84,6 +84,12 @@ PASSES = (ApprovalRequired, CallDeferred, AgentHeld)
 """Errors of a tool whose call was not made: the call is deferred, or an agent inside of the tool waits for a person."""
 
 
+class _Raised(NamedTuple):
+    """What a tool has raised, in the place of its value."""
+
+    error: BaseException
+
+
 class ToolPlace(NamedTuple):
     """The place inside of a tool's call: an agent that runs there works in a frame below."""
 
@@ -290,11 +296,13 @@ class GatedAgentRun:
     async def _read_call(
         self, name: str, call_id: str, call: Callable[[], Awaitable[Any]]
     ) -> tuple[Any, Any]:
-        """Calls a tool, and returns its result and its value. A signal to the model becomes a failure, and is raised later."""
+        """Calls a tool, and returns its result and its value. A signal to the model, and an error which says that nothing has
+        happened, become a failure, and are raised later.
+        """
         try:
             value = await call()
-        except (ModelRetry, ToolFailed) as signal:
-            return keep_signal(make_failure(signal, f"tool {name!r}", self._not_done), signal), signal
+        except (ModelRetry, ToolFailed, *self._not_done) as error:
+            return keep_signal(make_failure(error, f"tool {name!r}", self._not_done), error), _Raised(error)
         return read_value(name, call_id, value), value
 
     @contextlib.contextmanager
@@ -431,8 +439,8 @@ def _validate(
 def _finish(done: Performed) -> Any:
     if not done.settled.performed:
         return recall_value(done.settled)
-    if isinstance(done.value, ModelRetry | ToolFailed):
-        raise done.value
+    if isinstance(done.value, _Raised):
+        raise done.value.error
     return add_advice(done.value, done.settled.notes)
 
 
