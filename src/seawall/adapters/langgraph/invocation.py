@@ -50,11 +50,6 @@ class GraphOptions(Struct, frozen=True, kw_only=True):
     not_done: tuple[type[BaseException], ...]
 
     @property
-    def tools(self) -> ToolDeclarations:
-        """The declarations of the graph's tools."""
-        return self.own or self.engine.tools
-
-    @property
     def own(self) -> ToolDeclarations | None:
         """The declarations of the graph's tools alone; None if there are none."""
         return self.engine.tools.find_own(self.effects, self.reads, self.polls)
@@ -141,7 +136,7 @@ class Invocation:
             passes=(GraphBubbleUp,),
         )
         place = GraphPlace(engine=options.engine, session=session, agent=options.name)
-        self._calls = calls = PendingCalls(place, options.tools)
+        self._calls = calls = PendingCalls(place)
         handlers = [CallsHandler(calls)]
         return merge_configs(self._enter(place), {"callbacks": cast("Any", handlers)})
 

@@ -56,7 +56,8 @@ class ForeignTeam(Team):
 
     def find_asked_tool(self, name: str) -> Tool[..., Any] | None:
         """Returns the tool with the declaration of one of the framework's tools, in whichever frame it is declared."""
-        declaring = (each for each in self.asks.declared.values() if each.find_kind(name) != "undeclared")
+        known = dict.fromkeys(self.asks.declared.values())
+        declaring = (each for each in known if each.find_kind(name) != "undeclared")
         return next(declaring, self.asks.declared[ROOT]).find_tool(name)
 
     def find_declarations(self, frame: int) -> ToolDeclarations:
