@@ -84,7 +84,7 @@ PASSES = (ApprovalRequired, CallDeferred, AgentHeld)
 """Errors of a tool whose call was not made: the call is deferred, or an agent inside of the tool waits for a person."""
 
 
-class _Raised(NamedTuple):
+class _ToolError(NamedTuple):
     """What a tool has raised, in the place of its value."""
 
     error: BaseException
@@ -302,7 +302,9 @@ class GatedAgentRun:
         try:
             value = await call()
         except (ModelRetry, ToolFailed, *self._not_done) as error:
-            return keep_signal(make_failure(error, f"tool {name!r}", self._not_done), error), _Raised(error)
+            return keep_signal(make_failure(error, f"tool {name!r}", self._not_done), error), _ToolError(
+                error
+            )
         return read_value(name, call_id, value), value
 
     @contextlib.contextmanager
@@ -439,7 +441,7 @@ def _validate(
 def _finish(done: Performed) -> Any:
     if not done.settled.performed:
         return recall_value(done.settled)
-    if isinstance(done.value, _Raised):
+    if isinstance(done.value, _ToolError):
         raise done.value.error
     return add_advice(done.value, done.settled.notes)
 
