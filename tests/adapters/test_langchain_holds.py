@@ -167,9 +167,16 @@ def test_without_a_checkpointer_the_same_request_goes_on_after_the_decision(
     assert bank.refunds == [1042]
 
 
-def test_an_effect_of_an_agent_inside_a_tool_is_held(engine: Engine) -> None:
-    bank, gate = Bank(), SeawallMiddleware(engine)
-    clerk = create_agent(make_model(REFUND), bank.tools, middleware=[gate], name="clerk")
+@pytest.mark.parametrize("declared", ["engine", "agent"])
+def test_an_effect_of_an_agent_inside_a_tool_is_held(declared: str) -> None:
+    bank, signed = Bank(), SIGNED if declared == "engine" else ()
+    with make_engine(effects=signed) as engine:
+        own = None if declared == "engine" else SIGNED
+        check_inner_hold(bank, SeawallMiddleware(engine), SeawallMiddleware(engine, effects=own))
+
+
+def check_inner_hold(bank: Bank, gate: SeawallMiddleware, inner: SeawallMiddleware) -> None:
+    clerk = create_agent(make_model(REFUND), bank.tools, middleware=[inner], name="clerk")
 
     @tool
     def ask_clerk(task: str) -> str:

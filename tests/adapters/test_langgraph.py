@@ -33,6 +33,7 @@ from adapters.langchain_desk import (
 )
 from seawall import Limits, Misused
 from seawall.adapters.langgraph import SeawallHalted, gate_graph, gate_model
+from seawall.core.errors import Refused
 from seawall.core.events import StepDone, StepIntended
 from seawall.runtime.foreign.engine import Engine
 
@@ -350,3 +351,34 @@ def test_an_effect_is_not_made_twice_where_replies_can_not_be_given_again(tmp_pa
         held = graph.invoke(ASK, {"configurable": {"seawall_request_id": "r-1", "thread_id": "t"}})
     assert bank.refunds == [1042]
     assert "__interrupt__" in held
+
+
+@pytest.mark.parametrize("declared", [{"effects": ["refund"]}, None], ids=["inside", "outside"])
+def test_an_effect_of_an_inner_graph_is_not_made_twice(tmp_path: Path, declared: Any) -> None:
+    bank = Bank()
+    died: list[bool] = []
+
+    def pay(state: MessagesState) -> Any:
+        return {"messages": [AIMessage(str(bank.tools[1].invoke({"order": 1042})))]}
+
+    def work(state: MessagesState) -> Any:
+        found = inner.invoke(ASK)
+        if not died:
+            died.append(True)
+            raise Died
+        return {"messages": found["messages"]}
+
+    def build(node: Any) -> Any:
+        graph = StateGraph(MessagesState)
+        graph.add_node("node", node)
+        graph.add_edge(START, "node")
+        return graph.compile()
+
+    config = {"configurable": {"seawall_request_id": "r-1"}}
+    outer: Any = {} if declared else {"effects": ["refund"]}
+    for error in (Died, Refused):
+        with make_engine(tmp_path / "desk.db", effects=()) as engine:
+            inner = gate_graph(engine, build(pay), name="inner", **(declared or {}))
+            with pytest.raises(error):
+                gate_graph(engine, build(work), name="outer", **outer).invoke(ASK, config)
+    assert bank.refunds == [1042]

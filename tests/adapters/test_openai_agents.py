@@ -6,11 +6,12 @@ import asyncio
 import math
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from agents import (
     Agent,
+    FunctionTool,
     GuardrailFunctionOutput,
     InputGuardrailTripwireTriggered,
     MaxTurnsExceeded,
@@ -22,10 +23,12 @@ from agents import (
     SQLiteSession,
     WebSearchTool,
     function_tool,
+    handoff,
     input_guardrail,
     output_guardrail,
     retry_policies,
 )
+from agents.items import ModelResponse
 
 from adapters.agents_model import QUIET, SCRIPT, Bank, PlayedModel, list_requests, make_desk
 from runtime.foreign.failing_journal import FailingJournal
@@ -394,6 +397,37 @@ def test_a_session_is_the_conversation(engine: Engine, tmp_path: Path) -> None:
     assert len(engine.call(lambda sea: sea.journal.runs(RunFilter(session="dana"), limit=9))) == 2
 
 
+class LateSession(SQLiteSession):
+    """A session whose server gives it its id at the first request, as `OpenAIConversationsSession` is."""
+
+    is_open = False
+
+    @property
+    def session_id(self) -> str:  # type: ignore[override] # the SDK declares an attribute
+        if not self.is_open:
+            raise ValueError("Session ID not yet available")
+        return "dana"
+
+    @session_id.setter
+    def session_id(self, value: str) -> None:
+        pass
+
+    async def get_items(self, limit: int | None = None) -> Any:
+        self.is_open = True
+        return await super().get_items(limit)
+
+
+def test_a_session_may_have_no_id_before_its_first_request(engine: Engine, tmp_path: Path) -> None:
+    agent, _ = make_desk(Bank(), lambda items: f"answer {len(items)}")
+    session = LateSession("", tmp_path / "sessions.db")
+    runner = SeawallRunner(engine)
+    assert ask(runner, agent, "Hello", "r-1", session=session).final_output == "answer 1"
+    assert ask(runner, agent, "And now?", "r-2", session=session).final_output == "answer 3"
+    session.close()
+    runs = engine.call(lambda sea: sea.journal.runs(RunFilter(), limit=9))
+    assert [row.session for row in runs] == ["dana", None]
+
+
 def test_context_hooks_and_instructions_are_the_users_own(engine: Engine) -> None:
     seen: list[Any] = []
 
@@ -462,6 +496,49 @@ def test_what_a_user_changes_in_an_agent_holds_for_the_next_run(engine: Engine) 
     assert ask(runner, agent, request_id="r-2").final_output == "It weighs 5 kg."
     assert (len(model.requests), len(other.requests)) == (1, 2)
     assert engine.coverage().undeclared == {"weigh": 1}
+
+
+def test_what_a_user_changes_in_a_tool_or_a_handoff_holds_for_the_next_run(engine: Engine) -> None:
+    offered: list[list[str]] = []
+
+    class OfferedModel(PlayedModel):
+        async def get_response(
+            self,
+            system_instructions: Any,
+            input: Any,  # noqa: A002 -- the SDK's name
+            *more: Any,
+            **options: Any,
+        ) -> ModelResponse:
+            _, tools, _, handoffs, _ = more
+            offered.append([*(each.description for each in tools), *(each.tool_name for each in handoffs)])
+            return self._answer(input)
+
+    agent, _ = make_desk(Bank())
+    agent.model = OfferedModel(lambda items: "Hello.")
+    other, there = Agent(name="other"), handoff(Agent(name="there"))
+    agent.handoffs = [other, there]
+    runner = SeawallRunner(engine)
+    ask(runner, agent)
+    refund, find_order = cast("list[FunctionTool]", agent.tools)
+    refund.is_enabled, find_order.description = False, "Look."
+    other.name, there.is_enabled = "another", False
+    ask(runner, agent, request_id="r-2")
+    assert offered == [
+        ["Refund an order.", "Find an order.", "transfer_to_other", "transfer_to_there"],
+        ["Look.", "transfer_to_another"],
+    ]
+
+
+def test_a_clone_of_a_results_agent_is_an_agent(engine: Engine) -> None:
+    bank = Bank()
+    agent, model = make_desk(bank)
+    agent.handoffs = [Agent(name="other")]
+    runner = SeawallRunner(engine)
+    clone = ask(runner, agent).last_agent.clone(instructions="Be brief.")
+    result = ask(runner, clone, request_id="r-2")
+    assert (result.final_output, bank.refunds, len(model.requests)) == (ANSWER, [(1042, 5), (1042, 5)], 6)
+    assert get_original(result.last_agent) is clone
+    assert get_original(result.last_agent.handoffs[0]) is agent.handoffs[0]
 
 
 def test_many_runs_share_one_agent(engine: Engine) -> None:

@@ -22,7 +22,8 @@ from mcp.types import CallToolResult, TextContent
 from mcp.types import Tool as McpTool
 
 from adapters.agents_model import QUIET, Bank, PlayedModel, list_requests, make_desk
-from seawall import Limits
+from runtime.foreign.boss import approve, identify
+from seawall import Effect, Limits, always
 from seawall.adapters.openai_agents import AgentsHalted, SeawallRunner, find_outcome, get_original
 from seawall.core.errors import Misused
 from seawall.core.events import StepIntended
@@ -86,27 +87,44 @@ def test_parallel_agents_as_tools_have_a_frame_each(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_an_agent_that_a_function_runs_is_a_frame(engine: Engine, streamed: bool) -> None:
+@pytest.mark.parametrize("gated", [False, True])
+def test_an_agent_that_a_function_runs_is_a_frame(engine: Engine, streamed: bool, gated: bool) -> None:
     weigher = make_weigher()
+    gate = SeawallRunner(engine)
+    runner: Any = gate if gated else Runner
 
     @function_tool
     async def weigh() -> str:
         """Weighs, by an agent of its own."""
         if not streamed:
-            return str((await Runner.run(weigher, "Weigh.", run_config=QUIET)).final_output)
-        result = Runner.run_streamed(weigher, "Weigh.", run_config=QUIET)
+            return str((await runner.run(weigher, "Weigh.", run_config=QUIET)).final_output)
+        result = runner.run_streamed(weigher, "Weigh.", run_config=QUIET)
         async for _ in result.stream_events():
             pass
         return str(result.final_output)
 
     agent = Agent(name="chief", model=PlayedModel([[("weigh", {})], "Done."], "top"), tools=[weigh])
-    assert list_steps(engine, ask(SeawallRunner(engine), agent)) == [
+    assert list_steps(engine, ask(gate, agent)) == [
         ("model", "", "chief", 1),
         ("tool", "weigh", "chief", 1),
         ("handoff", "weigher", "chief", 2),
         ("model", "", "weigher", 2),
         ("model", "", "chief", 1),
     ]
+
+
+def test_a_request_of_its_own_inside_of_a_tool_is_a_run_of_its_own(engine: Engine) -> None:
+    runner = SeawallRunner(engine)
+    weigher = make_weigher()
+
+    @function_tool
+    async def weigh() -> str:
+        """Weighs, for a request of its own."""
+        return str((await runner.run(weigher, "Weigh.", request_id="r-2", run_config=QUIET)).final_output)
+
+    agent = Agent(name="chief", model=PlayedModel([[("weigh", {})], "Done."], "top"), tools=[weigh])
+    assert len(list_steps(engine, ask(runner, agent))) == 3
+    assert len(engine.call(lambda sea: sea.journal.runs())) == 2
 
 
 def test_an_agent_that_a_guardrail_runs_is_a_frame(engine: Engine) -> None:
@@ -269,6 +287,20 @@ def test_tools_of_mcp_servers_that_the_sdk_calls_pass_the_gate(engine: Engine) -
 
     assert shelf.called == ["refund"]
     assert engine.coverage().effects == {"refund": 1}
+
+
+@pytest.mark.parametrize("again", ["state", "request"])
+def test_a_held_tool_of_an_mcp_server_goes_on_after_a_decision_in_seawall(again: str) -> None:
+    shelf = Shelf()
+    agent = Agent(name="clerk", model=PlayedModel([[("refund", {})], "Done."]), mcp_servers=[shelf])
+    with Engine(effects={"refund": Effect(approve=always())}, authenticate=identify) as engine:
+        runner = SeawallRunner(engine)
+        result = ask(runner, agent)
+        assert (len(result.interruptions), shelf.called) == (1, [])
+        engine.call(approve)
+        given = result.to_state() if again == "state" else "Look."
+        assert ask(runner, agent, given).final_output == "Done."
+    assert shelf.called == ["refund"]
 
 
 class KeptSpans(TracingProcessor):

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from typing import Any
 
 import msgspec
 import pytest
-from agents import Agent, FunctionTool, RunContextWrapper, ToolCallOutputItem
+from agents import (
+    Agent,
+    FunctionTool,
+    RunContextWrapper,
+    ToolCallOutputItem,
+    ToolGuardrailFunctionOutput,
+    ToolsToFinalOutputResult,
+    function_tool,
+    tool_input_guardrail,
+)
 from agents.tool_context import ToolContext
 from agents.usage import Usage as AgentsUsage
 from openai.types.responses import ResponseOutputText
 
 from adapters.agents_model import QUIET, Bank, PlayedModel, make_desk
-from seawall import Engine
+from seawall import Effect, Engine, Principal, always
 from seawall.adapters.openai_agents import SeawallRunner, find_outcome
 from seawall.adapters.openai_agents.replies import list_messages, make_plain, read_response, recall_response
 from seawall.core.canonical import to_canonical_text
@@ -95,3 +105,55 @@ async def test_a_tool_gets_the_context_that_it_declares_at_each_call(look: Any, 
         result = await SeawallRunner(engine).run(agent, "Look", run_config=QUIET)
     outputs = [item.output for item in result.new_items if isinstance(item, ToolCallOutputItem)]
     assert outputs == [kind] * 3
+
+
+VALUES: list[tuple[Any, Any]] = [
+    ({"order": 7}, {"order": 7}),
+    ([1, 2], [1, 2]),
+    ((1, 2), "(1, 2)"),
+    ("7", "7"),
+]
+
+
+@pytest.mark.parametrize(("value", "again"), VALUES)
+def test_a_tools_value_is_given_again_as_the_sdk_had_it(value: Any, again: Any) -> None:
+    seen: list[Any] = []
+
+    @function_tool
+    def look() -> Any:
+        """Look."""
+        return value
+
+    def finish(context: Any, results: list[Any]) -> ToolsToFinalOutputResult:
+        seen.append(results[0].output)
+        return ToolsToFinalOutputResult(is_final_output=True, final_output="Done.")
+
+    agent = Agent(name="clerk", model=PlayedModel([[("look", {})]]), tools=[look], tool_use_behavior=finish)
+    with Engine() as engine:
+        runner = SeawallRunner(engine)
+        for _ in range(2):
+            result = asyncio.run(runner.run(agent, "Look.", request_id="r-1", run_config=QUIET))
+            (told,) = [item.output for item in result.new_items if isinstance(item, ToolCallOutputItem)]
+            assert str(told) == str(value)
+    assert seen == [value, again]
+
+
+@pytest.mark.parametrize("approve", [False, True])
+def test_a_call_that_a_tools_guardrail_has_rejected_is_given_again(approve: bool) -> None:
+    @tool_input_guardrail
+    def reject(data: Any) -> ToolGuardrailFunctionOutput:
+        return ToolGuardrailFunctionOutput.reject_content("Not this one.")
+
+    bank = Bank()
+    agent, model = make_desk(bank, tool_input_guardrails=[reject])
+    effects = {"refund": Effect(approve=always())} if approve else ["refund"]
+    with Engine(effects=effects, authenticate=Principal) as engine:
+        runner = SeawallRunner(engine)
+        for _ in range(2):
+            result = asyncio.run(runner.run(agent, "Refund", request_id="r-1", run_config=QUIET))
+            if result.interruptions:
+                state = result.to_state()
+                state.approve(result.interruptions[0])
+                result = asyncio.run(runner.run(agent, state, credential="boss", run_config=QUIET))
+            assert result.final_output == "Order 1042 was refunded."
+    assert (bank.refunds, len(model.requests)) == ([], 3)

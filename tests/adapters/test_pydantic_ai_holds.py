@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic_ai import Agent, DeferredToolRequests, DeferredToolResults, ToolDenied
+from pydantic_ai import Agent, DeferredToolRequests, DeferredToolResults, ToolApproved, ToolDenied, UserError
 from pydantic_ai.capabilities import HandleDeferredToolCalls
 from pydantic_ai.messages import ModelMessagesTypeAdapter
+from pydantic_ai.toolsets import FunctionToolset
 
 from adapters.pydantic_desk import ANSWER, ASKED, Desk, read_outcome, run_sync
 from runtime.foreign.boss import approve, change, identify, reject
@@ -172,6 +173,38 @@ def test_what_a_person_has_changed_is_performed(engine: Engine) -> None:
     assert desk.refunds == [(1042, 3)]
 
 
+def test_what_a_person_has_changed_in_the_framework_is_performed(journal: Path) -> None:
+    desk = Desk()
+    changed = ToolApproved(override_args={"order": 1042, "amount": 3})
+    with Engine(journal, authenticate=identify) as engine:
+        agent = desk.make_agent(engine, output_type=OUTPUT, effects=HELD)
+        held = run_sync(agent, ASKED)
+        done = run_sync(
+            agent, message_history=held.all_messages(), deferred_tool_results=decide(held, changed)
+        )
+
+        assert (done.output, desk.refunds) == (ANSWER, [(1042, 3)])
+        told = [str(part.content) for part in done.all_messages()[-2].parts if hasattr(part, "content")]
+        assert any('"amount":3' in each for each in told)
+
+
+def test_a_call_with_a_secret_is_approved_as_it_is(engine: Engine) -> None:
+    secret = "sk-proj-" + "Zq7Xw2Lk9Vb4Nm8Rt5Yp" * 2
+    sent: list[str] = []
+    desk = Desk([[("refund", {"token": secret})], ANSWER])
+
+    def refund(token: str) -> str:
+        sent.append(token)
+        return "refunded"
+
+    agent: Agent[Any, Any] = Agent(
+        desk.make_model(), tools=[refund], output_type=OUTPUT, capabilities=[SeawallCapability(engine)]
+    )
+    held = run_sync(agent, ASKED)
+    done = run_sync(agent, message_history=held.all_messages(), deferred_tool_results=decide(held))
+    assert (done.output, sent) == (ANSWER, [secret])
+
+
 def test_two_calls_are_held_at_once_and_decided_apart(engine: Engine) -> None:
     desk = Desk(TWO)
     agent = desk.make_agent(engine, output_type=OUTPUT)
@@ -191,6 +224,20 @@ def test_two_calls_are_held_at_once_and_decided_apart(engine: Engine) -> None:
     done = run_sync(agent, message_history=half.all_messages(), deferred_tool_results=decide(half))
     assert done.output == "Both were refunded."
     assert desk.refunds == [(1, 5), (2, 6)]
+
+
+def test_a_continuation_that_the_framework_rejects_does_not_end_the_held_run(engine: Engine) -> None:
+    desk = Desk(TWO)
+    agent = desk.make_agent(engine, output_type=OUTPUT)
+    held = run_sync(agent, ASKED)
+    one = decide(held)
+    one.approvals.popitem()
+    with pytest.raises(UserError):
+        run_sync(agent, message_history=held.all_messages(), deferred_tool_results=one)
+    assert count_open(engine) == 2
+
+    done = run_sync(agent, message_history=held.all_messages(), deferred_tool_results=decide(held))
+    assert (done.output, desk.refunds) == (TWO[-1], [(1, 5), (2, 6)])
 
 
 def test_a_new_request_of_the_conversation_holds_anew(engine: Engine) -> None:
@@ -267,6 +314,45 @@ def test_the_frameworks_own_approval_comes_before_the_gate(engine: Engine) -> No
     assert read_outcome(engine, "r-1").model_calls == 3
 
 
+def test_an_inner_agents_errors_which_say_that_nothing_happened_leave_nothing_open() -> None:
+    desk = Desk([[("refund", {"order": 1042, "amount": 5})], "Not refunded."])
+    lead = Desk([[("ask_clerk", {"task": ASKED})], "It is done."])
+
+    def refund(order: int, amount: int) -> str:
+        raise KeyError("no such order")
+
+    with Engine() as engine:
+        gate = SeawallCapability(engine, effects=["refund"], not_done=(KeyError,))
+        clerk: Agent[Any, Any] = Agent(desk.make_model(), name="clerk", tools=[refund], capabilities=[gate])
+
+        async def ask_clerk(task: str) -> str:
+            with pytest.raises(KeyError):
+                await clerk.run(task)
+            return "There is no such order."
+
+        gates = [SeawallCapability(engine, request_id="r-team")]
+        team = Agent(lead.make_model(), name="lead", tools=[ask_clerk], capabilities=gates)
+        assert run_sync(team, "Have it refunded").output == "It is done."
+        assert [each.state for each in read_outcome(engine, "r-team").effects] == ["failed"]
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_an_effect_that_the_framework_defers_inside_of_the_gate_was_not_made(number: int) -> None:
+    desk = Desk([[("refund", {"order": 1042, "amount": 5})], ANSWER])
+    with Engine(effects=["refund"]) as engine:
+        tools = FunctionToolset([desk.refund]).approval_required()
+        agent: Agent[Any, Any] = Agent(
+            desk.make_model(), toolsets=[tools], output_type=OUTPUT, capabilities=[SeawallCapability(engine)]
+        )
+        held = run_sync(agent, ASKED)
+        assert isinstance(held.output, DeferredToolRequests)
+        assert engine.coverage().effects == {}
+
+        done = run_sync(agent, message_history=held.all_messages(), deferred_tool_results=decide(held))
+        assert (done.output, desk.refunds) == (ANSWER, [(1042, 5)])
+        assert engine.coverage().effects == {"refund": 1}
+
+
 def read_open_run(engine: Engine) -> int:
     """How many models the newest run has called so far."""
     (row,) = engine.call(lambda sea: sea.journal.runs())
@@ -296,6 +382,32 @@ def test_a_hold_inside_an_agent_of_a_tool_holds_the_request(engine: Engine) -> N
     assert run_sync(team, "Have it refunded").output == "It is done."
     assert desk.refunds == [(1042, 5)]
     assert (lead.model_calls, desk.model_calls) == (2, 3)
+
+
+@pytest.mark.parametrize("above", [{"effects": ["send_mail"]}, {"reads": ["find_order"]}, {"effects": HELD}])
+def test_what_an_agent_declares_of_its_tools_holds_inside_of_another_agents_tool(above: Any) -> None:
+    desk = Desk()
+    lead = Desk([[("ask_clerk", {"task": ASKED})], "It is done."])
+    with Engine(authenticate=identify) as engine:
+        clerk = desk.make_agent(engine, **({} if "refund" in above.get("effects", ()) else {"effects": HELD}))
+
+        async def ask_clerk(task: str) -> str:
+            return (await clerk.run(task)).output
+
+        team = Agent(
+            lead.make_model(),
+            name="lead",
+            tools=[ask_clerk],
+            capabilities=[SeawallCapability(engine, request_id="r-team", **above)],
+        )
+        with pytest.raises(AgentHeld):
+            run_sync(team, "Have it refunded")
+        assert desk.refunds == []
+        engine.call(approve)
+
+        assert run_sync(team, "Have it refunded").output == "It is done."
+        assert desk.refunds == [(1042, 5)]
+        assert engine.coverage().effects == {"refund": 1}
 
 
 def test_what_became_of_an_effect_is_told_and_the_run_goes_on(journal: Path) -> None:

@@ -94,6 +94,17 @@ def test_an_agent_that_a_tool_runs_itself_works_in_a_frame(engine: Engine) -> No
     assert list_frames(engine, "r-team") == [("lead", "clerk")]
 
 
+def test_what_an_agents_gate_declares_holds_inside_of_another_agent(journal: Path) -> None:
+    desk, lead = Desk(), Desk(BOTH)
+    with Engine(journal) as engine:
+        clerk = desk.make_agent(engine, effects=["refund"])
+        team = lead.make_agent(
+            engine, name="lead", tools=[clerk.as_tool()], request_id="r-team", reads=["clerk"]
+        )
+        ask(team, "Refund both")
+        assert engine.coverage().effects == {"refund": 2}
+
+
 def test_a_team_is_answered_from_the_record(journal: Path) -> None:
     desk, lead = Desk(), Desk(BOTH)
     for _ in range(2):

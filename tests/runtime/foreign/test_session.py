@@ -226,6 +226,37 @@ def test_a_run_that_fails_says_why(engine: Engine) -> None:
     assert "in the framework" in (outcome.error or "")
 
 
+def test_an_error_before_the_first_ask_does_not_end_an_earlier_run(engine: Engine) -> None:
+    def go_on(step: bool) -> str:
+        with engine.begin("Go on", loop="own", request_id="r-g") as session:
+            if step:
+                session.step_sync(
+                    session.tool("clerk", "find", {}), lambda turn: (make_tool_result("x"), None)
+                )
+            raise KeyError("in the framework")
+
+    with engine.begin("Go on", loop="own", request_id="r-g") as session:
+        session.step_sync(session.tool("clerk", "find", {}), lambda turn: (make_tool_result("x"), None))
+    run = session.run or ""
+    with pytest.raises(KeyError):
+        go_on(False)
+    assert engine.call(lambda sea: sea.journal.row(run)).state != "ended"
+    with pytest.raises(KeyError):
+        go_on(True)
+    assert engine.call(lambda sea: _read(sea, run)).status == "failed"
+
+
+def test_an_error_before_the_first_ask_fails_a_new_run(engine: Engine) -> None:
+    async def fail() -> None:
+        async with engine.begin("Fail", loop="own"):
+            raise KeyError("in the framework")
+
+    with pytest.raises(KeyError):
+        asyncio.run(fail())
+    (row,) = engine.call(lambda sea: sea.journal.runs())
+    assert engine.call(lambda sea: _read(sea, row.run)).status == "failed"
+
+
 async def _read(sea: Any, run: str) -> Any:
     return await (await sea.attach(run)).outcome()
 

@@ -57,7 +57,7 @@ from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.loop_side import ToolAsk
 from seawall.runtime.foreign.results import make_failure, to_json_value
 from seawall.runtime.foreign.session import MAX_OUTPUT_TOKENS, Session
-from seawall.runtime.foreign.tools import Effects
+from seawall.runtime.foreign.tools import Effects, ToolDeclarations
 
 Next = Callable[[], Awaitable[None]]
 _FRAME = "seawall_frame"
@@ -118,7 +118,8 @@ def gate(
             passes=PASSES,
         )
 
-    return GateMiddleware(engine, source, begin, name, not_done)
+    declared = engine.tools.find_own(effects, reads, polls)
+    return GateMiddleware(engine, source, begin, name, not_done, declared)
 
 
 class GateMiddleware(AgentMiddleware):
@@ -131,9 +132,11 @@ class GateMiddleware(AgentMiddleware):
         begin: Callable[[RequestIdentity, str], Session],
         name: str,
         not_done: tuple[type[BaseException], ...],
+        declared: ToolDeclarations | None,
     ) -> None:
         self.engine = engine
         self._source, self._begin, self._name, self._not_done = source, begin, name, not_done
+        self._declared = declared
 
     def __repr__(self) -> str:
         return f"<GateMiddleware of {self.engine!r}>"
@@ -178,6 +181,7 @@ class GateMiddleware(AgentMiddleware):
             context.session,
             context.agent,
             above if above is not None and above.engine is self.engine else None,
+            self._declared,
         )
 
     def _install(self, context: AgentContext, frame: AgentFrame) -> None:

@@ -108,4 +108,4 @@ async def _fail(opened: GatedRequest, error: BaseException) -> None:
         if isinstance(error, MiddlewareHalted | MiddlewareHeld) or not isinstance(error, Exception):
             await opened.session.detach()
         else:
-            await opened.session.end(error=describe_error(error))
+            await opened.session.fail(describe_error(error))

@@ -44,6 +44,7 @@ from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.loop_side import Asked, ModelAsk, ToolAsk
 from seawall.runtime.foreign.own_errors import OwnErrors
 from seawall.runtime.foreign.session import Performed, Session
+from seawall.runtime.foreign.tools import ToolDeclarations
 
 
 class MiddlewareHalted(MiddlewareFailure):
@@ -139,13 +140,14 @@ class AgentFrame:
         conversation: AgentSession | None,
         of: object,
         above: AgentPlace | None,
+        declared: ToolDeclarations | None,
     ) -> None:
         """`messages` are what the run was given, and `of` is the framework's agent. `above` is the place that the run was
-        started from, if that is inside of another run's request.
+        started from, if that is inside of another run's request. `declared`: see `HandoffAsk`.
         """
         self.engine, self.agent, self.identity = engine, agent, identity
         self.frame = 0
-        self.above = above
+        self.above, self._declared = above, declared
         self.failure: MiddlewareFailure | None = None
         """The error that has ended the run, kept because the framework may raise another one."""
         self.replaced = False
@@ -212,6 +214,7 @@ class AgentFrame:
             call_id=key,
             frame=above.frame,
             halts=not above.in_tool,
+            declared=self._declared,
         )
         try:
             return await above.session.open_frame(handoff)
@@ -367,7 +370,7 @@ class AgentFrame:
         if rests:
             await session.detach()
         else:
-            await session.end(error=describe_error(error))
+            await session.fail(describe_error(error))
 
     async def _cut_streams(self) -> None:
         streams, self._streams = self._streams, set()

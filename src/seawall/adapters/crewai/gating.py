@@ -145,7 +145,7 @@ class CrewGate:
             session.end_sync(self._write_answer())
         elif isinstance(error, Exception):
             with contextlib.suppress(Refused, Broken, Misused):  # the error itself says more
-                session.end_sync(error=describe_error(error))
+                session.fail_sync(describe_error(error))
         else:
             self._rest()
 

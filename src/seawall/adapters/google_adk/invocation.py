@@ -328,7 +328,7 @@ class GatedInvocation:
             elif rests:
                 await self._session.detach()
             else:
-                await self._session.end(error=describe_error(error))
+                await self._session.fail(describe_error(error))
 
 
 class _FollowedReply:

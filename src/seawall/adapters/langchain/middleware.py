@@ -110,6 +110,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         self._engine, self._effects = engine, effects
         self._reads, self._polls = tuple(reads), tuple(polls)
         self._limits, self._name, self._not_done = limits, name, not_done
+        self._declared = engine.tools.find_own(effects, reads, polls)
         self._places: OrderedDict[_Key, GraphPlace] = OrderedDict()
         self._lock = Lock()
         self._described = ToolDescriptions()
@@ -235,9 +236,9 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         if above is None:
             place = self._begin(state)
         else:
-            place = open_frame(
-                above, self._name_agent(get_config()), read_request(state["messages"]), key.request
-            )
+            agent = self._name_agent(get_config())
+            said = read_request(state["messages"])
+            place = open_frame(above, agent, said, key.request, self._declared)
         place, left = self._keep_place(key, place)
         if left is not None:
             left.detach_sync()
@@ -253,7 +254,8 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
             place = self._begin(state)
         else:
             agent = self._name_agent(get_config())
-            place = await open_frame_async(above, agent, read_request(state["messages"]), key.request)
+            said = read_request(state["messages"])
+            place = await open_frame_async(above, agent, said, key.request, self._declared)
         place, left = self._keep_place(key, place)
         if left is not None:
             await left.detach()

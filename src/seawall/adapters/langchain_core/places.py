@@ -27,6 +27,7 @@ from seawall.runtime.foreign.asks import Ask, Halted, Held, Settled, Turn
 from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.own_errors import OwnErrors
 from seawall.runtime.foreign.session import Performed, Session
+from seawall.runtime.foreign.tools import ToolDeclarations
 
 T = TypeVar("T")
 PLACE_KEY = "__seawall_place"
@@ -243,21 +244,30 @@ async def _decided_async(place: GraphPlace, own: OwnErrors, attempt: Callable[[]
 # ---- frames
 
 
-def open_frame(above: GraphPlace, agent: str, request: str, key: str) -> GraphPlace:
-    """Opens a frame below a place. Raises `SeawallHalted`, and `FrameRefused` if a guard or a limit refuses it."""
+def open_frame(
+    above: GraphPlace, agent: str, request: str, key: str, declared: ToolDeclarations | None
+) -> GraphPlace:
+    """Opens a frame below a place. `declared`: see `HandoffAsk`.
+
+    Raises `SeawallHalted`, and `FrameRefused` if a guard or a limit refuses it.
+    """
     with translated(), _refused():
-        frame = above.session.open_frame_sync(_ask_frame(above, agent, request, key))
+        frame = above.session.open_frame_sync(_ask_frame(above, agent, request, key, declared))
     return _make_below(above, agent, frame)
 
 
-async def open_frame_async(above: GraphPlace, agent: str, request: str, key: str) -> GraphPlace:
+async def open_frame_async(
+    above: GraphPlace, agent: str, request: str, key: str, declared: ToolDeclarations | None
+) -> GraphPlace:
     """As `open_frame`."""
     with translated(), _refused():
-        frame = await above.session.open_frame(_ask_frame(above, agent, request, key))
+        frame = await above.session.open_frame(_ask_frame(above, agent, request, key, declared))
     return _make_below(above, agent, frame)
 
 
-def _ask_frame(above: GraphPlace, agent: str, request: str, key: str) -> HandoffAsk:
+def _ask_frame(
+    above: GraphPlace, agent: str, request: str, key: str, declared: ToolDeclarations | None
+) -> HandoffAsk:
     return above.session.handoff(
         above.agent,
         agent,
@@ -265,6 +275,7 @@ def _ask_frame(above: GraphPlace, agent: str, request: str, key: str) -> Handoff
         call_id=key,
         frame=above.frame,
         halts=not above.call,  # outside of a tool there is no model that could be told of the refusal
+        declared=declared,
     )
 
 

@@ -36,7 +36,6 @@ from seawall.core.errors import Refused
 from seawall.runtime.foreign.asked import Asked
 from seawall.runtime.foreign.asks import Ask, Settled, Turn
 from seawall.runtime.foreign.results import ModelResult, make_tool_result
-from seawall.runtime.foreign.tools import ToolDeclarations
 
 Brought = Any
 
@@ -52,8 +51,8 @@ class _Begun(NamedTuple):
 class PendingCalls:
     """The calls of one invocation that are in progress, for sync and async code."""
 
-    def __init__(self, root: GraphPlace, tools: ToolDeclarations) -> None:
-        self._root, self._tools = root, tools
+    def __init__(self, root: GraphPlace) -> None:
+        self._root = root
         self._begun: dict[UUID, _Begun] = {}
         self.interrupted = False
 
@@ -101,7 +100,7 @@ class PendingCalls:
         """Keeps a call that the gate allows. Raises `Refused` for a call that it does not allow, or that is recorded already."""
         if not isinstance(found, Settled):
             self._begun[run_id] = _Begun(place, asked, found[0])
-        elif not found.replayed or self._tools.find_kind(asked.name) == "effect":
+        elif not found.replayed or _is_effect(place, asked):
             done = (
                 "; it was done before, and a callback can't give its result again" if found.replayed else ""
             )
@@ -110,6 +109,11 @@ class PendingCalls:
     def pop(self, run_id: UUID) -> _Begun | None:
         """Returns a call that ends now; None if it did not pass the gate here."""
         return self._begun.pop(run_id, None)
+
+
+def _is_effect(place: GraphPlace, asked: Asked) -> bool:
+    team = place.session.team
+    return team is not None and team.find_declarations(asked.frame).find_kind(asked.name) == "effect"
 
 
 def _write(place: GraphPlace, messages: Sequence[BaseMessage] | Sequence[str]) -> list[Any]:

@@ -50,9 +50,9 @@ class GraphOptions(Struct, frozen=True, kw_only=True):
     not_done: tuple[type[BaseException], ...]
 
     @property
-    def tools(self) -> ToolDeclarations:
-        """The declarations of the graph's tools."""
-        return self.engine.tools.declare(self.effects, self.reads, self.polls)
+    def own(self) -> ToolDeclarations | None:
+        """The declarations of the graph's tools alone; None if there are none."""
+        return self.engine.tools.find_own(self.effects, self.reads, self.polls)
 
 
 class Invocation:
@@ -84,7 +84,8 @@ class Invocation:
             if self._needs_checkpoint():
                 saved = self._checkpointer.get_tuple(self._config)
             return self._start(saved)
-        place = open_frame(above, self._options.name, self._read_request(), self._make_key(above))
+        options = self._options
+        place = open_frame(above, options.name, self._read_request(), self._make_key(above), options.own)
         return self._enter(place)
 
     async def begin_async(self) -> RunnableConfig:
@@ -95,7 +96,8 @@ class Invocation:
             if self._needs_checkpoint():
                 saved = await self._checkpointer.aget_tuple(self._config)
             return self._start(saved)
-        place = await open_frame_async(above, self._options.name, self._read_request(), self._make_key(above))
+        options, key = self._options, self._make_key(above)
+        place = await open_frame_async(above, options.name, self._read_request(), key, options.own)
         return self._enter(place)
 
     @property
@@ -134,7 +136,7 @@ class Invocation:
             passes=(GraphBubbleUp,),
         )
         place = GraphPlace(engine=options.engine, session=session, agent=options.name)
-        self._calls = calls = PendingCalls(place, options.tools)
+        self._calls = calls = PendingCalls(place)
         handlers = [CallsHandler(calls)]
         return merge_configs(self._enter(place), {"callbacks": cast("Any", handlers)})
 
@@ -182,7 +184,7 @@ class Invocation:
                 if not self._waits(error):
                     session.close_frame_sync(place.frame, failure or place.answer, failed=bool(failure))
             elif failure:
-                session.end_sync(error=failure)
+                session.fail_sync(failure)
             elif error is not None or self._waits(error):
                 session.detach_sync()
             else:
@@ -199,7 +201,7 @@ class Invocation:
                 if not self._waits(error):
                     await session.close_frame(place.frame, failure or place.answer, failed=bool(failure))
             elif failure:
-                await session.end(error=failure)
+                await session.fail(failure)
             elif error is not None or self._waits(error):
                 await session.detach()
             else:

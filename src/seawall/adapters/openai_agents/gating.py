@@ -50,6 +50,7 @@ from seawall.adapters.openai_agents.replies import (
     read_arguments,
     recall_result,
     write_result_text,
+    write_value,
 )
 from seawall.core.canonical import to_canonical_bytes
 from seawall.core.errors import Misused
@@ -77,8 +78,9 @@ class _GatedAgent:
 
     async def get_all_tools(self, run_context: Any) -> list[Tool]:
         """Returns the agent's tools, gated: those of MCP servers and those that a hook has added, too."""
-        found = cast("list[Tool]", await super().get_all_tools(run_context))  # type: ignore[misc] # pyright: ignore -- of the agent's own class
         invocation = find_invocation()
+        await invocation.open()  # the SDK asks for the tools before it calls the model
+        found = cast("list[Tool]", await super().get_all_tools(run_context))  # type: ignore[misc] # pyright: ignore -- of the agent's own class
         invocation.working = self
         gate = invocation.run.gate
         return [gate.gate_tool(tool) for tool in found]
@@ -96,7 +98,9 @@ _classes: dict[type[Any], type[Any]] = {}
 
 
 def get_original(agent: Any) -> Any:
-    """Returns the user's own agent. Results, hooks and guardrails have its gated copy, which is equal (`==`), not identical."""
+    """Returns the user's own agent or hand-off. Results, hooks and guardrails have gated copies; that of an agent is equal
+    (`==`), not identical.
+    """
     return getattr(agent, "__dict__", {}).get("_seawall_original", agent)
 
 
@@ -119,8 +123,8 @@ class AgentGate:
         self._lock = threading.RLock()
         self._agents: dict[int, Any] = {}
         """The gated copies by `id` of the user's agent. Each copy keeps its agent alive."""
-        self._handoffs: dict[int, tuple[Any, Handoff[Any, Any]]] = {}
-        """By `id` of an entry in an agent's `handoffs`: the entry, and its gated copy."""
+        self._handoffs: dict[int, tuple[Any, Any, Handoff[Any, Any]]] = {}
+        """By `id` of an entry in an agent's `handoffs`: the entry, its state, and its gated copy."""
         self._tools: weakref.WeakValueDictionary[int, FunctionTool] = weakref.WeakValueDictionary()
         """The gated copies by `id` of the user's tool. Each copy keeps its tool alive."""
 
@@ -144,7 +148,7 @@ class AgentGate:
         if gated is None:
             gated = self._agents[id(agent)] = object.__new__(_find_class(agent.__class__))
             gated.__dict__.update(agent.__dict__, _seawall_original=agent)
-        tools = [self.gate_tool(tool, seen) for tool in agent.tools]
+        tools = [self.gate_tool(get_original_tool(tool) or tool, seen) for tool in agent.tools]
         handoffs = [self._gate_handoff(each, seen) for each in agent.handoffs]
         known = gated.__dict__
         for name, value in agent.__dict__.items():  # what the user has changed meanwhile
@@ -161,19 +165,23 @@ class AgentGate:
             known["model"] = agent.model
         return gated
 
-    def _gate_handoff(self, each: Any, seen: set[int]) -> Handoff[Any, Any]:
+    def _gate_handoff(self, given: Any, seen: set[int]) -> Handoff[Any, Any]:
+        each = get_original(given)
         is_agent = isinstance(each, cast("type[Any]", Agent))
         ref = None if is_agent else getattr(each, "_agent_ref", None)
         found: Any = each if is_agent else None if ref is None else ref()
         target: Any = None if found is None else self._gate_agent(get_original(found), seen)
-        if id(each) not in self._handoffs:
+        state = (each.name, each.handoff_description) if is_agent else dict(each.__dict__)
+        known = self._handoffs.get(id(each))
+        if known is None or known[1] != state:
             made: Handoff[Any, Any] = handoff(target) if is_agent else each
             gated = dataclasses.replace(made, on_invoke_handoff=self._make_handoff(made))
             tell = _make_transfer_message(made)
             setattr(gated, "get_transfer_message", tell)  # noqa: B010 -- of this hand-off alone
             gated._agent_ref = None if target is None else weakref.ref(target)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- `replace` leaves it out
-            self._handoffs[id(each)] = each, gated
-        return self._handoffs[id(each)][1]
+            gated.__dict__["_seawall_original"] = each
+            known = self._handoffs[id(each)] = each, state, gated
+        return known[2]
 
     def _make_handoff(self, made: Handoff[Any, Any]) -> Any:
         async def invoke(context: RunContextWrapper[Any], arguments: str) -> Any:
@@ -216,7 +224,7 @@ class AgentGate:
         if isinstance(tool.on_invoke_tool, _GatedInvoker):
             return tool
         gated = self._tools.get(id(tool))
-        if gated is None:
+        if gated is None or not cast("_GatedInvoker", gated.on_invoke_tool).is_current():
             gated = self._make_tool(tool)
             self._tools[id(tool)] = gated
         agent = getattr(tool, "_agent_instance", None)
@@ -249,6 +257,8 @@ def _make_transfer_message(made: Handoff[Any, Any]) -> Callable[[Any], str]:
 
 
 def _find_class(kind: type[Any]) -> type[Any]:
+    if issubclass(kind, _GatedAgent):  # `clone` was called on a gated copy
+        return kind
     found = _classes.get(kind)
     if found is None:
         found = _classes[kind] = type(f"Gated{kind.__name__}", (_GatedAgent, kind), {})
@@ -301,6 +311,7 @@ class _GatedInvoker:
 
     def __init__(self, tool: FunctionTool, is_agent: bool, not_done: tuple[type[BaseException], ...]) -> None:
         self.tool, self._is_agent, self._not_done = tool, is_agent, not_done
+        self._state = dict(tool.__dict__)
         inner = copy.copy(tool)
         self._has_default = resolve_function_tool_failure_error_function(tool) is default_tool_error_function
         self._is_formatted = getattr(tool, "_use_default_failure_error_function", True)
@@ -315,6 +326,10 @@ class _GatedInvoker:
 
     def __repr__(self) -> str:
         return f"<_GatedInvoker of {self.tool.name}>"
+
+    def is_current(self) -> bool:
+        """Returns whether the user has changed nothing of the tool since it was gated."""
+        return self._state == self.tool.__dict__
 
     async def __call__(self, ctx: ToolContext[Any], input: str) -> Any:  # noqa: A002 -- the SDK's name
         """Calls the tool if the gate allows it. Returns its value, the recorded value, or the gate's answer in its place."""
@@ -359,7 +374,8 @@ class _GatedInvoker:
             _failure.reset(token)
         place.invocation.run.check()
         if not failures:
-            return make_tool_result(write_result_text(value)), value
+            text = write_result_text(value)
+            return make_tool_result(text, raw=write_value(value, text)), value
         failed = make_failure(failures[-1], f"tool {self.tool.name!r}", self._not_done)
         return msgspec.structs.replace(failed, output=write_result_text(value)), value
 
@@ -460,4 +476,4 @@ def _write_result(done: Performed) -> Any:
     settled = done.settled
     if settled.performed:
         return add_result_notes(done.value, settled.notes)
-    return add_result_notes(recall_result(settled.text), settled.notes)
+    return add_result_notes(recall_result(settled.text, settled.raw), settled.notes)

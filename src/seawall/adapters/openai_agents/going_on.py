@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
 from agents.run_context import RunContextWrapper
 from agents.run_state import RunState
+from agents.tool import FunctionTool
 
 from seawall.adapters.openai_agents.gating import get_original_tool, needs_own_approval
 from seawall.adapters.openai_agents.place import RunnerInvocation
@@ -138,12 +139,19 @@ def _find_decision(state: Any, item: Any) -> bool | None:
 
 async def _is_own(state: Any, item: Any, arguments: dict[str, Any], call_id: str) -> bool:
     """Returns whether the user's own approval policy asks the person, not the gate."""
-    tools = [get_original_tool(tool) for tool in item.agent.tools if tool.name == item.tool_name]
-    own = next((tool for tool in tools if tool is not None), None)
+    context = state._context  # noqa: SLF001 -- the SDK offers no other way to it
+    own = _find_tool(item.agent.tools, item)
+    if own is None:  # it may be a tool of an MCP server
+        own = _find_tool(await item.agent.get_all_tools(context), item)
     if own is None:
         return True
-    context = state._context  # noqa: SLF001 -- the SDK offers no other way to it
     return await needs_own_approval(own, context, arguments, call_id)
+
+
+def _find_tool(tools: Sequence[Any], item: Any) -> FunctionTool | None:
+    """Returns the user's own tool that an interruption is about."""
+    found = (get_original_tool(tool) for tool in tools if tool.name == item.tool_name)
+    return next((tool for tool in found if tool is not None), None)
 
 
 def wait_for_thread(work: Coroutine[Any, Any, T]) -> T:

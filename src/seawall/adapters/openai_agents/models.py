@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, cast
 
-from agents.items import ModelResponse
+from agents.exceptions import ModelBehaviorError
+from agents.items import ModelResponse, TResponseOutputItem
 from agents.models.interface import Model, ModelProvider
 from agents.retry import ModelRetryAdvice, ModelRetryNormalizedError
 from agents.run import RunConfig
-from openai.types.responses import ResponseCompletedEvent
+from openai.types.responses import ResponseCompletedEvent, ResponseOutputItemDoneEvent
 
 from seawall.adapters.openai_agents.place import AgentsHalted, AgentsHeld, RunnerInvocation, find_invocation
 from seawall.adapters.openai_agents.replies import (
@@ -26,15 +27,18 @@ from seawall.adapters.openai_agents.replies import (
     write_completed,
 )
 from seawall.core.errors import Refused
+from seawall.run.step import Result
 from seawall.runtime.foreign.asked import ModelAsk
 from seawall.runtime.foreign.asks import Settled, Turn
-from seawall.runtime.foreign.results import ModelResult
+from seawall.runtime.foreign.results import ModelResult, make_failure
 from seawall.runtime.foreign.session import MAX_OUTPUT_TOKENS, Performed
 
 MAX_WAITING_EVENTS = 1
 """Events of a stream that may wait for the SDK. It is one, so that the provider's stream is not read faster than the SDK reads
 its events."""
 _END = object()
+_FAILED = ("response.failed", "response.incomplete", "response.error", "error")
+"""The types of the events that end a stream without a reply. The SDK raises an error at each of them."""
 
 
 class GatedModel(Model):
@@ -123,8 +127,11 @@ class GatedModel(Model):
         events: asyncio.Queue[Any] = asyncio.Queue()
         room = asyncio.Semaphore(MAX_WAITING_EVENTS)
 
-        async def perform(turn: Turn) -> tuple[ModelResult, ResponseCompletedEvent | None]:
-            completed: ResponseCompletedEvent | None = None
+        async def pass_on(event: Any) -> None:
+            await room.acquire()
+            events.put_nowait(event)
+
+        async def perform(turn: Turn) -> tuple[ModelResult | Result, Any]:
             stream = self._inner.stream_response(
                 system_instructions,
                 add_notes(input, turn.notes),
@@ -135,15 +142,7 @@ class GatedModel(Model):
                 tracing,
                 **more,
             )
-            async for event in stream:
-                if isinstance(event, ResponseCompletedEvent):
-                    completed = event
-                else:
-                    await room.acquire()
-                    events.put_nowait(event)
-            if completed is None:
-                return ModelResult("", raw="null"), None
-            return read_response(read_completed(completed), delivered=True), completed
+            return await _read_stream(stream, pass_on)
 
         async def pump() -> Performed:
             try:
@@ -167,7 +166,9 @@ class GatedModel(Model):
             if not pumping.done():
                 pumping.cancel()
                 await asyncio.wait([pumping])
-        if done.value is None and done.settled.performed:
+        if done.settled.performed and not isinstance(done.value, ResponseCompletedEvent):
+            if done.value is not None:
+                yield done.value
             return  # the stream has ended without a reply, and the SDK says so
         response = _finish(invocation, done, read_completed)
         yield done.value if done.value is not None else write_completed(response, self._name)
@@ -190,6 +191,43 @@ class GatedModel(Model):
             max_output_tokens=settings.max_tokens,
             frame=invocation.frame,
         )
+
+
+async def _read_stream(
+    stream: AsyncIterator[Any], pass_on: Callable[[Any], Awaitable[None]]
+) -> tuple[ModelResult | Result, Any]:
+    """Returns the result of a stream and the event with which it has ended, if any. All events before that are passed on."""
+    last: Any = None
+    items: list[TResponseOutputItem] = []
+    async for event in stream:
+        if isinstance(event, ResponseOutputItemDoneEvent):
+            items.append(event.item)
+        failed = getattr(event, "type", None) in _FAILED
+        if failed or isinstance(event, ResponseCompletedEvent):
+            last = event
+        else:
+            await pass_on(event)
+        if failed:
+            break  # the SDK reads no further, and closes the stream
+    await _close(stream)
+    if not isinstance(last, ResponseCompletedEvent):
+        return _make_failure(last), last
+    if not last.response.output:
+        last.response.output = items  # as the SDK does: some servers send the items alone
+    return read_response(read_completed(last), delivered=True), last
+
+
+def _make_failure(last: Any) -> Result:
+    """Returns the failure of a stream that has ended without a reply. `last` is the event with which it has ended, if any."""
+    what = "without a reply" if last is None else f"with {last.type}"
+    return make_failure(ModelBehaviorError(f"the stream has ended {what}"), "the model")
+
+
+async def _close(stream: AsyncIterator[Any]) -> None:
+    """Closes a stream that was not read to its end."""
+    close = getattr(stream, "aclose", None)
+    if close is not None:
+        await close()
 
 
 def _fit_settings(settings: Any, turn: Turn, tools: Any) -> Any:

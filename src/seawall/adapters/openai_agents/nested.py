@@ -20,6 +20,7 @@ from seawall.adapters.openai_agents.gating import get_original, is_gated
 from seawall.adapters.openai_agents.going_on import find_place, restore_state, wait_for_thread
 from seawall.adapters.openai_agents.models import gate_config
 from seawall.adapters.openai_agents.place import (
+    NOT_OPEN,
     CallPlace,
     RunnerInvocation,
     current,
@@ -45,7 +46,7 @@ class _Nested(NamedTuple):
         """Closes the agent's frames, unless the agent waits for a person."""
         run = self.invocation.run
         run.check()
-        if result.interruptions:
+        if result.interruptions or self.invocation.root == NOT_OPEN:
             return
         answer = write_answer(result.final_output)
         with run.translated():
@@ -57,7 +58,7 @@ class _Nested(NamedTuple):
         """Closes the agent's frames after an error. Raises the error that has ended the whole run instead, if there is one."""
         run = self.invocation.run
         run.check()
-        if isinstance(error, Exception):
+        if isinstance(error, Exception) and self.invocation.root != NOT_OPEN:
             with run.translated():
                 for frame in (*reversed(self.invocation.frames), self.invocation.root):
                     await run.session.close_frame(frame, str(error), failed=True)
@@ -81,12 +82,10 @@ class NestedRunner(AgentRunner):
         """As `Runner.run`."""
         if current.get() is None:
             return await self.inner.run(starting_agent, input, **options)
-        run = find_invocation().run
-        with run.translated(), told_of_refusal():
-            frame = await run.session.open_frame(_ask_frame(starting_agent, input))
-        nested = _begin(starting_agent, frame, options)
+        nested = _begin(starting_agent, input, options)
         with inside(nested.invocation):
             try:
+                await nested.invocation.open()
                 given = await _restore(nested, input) if isinstance(input, RunState) else input
                 result = await self.inner.run(nested.agent, given, **nested.options)
             except BaseException as error:
@@ -104,13 +103,10 @@ class NestedRunner(AgentRunner):
         return super().run_sync(starting_agent, input, **options)
 
     def run_streamed(self, starting_agent: Any, input: Any, **options: Any) -> RunResultStreaming:  # noqa: A002 -- the SDK's name
-        """As `Runner.run_streamed`."""
+        """As `Runner.run_streamed`. The frame is opened before the agent's first step, because that may have to wait."""
         if current.get() is None:
             return self.inner.run_streamed(starting_agent, input, **options)
-        run = find_invocation().run
-        with run.translated(), told_of_refusal():
-            frame = run.session.open_frame_sync(_ask_frame(starting_agent, input))
-        nested = _begin(starting_agent, frame, options)
+        nested = _begin(starting_agent, input, options)
         with inside(nested.invocation):
             given = wait_for_thread(_restore(nested, input)) if isinstance(input, RunState) else input
             result = self.inner.run_streamed(nested.agent, given, **nested.options)
@@ -151,10 +147,17 @@ def _ask_frame(agent: Any, given: Any) -> HandoffAsk:
     )
 
 
-def _begin(agent: Any, frame: int, options: dict[str, Any]) -> _Nested:
-    run = find_invocation().run
+def _begin(agent: Any, given: Any, options: dict[str, Any]) -> _Nested:
+    place, above = current.get(), find_invocation()
+    run = above.run
     prepared, provider = gate_config(options)
-    invocation = RunnerInvocation(run, get_original(agent).name, frame)
+
+    async def open_frame() -> int:
+        await above.open()
+        with inside(place), run.translated(), told_of_refusal():
+            return await run.session.open_frame(_ask_frame(agent, given))
+
+    invocation = RunnerInvocation(run, get_original(agent).name, NOT_OPEN, open_frame)
     return _Nested(invocation, run.gate.gate_agent(agent), prepared, provider)
 
 
@@ -162,6 +165,7 @@ async def _restore(nested: _Nested, state: Any) -> Any:
     """Returns the state with which a nested agent continues. It is the same object if the state has gated agents already,
     because the SDK reads that object again.
     """
+    await nested.invocation.open()
     known = is_gated(state._current_agent)  # noqa: SLF001 -- the SDK offers no other way to it
     restored = state if known else await restore_state(nested.agent, state)
     await find_place(nested.invocation, restored)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol
 
@@ -16,6 +17,8 @@ from seawall.runtime.foreign.session import Session
 from seawall.runtime.foreign.tools import ToolDeclarations
 
 Asking = tuple[Ask, Turn] | Settled
+NOT_OPEN = -1
+"""Stands for the frame of an invocation before that is open. The run has no such frame, so no step is made in it."""
 
 
 class AgentsHalted(AgentsException):
@@ -101,6 +104,8 @@ class GatedRun:
             self._asked[frame, call_id] = await self.session.ask(asked)
         except Held as held:
             return held
+        except Halted:
+            return None  # the run has ended: the call raises that, unless the SDK does not make it
         return None
 
     def find(self, frame: int, call_id: str) -> Asking | None:
@@ -122,8 +127,12 @@ class GatedRun:
 class RunnerInvocation:
     """One invocation of the SDK's loop: the agent at work, and its frame. Hand-offs change both."""
 
-    def __init__(self, run: GatedRun, agent: str, frame: int) -> None:
+    def __init__(
+        self, run: GatedRun, agent: str, frame: int, opening: Callable[[], Awaitable[int]] | None = None
+    ) -> None:
+        """`opening` opens the frame of an invocation that begins without one (`NOT_OPEN`)."""
         self.run, self.agent, self.frame = run, agent, frame
+        self._opening, self._lock = opening, asyncio.Lock()
         self.root = frame
         """The frame in which the invocation began."""
         self.frames: list[int] = []
@@ -137,6 +146,15 @@ class RunnerInvocation:
 
     def __repr__(self) -> str:
         return f"<RunnerInvocation of {self.agent!r}, frame {self.frame}>"
+
+    async def open(self) -> None:
+        """Opens the frame, unless it is open. Its first agent and an agent of a guardrail may come at the same time."""
+        if self._opening is None:
+            return
+        async with self._lock:
+            if self._opening is not None:
+                self.frame = self.root = await self._opening()
+                self._opening = None
 
 
 class CallPlace(NamedTuple):
@@ -175,7 +193,7 @@ def find_invocation() -> RunnerInvocation:
 
 
 @contextlib.contextmanager
-def inside(place: CallPlace | RunnerInvocation) -> Generator[None]:
+def inside(place: CallPlace | RunnerInvocation | None) -> Generator[None]:
     """Marks a block as running at `place`."""
     token = current.set(place)
     try:

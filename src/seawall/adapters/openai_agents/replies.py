@@ -251,8 +251,23 @@ def write_result_text(value: Any) -> str:
     return str(value)
 
 
-def recall_result(text: str) -> Any:
-    """Returns a recorded result. Images and files are restored as the SDK's objects."""
+def write_value(value: Any, text: str) -> str | None:
+    """Returns a tool's value as JSON if it is restored from that as it was; `text` is what the model is told of it. None for a
+    text, and for a value of another kind, which is restored as its text.
+    """
+    if isinstance(value, str) or _is_structured(value):
+        return None
+    try:
+        raw = json.dumps(value)
+    except (TypeError, ValueError):
+        return None
+    return raw if str(json.loads(raw)) == text else None
+
+
+def recall_result(text: str, raw: str | None) -> Any:
+    """Returns a recorded result. `raw`: see `write_value`. Images and files are restored as the SDK's objects."""
+    if raw is not None:
+        return json.loads(raw)
     if not text.startswith(("[{", "{")):
         return text
     try:

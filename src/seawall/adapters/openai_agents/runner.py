@@ -15,21 +15,28 @@ from agents.exceptions import (
 )
 from agents.items import ItemHelpers
 from agents.result import RunResult, RunResultStreaming
-from agents.run import AgentRunner
+from agents.run import AgentRunner, get_default_agent_runner
 from agents.run_state import RunState
 
 from seawall.adapters.openai_agents.gating import AgentGate, get_original
 from seawall.adapters.openai_agents.going_on import StateDecider, prepare_state, wait_for_thread
 from seawall.adapters.openai_agents.models import gate_config
 from seawall.adapters.openai_agents.nested import find_plain_runner, install_runner
-from seawall.adapters.openai_agents.place import AgentsHalted, AgentsHeld, GatedRun, RunnerInvocation, inside
+from seawall.adapters.openai_agents.place import (
+    AgentsHalted,
+    AgentsHeld,
+    GatedRun,
+    RunnerInvocation,
+    current,
+    find_invocation,
+    inside,
+)
 from seawall.adapters.openai_agents.replies import write_answer
 from seawall.core.errors import Broken, Misused, Refused, describe_error
 from seawall.core.events import StoppedBy
 from seawall.core.limits import Limits
 from seawall.run.outcome import Outcome
 from seawall.runtime.foreign.engine import Engine
-from seawall.runtime.foreign.session import Session
 from seawall.runtime.foreign.tools import Effects
 
 LOOP = "openai-agents"
@@ -46,7 +53,9 @@ _TRIPWIRES = (
 
 
 def find_outcome(result: RunResult | RunResultStreaming) -> Outcome[Any] | None:
-    """Returns how the run of a result has ended; None if it is interrupted, or its stream is not read to its end."""
+    """Returns how the run of a result has ended; None if it is interrupted, or its stream was cancelled or is not read to its
+    end.
+    """
     return getattr(result, _OUTCOME, None)
 
 
@@ -73,8 +82,9 @@ class SeawallRunner:
     `not_done` are errors of tools which say that nothing has happened. Everything that `Runner.run` takes is passed on:
     `context`, `session`, `max_turns`, `run_config`, `hooks` and so on. The id of the `session` is the conversation's.
 
-    Without a `request_id` each call begins a new run, also after a crash: its effects are then made again. A `RunState`
-    continues its own run; after a restart, pass the run's `request_id` or `session`.
+    Without a `request_id` each call begins a new run, also after a crash: its effects are then made again. Inside of a tool or
+    a guardrail of a run of this runner, the agent works in a frame of that run instead. A `RunState` continues its own run;
+    after a restart, pass the run's `request_id` or `session`.
     """
 
     def __init__(
@@ -120,6 +130,8 @@ class SeawallRunner:
         the calls that the gate holds. Raises the errors of `Runner.run`, `AgentsHalted` once the run has ended, and
         `AgentsHeld` if a person must decide on a step at which the SDK can't be interrupted.
         """
+        if self._works_within(request_id, tenant, principal) and not isinstance(input, RunState):
+            return await get_default_agent_runner().run(starting_agent, input, **options)
         begun = self._begin(starting_agent, input, request_id, tenant, principal, options)
         if isinstance(input, RunState):
             input = await self._prepare(begun, input, StateDecider(decided_by, credential))  # noqa: A001 -- the SDK's name
@@ -156,6 +168,8 @@ class SeawallRunner:
         """As `run`: the result streams its events. Events of a reply are passed on before the reply is settled."""
         if isinstance(input, RunState):
             self._engine.check_may_wait()
+        elif self._works_within(request_id, tenant, principal):
+            return get_default_agent_runner().run_streamed(starting_agent, input, **options)
         begun = self._begin(starting_agent, input, request_id, tenant, principal, options)
         if isinstance(input, RunState):
             decider = StateDecider(decided_by, credential)
@@ -176,6 +190,14 @@ class SeawallRunner:
 
     # ---- beginning
 
+    def _works_within(self, request_id: str | None, tenant: str, principal: str) -> bool:
+        """Returns whether this runner is called inside of one of its runs, and for no other request: then the agent works in a
+        frame of that run.
+        """
+        if request_id is not None or tenant or principal or current.get() is None:
+            return False
+        return find_invocation().run.gate is self._gate
+
     def _begin(
         self,
         agent: Any,
@@ -192,7 +214,7 @@ class SeawallRunner:
         if goes_on and request_id is None:
             request_id, known_tenant = self._find_request(given)
             tenant = tenant or known_tenant
-            if request_id is None and sdk_session is None:
+            if request_id is None and _find_session(sdk_session) is None:
                 raise Misused(
                     "this runner has not interrupted this RunState, so it does not know the run: pass the request_id of the "
                     "run, or the session"
@@ -203,7 +225,7 @@ class SeawallRunner:
             loop=LOOP,
             name=self._name or agent.name,
             agent=agent.name,
-            session=None if sdk_session is None else str(sdk_session.session_id),
+            session=_find_session(sdk_session),
             tenant=tenant,
             principal=principal,
             request_id=new_id,
@@ -252,7 +274,7 @@ class SeawallRunner:
         run = begun.run
         with run.translated():
             await run.give_back()
-            if result.interruptions:
+            if result.interruptions or _was_cancelled(result):
                 self._remember(begun, result.interruptions)
                 await run.session.detach()
                 return
@@ -260,6 +282,19 @@ class SeawallRunner:
             for frame in reversed(begun.invocation.frames):
                 await run.session.close_frame(frame, answer)
             setattr(result, _OUTCOME, await run.session.end(answer))
+
+
+def _find_session(session: Any) -> str | None:
+    """Returns the id of an SDK session; None if there is no session, or its server gives the id at the first request."""
+    try:
+        return None if session is None else str(session.session_id)
+    except ValueError:
+        return None
+
+
+def _was_cancelled(result: RunResult | RunResultStreaming) -> bool:
+    """Returns whether `RunResultStreaming.cancel` has ended the SDK's loop before there was an answer."""
+    return result.final_output is None and getattr(result, "_cancel_mode", "none") != "none"
 
 
 @contextlib.asynccontextmanager
@@ -275,14 +310,16 @@ async def _ended(begun: _Started) -> AsyncGenerator[None]:
         raise
     except _TRIPWIRES as error:
         await _give_back(begun.run)
-        await _end(session, stopped_by=_describe_tripwire(error))
+        with contextlib.suppress(Refused, Broken, Misused):  # the SDK's own error says more
+            await session.end(stopped_by=_describe_tripwire(error))
         raise
     except Exception as error:
         await _give_back(begun.run)
         if begun.run.stop is not None:
             await _let_go(begun.run)
             raise begun.run.stop from error
-        await _end(session, error=describe_error(error))
+        with contextlib.suppress(Refused, Broken, Misused):  # as above
+            await session.fail(describe_error(error))
         raise
     except BaseException:
         await _let_go(begun.run)
@@ -290,11 +327,6 @@ async def _ended(begun: _Started) -> AsyncGenerator[None]:
     finally:
         if begun.provider is not None:
             await begun.provider.aclose()
-
-
-async def _end(session: Session, **how: Any) -> None:
-    with contextlib.suppress(Refused, Broken, Misused):  # the SDK's own error says more
-        await session.end(**how)
 
 
 async def _give_back(run: GatedRun) -> None:

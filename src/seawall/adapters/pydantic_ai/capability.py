@@ -64,7 +64,8 @@ class SeawallCapability(AbstractCapability[Any]):
         self._reads, self._polls = tuple(reads), tuple(polls)
         self._limits, self._name, self._waits, self._not_done = limits, name, waits, not_done
         self._source = IdentitySource(request_id, session, tenant, principal)
-        self._tools = engine.tools.declare(effects, reads, polls)
+        self._declared = engine.tools.find_own(effects, reads, polls)
+        self._tools = self._declared or engine.tools
         self.run: GatedAgentRun | None = None
 
     def __repr__(self) -> str:
@@ -97,7 +98,12 @@ class SeawallCapability(AbstractCapability[Any]):
         if above is not None and above.engine is self._engine:
             call_id = make_handoff_id(above, agent, identity.request)
             handoff = above.session.handoff(
-                above.agent, agent, identity.request, call_id=call_id, frame=above.frame
+                above.agent,
+                agent,
+                identity.request,
+                call_id=call_id,
+                frame=above.frame,
+                declared=self._declared,
             )
             mine.run = GatedAgentRun(self._engine, above.session, agent, identity, self._not_done, handoff)
             return mine

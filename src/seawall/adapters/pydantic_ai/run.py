@@ -41,7 +41,7 @@ from seawall.adapters.pydantic_ai.messages import (
     recall_response,
     recall_value,
 )
-from seawall.core.canonical import digest_of
+from seawall.core.canonical import digest_of, to_canonical_text
 from seawall.core.errors import Broken, Misused, Refused, describe_error
 from seawall.core.events import StepIntended
 from seawall.run.outcome import Outcome
@@ -52,6 +52,7 @@ from seawall.runtime.foreign.own_errors import OwnErrors
 from seawall.runtime.foreign.results import make_failure, to_json_value, write_text
 from seawall.runtime.foreign.session import MAX_OUTPUT_TOKENS, Performed, Session
 from seawall.runtime.seawall import Seawall
+from seawall.team.team import Team
 from seawall.team.tool import NotDone
 
 Call = Callable[[list[ModelMessage], ModelSettings | None, ModelRequestParameters], Awaitable[ModelResponse]]
@@ -81,6 +82,12 @@ class AgentHeld(AgentRunError):
 
 PASSES = (ApprovalRequired, CallDeferred, AgentHeld)
 """Errors of a tool whose call was not made: the call is deferred, or an agent inside of the tool waits for a person."""
+
+
+class _ToolError(NamedTuple):
+    """What a tool has raised, in the place of its value."""
+
+    error: BaseException
 
 
 class ToolPlace(NamedTuple):
@@ -255,7 +262,7 @@ class GatedAgentRun:
                 self.held[call_id] = held
                 problem = ""
                 if ctx.tool_call_approved and not decided:
-                    decided, problem = True, await self._approve(held, ctx.tool_call_metadata)
+                    decided, problem = True, await self._approve(held, arguments, ctx.tool_call_metadata)
                     if not problem:
                         continue
                 raise ApprovalRequired(held.describe(problem)) from held
@@ -289,11 +296,15 @@ class GatedAgentRun:
     async def _read_call(
         self, name: str, call_id: str, call: Callable[[], Awaitable[Any]]
     ) -> tuple[Any, Any]:
-        """Calls a tool, and returns its result and its value. A signal to the model becomes a failure, and is raised later."""
+        """Calls a tool, and returns its result and its value. A signal to the model, and an error which says that nothing has
+        happened, become a failure, and are raised later.
+        """
         try:
             value = await call()
-        except (ModelRetry, ToolFailed) as signal:
-            return keep_signal(make_failure(signal, f"tool {name!r}", self._not_done), signal), signal
+        except (ModelRetry, ToolFailed, *self._not_done) as error:
+            return keep_signal(make_failure(error, f"tool {name!r}", self._not_done), error), _ToolError(
+                error
+            )
         return read_value(name, call_id, value), value
 
     @contextlib.contextmanager
@@ -308,8 +319,9 @@ class GatedAgentRun:
 
     # ---- people
 
-    async def _approve(self, held: Held, metadata: Any) -> str:
+    async def _approve(self, held: Held, arguments: Any, metadata: Any) -> str:
         """Approves a held call in the name of the person who approved it in the framework. An earlier decision stands.
+        `arguments` differ from the proposed ones if that person has changed them; then they are approved as an edit.
 
         Returns why the approval does not count; "" if the call is decided.
         """
@@ -317,9 +329,9 @@ class GatedAgentRun:
         credential = given.get("credential")
         by = "" if credential is not None else str(given.get("by") or self._identity.principal or LOOP)
         reason = str(given.get("reason") or "")
-        deciding = partial(_decide, held=held, by=by, credential=credential, reason=reason)
+        decide = partial(_decide, by=by, credential=credential, reason=reason)
         try:
-            await self.engine.call_async(deciding)
+            await self.engine.call_async(lambda sea: decide(sea, held, arguments, self.session.team))
         except (Refused, Misused) as error:
             return str(error)
         return ""
@@ -373,13 +385,27 @@ class GatedAgentRun:
             elif rests:
                 await self.session.detach()
             else:
-                await self.session.end(error=describe_error(error))
+                await self.session.fail(describe_error(error))
 
 
-async def _decide(sea: Seawall, held: Held, by: str, credential: Any, reason: str) -> None:
+async def _decide(
+    sea: Seawall, held: Held, arguments: Any, team: Team | None, *, by: str, credential: Any, reason: str
+) -> None:
     found = next((each for each in await sea.approvals(run=held.run) if each.id == held.proposal), None)
-    if found is not None:
+    if found is None:
+        return
+    if sea.supervisor.make_bodies().redact_json(to_canonical_text(arguments)) == found.arguments_text:
         await sea.decide(held.run, held.step, approve=True, by=by, credential=credential, reason=reason)
+    else:
+        await sea.approve(
+            found.id,
+            hash=found.hash,
+            edit=arguments,
+            team=team,
+            by=by,
+            credential=credential,
+            reason=reason,
+        )
 
 
 async def _reject(sea: Seawall, identity: Identity, denied: Mapping[str, str]) -> None:
@@ -415,8 +441,8 @@ def _validate(
 def _finish(done: Performed) -> Any:
     if not done.settled.performed:
         return recall_value(done.settled)
-    if isinstance(done.value, ModelRetry | ToolFailed):
-        raise done.value
+    if isinstance(done.value, _ToolError):
+        raise done.value.error
     return add_advice(done.value, done.settled.notes)
 
 

@@ -11,6 +11,7 @@ from seawall.core.errors import Misused
 from seawall.core.events import Event, Mode, RunStarted
 from seawall.core.limits import Limits
 from seawall.run.requests import PreparedRequest
+from seawall.runtime.foreign.tools import ToolDeclarations
 
 OTHER_ARGUMENTS = (
     "Error: this call was made before with other arguments, and its result is recorded; it was not made again"
@@ -78,7 +79,8 @@ class ToolAsk(NamedTuple):
 class HandoffAsk(NamedTuple):
     """A hand-off to another agent, which works in a new frame.
 
-    With `transfers`, the answer of the new frame is also the answer of the frame above. `halts`: see `ToolAsk`.
+    With `transfers`, the answer of the new frame is also the answer of the frame above. `halts`: see `ToolAsk`. `declared` are
+    the declarations of that agent's tools, if it has its own; a tool that is not among them is as in the frame above.
     """
 
     agent: str
@@ -88,6 +90,7 @@ class HandoffAsk(NamedTuple):
     frame: int = 0
     transfers: bool = False
     halts: bool = False
+    declared: ToolDeclarations | None = None
 
 
 Asked = ModelAsk | ToolAsk | HandoffAsk

@@ -19,10 +19,13 @@ from seawall.run.outcome import Outcome, build_outcome
 from seawall.run.requests import PreparedRequest
 from seawall.run.state import RunState
 from seawall.run.step import Close, End, Ownership, Result
+from seawall.runtime.foreign.asked import HandoffAsk
 from seawall.runtime.foreign.reply import CallerReply
-from seawall.runtime.foreign.tools import AskedTool
+from seawall.runtime.foreign.tools import AskedTool, ToolDeclarations
 
 AskKind = Literal["model", "tool", "handoff"]
+ROOT = 0
+"""The frame in which a run begins."""
 
 
 class Halted(Refused):
@@ -117,8 +120,8 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_redacted(self) -> bool:
-        """Whether the recorded reply is a redacted form of the model's reply, and not a text that replaced it."""
-        return self.raw is None and self.status != "replaced"
+        """Whether the recorded reply is a redacted form of the model's reply, and not a text in its place."""
+        return self.raw is None and self.status == "ok"
 
 
 class AskedRequest(NamedTuple):
@@ -150,10 +153,11 @@ class Ask:
         transfers: bool = False,
         halts: bool = False,
         untrusted: bool = False,
+        declared: ToolDeclarations | None = None,
     ) -> None:
         """Takes the fields of what was asked for.
 
-        `transfers` and `halts`: see `HandoffAsk`. `within` is the tool's step during which this was asked for, if any.
+        `transfers`, `halts` and `declared`: see `HandoffAsk`. `within` is the tool's step during which this was asked for, if any.
         `text` holds the arguments as canonical JSON, or the task of a hand-off. With `waits`, the asker waits for a held
         step and gets no `Held`. `doubt`: see `EffectFacts.doubt`.
         """
@@ -162,7 +166,7 @@ class Ask:
         self.text, self.tool, self.request = text, tool, request
         self.waits, self.doubt, self.within = waits, doubt, within
         self.transfers, self.halts = transfers, halts
-        self.untrusted = untrusted
+        self.untrusted, self.declared = untrusted, declared
         self.reply: CallerReply[Any] | None = None
         """The reply to the caller that waits for its turn, or for the end of a step that it has performed."""
         self.again: tuple[Any, int] | None = None
@@ -258,8 +262,8 @@ class Asks:
         """True if the run went on elsewhere since the loop has last read its events. Nothing is decided before it has read them."""
         self.on_parked: Callable[[], None] = lambda: None
         """Called once the run waits for people and has no driver."""
-        self.on_turn: Callable[[Ask], None] = lambda ask: None
-        """Called when an asker gets its turn."""
+        self.on_turn: Callable[[Ask, int], None] = lambda ask, calls: None
+        """Called when an asker gets its turn (1), and when its turn is taken back (-1)."""
         self.on_held: Callable[[Ask, Held], None] = lambda ask, held: ask.fail(held)
         """Called when a step waits for a person but its asker does not wait."""
         self.on_failed: Callable[[Ask], None] = lambda ask: None
@@ -268,6 +272,8 @@ class Asks:
         """Returns the newest request to a model in a frame."""
         self.transfers: set[int] = set()
         """Frames whose answer is also the answer of the frame above, in which no model is asked any more."""
+        self.declared: dict[int, ToolDeclarations] = {}
+        """The declarations of the tools of each frame. The team sets those of the root."""
         self._unsent: list[tuple[Callable[[], None], bool]] = []
         """Calls that tell askers something, each with whether it may be made before the batch is durable."""
         self._closing: dict[int, asyncio.Future[None]] = {}
@@ -308,10 +314,12 @@ class Asks:
         asked = {ask.within for ask in self.open.values() if ask.within}
         return frozenset(asked.union(step for frame, step in self.within.items() if frame in state.open))
 
-    def note_frame(self, frame: int, *, transfers: bool) -> None:
-        """Notes whether the answer of an open hand-off is also the answer of the frame above."""
-        if transfers:
+    def note_frame(self, frame: int, opening: Ask | HandoffAsk) -> None:
+        """Notes whether the answer of an open hand-off is also the answer of the frame above, and what is declared there."""
+        if opening.transfers:
             self.transfers.add(frame)
+        above = self.declared.get(opening.frame, self.declared[ROOT])
+        self.declared[frame] = above if opening.declared is None else opening.declared.within(above)
 
     def withdraw(self, ask: Ask) -> None:
         """Forgets an ask whose asker has gone before it began the step. The step may be asked for again."""
@@ -319,6 +327,7 @@ class Asks:
             del self.open[ask.frame, ask.key]
         if ask.result is not None and not ask.result.done():
             ask.result.set_result(Result(status="withdrawn"))
+            self.on_turn(ask, -1)
         _finish(ask.over)
 
     def fail_all(self, error: Exception) -> None:
@@ -352,14 +361,13 @@ class Asks:
         ask.result, ask.ownership = asyncio.get_running_loop().create_future(), ownership
         if ask.end is not None or ask.over.done():
             return Result(status="withdrawn")  # its asker has gone
-        self.on_turn(ask)
+        self.on_turn(ask, 1)
         ask.give_turn(turn)
         try:
             return await asyncio.shield(ask.result)
         except asyncio.CancelledError:  # the run has ended meanwhile; a late result is still recorded
-            if ask.result.done():
-                raise
-            ask.tell_over()
+            if not ask.result.done():
+                ask.tell_over()
             return await ask.result
 
     # ---- what the driver records
@@ -409,7 +417,7 @@ class Asks:
             self._unsent.append((hold, False))
         elif intent.kind == "handoff" and intent.perform:
             self._take(ask)
-            self.note_frame(intent.step, transfers=ask.transfers)
+            self.note_frame(intent.step, ask)
             if ask.within:
                 self.within[intent.step] = ask.within
             settled = Settled(step=intent.step, status="ok")

@@ -78,13 +78,13 @@ class Coverage:
     def __repr__(self) -> str:
         return f"<Coverage of {len(self._models)} models>"
 
-    def note_model(self, name: str) -> None:
-        """Counts a call of a model."""
-        _count(self._models, name)
+    def note_model(self, name: str, calls: int = 1) -> None:
+        """Counts a call of a model; `calls` is -1 for one that was not made after all."""
+        _count(self._models, name, calls)
 
-    def note_tool(self, name: str, kind: ToolKind) -> None:
-        """Counts a call of a tool."""
-        _count(self._tools[kind], name)
+    def note_tool(self, name: str, kind: ToolKind, calls: int = 1) -> None:
+        """As `note_model`, for a tool."""
+        _count(self._tools[kind], name, calls)
 
     def note_not_gated(self, what: Iterable[str]) -> None:
         """Notes parts of the application that an adapter can't gate."""
@@ -105,14 +105,14 @@ class Coverage:
     def report(self, uncalled: Iterable[str]) -> CoverageReport:
         """Returns the counts. `uncalled`: see `CoverageReport.uncalled`."""
         return CoverageReport(
-            models=dict(self._models),
-            effects=dict(self._tools["effect"]),
-            reads=dict(self._tools["read"]),
-            undeclared=dict(self._tools["undeclared"]),
+            models=dict(+self._models),
+            effects=dict(+self._tools["effect"]),
+            reads=dict(+self._tools["read"]),
+            undeclared=dict(+self._tools["undeclared"]),
             not_gated=tuple(self._not_gated),
             uncalled=tuple(uncalled),
         )
 
 
-def _count(calls: Counter[str], name: str) -> None:
-    calls[name if name in calls or len(calls) < MAX_NAMES else OTHERS] += 1
+def _count(counted: Counter[str], name: str, calls: int) -> None:
+    counted[name if name in counted or len(counted) < MAX_NAMES else OTHERS] += calls

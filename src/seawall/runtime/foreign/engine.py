@@ -185,7 +185,7 @@ class Engine:
 
         def make_side() -> LoopSide:
             team = ForeignTeam(name or loop, agent, loop, bounds, Asks(), tools)
-            return LoopSide(self._sea, team, options, tools, self._coverage)
+            return LoopSide(self._sea, team, options, self._coverage)
 
         return Session(self, make_side, self._find_price, not_done, passes)
 

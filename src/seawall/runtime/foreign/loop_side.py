@@ -30,7 +30,7 @@ from seawall.runtime.foreign.parked import look_at_error, wait_ended_elsewhere
 from seawall.runtime.foreign.recorded import Recorded, RecordedStep
 from seawall.runtime.foreign.reply import CLOSED, CallerReply
 from seawall.runtime.foreign.team import ForeignTeam
-from seawall.runtime.foreign.tools import ToolDeclarations, write_arguments
+from seawall.runtime.foreign.tools import write_arguments
 from seawall.runtime.raising import lift_budget_halt
 from seawall.runtime.seawall import Seawall
 
@@ -49,11 +49,10 @@ class LoopSide:
         sea: Seawall,
         team: ForeignTeam,
         options: BeginOptions,
-        tools: ToolDeclarations,
         coverage: Coverage,
     ) -> None:
-        self._sea, self._supervisor, self._team = sea, sea.supervisor, team
-        self._options, self._tools, self._coverage = options, tools, coverage
+        self._sea, self._supervisor, self.team = sea, sea.supervisor, team
+        self._options, self._coverage = options, coverage
         self._asks: Asks = team.asks
         self._asks.journal_path = sea.journal_path
         self._asks.on_event, self._asks.on_turn = self._on_event, self._on_turn
@@ -134,7 +133,7 @@ class LoopSide:
     def _find_driver(self) -> Driver | None:
         """Returns the run's driver, if it has one and the driver belongs to this loop."""
         registry = self._supervisor.registry
-        if self._run is None or registry.teams.get(self._run) is not self._team:
+        if self._run is None or registry.teams.get(self._run) is not self.team:
             return None
         return registry.drivers.get(self._run)
 
@@ -142,7 +141,7 @@ class LoopSide:
         """Raises `Refused` if another loop of this process is at work on the run."""
         registry = self._supervisor.registry
         team = registry.teams.get(run)
-        if team is None or team is self._team:
+        if team is None or team is self.team:
             return
         if run in registry.drivers or (isinstance(team, ForeignTeam) and team.asks.open):
             raise Refused(
@@ -153,7 +152,7 @@ class LoopSide:
 
     def _forget_team(self) -> None:
         registry = self._supervisor.registry
-        if self._run is not None and registry.teams.get(self._run) is self._team:
+        if self._run is not None and registry.teams.get(self._run) is self.team:
             del registry.teams[self._run]
 
     # ---- idling
@@ -226,7 +225,7 @@ class LoopSide:
             known = await self._find_unfinished(options.session)
         if known is not None:
             row = await journal.row(known)
-            if await lift_budget_halt(self._supervisor, row, self._team.loop, options.check_same):
+            if await lift_budget_halt(self._supervisor, row, self.team.loop, options.check_same):
                 row = await journal.row(known)
             await self._learn_recorded(row)
 
@@ -242,7 +241,7 @@ class LoopSide:
             return row.run
         if row.state in ("interrupted", "waiting"):
             reason = "the next request of its session came"
-            await self._supervisor.cancel(row.run, Command(kind="cancel", by=self._team.loop, reason=reason))
+            await self._supervisor.cancel(row.run, Command(kind="cancel", by=self.team.loop, reason=reason))
         return None
 
     async def _learn_recorded(self, row: RunRow) -> None:
@@ -304,7 +303,7 @@ class LoopSide:
         options = self._options
         with self._busy():
             run = await self._sea.start(
-                self._team,
+                self.team,
                 options.request,
                 session=options.session,
                 tenant=options.tenant,
@@ -325,7 +324,7 @@ class LoopSide:
         """Goes on with a run that no process drives."""
         if self._supervisor.closing:
             raise Broken(CLOSED)
-        taking = self._supervisor.start_task(self._supervisor.take_up(run, self._team))
+        taking = self._supervisor.start_task(self._supervisor.take_up(run, self.team))
         driver = await asyncio.shield(taking)  # a caller that is cancelled leaves no lease behind
         if driver is None:
             self._outcome = self._outcome or await read_outcome(self._supervisor.journal, run)
@@ -421,11 +420,12 @@ class LoopSide:
 
         reply.work(run)
 
-    def _on_turn(self, ask: Ask) -> None:
+    def _on_turn(self, ask: Ask, calls: int) -> None:
         if ask.kind == "model":
-            self._coverage.note_model(ask.name)
+            self._coverage.note_model(ask.name, calls)
         else:
-            self._coverage.note_tool(ask.name, self._tools.find_kind(ask.name))
+            kind = self.team.find_declarations(ask.frame).find_kind(ask.name)
+            self._coverage.note_tool(ask.name, kind, calls)
 
     def _on_failed(self, ask: Ask) -> None:
         """Notes that the end of the ask's step is not known. The same call, asked for again, is this one."""
@@ -489,7 +489,7 @@ class LoopSide:
         match asked:
             case ModelAsk():
                 request = self._redactor.redact(asked.name, asked.request, bodies)
-                known = recorded.take_reply(asked.frame, request, bodies)
+                known = recorded.take_reply(asked.frame, request, bodies, ended=self._outcome is not None)
                 settled = None if known is None else self._give_again(known, bodies)
                 if known is not None and settled is not None and (asked.anew or settled.is_redacted):
                     recorded.give_up_replies(asked.frame, known)
@@ -518,7 +518,7 @@ class LoopSide:
             self._recorded.note_given_again(asked.frame, key)
             return self._give_again(known, bodies), None
         doubt = self._recorded.explain_doubt(asked.name, asked.frame, key)
-        tool = self._tools.find_tool(asked.name)
+        tool = self.team.find_declarations(asked.frame).find_tool(asked.name)
         more = {"text": text, "tool": tool, "doubt": doubt, "untrusted": asked.untrusted}
         return None, self._make_ask("tool", asked, key, **more)
 
@@ -531,9 +531,10 @@ class LoopSide:
         )
         frame = self._recorded.find_frame(asked.frame, key)
         if frame is not None:
-            self._asks.note_frame(frame, transfers=asked.transfers)
+            self._asks.note_frame(frame, asked)
             return Settled(step=frame, status="ok", replayed=True), None
-        return None, self._make_ask("handoff", asked, key, text=asked.task, transfers=asked.transfers)
+        more = {"text": asked.task, "transfers": asked.transfers, "declared": asked.declared}
+        return None, self._make_ask("handoff", asked, key, **more)
 
     def _make_ask(self, kind: Any, asked: Asked, key: str, **more: Any) -> Ask:
         more = {"waits": self._options.waits, "halts": asked.halts, **more}

@@ -32,7 +32,6 @@ from seawall.run.frame import effect_state
 from seawall.run.requests import PreparedRequest
 from seawall.runtime.foreign.asks import AskedRequest
 
-ROOT = 0
 _FAILED = ("error", "timeout")
 
 
@@ -62,6 +61,8 @@ class Recorded:
         """The newest hand-off by frame and key. Its step is the number of the frame that it opens."""
         self._models: dict[int, dict[str, deque[RecordedStep]]] = {}
         """Replies that the loop has not asked for again, by frame and meaning."""
+        self._failures: dict[tuple[int, str], RecordedStep] = {}
+        """Requests to models that have failed before the loop began, by frame and meaning."""
         self._asked_by: dict[tuple[int, str], list[ReplyCall]] = {}
         """The replies that have a call, by frame and id of the call, in the order in which they were recorded."""
         self._told: set[int] = set()
@@ -175,6 +176,8 @@ class Recorded:
     def _learn_reply(self, intent: StepIntended, done: StepDone, key: str, *, cut_off: bool) -> None:
         if cut_off:
             self._lost[intent.frame, intent.asked] = key
+        elif self.replays and done.status in _FAILED:
+            self._failures[intent.frame, intent.asked] = RecordedStep(intent, done)
         if done.status not in ("ok", "replaced") or cut_off:
             return
         for call in done.calls:
@@ -185,6 +188,8 @@ class Recorded:
             self._last[done.step] = intent.frame
         if not self.replays:
             self._told.add(done.step)
+            if self._models.pop(intent.frame, None):  # another reply in the place of a recorded one
+                self.diverged.add(intent.frame)
         else:
             by_digest = self._models.setdefault(intent.frame, {})
             by_digest.setdefault(intent.asked, deque()).append(RecordedStep(intent, done))
@@ -325,8 +330,14 @@ class Recorded:
             path.append(above[path[-1]])
         return tuple(reversed(path))
 
-    def take_reply(self, frame: int, request: PreparedRequest, bodies: Bodies) -> RecordedStep | None:
-        """Returns a recorded reply to a request, each reply only once; None if the model must be asked."""
+    def take_reply(
+        self, frame: int, request: PreparedRequest, bodies: Bodies, *, ended: bool
+    ) -> RecordedStep | None:
+        """Returns a recorded reply to a request, each reply only once; None if the model must be asked.
+
+        A model that had failed before another one has replied is asked again, and the other one's reply is kept. If the run
+        has ended, the failure is returned: no model is asked any more.
+        """
         replies = self._models.get(frame)
         if not replies:
             return None
@@ -337,6 +348,8 @@ class Recorded:
                 del replies[request.digest]
             self._told.add(step.done.step)
             return step
+        if (failure := self._failures.get((frame, request.digest))) is not None:
+            return failure if ended else None
         if (recorded := self._replies.get(frame)) and not self._goes_on(frame, request, recorded, bodies):
             self.diverged.add(frame)
         replies.clear()

@@ -27,6 +27,8 @@ from seawall.runtime.foreign.asks import Ask, Settled, Turn
 from seawall.runtime.foreign.loop_side import LoopSide
 from seawall.runtime.foreign.reply import CallerReply, LoopReply, ThreadReply
 from seawall.runtime.foreign.results import ModelResult, make_failure, make_model_result, make_tool_result
+from seawall.runtime.foreign.team import ForeignTeam
+from seawall.runtime.foreign.tools import ToolDeclarations
 
 T = TypeVar("T")
 Asking = tuple[Ask, Turn] | Settled
@@ -88,7 +90,7 @@ class Session:
         self._side: LoopSide | None = None
         self._lock = threading.Lock()
         self._pid = os.getpid()
-        self._ended = False
+        self._ended = self._has_asked = False
 
     def __repr__(self) -> str:
         return f"<Session of run {self.run}>"
@@ -97,6 +99,11 @@ class Session:
     def run(self) -> str | None:
         """The id of the run; None before its first step."""
         return None if self._side is None else self._side.run
+
+    @property
+    def team(self) -> ForeignTeam | None:
+        """The run's tools as they are declared, for `Seawall.approve(…, edit=…, team=…)`; None before the run's first step."""
+        return None if self._side is None else self._side.team
 
     @property
     def is_busy(self) -> bool:
@@ -155,14 +162,16 @@ class Session:
         frame: int = 0,
         transfers: bool = False,
         halts: bool = False,
+        declared: ToolDeclarations | None = None,
     ) -> HandoffAsk:
         """Returns the ask for a frame in which another agent works.
 
         `transfers`: the other agent's answer is also the answer of this frame, in which no model is asked any more.
-        `halts`: as in `tool`. Raises `Misused` for a name that can't be recorded.
+        `halts`: as in `tool`. `declared`: what is declared of that agent's tools; what is not is as in the frame above.
+        Raises `Misused` for a name that can't be recorded.
         """
         check_recordable(agent=agent, to=to, call_id=call_id)
-        return HandoffAsk(agent, to, task, call_id, frame, transfers, halts)
+        return HandoffAsk(agent, to, task, call_id, frame, transfers, halts, declared)
 
     # ---- a whole step
 
@@ -293,7 +302,7 @@ class Session:
         return self._confirm_sync(self._ask_side_sync(self._make_asking(asked)))
 
     def _make_asking(self, asked: Asked) -> Callable[[LoopSide, CallerReply[Asking]], None]:
-        within = self._find_step()
+        within, self._has_asked = self._find_step(), True
         return lambda side, reply: side.ask(asked, within, reply)
 
     async def _confirm(self, asking: Asking) -> Asking:
@@ -393,6 +402,20 @@ class Session:
         self._ended = True
         return self._wait(lambda side: side.end(_make_end(error, stopped_by), answer))
 
+    async def fail(self, error: str) -> None:
+        """Ends the run with an error of its loop.
+
+        If the loop has asked for nothing, and the run is an earlier one that it was to go on with, the error is not the run's:
+        the run is released.
+        """
+        self._ended = True
+        await self._cross(lambda side: _fail(side, error, has_asked=self._has_asked))
+
+    def fail_sync(self, error: str) -> None:
+        """As `fail`."""
+        self._ended = True
+        self._wait(lambda side: _fail(side, error, has_asked=self._has_asked))
+
     async def detach(self) -> None:
         """Releases a run that has not ended; the same request id goes on with it."""
         if not self._ended:
@@ -410,7 +433,7 @@ class Session:
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if self._fails(error):
-            await self.end(error=_describe(error))
+            await self.fail(_describe(error))
         else:
             await self.detach()
 
@@ -419,7 +442,7 @@ class Session:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if self._fails(error):
-            self.end_sync(error=_describe(error))
+            self.fail_sync(_describe(error))
         else:
             self.detach_sync()
 
@@ -547,6 +570,15 @@ def _read_frame(settled: tuple[Ask, Turn] | Settled) -> int:
 
 async def _close(side: LoopSide, frame: int, text: str, *, failed: bool) -> None:
     await side.close_frame(frame, text, "error" if failed else "ok", "error" if failed else None)
+
+
+async def _fail(side: LoopSide, error: str, *, has_asked: bool) -> None:
+    """See `Session.fail`."""
+    await side.open()
+    if has_asked or side.run is None:
+        await side.end(End(status="failed", error=error))
+    else:
+        await side.detach()
 
 
 def _make_end(error: str | None, stopped_by: StoppedBy | None) -> End | None:

@@ -11,7 +11,7 @@ from seawall.core.errors import SeawallBug
 from seawall.core.events import RunStarted
 from seawall.core.limits import Limits
 from seawall.models.protocol import ModelReply, ModelRequest, Price, TextDelta
-from seawall.runtime.foreign.asks import Asks
+from seawall.runtime.foreign.asks import ROOT, Asks
 from seawall.runtime.foreign.tools import ToolDeclarations
 from seawall.team.agent import Agent
 from seawall.team.team import Team
@@ -44,10 +44,10 @@ class ForeignTeam(Team):
         safe = re.sub(r"\W", "_", agent)
         safe = safe if safe.isidentifier() else f"_{safe}"
         self.loop = loop
-        self._tools = tools
         super().__init__(name, Agent(safe, role=f"Works in {loop}.", model=_MODEL), limits=limits)
         self.asks = asks
         """The asks through which the loop and the run's drivers exchange steps."""
+        asks.declared[ROOT] = tools
 
     @classmethod
     def stand_in(cls, started: RunStarted) -> ForeignTeam:
@@ -55,5 +55,11 @@ class ForeignTeam(Team):
         return cls(started.team, started.agent, started.loop, started.limits, Asks(), ToolDeclarations())
 
     def find_asked_tool(self, name: str) -> Tool[..., Any] | None:
-        """Returns the tool with the declaration of one of the framework's tools."""
-        return self._tools.find_tool(name)
+        """Returns the tool with the declaration of one of the framework's tools, in whichever frame it is declared."""
+        known = dict.fromkeys(self.asks.declared.values())
+        declaring = (each for each in known if each.find_kind(name) != "undeclared")
+        return next(declaring, self.asks.declared[ROOT]).find_tool(name)
+
+    def find_declarations(self, frame: int) -> ToolDeclarations:
+        """Returns what is declared of the tools of a frame."""
+        return self.asks.declared.get(frame, self.asks.declared[ROOT])

@@ -112,6 +112,8 @@ class ToolDeclarations:
         self._effects, self._reads, self._polls = given, listed["reads"], listed["polls"]
         self._declared = declared
         self._polled = frozenset(map(_normalise, listed["polls"]))
+        self._outer: ToolDeclarations | None = None
+        """The declarations around these, see `within`."""
         self._tools: dict[str, AskedTool] = {}
         self._every = dict.fromkeys(declared)
         """The names and patterns that are declared here, and for parts of the application."""
@@ -139,16 +141,33 @@ class ToolDeclarations:
         part._every, part._asked = self._every, self._asked
         return part
 
+    def find_own(
+        self, effects: Effects | None, reads: Sequence[str], polls: Sequence[str]
+    ) -> ToolDeclarations | None:
+        """As `declare`, for an agent that may work inside of another one. None if nothing is declared of its tools alone."""
+        part = self.declare(effects, reads, polls)
+        return None if part is self else part
+
+    def within(self, outer: ToolDeclarations) -> ToolDeclarations:
+        """Returns the declarations of an agent that works inside of another one, whose declarations are `outer`: a tool that is
+        not declared here is as it is declared there.
+        """
+        if self is outer:
+            return self
+        part = ToolDeclarations(self._effects, self._reads, self._polls)
+        part._every, part._asked, part._outer = self._every, self._asked, outer
+        return part
+
     def find_kind(self, name: str) -> ToolKind:
         """Returns the kind of a tool by its declaration."""
-        declared = self._find(name)[0]
+        declared = self.find_declared(name)[0]
         return "undeclared" if declared is None else "read" if declared is False else "effect"
 
     def find_tool(self, name: str) -> AskedTool:
         """Returns a tool with its declaration."""
         tool = self._tools.get(name)
         if tool is None:
-            effect, poll = self._find(name)
+            effect, poll = self.find_declared(name)
             tool = AskedTool(name, effect, poll=poll)
             if len(self._tools) < MAX_TOOLS:
                 self._tools[name] = tool
@@ -165,12 +184,14 @@ class ToolDeclarations:
             if each not in names and not any(fnmatchcase(name, each) for name in names)
         ]
 
-    def _find(self, name: str) -> tuple[Effect | bool | None, bool]:
+    def find_declared(self, name: str) -> tuple[Effect | bool | None, bool]:
         """Returns what is declared of a tool, and whether it is a poll."""
         name = _normalise(name)
         matching = (each for each in self._declared if fnmatchcase(name, each))
         found = name if name in self._declared else next(matching, None)
-        return (None, False) if found is None else (self._declared[found], found in self._polled)
+        if found is None:
+            return (None, False) if self._outer is None else self._outer.find_declared(name)
+        return self._declared[found], found in self._polled
 
 
 def advise_on_undeclared(name: str) -> str:
