@@ -112,6 +112,21 @@ def test_one_file_names_servers_of_all_kinds(tmp_path: Path, monkeypatch: pytest
     assert "t-123" not in repr(bank)
 
 
+def test_a_file_that_an_editor_reads_is_read_as_it_stands_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BANK_TOKEN", "t-123")
+    env = {"TOKEN": "${env:BANK_TOKEN}", "DEBUG": True, "PORT": 80, "NONE": None}
+    servers = {
+        "bank": {"type": "stdio", "command": "bank", "env": env},
+        "off": {"command": "other", "env": {"TOKEN": "${NOWHERE}"}, "disabled": True},
+    }
+    file = tmp_path / "mcp.json"
+    file.write_text(json.dumps({"inputs": [], "servers": servers}), encoding="utf-8-sig")
+    (bank,) = read_servers(file)
+    assert bank.environment == {"TOKEN": "t-123", "DEBUG": "true", "PORT": "80"}
+
+
 @pytest.mark.parametrize(
     ("servers", "message"),
     [
@@ -125,6 +140,10 @@ def test_one_file_names_servers_of_all_kinds(tmp_path: Path, monkeypatch: pytest
         ({"a": {"url": "http://x", "type": "sse"}}, "its transport is 'sse'"),
         ({"a": {"url": "http://x", "headers": []}}, "headers is list"),
         ({"a": {"url": "http://${NOWHERE}"}}, "there is no variable 'NOWHERE' in the environment"),
+        (
+            {"a": {"url": "http://x", "headers": {"A": "${input:key}"}}},
+            r"\$\{input:key\} can't be filled in here",
+        ),
         ("https://bank.example/mcp", "give the server a name"),
     ],
 )

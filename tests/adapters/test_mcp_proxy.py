@@ -407,6 +407,22 @@ def test_a_client_that_was_quiet_begins_another_run_also_after_a_halt(tmp_path: 
     run_proxy(place, scenario, clock=clock)
 
 
+def test_a_client_whose_effect_a_halt_refused_begins_another_run_once_it_was_quiet(tmp_path: Path) -> None:
+    place = Place(tmp_path, REFUND)
+    clock = ManualClock()
+
+    async def scenario(desk: Desk) -> None:
+        async with desk.connect() as client:
+            assert (await ask(client, "bank__refund", order="1"))[0]
+            for order in ("2", "3"):
+                assert not (await ask(client, "bank__refund", order=order))[0]
+            await clock.advance(1_300)
+            assert (await ask(client, "bank__refund", order="2"))[0]
+
+    run_proxy(place, scenario, effects=["bank.refund"], limits=Limits(tool_calls=1), clock=clock)
+    assert place.calls == ["refund", "refund"]
+
+
 def test_clients_that_are_given_one_run_share_it(tmp_path: Path) -> None:
     place = Place(tmp_path, BALANCE)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -18,6 +19,8 @@ from seawall.adapters.mcp.names import (
     split_name,
 )
 from seawall.adapters.mcp.pins import FIRST_USE, FirstLook, Pin, accept, explain_refusal, look, reject
+from seawall.cli.commands.proxy import make_find_effect
+from seawall.runtime.foreign.tools import ToolDeclarations
 
 SERVERS = st.from_regex(r"\A[A-Za-z](_?[A-Za-z0-9-]){0,12}\Z")
 TOOLS = st.text(min_size=1, max_size=90) | st.from_regex(r"\A[a-z_.]{1,8}(_[0-9a-f]{16})?\Z")
@@ -107,3 +110,24 @@ class Pinning(RuleBasedStateMachine):
 
 
 TestPinning = Pinning.TestCase
+
+
+@pytest.mark.parametrize(
+    ("approve", "confirm", "unique"),
+    [
+        ("bank.pay*", "bank.*", "*.pay_*=order"),
+        ("bank.*", "bank.pay*", "bank.pay_out=order"),
+        ("*.pay_out", "*_out", "bank.*=order"),
+        ("bank.pay_out", "bank.p*", "bank.*=order"),
+    ],
+)
+def test_of_an_effect_all_options_hold_whose_patterns_match_it(
+    approve: str, confirm: str, unique: str
+) -> None:
+    find = make_find_effect(["bank.*"], [approve], [confirm], [unique])
+    declared = ToolDeclarations(find, reads=["bank.balance", "bank.*"])
+    options = declared.find_tool("bank.pay_out").options
+    assert (options.approve != (), options.confirm, options.unique_by) == (True, True, ("order",))
+    assert declared.find_kind("bank.balance") == "read"
+    assert declared.find_kind("bank.letter") == "effect"
+    assert declared.find_kind("files.letter") == "undeclared"

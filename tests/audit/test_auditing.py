@@ -131,6 +131,22 @@ def test_what_python_writes_is_read_though_it_is_not_quite_json(tmp_path: Path) 
     assert run.calls[0].result == '["\\\\udfff",null]'
 
 
+def test_text_of_another_encoding_is_read_or_named(tmp_path: Path) -> None:
+    path, rows = tmp_path / "a.jsonl", [recorded([("t", {}, "naïve\u2028x")])] * 2
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    for encoding in ("utf-16", "utf-16-le"):
+        path.write_bytes((text if encoding == "utf-16" else "\ufeff" + text).encode(encoding))
+        assert [run.calls[0].result for run in runs_of(path)] == ["naïve\u2028x"] * 2
+    path.write_bytes(json.dumps(rows, indent=1, ensure_ascii=False).encode("utf-16"))
+    assert [run.calls[0].result for run in runs_of(path)] == ["naïve\u2028x"] * 2
+
+    path.write_bytes(text.replace("\u2028", "").encode("latin-1") + json.dumps(rows[0]).encode())
+    first, second, good = read_runs(path)
+    assert isinstance(first, BadLine) and first.where == f"{path}:1" and "can't decode" in first.why
+    assert isinstance(second, BadLine) and second.where == f"{path}:2"
+    assert isinstance(good, RecordedRun)
+
+
 def test_a_byte_order_mark_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(GOOD).encode())

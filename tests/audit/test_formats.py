@@ -370,6 +370,22 @@ def test_sidechains_of_claude_code_are_agents_of_their_own(tmp_path: Path) -> No
     assert find(path)[0].duplicates.calls == 1
 
 
+def test_lines_of_claude_code_of_further_types_are_no_recordings_and_not_bad(tmp_path: Path) -> None:
+    beside = [
+        {"type": "permission-mode", "permissionMode": "plan", "sessionId": "s"},
+        {"type": "pr-link", "prNumber": 7, "sessionId": "s"},
+    ]
+    said = {"role": "assistant", "content": "Done.", "id": "m"}
+    rows = [*beside, {"type": "assistant", "uuid": "u", "sessionId": "s", "message": said}]
+    (run,) = read_runs(write(tmp_path / "a.jsonl", rows))
+    assert isinstance(run, RecordedRun) and run.id == "s"
+    chat = [
+        {"type": "message", "sessionId": "s", "role": role, "content": role} for role in ("user", "assistant")
+    ]
+    (run,) = read_runs(write(tmp_path / "a.jsonl", chat))
+    assert isinstance(run, RecordedRun) and run.format == "OpenAI chat"
+
+
 def test_the_agents_of_spans_are_told_apart_and_what_two_have_read_is_a_duplicate(tmp_path: Path) -> None:
     text = "the whole of the file, as both of them have read it"
     rows = SHAPES["otlp"](

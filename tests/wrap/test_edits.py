@@ -30,7 +30,16 @@ def wrap(text: str, folder: Path) -> str:
         ("create_agent('m', middleware=None)", f"create_agent('m', middleware=[{ADDED}])"),
         ("create_agent('m', middleware=[])", f"create_agent('m', middleware=[{ADDED}])"),
         ("create_agent('m', middleware=(a, b))", f"create_agent('m', middleware=[*(a, b), {ADDED}])"),
-        ("create_agent('m', **options)", f"create_agent('m', **options, middleware=[{ADDED}])"),
+        (
+            "create_agent('m', **options)",
+            f'create_agent(\'m\', **{{**options, "middleware": [*(options.get("middleware") or ()), {ADDED}]}})',
+        ),
+        ("create_agent('m', **read())", f"create_agent('m', **read(), middleware=[{ADDED}])"),
+        ("create_agent('m', middleware=a or [])", f"create_agent('m', middleware=[*(a or []), {ADDED}])"),
+        (
+            "create_agent('m', middleware=a if b else c)",
+            f"create_agent('m', middleware=[*(a if b else c), {ADDED}])",
+        ),
         (
             "create_agent(\n    'm',\n    tools=[],  # none, yet\n)",
             f"create_agent(\n    'm',\n    tools=[],  # none, yet\n    middleware=[{ADDED}],\n)",
@@ -51,6 +60,84 @@ def test_an_argument_is_added_whatever_the_call_looks_like(
     monkeypatch.chdir(tmp_path)
 
     assert wrap(f"\nagent = {before}", tmp_path) == f"agent = {after}\n"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "listed"),
+    [
+        ("more=None", "*(more or ())"),
+        ("*, more=None", "*(more or ())"),
+        ("first, more=None, last=1", "*(more or ())"),
+        ("more", "*more"),
+        ("more=()", "*more"),
+        ("other=None, *, more", "*more"),
+    ],
+)
+def test_a_parameter_that_may_be_none_is_not_unpacked_as_it_is(
+    parameters: str, listed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = wrap(f"\ndef make({parameters}):\n    return create_agent('m', middleware=more)", tmp_path)
+    assert made.endswith(f"    return create_agent('m', middleware=[{listed}, {ADDED}])\n")
+
+
+def test_what_was_added_to_unpacked_arguments_is_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wrap("\ndef make(**more):\n    return create_agent('m', **more)", tmp_path)
+    report = inspect_application([Path("app.py")])
+    assert [part.gated for part in report.parts] == ["yes"] and report.lines == ()
+
+
+def test_an_import_with_something_in_its_place_is_still_the_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tried = (
+        "try:\n    from langchain.agents import create_agent\nexcept ImportError:\n    create_agent = None\n"
+    )
+    (tmp_path / "app.py").write_text(f"import os\n{tried}\nagent = create_agent('m')\n", encoding="utf-8")
+    apply_lines(inspect_application([Path("app.py")]), tmp_path)
+    assert f"agent = create_agent('m', middleware=[{ADDED}])" in (tmp_path / "app.py").read_text(
+        encoding="utf-8"
+    )
+
+
+def test_a_name_for_a_method_of_the_runner_is_replaced_where_it_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "from agents import Agent, Runner\nask = Runner.run_sync\nprint(ask(Agent(name='a'), 'Go.'))\n"
+    (tmp_path / "app.py").write_text(text, encoding="utf-8")
+    apply_lines(inspect_application([Path("app.py")]), tmp_path)
+    assert "print(runner.run_sync(Agent(name='a'), 'Go.'))" in (tmp_path / "app.py").read_text(
+        encoding="utf-8"
+    )
+
+
+@pytest.mark.parametrize(
+    "line", ["def go(): crew.kickoff()", "x = 1; y = crew.kickoff()", "if 0: pass\nelif crew.kickoff(): pass"]
+)
+def test_a_statement_that_does_not_begin_its_line_is_told_and_not_moved(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = f"from crewai import Crew\ncrew = Crew()\n{line}\ncrew.kickoff()\n"
+    (tmp_path / "app.py").write_text(text, encoding="utf-8")
+    report = inspect_application([Path("app.py")])
+    number = line.count("\n") + 3
+    assert f"app.py:{number}: put this statement inside of  with gate(sea):" in report.notes
+    assert "+with gate(sea):\n+    crew.kickoff()" in "".join(each.diff for each in report.lines)
+
+
+def test_lines_that_end_with_cr_lf_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = b"from langchain.agents import create_agent\r\nagent = create_agent('m')\r\n"
+    (tmp_path / "app.py").write_bytes(text)
+    assert any(
+        "git apply --ignore-whitespace" in note for note in inspect_application([Path("app.py")]).notes
+    )
 
 
 def test_the_engine_stands_below_the_imports_and_above_the_first_agent(

@@ -77,6 +77,24 @@ _RESULT_BLOCKS = frozenset({"tool_result", "tool_call_response", "mcp_tool_resul
 _SILENT_BLOCKS = frozenset(
     {"thinking", "redacted_thinking", "reasoning", "image", "image_url", "input_image", "uri", "blob"}
 )
+_NAMED_PARTS = {
+    "text": "text",
+    "functionCall": "tool_call",
+    "function_call": "tool_call",
+    "functionResponse": "tool_call_response",
+    "function_response": "tool_call_response",
+    "inlineData": "blob",
+    "inline_data": "blob",
+    "fileData": "uri",
+    "file_data": "uri",
+    "toolUse": "tool_use",
+    "toolResult": "tool_result",
+    "image": "image",
+    "reasoningContent": "reasoning",
+}
+"""The kind of a part that holds one named field instead of a `type`, by the field: Google's parts and those of Amazon Bedrock."""
+_BESIDE_PARTS = frozenset({"thought", "thoughtSignature", "thought_signature"})
+"""Fields that Google's parts have beside the named one."""
 _OUTPUTS = ("output", "result", "results", "outputs", "error")
 """Fields in which an item of a provider's tool holds its result."""
 
@@ -147,7 +165,7 @@ def read_message(value: Any, line: int = 0) -> Iterator[RecordedMessage]:
     role = ROLES.get(get_text(fields, "role")) or (ROLES.get(kind) if kind in LANGCHAIN_TYPES else None)
     if role is None:
         return
-    content = fields.get("content", fields.get("parts"))
+    content = _convert_parts(fields.get("content", fields.get("parts")))
     if role == "tool" and not _has_blocks(content, _RESULT_BLOCKS):
         yield RecordedMessage(
             role="tool",
@@ -168,6 +186,24 @@ def read_message(value: Any, line: int = 0) -> Iterator[RecordedMessage]:
         yield RecordedMessage(role=role, text=text, calls=calls, line=line, usage=usage, model=model)
     elif role != "tool" and (text or not _has_blocks(content, _RESULT_BLOCKS)):
         yield RecordedMessage(role=role, text=text, line=line)
+
+
+def _convert_parts(content: Any) -> Any:
+    """Returns a message's content, in which parts that hold one named field have a `type`."""
+    return [_convert_part(part) for part in get_list(content)] if isinstance(content, list) else content
+
+
+def _convert_part(part: Any) -> Any:
+    fields = get_fields(part)
+    name = next((each for each in _NAMED_PARTS if each in fields), "")
+    if not name or not fields.keys() <= {name, *_BESIDE_PARTS}:
+        return part
+    inner = get_fields(fields, name) or {"text": fields[name]}
+    kind = "reasoning" if fields.get("thought") is True else _NAMED_PARTS[name]
+    if kind == "tool_result":
+        results = [_convert_part(each) for each in get_list(inner, "content")]
+        return {**inner, "content": results, "is_error": inner.get("status") == "error", "type": kind}
+    return {**inner, "type": kind}
 
 
 def _has_blocks(content: Any, kinds: frozenset[str]) -> bool:
@@ -206,7 +242,7 @@ def _read_results(content: Any, line: int) -> Iterator[RecordedMessage]:
         yield RecordedMessage(
             role="tool",
             text=_read_text(result),
-            call_id=get_text(fields, "tool_use_id", "id", "tool_call_id", "call_id"),
+            call_id=get_text(fields, "tool_use_id", "toolUseId", "id", "tool_call_id", "call_id"),
             tool=get_text(fields, "name"),
             failed=fields.get("is_error") is True,
             line=line,
@@ -233,7 +269,7 @@ def _read_call(value: Any) -> AskedCall:
     names = ("arguments", "args", "input")
     arguments = next((inner[name] for name in names if name in inner), None)
     return AskedCall(
-        get_text(outer, "id", "call_id", "tool_call_id"),
+        get_text(outer, "id", "call_id", "tool_call_id", "toolUseId"),
         get_text(inner, "name"),
         normalise_arguments(arguments),
     )

@@ -36,6 +36,8 @@ class RecordedSpan(msgspec.Struct, frozen=True, kw_only=True):
     model: str = ""
     call: SpanCall | None = None
     line: int = 0
+    is_record: bool = False
+    """True for a log record, which tells of the span with its id, or of a part of it."""
 
 
 class Trace:
@@ -99,35 +101,52 @@ class Trace:
                 if not any(each.kind == "model" for each in above):
                     _add_model(run, span, agent)
             elif span.kind == "tool" and span.call is not None:
-                run.add_call(replace(span.call, agent=agent))
+                if not _is_told_above(span.call, above):
+                    run.add_call(replace(span.call, agent=agent))
             elif not has_models and (span.asked or span.replied):
                 _add_model(run, span, agent)
         return run.build()
 
 
 def _join_spans(spans: Sequence[RecordedSpan]) -> list[RecordedSpan]:
-    """Returns spans in which those with the same id are joined: a log record has the id of the model call's span in which it
-    was written.
+    """Returns each span once, together with its log records. What the records tell of its messages counts if the span does not
+    hold them itself: some instrumentations write them to both.
     """
+    plain: dict[str, RecordedSpan] = {}
+    records: dict[str, RecordedSpan] = {}
+    for span in spans:
+        before = records.get(span.id)
+        if not span.is_record:
+            plain.setdefault(span.id, span)
+        elif before is None:
+            records[span.id] = span
+        else:
+            asked, replied = [*before.asked, *span.asked], [*before.replied, *span.replied]
+            records[span.id] = replace(before, asked=asked, replied=replied)
     joined: dict[str, RecordedSpan] = {}
     for number, span in enumerate(spans):
-        key = span.id or f"#{number}"
-        before = joined.get(key)
-        joined[key] = (
-            span
-            if before is None
-            else replace(
-                before,
-                parent=before.parent or span.parent,
-                agent=before.agent or span.agent,
-                asked=[*before.asked, *span.asked],
-                replied=[*before.replied, *span.replied],
-                usage=before.usage or span.usage,
-                model=before.model or span.model,
-                call=before.call or span.call,
+        own, told = plain.get(span.id), records.get(span.id)
+        if not span.id:
+            joined[f"#{number}"] = span
+        elif own is not None and told is not None:
+            joined[span.id] = replace(
+                own,
+                asked=own.asked or told.asked,
+                replied=own.replied or told.replied,
             )
-        )
+        else:
+            joined[span.id] = own or span if told is None else told
     return list(joined.values())
+
+
+def _is_told_above(call: SpanCall, above: Sequence[RecordedSpan]) -> bool:
+    """Returns whether the nearest span above that is no detail tells of the same call: the agent's framework, the client of an
+    MCP server and that server write a span each. The framework may put the server's name before the tool's.
+    """
+    outer = next((span for span in above if span.kind != "other"), None)
+    if outer is None or outer.call is None or not outer.call.tool.endswith(call.tool):
+        return False
+    return not outer.call.tool.removesuffix(call.tool)[-1:].isalnum()
 
 
 def _add_model(run: GatheredRun, span: RecordedSpan, agent: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Callable, Iterator
@@ -29,6 +30,8 @@ _CHUNK_BYTES = 1024 * 1024
 _MAY_BEGIN = (b"{", b"[")
 _SPACE = " \t\r\n"
 _BOM = b"\xef\xbb\xbf"
+_WIDE_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+"""The first bytes of a file in UTF-16, as PowerShell writes what a command prints."""
 
 
 class Value(NamedTuple):
@@ -59,6 +62,8 @@ class Lines:
             with self._path.open("rb") as plain:
                 zipped = plain.peek(2)[:2] == GZIP_MAGIC  # `peek`, because a pipe can't be read twice
                 file = cast("IO[bytes]", gzip.GzipFile(fileobj=plain)) if zipped else plain
+                if plain.peek(2)[:2] in _WIDE_BOMS:
+                    file = cast("IO[bytes]", io.BufferedReader(_Utf16(plain)))
                 yield from self._read_file(file, plain)
         except (OSError, EOFError, zlib.error) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -119,7 +124,7 @@ class Lines:
             except (msgspec.DecodeError, ValueError, RecursionError) as error:
                 yield BadLine(
                     f"{self._path}:{scanner.line}",
-                    f"not a JSON value: {error}; {show_bytes(scanner.rest)}",
+                    f"not a JSON value, and the rest is not read: {error}; {show_bytes(scanner.rest)}",
                     is_json=False,
                 )
                 return
@@ -141,6 +146,30 @@ class Lines:
                 self._on_bytes(plain.tell())
             except OSError:  # a pipe has no position
                 self._on_bytes = None
+
+
+class _Utf16(io.RawIOBase):
+    """The text of a file in UTF-16, as UTF-8."""
+
+    def __init__(self, inner: IO[bytes]) -> None:
+        self._inner = inner
+        self._decoder = codecs.getincrementaldecoder("utf-16")(errors="replace")
+        self._held = b""
+
+    def readable(self) -> bool:
+        """Returns True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Reads the next bytes into a buffer, and returns how many; 0 at the end."""
+        while not self._held:
+            chunk = self._inner.read(_CHUNK_BYTES)
+            self._held = self._decoder.decode(chunk, final=not chunk).encode("utf-8", "replace")
+            if not chunk:
+                break
+        size = min(len(buffer), len(self._held))
+        buffer[:size], self._held = self._held[:size], self._held[size:]
+        return size
 
 
 class _Scanner:
@@ -227,7 +256,7 @@ def _is_truncated(line: bytes) -> bool:
         msgspec.json.decode(line)
     except msgspec.DecodeError as error:
         return "truncated" in str(error)
-    except RecursionError:
+    except (UnicodeDecodeError, RecursionError):
         return False
     return False
 

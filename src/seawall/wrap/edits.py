@@ -11,6 +11,8 @@ from seawall.wrap.source import SourceFile, split_lines
 
 WIDTH = 100
 """Columns after which an added list is broken into lines."""
+_LOOSE = (ast.BoolOp, ast.Compare, ast.IfExp, ast.Lambda, ast.NamedExpr, ast.UnaryOp)
+"""Expressions that need brackets after a star."""
 
 
 class _Edit(NamedTuple):
@@ -55,16 +57,41 @@ class FileEdits:
         if not self._begin(call.lineno * 10_000 + call.col_offset, keyword):
             return
         given = next((each.value for each in call.keywords if each.arg == keyword), None)
-        if given is None or (isinstance(given, ast.Constant) and given.value is None):
-            if given is None:
-                self._add_argument(call, f"{keyword}=[{item}]")
-            else:
-                self._replace(given, f"[{item}]")
+        unpacked = [each.value for each in call.keywords if each.arg is None]
+        if given is None and len(unpacked) == 1 and isinstance(unpacked[0], ast.Name):
+            name = unpacked[0].id  # the argument may be in it
+            listed = f'[*({name}.get("{keyword}") or ()), {item}]'
+            self._replace(unpacked[0], f'{{**{name}, "{keyword}": {listed}}}')
+        elif given is None:
+            self._add_argument(call, f"{keyword}=[{item}]")
+        elif _is_none(given):
+            self._replace(given, f"[{item}]")
         elif isinstance(given, ast.List):
             self._add_last(given, item)
         else:
             start, end = self._find_span(given)
-            self._edits += [_Edit(start, start, "[*"), _Edit(end, end, f", {item}]")]
+            before, after = ("(", ")") if isinstance(given, _LOOSE) else ("", "")
+            if self._may_be_none(given):
+                before, after = "(", " or ())"
+            self._edits += [_Edit(start, start, f"[*{before}"), _Edit(end, end, f"{after}, {item}]")]
+
+    def _may_be_none(self, given: ast.expr) -> bool:
+        """Returns whether this is a parameter that is None by default."""
+        if not isinstance(given, ast.Name):
+            return False
+        for scope in self.source.list_scopes(given):
+            if isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+                each = scope.args
+                ordered = [*each.posonlyargs, *each.args]
+                pairs = [*zip(reversed(ordered), reversed(each.defaults), strict=False)]
+                pairs += [
+                    (arg, value)
+                    for arg, value in zip(each.kwonlyargs, each.kw_defaults, strict=True)
+                    if value
+                ]
+                if any(arg.arg == given.id for arg in (*ordered, *each.kwonlyargs)):
+                    return any(arg.arg == given.id and _is_none(value) for arg, value in pairs)
+        return False
 
     def add_entries(self, node: ast.Dict, entries: Sequence[str]) -> None:
         """Adds entries to a mapping."""
@@ -87,10 +114,15 @@ class FileEdits:
             self._replace(node, text)
 
     def put_inside(self, statement: ast.stmt, head: str) -> bool:
-        """Puts a statement inside of a block. Returns False if the statement can't be indented, because a string in it spans
-        several lines.
+        """Puts a statement inside of a block. Returns False if the statement can't be indented, because it does not begin its
+        line, or a string in it spans several lines.
         """
         first, last = statement.lineno, statement.end_lineno or statement.lineno
+        begun = self.source.lines[first - 1].encode()[: statement.col_offset + 4]
+        if begun[: statement.col_offset].strip() or (
+            isinstance(statement, ast.If) and begun.endswith(b"elif")
+        ):
+            return False
         if any(
             isinstance(node, ast.Constant | ast.JoinedStr) and node.lineno != (node.end_lineno or node.lineno)
             for node in ast.walk(statement)
@@ -216,6 +248,10 @@ class FileEdits:
     def find_offset_of(self, node: ast.stmt) -> int:
         """Returns the offset in the text at which a statement's first line begins."""
         return self._starts[node.lineno - 1]
+
+
+def _is_none(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) and value.value is None
 
 
 def _find_last_import(tree: ast.Module, before: int | None, edits: FileEdits) -> ast.stmt | None:

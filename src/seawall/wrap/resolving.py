@@ -238,7 +238,10 @@ class Application:
                 continue
             bindings = self._get_bindings(scope)
             if node.id in bindings.values:
-                return [SourceValue(each, source) for each in bindings.values[node.id] if each is not node]
+                found = [SourceValue(each, source) for each in bindings.values[node.id] if each is not node]
+                # a module that binds an imported name again mostly does so in case that the import fails
+                again = source.imports.get(node.id) if isinstance(scope, ast.Module) else None
+                return found if again is None else [*found, *self._look_up_import(again, node, source, depth)]
             if node.id in bindings.parameters:
                 return self._look_up_parameter(node.id, scope, source)
         imported = source.imports.get(node.id)
@@ -479,10 +482,15 @@ def list_returns(function: Function) -> list[ast.expr]:
 
 
 def get_argument(call: ast.Call, name: str, position: int | None = None) -> ast.expr | None:
-    """Returns an argument of a call by its name, or by its position."""
+    """Returns an argument of a call by its name, also in `**{…}`, or by its position."""
     for keyword in call.keywords:
         if keyword.arg == name:
             return keyword.value
+        if keyword.arg is None and isinstance(keyword.value, ast.Dict):
+            entries = zip(keyword.value.keys, keyword.value.values, strict=True)
+            named = next((value for key, value in entries if read_text(key) == name), None)
+            if named is not None:
+                return named
     if position is not None and position < len(call.args):
         given = call.args[position]
         return None if isinstance(given, ast.Starred) else given

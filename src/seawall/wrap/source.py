@@ -50,9 +50,15 @@ class ImportedName(NamedTuple):
 class SourceFile:
     """One parsed file."""
 
-    def __init__(self, path: Path, text: str, tree: ast.Module, roots: Sequence[Path]) -> None:
-        """`roots`: the folders in which absolute imports of the application's own modules are searched, the nearest first."""
+    def __init__(
+        self, path: Path, text: str, tree: ast.Module, roots: Sequence[Path], *, has_crlf: bool = False
+    ) -> None:
+        """`roots`: the folders in which absolute imports of the application's own modules are searched, the nearest first.
+
+        `has_crlf`: whether lines of the file end with CR LF; they end with LF in `text`.
+        """
         self.path, self.text, self.tree, self.roots = path, text, tree, tuple(roots)
+        self.has_crlf = has_crlf
         self.name = _shorten(path)
         """The path as it is shown to people."""
         self.nodes = list(ast.walk(tree))
@@ -145,8 +151,9 @@ def read_source(path: Path, roots: Sequence[Path] = ()) -> SourceFile | SourcePr
             return SourceProblem(shown, 0, f"it has more than {MAX_FILE_BYTES:,} bytes, and was not read")
         with tokenize.open(path) as opened:
             text = opened.read()
+            has_crlf = "\r\n" in (opened.newlines or ())
         tree = ast.parse(text)
-        return SourceFile(path, text, tree, [path.parent, *roots, *_find_roots(path)])
+        return SourceFile(path, text, tree, [path.parent, *roots, *_find_roots(path)], has_crlf=has_crlf)
     except OSError as error:
         return SourceProblem(shown, 0, f"it can't be read: {error.strerror}")
     except SyntaxError as error:

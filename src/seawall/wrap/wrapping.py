@@ -109,8 +109,12 @@ def _collect_lines(inspection: Inspection) -> list[FileLines]:
             inspection.note(
                 f"{each.source.name}: its lines can't be shown as a diff; the adapter's documentation page shows them"
             )
-        else:
-            lines.append(FileLines(file=each.source.name, diff=diff))
+            continue
+        lines.append(FileLines(file=each.source.name, diff=diff))
+        if each.source.has_crlf:
+            inspection.note(
+                f"{each.source.name} has lines that end with CR LF: git apply --ignore-whitespace takes its diff"
+            )
     return lines
 
 

@@ -13,7 +13,7 @@ from seawall.core.clock import Clock
 from seawall.core.errors import Refused
 from seawall.effects.credentials import Principal
 from seawall.run.approve import EXPIRES_S
-from seawall.runtime.foreign.asks import Turn
+from seawall.runtime.foreign.asks import Halted, Turn
 from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.session import Performed, Session
 
@@ -101,6 +101,7 @@ class ClientRun:
             )
             return await self.session.step(asked, perform)
         digest = digest_call(name, arguments)
+        is_new = digest not in self._open
         number, begun = self._take_effect(digest)
         version = begun or version
 
@@ -113,8 +114,10 @@ class ClientRun:
             call_id = f"{call_id or f'{digest}-{number}'}-{version[:8]}"
             asked = Session.tool(agent, name, arguments, call_id=call_id, untrusted=True)
             return await self.session.step(asked, note)
-        except BaseException:  # held, cancelled or halted: the effect has not come to an end
-            self._open.setdefault(digest, []).append(_OpenEffect(number, begun))
+        except BaseException as error:  # held, cancelled or halted: the effect has not come to an end
+            # What a run that has ended refuses was never asked for, so that the client's next run need not wait for it.
+            if begun or not is_new or not isinstance(error, Halted):
+                self._open.setdefault(digest, []).append(_OpenEffect(number, begun))
             raise
 
     def _take_effect(self, digest: str) -> _OpenEffect:

@@ -62,6 +62,10 @@ class McpConnection:
         self._log = log
         self._dropped: TextIO | None = None
         self._client: Client[Any] | None = None
+        self._calls: dict[Client[Any], int] = {}
+        """The calls that are under way in each session, also in those that take no further call."""
+        self._left: set[Client[Any]] = set()
+        """The sessions that take no further call, and end with their last one: it may be an effect."""
         self._lock = asyncio.Lock()
         self.stale = True
         """True if the server's tools may have changed since they were last read."""
@@ -111,6 +115,9 @@ class McpConnection:
                         return list(found.values())
                 text = f"MCP server {self.source.name!r}: its list of tools has more than {MAX_PAGES} pages"
                 raise McpBroken(text, fate="unsent")
+        except asyncio.CancelledError:  # by a client: others may have calls in this session
+            self.stale = True
+            raise
         except BaseException:
             await self._drop(client)
             raise
@@ -127,6 +134,7 @@ class McpConnection:
         from mcp import MCPError  # noqa: PLC0415 -- it comes with the extra
 
         client = await self._get_client()
+        self._calls[client] = self._calls.get(client, 0) + 1
         try:
             return await client.call_tool_mcp(
                 tool, dict(arguments), meta=None if meta is None else dict(meta), timeout=timeout_s
@@ -140,6 +148,16 @@ class McpConnection:
             if isinstance(error, RuntimeError | ValueError) and client.is_connected():
                 raise McpDeclined(_describe(error)) from error
             raise await self._break(client, error) from error
+        finally:
+            await self._end_call(client)
+
+    async def _end_call(self, client: Client[Any]) -> None:
+        """Counts a call as over. A session that takes no further call ends with its last one."""
+        self._calls[client] -= 1
+        if not self._calls[client]:
+            del self._calls[client]
+            if client in self._left:
+                await self._end(client)
 
     async def _break(self, client: Client[Any], error: Exception) -> McpBroken:
         await self._drop(client)
@@ -228,17 +246,26 @@ class McpConnection:
             self.stale = True
 
     async def _drop(self, client: Client[Any]) -> None:
-        """Ends a broken session, so that the next call begins another one."""
+        """Leaves a broken session, so that the next call begins another one. It ends once no call is under way in it."""
         if self._client is client:
             self._client, self.stale = None, True
+        if client in self._calls:
+            self._left.add(client)
+        else:
+            await self._end(client)
+
+    async def _end(self, client: Client[Any]) -> None:
+        self._left.discard(client)
         with contextlib.suppress(Exception):
             await client.close()
 
     async def close(self) -> None:
         """Ends the session, and the process of a server that was started for it."""
         async with self._lock:
-            if self._client is not None:
-                await self._drop(self._client)
+            open_ones = [*self._left, *([] if self._client is None else [self._client])]
+            self._client, self.stale = None, True
+            for client in open_ones:
+                await self._end(client)
         if self._dropped is not None:
             self._dropped.close()
             self._dropped = None

@@ -18,7 +18,9 @@ MAX_SERVERS = 100
 
 _NAME = re.compile(r"[A-Za-z](?:_?[A-Za-z0-9-])*")
 """A server's name. It has no double underscore, because that divides it from a tool's name."""
-_VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
+_VARIABLE = re.compile(r"\$\{(?:env:)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
+_OTHER_VARIABLE = re.compile(r"\$\{[a-z]+:[^}]*\}")
+"""What editors replace in other ways: `${input:token}` asks their user."""
 
 Servers = str | Path | Mapping[str, Any]
 """A file, or a mapping from a server's name to a URL, a command as a list, an entry of `mcpServers`, or a server object."""
@@ -85,7 +87,7 @@ def _read_file(path: Path) -> dict[str, Any]:
     if str(path).startswith(("http:/", "https:/")):
         raise Misused(f"{path}: give the server a name, such as {{'bank': 'https://…'}}")
     try:
-        found: object = json.loads(path.read_text(encoding="utf-8"))
+        found: object = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise Misused(f"{path} can't be read: {error.strerror}") from None
     except ValueError as error:
@@ -115,9 +117,10 @@ def _read_entry(name: str, entry: object, variables: Mapping[str, str]) -> Serve
         entry = {"command": words[0], "args": words[1:]} if words else {}
     if not isinstance(entry, Mapping):
         return ServerSource(name=name, kind="memory", server=entry)
-    options = cast("dict[str, Any]", _fill(name, dict(cast("Mapping[str, Any]", entry)), variables))
-    if options.get("disabled") is True or options.get("enabled") is False:
+    given = dict(cast("Mapping[str, Any]", entry))
+    if given.get("disabled") is True or given.get("enabled") is False:
         return None
+    options = cast("dict[str, Any]", _fill(name, given, variables))
     kind = options.get("type") or options.get("transport") or ("stdio" if "command" in options else "http")
     match kind:
         case "stdio":
@@ -141,6 +144,12 @@ def _fill(name: str, value: Any, variables: Mapping[str, str]) -> Any:
                 )
             return known
 
+        other = _OTHER_VARIABLE.search(_VARIABLE.sub("", value))
+        if other is not None:
+            raise Misused(
+                f"MCP server {name!r}: {other[0]} can't be filled in here; write a variable of the environment, "
+                "such as ${TOKEN}"
+            )
         return _VARIABLE.sub(find, value)
     if isinstance(value, Mapping):
         return {key: _fill(name, each, variables) for key, each in cast("Mapping[str, Any]", value).items()}
@@ -182,4 +191,10 @@ def _read_texts(name: str, what: str, given: object) -> dict[str, str]:
         return {}
     if not isinstance(given, Mapping):
         raise Misused(f"MCP server {name!r}: {what} is {type(given).__name__}; it must map names to texts")
-    return {str(key): str(value) for key, value in cast("Mapping[object, object]", given).items()}
+    texts = cast("Mapping[object, object]", given).items()
+    # `true` is written so in the file, and so by other clients
+    return {
+        str(key): json.dumps(each) if isinstance(each, bool) else str(each)
+        for key, each in texts
+        if each is not None
+    }

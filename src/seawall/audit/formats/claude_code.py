@@ -40,7 +40,11 @@ def _recognise(value: Any) -> bool:
     if kind in ("user", "assistant"):
         return "sessionId" in row or ("uuid" in row and "parentUuid" in row)
     known = ("sessionId", "leafUuid", "messageId", "isSidechain", "parentUuid")
-    return (kind in _BESIDE or kind in ("system", "attachment")) and any(name in row for name in known)
+    if kind in _BESIDE or kind in ("system", "attachment"):
+        return any(name in row for name in known)
+    # new versions add lines of further types, which say something of the session in plain values
+    plain = not any(isinstance(each, dict | list) for each in row.values())
+    return bool(kind) and "sessionId" in row and "role" not in row and plain
 
 
 class _SessionReader:

@@ -145,7 +145,9 @@ def _read_record(row: Fields, line: int) -> RecordedSpan | None:
     if not asked and not replied:
         return None
     _, own, _ = _find_ids(row)
-    return RecordedSpan(id=own, began=_find_time(row), kind="model", asked=asked, replied=replied, line=line)
+    return RecordedSpan(
+        id=own, began=_find_time(row), kind="model", asked=asked, replied=replied, line=line, is_record=True
+    )
 
 
 FORMAT = Format(

@@ -40,6 +40,8 @@ _OPERATIONS: dict[str, SpanKind] = {
     "tool": "tool",
     "retriever": "tool",
     "agent": "agent",
+    "embeddings": "other",
+    "embedding": "other",
 }
 """The kind of a span by `gen_ai.operation.name`, `openinference.span.kind` or `traceloop.span.kind`, in lower case."""
 _INPUTS = ("gen_ai.input.messages", "llm.input_messages", "gen_ai.prompt")

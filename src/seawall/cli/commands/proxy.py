@@ -10,15 +10,19 @@ import typer
 from seawall.cli.options import DEFAULT_JOURNAL, JournalOption, parse_option_s
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from seawall.adapters.mcp.proxy import McpProxy, ProxyOptions
     from seawall.adapters.mcp.serving import HttpAddress
     from seawall.cli.signals import Shutdown
     from seawall.core.limits import Limits
-    from seawall.runtime.foreign.tools import Effects
+    from seawall.runtime.foreign.tools import FindEffect
     from seawall.runtime.seawall import Seawall
 
 PatternsOption = list[str] | None
-_GUARDS = ("--effects", "--approve", "--confirm", "--unique", "--polls")
+_EFFECTS = ("--effects", "--approve", "--confirm", "--unique")
+"""Options that declare an effect."""
+_GUARDS = (*_EFFECTS, "--polls")
 """Options by which somebody believes that a tool is guarded, or known to be a poll."""
 
 ServersOption = Annotated[
@@ -148,7 +152,7 @@ def proxy(
     from seawall.core.limits import Limits
 
     address = None if http is None else parse_address(http)
-    declared = make_effects(effects or [], approve or [], confirm or [], unique or [])
+    declared = make_find_effect(effects or [], approve or [], confirm or [], unique or [])
     patterns = {
         "--effects": effects or [],
         "--approve": approve or [],
@@ -177,8 +181,13 @@ def proxy(
     run_async(serve)
 
 
-def make_effects(effects: list[str], approve: list[str], confirm: list[str], unique: list[str]) -> Effects:
-    """Returns the effects that these options declare. Raises `Misused` for an option that can't be read."""
+def make_find_effect(
+    effects: list[str], approve: list[str], confirm: list[str], unique: list[str]
+) -> FindEffect:
+    """Returns a function that finds the effect which these options declare. For one tool, all patterns that match it count
+    together; of several for --unique, an exact name counts, and then the first one that matches. Raises `Misused` for an option
+    that can't be read.
+    """
     from fnmatch import fnmatchcase
 
     from seawall.core.errors import Misused
@@ -189,26 +198,25 @@ def make_effects(effects: list[str], approve: list[str], confirm: list[str], uni
         name, equals, names = each.partition("=")
         if not equals or not name or not names:
             raise Misused(f"--unique {each}: write TOOL=PARAMETER, such as bank.refund=order")
-        keys[name] = tuple(names.split(","))
+        keys[name] = Effect(unique_by=tuple(names.split(","))).unique_by
 
-    def matches(name: str, patterns: list[str]) -> bool:
+    def matches(name: str, patterns: Iterable[str]) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in patterns)
 
-    found: dict[str, Effect | bool] = {}
-    for name in dict.fromkeys([*keys, *approve, *confirm, *effects]):
+    def find(name: str) -> Effect | bool | None:
+        key = keys.get(name) or next((keys[each] for each in keys if fnmatchcase(name, each)), ())
         approved, confirmed = matches(name, approve), matches(name, confirm)
-        if approved or confirmed or name in keys:
-            rule = always() if approved else ()
-            found[name] = Effect(unique_by=keys.get(name, ()), approve=rule, confirm=confirmed)
-        else:
-            found[name] = True
-    return found
+        if approved or confirmed or key:
+            return Effect(unique_by=key, approve=always() if approved else (), confirm=confirmed)
+        return matches(name, effects) or None
+
+    return find
 
 
 async def _serve(
     journal: Path,
     servers: Path,
-    effects: Effects,
+    effects: FindEffect,
     patterns: dict[str, list[str]],
     limits: Limits | None,
     options: ProxyOptions,
@@ -223,12 +231,15 @@ async def _serve(
     from seawall.adapters.mcp.servers import read_servers
     from seawall.adapters.mcp.serving import serve_http, serve_stdio
     from seawall.cli.journals import find_key
+    from seawall.core.errors import Misused
     from seawall.runtime.foreign.engine import Engine
 
     sources = read_servers(servers)
     for option, given in patterns.items():
         for pattern in given:
             check_pattern(option, pattern, [source.name for source in sources])
+            if option in ("--reads", "--polls") and any(pattern in patterns[each] for each in _EFFECTS):
+                raise Misused(f"{pattern!r} is among the effects and among the {option.removeprefix('--')}")
     secrets = [secret for source in sources for secret in source.list_secrets()]
     engine = Engine(
         journal,

@@ -35,7 +35,7 @@ from seawall.runtime.foreign.mailbox import Mailbox
 from seawall.runtime.foreign.reply import CLOSED, CallerReply, LoopReply, ThreadReply
 from seawall.runtime.foreign.session import Session
 from seawall.runtime.foreign.team import ForeignTeam
-from seawall.runtime.foreign.tools import Effects, ToolDeclarations
+from seawall.runtime.foreign.tools import Effects, FindEffect, ToolDeclarations
 from seawall.runtime.seawall import Seawall
 from seawall.team.team import Team
 
@@ -72,7 +72,7 @@ class Engine:
         self,
         journal: str | Path | Journal = ":memory:",
         *,
-        effects: Effects = (),
+        effects: Effects | FindEffect = (),
         reads: Sequence[str] = (),
         polls: Sequence[str] = (),
         limits: Limits | None = None,

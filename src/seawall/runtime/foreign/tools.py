@@ -17,6 +17,9 @@ from seawall.team.tool import MAX_ENDPOINT_CHARS, Tool
 
 Effects = Sequence[str] | Mapping[str, Effect | bool]
 """The names of tools that are effects, or patterns such as `bank.*`; or a mapping of these to declarations."""
+FindEffect = Callable[[str], Effect | bool | None]
+"""Returns the declaration of the effect of this name; None for a tool that is no effect. It is for declarations that no list of
+patterns can express, such as what all of several matching patterns say together."""
 ToolKind = Literal["effect", "read", "undeclared"]
 
 MAX_TOOLS = 10_000
@@ -84,15 +87,20 @@ def _list_parameters(effect: Effect) -> list[str]:
 class ToolDeclarations:
     """The declarations of an application's tools. Exact names come first, then the patterns in their order."""
 
-    def __init__(self, effects: Effects = (), reads: Sequence[str] = (), polls: Sequence[str] = ()) -> None:
-        """`polls` are reads that are asked again until something has happened (`Tool.poll`).
+    def __init__(
+        self, effects: Effects | FindEffect = (), reads: Sequence[str] = (), polls: Sequence[str] = ()
+    ) -> None:
+        """`polls` are reads that are asked again until something has happened (`Tool.poll`). An exact name among `reads` and
+        `polls` comes before a function for `effects`, and a pattern after it.
 
         Raises `Misused` for a name or a pattern that is an effect and also a read or a poll, and for arguments of another type.
         """
+        self._find_effect = effects if callable(effects) else None
+        listed_effects = () if callable(effects) else effects
         given = (
-            dict(effects)
-            if isinstance(effects, Mapping)
-            else dict.fromkeys(_check_names("effects", effects), True)
+            dict(listed_effects)
+            if isinstance(listed_effects, Mapping)
+            else dict.fromkeys(_check_names("effects", listed_effects), True)
         )
         for name, effect in cast("dict[object, object]", given).items():
             if not isinstance(name, str) or not isinstance(effect, bool | Effect):
@@ -109,7 +117,8 @@ class ToolDeclarations:
             for name in names:
                 if declared.setdefault(_normalise(name), False) is not False:
                     raise Misused(f"{name!r} is among the effects and among the {what}")
-        self._effects, self._reads, self._polls = given, listed["reads"], listed["polls"]
+        self._effects: Effects | FindEffect = given if self._find_effect is None else self._find_effect
+        self._reads, self._polls = listed["reads"], listed["polls"]
         self._declared = declared
         self._polled = frozenset(map(_normalise, listed["polls"]))
         self._outer: ToolDeclarations | None = None
@@ -187,6 +196,10 @@ class ToolDeclarations:
     def find_declared(self, name: str) -> tuple[Effect | bool | None, bool]:
         """Returns what is declared of a tool, and whether it is a poll."""
         name = _normalise(name)
+        if name not in self._declared and self._find_effect is not None:
+            effect = self._find_effect(name)
+            if effect is not None:
+                return effect, False
         matching = (each for each in self._declared if fnmatchcase(name, each))
         found = name if name in self._declared else next(matching, None)
         if found is None:

@@ -101,12 +101,19 @@ def _read_agent(inspection: Inspection, call: ast.Call, source: SourceFile, gate
 
 
 def _replace_runner(inspection: Inspection, call: ast.Call, source: SourceFile) -> None:
-    assert isinstance(call.func, ast.Attribute)
     name = inspection.choose_name(source, "runner", "gated_runner")
     edits = inspection.edit(source)
     edits.add_import(_ADAPTER, "SeawallRunner")
     edits.add_definition(f"{name} = SeawallRunner({inspection.use_engine(source)})")
-    edits.replace(call.func.value, name)
+    if isinstance(call.func, ast.Attribute) and call.func.attr in _METHODS:
+        edits.replace(call.func.value, name)
+        return
+    for callee in inspection.app.find_callees(
+        call, source
+    ):  # a name that stands for the method: `ask = Runner.run`
+        if ends_with(callee, _PACKAGES, _RUNS):
+            edits.replace(call.func, f"{name}.{callee.rpartition('.')[2]}")
+            return
 
 
 OPENAI_AGENTS = Framework(
