@@ -49,6 +49,7 @@ from seawall.adapters.google_adk.places import (
     AdkToolPlace,
     Frames,
     GatedSession,
+    current_tool,
     inside,
 )
 from seawall.core.errors import Broken, Misused, Refused, describe_error
@@ -175,8 +176,11 @@ class GatedInvocation:
         For a call that a person must decide on, ADK asks for a confirmation.
         """
         self.gated.raise_if_over()
-        place = self.frames.find(context.get_invocation_context())
         call_id = context.function_call_id or ""
+        around = current_tool.get()
+        if around is not None and around.frames is self.frames and around.call == call_id != "":
+            return await call(args=args, tool_context=context)  # the tool around it passes the call on
+        place = self.frames.find(context.get_invocation_context())
         if (to := _find_target(tool, args)) is not None:
             transfers = tool.name == TRANSFER
             refused = await self.frames.hand_over(place, to, write_text(args), call_id, transfers=transfers)
