@@ -14,6 +14,10 @@ from agent_framework import (
     AgentMiddleware,
     AgentSession,
     BaseAgent,
+    ChatContext,
+    ChatMiddleware,
+    ChatResponse,
+    Content,
     FunctionInvocationContext,
     FunctionMiddleware,
     FunctionTool,
@@ -374,6 +378,38 @@ def test_what_other_middleware_answers_for_the_tool_or_the_model_is_not_performe
 
     assert (desk.reads, desk.refunds) == ([], [(1042, 5)])
     assert read_outcome(engine, "r-1").tool_calls == 1
+
+
+def test_a_call_that_middleware_answers_for_the_model_is_the_same_when_asked_again(engine: Engine) -> None:
+    numbers = iter(range(1, 10))
+
+    class Answer(ChatMiddleware):
+        """Asks for the refund by itself first, with a new id each time."""
+
+        async def process(self, context: ChatContext, call_next: Next) -> None:
+            if any(content.type == "function_result" for each in context.messages for content in each.contents):
+                return await call_next()
+            call = Content.from_function_call(
+                f"new-{next(numbers)}", "refund", arguments={"order": 7, "amount": 5}
+            )
+            context.result = ChatResponse(messages=Message("assistant", [call]))
+
+    desk = Desk(lambda messages: ANSWER)
+    run: Any = desk.make_agent(engine, middleware=[Answer(), Interrupting()], request_id="r-1").run(ASKED)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(run)
+    for _ in range(2):
+        agent = desk.make_agent(engine, middleware=[Answer()], request_id="r-1")
+        assert ask(agent, ASKED).text == ANSWER
+
+    assert desk.refunds == [(7, 5)]
+
+
+class Interrupting(ChatMiddleware):
+    """Cancels the run at the first request to the model."""
+
+    async def process(self, context: ChatContext, call_next: Next) -> None:
+        raise asyncio.CancelledError
 
 
 def test_what_middleware_of_the_agent_repeats_is_one_request_behind_the_gate(engine: Engine) -> None:
