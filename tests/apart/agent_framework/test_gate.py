@@ -24,9 +24,12 @@ from agent_framework import (
     InMemoryHistoryProvider,
     Message,
     MiddlewareTermination,
+    WorkflowBuilder,
+    WorkflowExecutor,
     tool,
 )
 from agent_framework.exceptions import MiddlewareException
+from agent_framework.orchestrations import SequentialBuilder
 
 from apart.agent_framework.agents_desk import (
     ANSWER,
@@ -387,8 +390,11 @@ def test_a_call_that_middleware_answers_for_the_model_is_the_same_when_asked_aga
         """Asks for the refund by itself first, with a new id each time."""
 
         async def process(self, context: ChatContext, call_next: Next) -> None:
-            if any(content.type == "function_result" for each in context.messages for content in each.contents):
-                return await call_next()
+            if any(
+                content.type == "function_result" for each in context.messages for content in each.contents
+            ):
+                await call_next()
+                return
             call = Content.from_function_call(
                 f"new-{next(numbers)}", "refund", arguments={"order": 7, "amount": 5}
             )
@@ -466,6 +472,19 @@ def test_the_coverage_names_what_can_not_be_gated_and_counts_the_rest(engine: En
         "agent 'helper' in tool 'helper'",
     ):
         assert named in str(report)
+
+
+def test_the_agents_of_a_workflow_in_a_tool_are_named_if_they_have_no_gate(engine: Engine) -> None:
+    clerk, helper = Desk(), Agent(Desk(["done"]).client, name="helper")
+    inner = WorkflowExecutor(SequentialBuilder(participants=[helper]).build(), id="inner")
+    workflow = WorkflowBuilder(start_executor=clerk.make_agent(engine)).build()
+    both = WorkflowBuilder(start_executor=inner).build()
+    tools = [workflow.as_agent(name="refunds").as_tool(), both.as_agent(name="help").as_tool()]
+    desk = Desk([[("refunds", {"task": ASKED})], "done"])
+    ask(desk.make_agent(engine, name="lead", tools=tools), ASKED)
+
+    assert clerk.refunds == [(1042, 5)]
+    assert engine.coverage().not_gated == ("agent 'helper' in tool 'help': it has no gate of this engine",)
 
 
 def test_an_agent_of_another_kind_is_refused(engine: Engine) -> None:

@@ -126,9 +126,12 @@ def test_a_halt_in_a_task_that_works_beside_others_ends_the_crew(engine: Engine,
 def test_a_call_is_held_in_a_task_that_works_beside_others(journal: Path, way: str) -> None:
     desk = Desk()
     agent = desk.make_agent()
-    with Engine(journal, effects={"refund": Effect(approve=always())}) as engine:
-        with pytest.raises(Held), crewai.gate(engine, request_id="r-1"):
-            kick_off(make_crew([agent], [make_task(agent, async_execution=True)]), way)
+    with (
+        Engine(journal, effects={"refund": Effect(approve=always())}) as engine,
+        pytest.raises(Held),
+        crewai.gate(engine, request_id="r-1"),
+    ):
+        kick_off(make_crew([agent], [make_task(agent, async_execution=True)]), way)
 
     assert desk.refunds == []
 
