@@ -17,6 +17,7 @@ from apart.crewai.crew_desk import (
     ANSWER,
     REFUND,
     Desk,
+    Reply,
     kick_off,
     list_intents,
     make_crew,
@@ -151,6 +152,40 @@ def test_a_retry_of_a_task_stays_in_its_frame(engine: Engine) -> None:
 
     assert list_frames(engine, "r-1") == [("crew", "clerk", 1)]
     assert read_outcome(engine, "r-1").model_calls == len(tries) == 2
+
+
+class Failing:
+    """A script that fails once, after the refund."""
+
+    def __init__(self) -> None:
+        self.failed = False
+
+    def __call__(self, messages: list[Any]) -> Reply:
+        answered = sum(each["role"] == "assistant" for each in messages)
+        if answered == 2 and not self.failed:
+            self.failed = True
+            raise ConnectionError("the model's server has gone away")
+        return REFUND[answered]
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_a_retry_of_a_task_is_given_again_what_is_recorded(engine: Engine, way: str) -> None:
+    desk = Desk(Failing())
+    with crewai.gate(engine, request_id="r-1"):
+        assert kick_off(desk.make_crew(max_retry_limit=2), way).raw == ANSWER
+
+    assert (desk.refunds, desk.reads, desk.model_calls) == ([(1042, 5)], [1042], 4)
+    assert list_frames(engine, "r-1") == [("crew", "clerk", 1)]
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_a_retry_of_a_task_that_goes_another_way_makes_no_effect_by_itself(engine: Engine, way: str) -> None:
+    """CrewAI tries a conversation with written calls again with other messages."""
+    desk = Desk(Failing(), written=True)
+    with pytest.raises(Held), crewai.gate(engine, request_id="r-1"):
+        kick_off(desk.make_crew(max_retry_limit=2), way)
+
+    assert desk.refunds == [(1042, 5)]
 
 
 @pytest.mark.parametrize("way", ["sync", "async"])

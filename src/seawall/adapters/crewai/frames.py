@@ -170,8 +170,11 @@ def _working(place: CrewPlace, work: _Work, frame: int) -> Generator[None]:
 
 
 def work_sync(place: CrewPlace, work: _Work, perform: Callable[[], Any]) -> Any:
-    """Has an agent work in a new frame. If CrewAI retries the same work, the retry stays in this frame."""
+    """Has an agent work in a new frame. If CrewAI retries the same work, the retry stays in this frame, and is given again
+    what is recorded.
+    """
     if place.work == work.identity:
+        place.run.begin_again(place.frame)
         return perform()
     frame = place.run.open_frame_sync(_ask_frame(place, work))
     try:
@@ -187,6 +190,7 @@ def work_sync(place: CrewPlace, work: _Work, perform: Callable[[], Any]) -> Any:
 async def work_async(place: CrewPlace, work: _Work, perform: Callable[[], Awaitable[Any]]) -> Any:
     """As `work_sync`."""
     if place.work == work.identity:
+        place.run.begin_again(place.frame)
         return await perform()
     frame = await place.run.open_frame(_ask_frame(place, work))
     try:
