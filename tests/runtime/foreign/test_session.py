@@ -351,8 +351,8 @@ def test_a_tool_that_waits_for_work_in_the_background_is_not_waited_for_by_it(en
 
     def work(frame: int) -> None:
         assert waits.wait(10)
+        look = session.tool("clerk", "look", {}, call_id="c3", frame=frame)
         with pytest.raises(Halted):
-            look = session.tool("clerk", "look", {}, call_id="c3", frame=frame)
             session.step_sync(look, lambda turn: (make_tool_result("found"), None))
         halted.set()
 
