@@ -14,15 +14,22 @@ from agent_framework import (
     AgentMiddleware,
     AgentSession,
     BaseAgent,
+    ChatContext,
+    ChatMiddleware,
+    ChatResponse,
+    Content,
     FunctionInvocationContext,
     FunctionMiddleware,
     FunctionTool,
     InMemoryHistoryProvider,
     Message,
     MiddlewareTermination,
+    WorkflowBuilder,
+    WorkflowExecutor,
     tool,
 )
 from agent_framework.exceptions import MiddlewareException
+from agent_framework.orchestrations import SequentialBuilder
 
 from apart.agent_framework.agents_desk import (
     ANSWER,
@@ -376,6 +383,41 @@ def test_what_other_middleware_answers_for_the_tool_or_the_model_is_not_performe
     assert read_outcome(engine, "r-1").tool_calls == 1
 
 
+def test_a_call_that_middleware_answers_for_the_model_is_the_same_when_asked_again(engine: Engine) -> None:
+    numbers = iter(range(1, 10))
+
+    class Answer(ChatMiddleware):
+        """Asks for the refund by itself first, with a new id each time."""
+
+        async def process(self, context: ChatContext, call_next: Next) -> None:
+            if any(
+                content.type == "function_result" for each in context.messages for content in each.contents
+            ):
+                await call_next()
+                return
+            call = Content.from_function_call(
+                f"new-{next(numbers)}", "refund", arguments={"order": 7, "amount": 5}
+            )
+            context.result = ChatResponse(messages=Message("assistant", [call]))
+
+    desk = Desk(lambda messages: ANSWER)
+    run: Any = desk.make_agent(engine, middleware=[Answer(), Interrupting()], request_id="r-1").run(ASKED)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(run)
+    for _ in range(2):
+        agent = desk.make_agent(engine, middleware=[Answer()], request_id="r-1")
+        assert ask(agent, ASKED).text == ANSWER
+
+    assert desk.refunds == [(7, 5)]
+
+
+class Interrupting(ChatMiddleware):
+    """Cancels the run at the first request to the model."""
+
+    async def process(self, context: ChatContext, call_next: Next) -> None:
+        raise asyncio.CancelledError
+
+
 def test_what_middleware_of_the_agent_repeats_is_one_request_behind_the_gate(engine: Engine) -> None:
     class Twice(AgentMiddleware):
         async def process(self, context: AgentContext, call_next: Next) -> None:
@@ -430,6 +472,19 @@ def test_the_coverage_names_what_can_not_be_gated_and_counts_the_rest(engine: En
         "agent 'helper' in tool 'helper'",
     ):
         assert named in str(report)
+
+
+def test_the_agents_of_a_workflow_in_a_tool_are_named_if_they_have_no_gate(engine: Engine) -> None:
+    clerk, helper = Desk(), Agent(Desk(["done"]).client, name="helper")
+    inner = WorkflowExecutor(SequentialBuilder(participants=[helper]).build(), id="inner")
+    workflow = WorkflowBuilder(start_executor=clerk.make_agent(engine)).build()
+    both = WorkflowBuilder(start_executor=inner).build()
+    tools = [workflow.as_agent(name="refunds").as_tool(), both.as_agent(name="help").as_tool()]
+    desk = Desk([[("refunds", {"task": ASKED})], "done"])
+    ask(desk.make_agent(engine, name="lead", tools=tools), ASKED)
+
+    assert clerk.refunds == [(1042, 5)]
+    assert engine.coverage().not_gated == ("agent 'helper' in tool 'help': it has no gate of this engine",)
 
 
 def test_an_agent_of_another_kind_is_refused(engine: Engine) -> None:

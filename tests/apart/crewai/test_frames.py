@@ -17,20 +17,26 @@ from apart.crewai.crew_desk import (
     ANSWER,
     REFUND,
     Desk,
+    Reply,
     kick_off,
     list_intents,
     make_crew,
     make_task,
     read_outcome,
 )
-from seawall import Halted, Limits
+from seawall import Effect, Halted, Held, Limits, always
 from seawall.adapters import crewai
 from seawall.runtime.foreign.engine import Engine
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with Engine(tmp_path / "desk.db", effects=["refund"]) as engine:
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "desk.db"
+
+
+@pytest.fixture
+def engine(journal: Path) -> Iterator[Engine]:
+    with Engine(journal, effects=["refund"]) as engine:
         yield engine
 
 
@@ -106,6 +112,31 @@ def test_tasks_work_side_by_side_in_frames_of_their_own(engine: Engine, way: str
     assert (desk.model_calls, len(desk.reads)) == (6, 3)
 
 
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_a_halt_in_a_task_that_works_beside_others_ends_the_crew(engine: Engine, way: str) -> None:
+    desk = Desk(lambda messages: [("find_order", {"order": len(messages)})])
+    agents = [desk.make_agent(f"clerk {number}") for number in range(3)]
+    tasks = [make_task(each, f"Look {n}", async_execution=n < 2) for n, each in enumerate(agents)]
+    with pytest.raises(Halted), crewai.gate(engine, limits=Limits(tool_calls=6, at_limit="halt")):
+        kick_off(make_crew(agents, tasks), way)
+
+    assert len(desk.reads) == 6
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_a_call_is_held_in_a_task_that_works_beside_others(journal: Path, way: str) -> None:
+    desk = Desk()
+    agent = desk.make_agent()
+    with (
+        Engine(journal, effects={"refund": Effect(approve=always())}) as engine,
+        pytest.raises(Held),
+        crewai.gate(engine, request_id="r-1"),
+    ):
+        kick_off(make_crew([agent], [make_task(agent, async_execution=True)]), way)
+
+    assert desk.refunds == []
+
+
 def test_a_retry_of_a_task_stays_in_its_frame(engine: Engine) -> None:
     tries: list[int] = []
 
@@ -121,6 +152,40 @@ def test_a_retry_of_a_task_stays_in_its_frame(engine: Engine) -> None:
 
     assert list_frames(engine, "r-1") == [("crew", "clerk", 1)]
     assert read_outcome(engine, "r-1").model_calls == len(tries) == 2
+
+
+class Failing:
+    """A script that fails once, after the refund."""
+
+    def __init__(self) -> None:
+        self.failed = False
+
+    def __call__(self, messages: list[Any]) -> Reply:
+        answered = sum(each["role"] == "assistant" for each in messages)
+        if answered == 2 and not self.failed:
+            self.failed = True
+            raise ConnectionError("the model's server has gone away")
+        return REFUND[answered]
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_a_retry_of_a_task_is_given_again_what_is_recorded(engine: Engine, way: str) -> None:
+    desk = Desk(Failing())
+    with crewai.gate(engine, request_id="r-1"):
+        assert kick_off(desk.make_crew(max_retry_limit=2), way).raw == ANSWER
+
+    assert (desk.refunds, desk.reads, desk.model_calls) == ([(1042, 5)], [1042], 4)
+    assert list_frames(engine, "r-1") == [("crew", "clerk", 1)]
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_a_retry_of_a_task_that_goes_another_way_makes_no_effect_by_itself(engine: Engine, way: str) -> None:
+    """CrewAI tries a conversation with written calls again with other messages."""
+    desk = Desk(Failing(), written=True)
+    with pytest.raises(Held), crewai.gate(engine, request_id="r-1"):
+        kick_off(desk.make_crew(max_retry_limit=2), way)
+
+    assert desk.refunds == [(1042, 5)]
 
 
 @pytest.mark.parametrize("way", ["sync", "async"])

@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import json
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -232,6 +232,57 @@ def test_a_structured_answer_is_a_step_and_is_given_again(tmp_path: Path, kind: 
 
     assert results[0] == results[1]
     assert results[0] in (Found(order=7, state="paid"), {"order": 7, "state": "paid"})
+
+
+def call_functions(server: ModelServer, refund: Callable[..., str]) -> str:
+    """Returns what a model's class returns that calls a function by itself."""
+    llm = LLM(model="openai/gpt-4o", base_url=server.base_url, api_key="k", max_retries=0)
+    told = {"name": "refund", "parameters": {"type": "object", "properties": {"order": {"type": "integer"}}}}
+    tools: list[Any] = [{"type": "function", "function": told}]
+    return llm.call("Refund order 7", tools=tools, available_functions={"refund": refund})
+
+
+def test_a_function_that_a_model_calls_by_itself_is_gated(tmp_path: Path) -> None:
+    refunds: list[int] = []
+
+    def refund(order: int) -> str:
+        refunds.append(order)
+        return "refunded"
+
+    effects = {"refund": Effect(approve=always())}
+    with (
+        serving([call("refund", order=7)] * 2) as server,
+        Engine(tmp_path / "desk.db", effects=effects, authenticate={"boss": Principal("dana")}.get) as engine,
+    ):
+        with pytest.raises(Held), crewai.gate(engine, request_id="r-1"):
+            call_functions(server, refund)
+        assert refunds == []
+
+        engine.call(approve_all)
+        for _ in range(2):
+            with crewai.gate(engine, request_id="r-1"):
+                assert call_functions(server, refund) == "refunded"
+        assert engine.coverage().effects == {"refund": 1}
+
+    assert (refunds, len(server.requests)) == ([7], 2)
+
+
+def test_a_function_that_a_limit_refuses_is_answered_with_the_reason(tmp_path: Path) -> None:
+    refunds: list[int] = []
+
+    def refund(order: int) -> str:
+        refunds.append(order)
+        return "refunded"
+
+    with (
+        serving([call("refund", order=7), call("refund", order=8)]) as server,
+        Engine(tmp_path / "desk.db", effects=["refund"]) as engine,
+        crewai.gate(engine, limits=Limits(tool_calls=1)),
+    ):
+        answers = [call_functions(server, refund) for _ in range(2)]
+
+    assert answers == ["refunded", "Not done: tool 'refund': tool_calls would be 2 (limit 1)."]
+    assert refunds == [7]
 
 
 def test_text_that_is_streamed_arrives_while_the_crew_works(tmp_path: Path) -> None:

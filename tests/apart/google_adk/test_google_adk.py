@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from google.adk.agents.run_config import RunConfig
 from google.adk.models import FallbackModel
 from google.adk.models.llm_response import LlmResponse
 from google.adk.plugins.base_plugin import BasePlugin
 from google.adk.plugins.reflect_retry_tool_plugin import ReflectAndRetryToolPlugin
+from google.adk.sessions import InMemorySessionService
 from google.adk.tools import FunctionTool, ToolContext
 from google.genai import types
 
@@ -328,6 +331,69 @@ def test_a_call_that_a_callback_answers_is_not_a_step(engine: Engine) -> None:
     assert desk.reads == []
     assert engine.coverage().undeclared == {}
     assert read_outcome(engine).tool_calls == 1
+
+
+class Answering(BasePlugin):
+    """Answers for the model, the first time with a call, whose id ADK makes anew each time."""
+
+    def __init__(self, name: str, **arguments: Any) -> None:
+        super().__init__("answering")
+        self._call, self._answers = types.Part.from_function_call(name=name, args=arguments), 0
+
+    async def before_model_callback(self, *, callback_context: Any, llm_request: Any) -> LlmResponse | None:
+        self._answers += 1
+        return self._answer() if self._answers == 1 else None
+
+    def _answer(self) -> LlmResponse:
+        return LlmResponse(content=types.Content(role="model", parts=[self._call.model_copy(deep=True)]))
+
+
+@pytest.mark.parametrize("name", ["refund", "transfer_to_agent"])
+def test_a_call_of_a_callback_is_the_same_when_the_request_is_asked_again(engine: Engine, name: str) -> None:
+    desk = Desk(["I am to refund it."] if name == "refund" else REFUND)
+
+    async def leave_after_refund() -> None:
+        stream = make().run_async(
+            user_id="kim",
+            session_id="s-1",
+            new_message=types.Content(role="user", parts=[types.Part(text=ASKED)]),
+            run_config=RunConfig(custom_metadata={"seawall_request_id": "r-1"}),
+        )
+        async with contextlib.aclosing(stream):
+            async for event in stream:
+                if any(each.name == "refund" for each in event.get_function_responses()):
+                    return
+
+    def make() -> Any:
+        desk.sessions = InMemorySessionService()
+        clerk = desk.make_agent()
+        root = clerk if name == "refund" else desk.make_agent(name="desk", tools=[], sub_agents=[clerk])
+        arguments = {"order": 1042, "amount": 5} if name == "refund" else {"agent_name": "clerk"}
+        return desk.make_runner(engine, agent=root, after=[Answering(name, **arguments)])
+
+    asyncio.run(leave_after_refund())
+    for _ in range(2):
+        asyncio.run(ask(make(), request_id="r-1"))
+
+    assert desk.refunds == [(1042, 5)]
+    assert read_outcome(engine).tool_calls == (1 if name == "refund" else 2)
+
+
+def test_a_tool_around_another_passes_the_call_on(engine: Engine) -> None:
+    desk = Desk()
+    inner = FunctionTool(desk.refund)
+
+    class Around(FunctionTool):
+        async def run_async(self, *, args: dict[str, Any], tool_context: ToolContext) -> Any:
+            return await inner.run_async(args=args, tool_context=tool_context)
+
+    for number, tool in enumerate((inner, Around(desk.refund))):
+        agent = desk.make_agent(tools=[tool, desk.find_order])
+        events = asyncio.run(ask(desk.make_runner(engine, agent=agent), session=f"s-{number}"))
+        assert read_answer(events) == ANSWER
+
+    assert desk.refunds == [(1042, 5)] * 2
+    assert engine.coverage().effects == {"refund": 2}
 
 
 def test_results_that_other_plugins_replace_do_not_change_what_is_recorded(engine: Engine) -> None:

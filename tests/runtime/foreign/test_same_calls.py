@@ -210,3 +210,31 @@ def test_what_is_recorded_is_read_once_however_many_steps_are_given_again(
         session.detach_sync()
 
     assert (len(bank.made), len(reads)) == (20, 1)
+
+
+def test_a_loop_that_begins_anew_is_given_again_what_its_calls_came_from(tmp_path: Path) -> None:
+    bank, asked = Bank(), list[str]()
+
+    def ask_model(session: Session, *said: str) -> None:
+        def reply(turn: object) -> tuple[ModelResult, None]:
+            asked.append(said[-1])
+            calls = [("c1", "pay", "{}")] if len(said) == 1 else []
+            return ModelResult(f"reply {len(asked)}", calls, usage=USAGE), None
+
+        messages = [{"role": "user", "content": each} for each in said]
+        session.step_sync(session.model("clerk", "test:m", messages), reply)
+
+    with Engine(tmp_path / "desk.db", effects=EFFECTS) as engine:
+        session = engine.begin("Pay", loop="own", request_id="r-1")
+        for _ in range(3):
+            ask_model(session, "pay")
+            assert pay(session, bank, "c1") == "done 1"
+            ask_model(session, "pay", "c1 is paid")
+            session.begin_again(0)
+        ask_model(session, "pay something else")
+        with pytest.raises(Held):
+            pay(session, bank, "c2", order=8)
+        session.detach_sync()
+
+    assert len(bank.made) == 1
+    assert asked == ["pay", *["c1 is paid"] * 3, "pay something else"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -369,6 +370,36 @@ def test_a_tool_that_asks_for_steps_itself_is_waited_for_by_none_of_them(engine:
         ThreadPoolExecutor(2) as threads,
     ):
         assert list(threads.map(lambda name: work(session, name), ["a", "b"])) == ["tool_calls=2"] * 2
+
+
+def test_a_tool_that_waits_for_work_in_the_background_is_not_waited_for_by_it(engine: Engine) -> None:
+    waits, halted = threading.Event(), threading.Event()
+
+    def begin(turn: object) -> tuple[Any, Any]:
+        frame = session.open_frame_sync(session.handoff("lead", "clerk", "look", call_id="c1"))
+        context = contextvars.copy_context()
+        return make_tool_result("begun"), threads.submit(context.run, work, frame)
+
+    def work(frame: int) -> None:
+        assert waits.wait(10)
+        look = session.tool("clerk", "look", {}, call_id="c3", frame=frame)
+        with pytest.raises(Halted):
+            session.step_sync(look, lambda turn: (make_tool_result("found"), None))
+        halted.set()
+
+    def join(turn: object) -> tuple[Any, Any]:
+        waits.set()
+        assert halted.wait(10)
+        return make_tool_result("done"), None
+
+    with (
+        engine.begin("Look", loop="own", limits=Limits(tool_calls=2)) as session,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        begun = session.step_sync(session.tool("lead", "begin", {}, call_id="c1"), begin)
+        with pytest.raises(Halted):
+            session.step_sync(session.tool("lead", "join", {}, call_id="c2"), join)
+        begun.value.result()
 
 
 def test_a_second_invocation_of_a_request_that_is_under_way_is_refused(engine: Engine) -> None:

@@ -250,12 +250,16 @@ class ChatGate(ChatMiddleware):
             raise frame.hold(held) from held
         if not done.settled.performed:
             context.result = recall_response(done.settled, options)
+        if isinstance(context.result, ChatResponse):
+            frame.note_calls(context.result)
 
     async def _stream(self, context: ChatContext, call_next: Next) -> None:
         frame, asked = self._frame, self._frame.ask_model(context)
         asking = await frame.ask(asked)
         if isinstance(asking, Settled):
-            context.result = replay_reply(recall_response(asking, context.options or {}))
+            response = recall_response(asking, context.options or {})
+            frame.note_calls(response)
+            context.result = replay_reply(response)
             return
         follower = ReplyFollower(frame, asking[0], asked)
         _prepare(context, asking[1])
@@ -297,7 +301,9 @@ class FunctionGate(FunctionMiddleware):
         await frame.begin()
         name, call_id = find_tool(context).name, str(context.metadata.get("call_id") or "")
         given = cast("Mapping[str, Any]", to_json_value(context.arguments))
-        asked = frame.session.tool(frame.agent, name, given, call_id=call_id, frame=frame.frame)
+        asked = frame.session.tool(
+            frame.agent, name, given, call_id=await frame.find_call(call_id), frame=frame.frame
+        )
         decided, problem = False, ""
         while True:
             try:
@@ -319,7 +325,7 @@ class FunctionGate(FunctionMiddleware):
     async def _step(self, context: FunctionInvocationContext, call_next: Next, asked: ToolAsk) -> None:
         async def perform(turn: Turn) -> tuple[Any, Any]:
             try:
-                with self._frame.inside(asked.call_id):
+                with self._frame.inside(asked):
                     value = await _invoke(context, call_next, asked, turn)
             except (*PASSES, MiddlewareHalted):
                 raise
@@ -349,4 +355,4 @@ async def _invoke(context: FunctionInvocationContext, call_next: Next, asked: To
     mine = FunctionInvocationContext(
         tool, changed, session=context.session, kwargs=context.kwargs, tools=context.tools
     )
-    return await tool.invoke(arguments=changed, context=mine, tool_call_id=asked.call_id)
+    return await tool.invoke(arguments=changed, context=mine, tool_call_id=context.metadata.get("call_id"))

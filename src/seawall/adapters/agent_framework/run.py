@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Generator, Sequence
 from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol
 
-from agent_framework import AgentSession, ChatContext, Message, MiddlewareFailure
+from agent_framework import AgentSession, ChatContext, ChatResponse, Message, MiddlewareFailure
 from agent_framework._tools import (
     _FunctionArgumentsChangedAfterApproval as ArgumentsChanged,  # pyright: ignore[reportPrivateUsage] -- it must pass
 )
@@ -37,6 +37,7 @@ from seawall.adapters.agent_framework.messages import (
     name_model,
 )
 from seawall.adapters.agent_framework.tools import list_not_gated
+from seawall.core.canonical import digest_of
 from seawall.core.errors import Broken, Misused, Refused, describe_error
 from seawall.run.outcome import Outcome
 from seawall.runtime.foreign.asks import Ask, Halted, Held, Settled, Turn
@@ -159,6 +160,10 @@ class AgentFrame:
         """True if the framework saves the conversation inside of the gate: then no reply is restored from the record."""
         self._session: Session | None = None
         self._streams: set[OpenAsk] = set()
+        self._calls: set[str] = set()
+        """The ids of the calls in the replies that were brought or given again."""
+        self._unnamed: Counter[str] = Counter()
+        """How often each call without an id was made."""
 
     def __repr__(self) -> str:
         return f"<AgentFrame {self.agent} in frame {self.frame} of {self._session!r}>"
@@ -304,6 +309,19 @@ class AgentFrame:
             anew=self._anew,
         )
 
+    def note_calls(self, response: ChatResponse[Any]) -> None:
+        """Notes the calls in a reply that was brought or given again."""
+        contents = [content for message in response.messages for content in message.contents]
+        self._calls.update(str(each.call_id) for each in contents if each.type == "function_call")
+
+    async def find_call(self, live: str) -> str:
+        """Returns the id of a call; "" if no recorded reply asks for it. Then other middleware has answered for the model, and
+        the id may be a new one each time.
+        """
+        if not live or live in self._calls or await self.session.find_frames(live):
+            return live
+        return ""
+
     def note_inner(self, call_next: Callable[[], Awaitable[None]]) -> None:
         """Notes that middleware of a context provider stands between the gate and the model or the tool, if there is any."""
         if getattr(call_next, "__name__", "") != "final_wrapper" and not self._anew:
@@ -312,9 +330,14 @@ class AgentFrame:
             )
 
     @contextlib.contextmanager
-    def inside(self, call_id: str) -> Generator[None]:
+    def inside(self, asked: ToolAsk) -> Generator[None]:
         """Marks a block as a tool's call: an agent that runs in it works in a frame below this one."""
-        place = AgentPlace(self.engine, self.session, self.agent, self.frame, call_id, Counter(), True)
+        call = asked.call_id
+        if not call:
+            made = f"{asked.name}/{digest_of(asked.arguments)[:16]}"
+            self._unnamed[made] += 1
+            call = f"{made}/{self._unnamed[made]}"
+        place = AgentPlace(self.engine, self.session, self.agent, self.frame, call, Counter(), True)
         token = current_place.set(place)
         try:
             yield

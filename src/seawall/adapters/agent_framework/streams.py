@@ -131,6 +131,7 @@ class ReplyFollower:
         if self._settled:
             return
         brought = read_response(response, delivered=True)
+        self._run.note_calls(response)
         self._settled = True
         with self._run.translated():
             settled = await _finish_anyway(self._run.session.give(self._ask, self._asked, brought))

@@ -6,7 +6,16 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from agent_framework import BaseAgent, FunctionInvocationContext, FunctionTool
+from agent_framework import (
+    AgentExecutor,
+    BaseAgent,
+    FunctionInvocationContext,
+    FunctionTool,
+    SupportsAgentRun,
+    Workflow,
+    WorkflowAgent,
+    WorkflowExecutor,
+)
 
 from seawall.runtime.foreign.engine import Engine
 
@@ -19,14 +28,35 @@ def list_not_gated(tools: Sequence[Any], engine: Engine) -> Iterator[str]:
         elif tool.declaration_only:
             yield f"declared tool {tool.name!r}: the caller performs it"
         elif (agent := _find_agent(tool)) is not None:
-            gates = (getattr(each, "engine", None) for each in agent.middleware or ())
-            if not any(each is engine for each in gates):
-                yield f"agent {agent.name!r} in tool {tool.name!r}: it has no gate of this engine"
+            for each in _list_agents(agent):
+                if not _has_gate(each, engine):
+                    yield f"agent {each.name!r} in tool {tool.name!r}: it has no gate of this engine"
 
 
 def find_tool(context: FunctionInvocationContext) -> FunctionTool:
     """Returns the framework's tool that is about to be called."""
     return context.function
+
+
+def _list_agents(agent: BaseAgent | SupportsAgentRun) -> Iterator[BaseAgent | SupportsAgentRun]:
+    """Yields an agent; of a workflow that is used as an agent, the agents in it."""
+    if isinstance(agent, WorkflowAgent):
+        yield from _list_members(agent.workflow)
+    else:
+        yield agent
+
+
+def _list_members(workflow: Workflow) -> Iterator[BaseAgent | SupportsAgentRun]:
+    for executor in workflow.executors.values():
+        if isinstance(executor, AgentExecutor):
+            yield from _list_agents(executor.agent)
+        elif isinstance(executor, WorkflowExecutor):
+            yield from _list_members(executor.workflow)
+
+
+def _has_gate(agent: BaseAgent | SupportsAgentRun, engine: Engine) -> bool:
+    gates = (getattr(each, "engine", None) for each in getattr(agent, "middleware", None) or ())
+    return any(each is engine for each in gates)
 
 
 def _name_hosted(tool: object) -> str:

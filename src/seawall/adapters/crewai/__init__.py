@@ -7,7 +7,8 @@
 - `gating.py`: `gate`, the context, and how a run ends
 - `place.py`: one run, the place in it that a call comes from, and the exceptions that end a crew
 - `frames.py`: crews, and agents at work: each task is a frame
-- `models.py`, `tools.py`: wrappers around the calls; `replies.py`: how replies and values are recorded and restored
+- `models.py`, `tools.py`: wrappers around the calls; `metering.py`: the tokens of a call; `replies.py`: how replies and
+  values are recorded and restored
 - `install.py`: wraps CrewAI's classes
 """
 

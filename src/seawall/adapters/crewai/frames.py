@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 from collections.abc import Awaitable, Callable, Generator, Mapping
+from concurrent.futures import Future
 from contextvars import ContextVar
 from typing import Any, NamedTuple, cast
 
@@ -14,7 +15,7 @@ from crewai.crew import Crew
 from crewai.events import event_context
 from crewai.task import Task
 
-from seawall.adapters.crewai.models import leave_call
+from seawall.adapters.crewai.metering import leave_call
 from seawall.adapters.crewai.place import CrewPlace, CrewRun, CrewStopped, at_work, current
 from seawall.core.canonical import digest_of
 from seawall.core.errors import describe_error
@@ -121,6 +122,22 @@ def note_answer(place: CrewPlace, result: Any) -> None:
         place.run.note_result(result)
 
 
+def gate_thread(method: Callable[..., None]) -> Callable[..., None]:
+    """Returns the method that does a task in a thread, so that `CrewStopped` comes out of the task's future, too.
+
+    CrewAI has only an `Exception` come out of it, and would wait for ever.
+    """
+
+    @functools.wraps(method)
+    def execute(task: Task, agent: Any, context: Any, tools: Any, future: Future[Any]) -> None:
+        try:
+            method(task, agent, context, tools, future)
+        except CrewStopped as stopped:
+            future.set_exception(stopped)
+
+    return execute
+
+
 # ---- agents at work
 
 
@@ -153,8 +170,11 @@ def _working(place: CrewPlace, work: _Work, frame: int) -> Generator[None]:
 
 
 def work_sync(place: CrewPlace, work: _Work, perform: Callable[[], Any]) -> Any:
-    """Has an agent work in a new frame. If CrewAI retries the same work, the retry stays in this frame."""
+    """Has an agent work in a new frame. If CrewAI retries the same work, the retry stays in this frame, and is given again
+    what is recorded.
+    """
     if place.work == work.identity:
+        place.run.begin_again(place.frame)
         return perform()
     frame = place.run.open_frame_sync(_ask_frame(place, work))
     try:
@@ -170,6 +190,7 @@ def work_sync(place: CrewPlace, work: _Work, perform: Callable[[], Any]) -> Any:
 async def work_async(place: CrewPlace, work: _Work, perform: Callable[[], Awaitable[Any]]) -> Any:
     """As `work_sync`."""
     if place.work == work.identity:
+        place.run.begin_again(place.frame)
         return await perform()
     frame = await place.run.open_frame(_ask_frame(place, work))
     try:

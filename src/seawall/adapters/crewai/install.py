@@ -16,6 +16,7 @@ from crewai.agents.cache.cache_handler import CacheHandler
 from crewai.crew import Crew
 from crewai.llms.base_llm import BaseLLM
 from crewai.memory.unified_memory import Memory
+from crewai.task import Task
 from crewai.tools.base_tool import BaseTool, Tool
 from crewai.tools.structured_tool import CrewStructuredTool
 from crewai.utilities.agent_utils import is_inside_event_loop
@@ -25,6 +26,7 @@ from seawall.adapters.crewai.frames import (
     describe_crew,
     describe_kickoff,
     describe_task,
+    gate_thread,
     kicked_off,
     leave_work,
     note_agent,
@@ -33,7 +35,8 @@ from seawall.adapters.crewai.frames import (
     work_async,
     work_sync,
 )
-from seawall.adapters.crewai.models import gate_acall, gate_call, gate_instructor, meter_usage
+from seawall.adapters.crewai.metering import meter_usage
+from seawall.adapters.crewai.models import gate_acall, gate_call, gate_instructor
 from seawall.adapters.crewai.place import current
 from seawall.adapters.crewai.tools import (
     gate_ainvoke,
@@ -82,6 +85,7 @@ def install() -> None:
     _wrap(Memory, "_submit_save", leave_work)
     _wrap(Crew, "kickoff", _gate_crew)
     _wrap(Crew, "akickoff", _gate_crew_async)
+    _wrap(Task, "_execute_task_async", gate_thread)
     _wrap(Agent, "kickoff", _gate_agent)
     _wrap(Agent, "kickoff_async", _gate_agent_async)
     _wrap(Agent, "execute_task", _gate_task)

@@ -2,86 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
 import inspect
-import threading
-from collections.abc import Awaitable, Callable, Generator, Mapping
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from crewai.llms.base_llm import BaseLLM
 from pydantic import BaseModel
 
+from seawall.adapters.crewai.metering import Meter, called, calling
 from seawall.adapters.crewai.place import CrewPlace, CrewStopped, at_work, current
 from seawall.adapters.crewai.replies import CrewReply, add_notes, find_calls, read_reply, recall_reply
+from seawall.adapters.crewai.tools import gate_functions
 from seawall.core.errors import Misused
-from seawall.models.protocol import Usage
 from seawall.runtime.foreign.asks import Turn
 from seawall.runtime.foreign.loop_side import ModelAsk
-from seawall.runtime.foreign.results import NO_USAGE, add_counts, to_json_value
+from seawall.runtime.foreign.results import to_json_value
 from seawall.runtime.foreign.session import MAX_OUTPUT_TOKENS, Performed
-
-_COUNTED = ("prompt_tokens", "completion_tokens", "cached_prompt_tokens", "cache_creation_tokens")
-
-
-class _Meter:
-    """The tokens of one call, as CrewAI counts them."""
-
-    def __init__(self) -> None:
-        self.counted = dict.fromkeys(_COUNTED, 0)
-
-    def read(self) -> Usage:
-        """Returns the usage of the call; a model that counts nothing has none."""
-        sent, got, read, written = (self.counted[name] for name in _COUNTED)
-        if not (sent or got):
-            return NO_USAGE
-        return Usage(sent, got, cache_read_tokens=read, cache_write_tokens=written)
-
-
-called: ContextVar[_Meter | None] = ContextVar("seawall_crewai_called", default=None)
-"""Set while a model is called. A call that the model's class makes to itself or to a client below it is the same step."""
-_meter_lock = threading.Lock()
-
-
-@contextlib.contextmanager
-def _calling(meter: _Meter | None) -> Generator[None]:
-    token = called.set(meter)
-    try:
-        yield
-    finally:
-        called.reset(token)
-
-
-def leave_call() -> contextlib.AbstractContextManager[None]:
-    """Returns a context in which a call of a model is a step of its own: a tool makes it, not the model that is being called."""
-    return _calling(None)
-
-
-def meter_usage(track: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns CrewAI's method that counts tokens, so that it counts them for the single call, too. CrewAI's own counters sum up
-    all calls of a model.
-    """
-
-    @functools.wraps(track)
-    def tracked(llm: Any, *arguments: Any, **options: Any) -> Any:
-        meter = called.get()
-        if meter is None:
-            return track(llm, *arguments, **options)
-        with _meter_lock, leave_call():  # a class may count by its base class
-            before = llm.get_token_usage_summary()
-            result = track(llm, *arguments, **options)
-            after = llm.get_token_usage_summary()
-        for name in _COUNTED:
-            counted = getattr(after, name, 0) - getattr(before, name, 0)
-            meter.counted[name] = add_counts(meter.counted[name], counted)
-        return result
-
-    return tracked
-
-
-# ---- one call
 
 
 def name_model(llm: Any) -> str:
@@ -130,7 +68,7 @@ class _ModelCall:
         self._messages, self._tools = given.get("messages"), given.get("tools")
         self._expects: type[BaseModel] | None = given.get("response_model")
         self.may_write_calls = agent is not None and not self._tools
-        self.meter = _Meter()
+        self.meter = Meter()
 
     def fit(self, turn: Turn) -> tuple[Any, Any]:
         """Returns the model, with a shorter reply if a limit demands it, and the messages with the guards' advice at the end."""
@@ -216,10 +154,11 @@ def gate_call(method: Callable[..., Any]) -> Callable[..., Any]:
             _check_place(place, signature, llm, arguments, options)
             return method(llm, *arguments, **options)
         given, rest = _bind(signature, llm, arguments, options)
+        rest = gate_functions(place, rest)
         call = _ModelCall(place, llm, {**rest, "messages": given})
 
         def perform(turn: Turn) -> tuple[Any, _Brought]:
-            with _calling(call.meter):
+            with calling(call.meter):
                 return _bring(call, method(*call.fit(turn), **call.leave_out_tools(turn, rest)))
 
         return call.finish(place.run.step_sync(call.ask(), perform))
@@ -238,10 +177,11 @@ def gate_acall(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable
             _check_place(place, signature, llm, arguments, options)
             return await method(llm, *arguments, **options)
         given, rest = _bind(signature, llm, arguments, options)
+        rest = gate_functions(place, rest)
         call = _ModelCall(place, llm, {**rest, "messages": given})
 
         async def perform(turn: Turn) -> tuple[Any, _Brought]:
-            with _calling(call.meter):
+            with calling(call.meter):
                 return _bring(call, await method(*call.fit(turn), **call.leave_out_tools(turn, rest)))
 
         return call.finish(await place.run.step(call.ask(), perform))
@@ -265,7 +205,7 @@ def gate_instructor(method: Callable[..., Any]) -> Callable[..., Any]:
         call = _ModelCall(place, instructor.llm, given)
 
         def perform(turn: Turn) -> tuple[Any, _Brought]:
-            with _calling(call.meter):
+            with calling(call.meter):
                 return _bring(call, method(instructor, *arguments, **options))
 
         return call.finish(place.run.step_sync(call.ask(), perform))

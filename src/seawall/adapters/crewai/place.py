@@ -218,6 +218,14 @@ class CrewRun:
                 raise
             raise self.stop(error) from error
 
+    def begin_again(self, frame: int) -> None:
+        """Notes that CrewAI retries the work of a frame, from its beginning."""
+        with self._lock:
+            self._counts = Counter(
+                {what: number for what, number in self._counts.items() if what[0] != frame}
+            )
+        self.session.begin_again(frame)
+
     def close_frame_sync(self, frame: int, text: str, *, failed: bool = False) -> None:
         """Ends the frame of an agent."""
         try:

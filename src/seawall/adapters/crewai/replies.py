@@ -217,6 +217,14 @@ def make_refusal(text: str) -> Any:
     return text if failure is None else failure(message=text)
 
 
+def write_refusal(value: Any) -> Any:
+    """Returns the text of what `make_refusal` has returned, for a model's class that writes any value as text; any other value
+    as it is.
+    """
+    failure = _find_failure_class()
+    return value.message if failure is not None and isinstance(value, failure) else value
+
+
 def _find_failure_class() -> type[Any] | None:
     try:
         module = importlib.import_module("crewai.tools.tool_failure")

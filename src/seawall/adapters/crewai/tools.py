@@ -11,14 +11,15 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextvars import ContextVar
 from typing import Any, NamedTuple, cast
 
+from crewai.tools.base_tool import BaseTool
 from crewai.tools.structured_tool import CrewStructuredTool
 from crewai.utilities.agent_utils import extract_tool_call_info
 from crewai.utilities.string_utils import sanitize_tool_name
 from pydantic import ValidationError
 
-from seawall.adapters.crewai.models import leave_call
+from seawall.adapters.crewai.metering import leave_call
 from seawall.adapters.crewai.place import CrewPlace, current
-from seawall.adapters.crewai.replies import keep_error, read_value, recall_value
+from seawall.adapters.crewai.replies import keep_error, read_value, recall_value, write_refusal
 from seawall.core.canonical import digest_of
 from seawall.runtime.foreign.asks import Turn
 from seawall.runtime.foreign.loop_side import ToolAsk
@@ -282,13 +283,13 @@ def gate_cache(method: Callable[..., Any]) -> Callable[..., Any]:
         def give(**arguments: Any) -> Any:
             return found
 
-        return call_sync(place, _Cached(tool), _read_input(input), give)
+        return call_sync(place, _Named(tool), _read_input(input), give)
 
     return read
 
 
-class _Cached:
-    """Stands for a tool whose result is in CrewAI's cache."""
+class _Named:
+    """Stands for a tool of which only the name is known."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -300,6 +301,33 @@ def _read_input(text: str) -> dict[str, Any]:
     except ValueError:
         given = text
     return cast("dict[str, Any]", given) if isinstance(given, dict) else {"input": given}
+
+
+def gate_functions(place: CrewPlace, options: dict[str, Any]) -> dict[str, Any]:
+    """Returns the options of a model's call with its `available_functions` gated: the model's class calls these by itself.
+
+    Functions of CrewAI stay as they are: they call tools that are gated, or only return what the model has written.
+    """
+    functions: Mapping[str, Callable[..., Any]] = options.get("available_functions") or {}
+    if not functions:
+        return options
+    return {
+        **options,
+        "available_functions": {name: _gate_function(place, name, each) for name, each in functions.items()},
+    }
+
+
+def _gate_function(place: CrewPlace, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    is_of_crewai = str(getattr(function, "__module__", "")).partition(".")[0] == "crewai"
+    if is_of_crewai or isinstance(getattr(function, "__self__", None), BaseTool):
+        return function
+
+    @functools.wraps(function)
+    def gated(*arguments: Any, **options: Any) -> Any:
+        value = call_sync(place, _Named(name), _bind(function, arguments, options), function)
+        return write_refusal(value)
+
+    return gated
 
 
 def name_call(method: Callable[..., Any]) -> Callable[..., Any]:

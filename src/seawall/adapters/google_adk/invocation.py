@@ -49,6 +49,7 @@ from seawall.adapters.google_adk.places import (
     AdkToolPlace,
     Frames,
     GatedSession,
+    current_tool,
     inside,
 )
 from seawall.core.errors import Broken, Misused, Refused, describe_error
@@ -159,7 +160,8 @@ class GatedInvocation:
 
     def _note_reply(self, responses: list[LlmResponse], place: AdkPlace) -> list[LlmResponse]:
         text = "".join(read_content(response.content) for response in responses)
-        calls = any(response.get_function_calls() for response in responses)
+        calls = [call.id or "" for response in responses for call in response.get_function_calls()]
+        self.gated.calls.update(calls)
         self._answer = None if calls else text
         if text:
             self.frames.note_text(place.frame, text)
@@ -175,8 +177,12 @@ class GatedInvocation:
         For a call that a person must decide on, ADK asks for a confirmation.
         """
         self.gated.raise_if_over()
+        live = context.function_call_id or ""
+        around = current_tool.get()
+        if around is not None and around.frames is self.frames and around.live == live != "":
+            return await call(args=args, tool_context=context)  # the tool around it passes the call on
         place = self.frames.find(context.get_invocation_context())
-        call_id = context.function_call_id or ""
+        call_id = await self._find_call(live)
         if (to := _find_target(tool, args)) is not None:
             transfers = tool.name == TRANSFER
             refused = await self.frames.hand_over(place, to, write_text(args), call_id, transfers=transfers)
@@ -185,7 +191,8 @@ class GatedInvocation:
             return await call(args=args, tool_context=context)
         given = to_json_value(args)
         asked = self._session.tool(place.agent, tool.name, given, call_id=call_id, frame=place.frame)
-        at = AdkToolPlace(self.gated, self.frames, place, call_id, write_text(args))
+        key = call_id or self.frames.make_key(place, tool.name, given)
+        at = AdkToolPlace(self.gated, self.frames, place, live, key, write_text(args))
 
         async def perform(turn: Turn) -> tuple[Any, Any]:
             changed = dict(turn.arguments)
@@ -197,6 +204,14 @@ class GatedInvocation:
             return read_value(tool, value, context.actions), value
 
         return await self._make_tool(asked, perform, context)
+
+    async def _find_call(self, live: str) -> str:
+        """Returns the id of a call; "" if no recorded reply asks for it. Then a callback has answered for the model, and ADK
+        makes a new id for the call each time.
+        """
+        if not live or live in self.gated.calls or await self._session.find_frames(live):
+            return live
+        return ""
 
     async def _make_tool(
         self, asked: Asked, perform: Callable[[Turn], Awaitable[tuple[Any, Any]]], context: ToolContext

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from google.adk.agents.base_agent import BaseAgent
 from google.adk.agents.invocation_context import InvocationContext
 
+from seawall.core.canonical import digest_of
 from seawall.core.errors import Refused, SeawallError
 from seawall.run.outcome import Outcome
 from seawall.runtime.foreign.asks import Halted, Held
@@ -86,6 +87,8 @@ class GatedSession:
         self.engine, self.session = engine, session
         self.failure: AdkHalted | AdkHeld | None = None
         """The error that has ended the run, kept because ADK or the application may replace or swallow it."""
+        self.calls: set[str] = set()
+        """The ids of the calls in the replies that were brought or given again."""
         self._is_told = False
         """Whether `failure` was raised to the caller of a model."""
 
@@ -148,10 +151,14 @@ class AdkPlace(NamedTuple):
 class AdkToolPlace:
     """The place inside of a tool's call: agents that run there work in frames below."""
 
-    def __init__(self, gated: GatedSession, frames: object, place: AdkPlace, call: str, task: str) -> None:
-        """`frames` are those of the invocation that calls the tool, `task` its arguments."""
+    def __init__(
+        self, gated: GatedSession, frames: object, place: AdkPlace, live: str, call: str, task: str
+    ) -> None:
+        """`frames` are those of the invocation that calls the tool, `live` is ADK's id of the call, `call` what is the same
+        if the call is made again, and `task` its arguments.
+        """
         self.gated, self.frames, self.task = gated, frames, task
-        self.agent, self.frame, self.call = place.agent, place.frame, call
+        self.agent, self.frame, self.live, self.call = place.agent, place.frame, live, call
         self.opened: list[int] = []
         """The frames of the agents that have run inside of the tool."""
         self.refused = ""
@@ -203,6 +210,8 @@ class Frames:
         self._handed: dict[str, int] = {}
         """The frames of hand-offs whose agents have not begun, by the agent's name."""
         self._opened: list[int] = []
+        self._unnamed: Counter[tuple[int, str]] = Counter()
+        """How often each call without an id was made, by frame."""
         self._texts: dict[int, str] = {}
         """The newest text of each frame's agent."""
 
@@ -213,6 +222,12 @@ class Frames:
         """Returns the place where the agent of a context works."""
         name = self._root.agent if context.agent is None else context.agent.name
         return AdkPlace(name, self._by_agent.get((context.branch, name), self._root.frame))
+
+    def make_key(self, place: AdkPlace, tool: str, arguments: Any) -> str:
+        """Returns what is the same for a call without an id if the call is made again."""
+        asked = f"{tool}/{digest_of(arguments)[:16]}"
+        self._unnamed[place.frame, asked] += 1
+        return f"{asked}/{self._unnamed[place.frame, asked]}"
 
     def note_text(self, frame: int, text: str) -> None:
         """Notes the newest text of an agent."""

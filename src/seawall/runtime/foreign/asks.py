@@ -310,9 +310,22 @@ class Asks:
         return None if key is None else self.open.get((frame, key))
 
     def list_enclosing(self, state: RunState) -> frozenset[int]:
-        """Returns the tools' steps that wait for other steps, because an ask or a hand-off was made within them."""
-        asked = {ask.within for ask in self.open.values() if ask.within}
-        return frozenset(asked.union(step for frame, step in self.within.items() if frame in state.open))
+        """Returns the tools' steps that wait for other steps, because an ask or a hand-off was made within them.
+
+        If the tool in which a hand-off was made has ended, its agent works in the background. Then each tool that the agent
+        above calls meanwhile may wait for it.
+        """
+        enclosing = {ask.within for ask in self.open.values() if ask.within}
+        for frame, step in self.within.items():
+            if frame not in state.open:
+                continue
+            enclosing.add(step)
+            if step not in state.open:
+                above = state.open[frame].frame
+                enclosing.update(
+                    each.step for each in state.open.values() if each.frame == above and each.kind == "tool"
+                )
+        return frozenset(enclosing)
 
     def note_frame(self, frame: int, opening: Ask | HandoffAsk) -> None:
         """Notes whether the answer of an open hand-off is also the answer of the frame above, and what is declared there."""

@@ -59,8 +59,8 @@ class LoopSide:
         self._asks.on_held, self._asks.on_failed = self._on_held, self._on_failed
         self._asks.must_advise = coverage.must_advise
         self._asks.on_parked = self._on_parked
-        self._recorded = Recorded()
-        self._asks.find_request = self._recorded.find_request
+        self.recorded = Recorded()
+        self._asks.find_request = self.recorded.find_request
         self._lock = asyncio.Lock()
         self._run: str | None = None
         self._starting: asyncio.Task[None] | None = None
@@ -103,7 +103,7 @@ class LoopSide:
         if self._asks.is_behind:
             self._unlearned.append(event)
         else:
-            self._recorded.learn(event)
+            self.recorded.learn(event)
         self._seq, self._learned = before.seq, None
         if isinstance(event, Judged) and event.guard == EFFECTS and event.verdict == "advise":
             intent = before.open.get(event.step)
@@ -117,12 +117,12 @@ class LoopSide:
         """
         try:
             events = (await self._supervisor.journal.events(self._asks.run))[:first]
-            self._recorded.relearn(events, known)
+            self.recorded.relearn(events, known)
         except Exception as error:  # noqa: BLE001 -- the askers get it
             self._asks.fail_all(error)
             return
         for event in self._unlearned:
-            self._recorded.learn(event)
+            self.recorded.learn(event)
         self._unlearned.clear()
         self._asks.is_behind = False
         for ask in list(self._asks.open.values()):
@@ -251,7 +251,7 @@ class LoopSide:
         events = await journal.events(row.run)
         if events:
             self._options.check_same(events[0])
-        self._recorded.relearn(events, self._seq + 1)
+        self.recorded.relearn(events, self._seq + 1)
         self._seq, self._learned = len(events) - 1, (row.epoch, len(events))
         self._run = row.run
         self._asks.run = row.run
@@ -429,7 +429,7 @@ class LoopSide:
 
     def _on_failed(self, ask: Ask) -> None:
         """Notes that the end of the ask's step is not known. The same call, asked for again, is this one."""
-        self._recorded.note_unsettled(ask.frame, ask.key)
+        self.recorded.note_unsettled(ask.frame, ask.key)
 
     def _on_held(self, ask: Ask, held: Held) -> None:
         """Tells an asker that a person must decide, once the run waits for the loop to come back."""
@@ -445,7 +445,7 @@ class LoopSide:
 
     def _withdraw(self, ask: Ask) -> None:
         self._asks.withdraw(ask)
-        self._recorded.note_unsettled(ask.frame, ask.key)
+        self.recorded.note_unsettled(ask.frame, ask.key)
 
     async def _let_wait(self) -> None:
         """Releases a held run until the loop comes back, so that the decision does not start a driver."""
@@ -485,7 +485,7 @@ class LoopSide:
 
     def _find_recorded(self, asked: Asked, key: str | None) -> tuple[Settled | None, Ask | None]:
         """Returns the recorded end of a step, or the ask for the step."""
-        recorded, bodies = self._recorded, self._driver_bodies()
+        recorded, bodies = self.recorded, self._driver_bodies()
         match asked:
             case ModelAsk():
                 request = self._redactor.redact(asked.name, asked.request, bodies)
@@ -508,16 +508,16 @@ class LoopSide:
     ) -> tuple[Settled | None, Ask | None]:
         text = write_arguments(asked.name, asked.arguments)
         ref, _ = bodies.put_arguments(self._run or "", text)
-        key = key or self._recorded.make_key(asked.frame, asked.name, asked.call_id, ref, bodies)
-        known = self._recorded.find(asked.frame, key)
+        key = key or self.recorded.make_key(asked.frame, asked.name, asked.call_id, ref, bodies)
+        known = self.recorded.find(asked.frame, key)
         if known is not None:
             if known.intent.name != asked.name or (known.intent.grant is None and known.intent.input != ref):
                 return Settled(
                     step=known.done.step, status="refused", text=OTHER_ARGUMENTS, replayed=True
                 ), None
-            self._recorded.note_given_again(asked.frame, key)
+            self.recorded.note_given_again(asked.frame, key)
             return self._give_again(known, bodies), None
-        doubt = self._recorded.explain_doubt(asked.name, asked.frame, key)
+        doubt = self.recorded.explain_doubt(asked.name, asked.frame, key)
         tool = self.team.find_declarations(asked.frame).find_tool(asked.name)
         more = {"text": text, "tool": tool, "doubt": doubt, "untrusted": asked.untrusted}
         return None, self._make_ask("tool", asked, key, **more)
@@ -526,10 +526,8 @@ class LoopSide:
         self, asked: HandoffAsk, key: str | None, bodies: Bodies
     ) -> tuple[Settled | None, Ask | None]:
         ref = bodies.put(asked.task)
-        key = key or self._recorded.make_key(
-            asked.frame, asked.name, asked.call_id, ref, bodies, handoff=True
-        )
-        frame = self._recorded.find_frame(asked.frame, key)
+        key = key or self.recorded.make_key(asked.frame, asked.name, asked.call_id, ref, bodies, handoff=True)
+        frame = self.recorded.find_frame(asked.frame, key)
         if frame is not None:
             self._asks.note_frame(frame, asked)
             return Settled(step=frame, status="ok", replayed=True), None
@@ -568,7 +566,7 @@ class LoopSide:
         """Brings the result of a step for whose end no caller waits."""
         if ask.result is not None and not ask.result.done():
             ask.result.set_result(result)
-        self._recorded.note_unsettled(ask.frame, ask.key)
+        self.recorded.note_unsettled(ask.frame, ask.key)
 
     def give_back(self, ask: Ask) -> None:
         """Takes a turn back, because the step was not begun. It may be asked for again."""
@@ -579,7 +577,7 @@ class LoopSide:
     async def find_frames(self, call_id: str) -> tuple[int, ...]:
         """See `Session.find_frames`."""
         await self.open()
-        return self._recorded.find_frames_of_call(call_id)
+        return self.recorded.find_frames_of_call(call_id)
 
     async def close_frame(
         self, step: int, text: str, status: StepStatus = "ok", error: str | None = None
@@ -593,7 +591,7 @@ class LoopSide:
         driver = await self._drive()
         if driver is None or (step in self._asks.closes and step not in driver.state.open):
             self._asks.forget_close(step)
-            self._recorded.note_closed_again(step)
+            self.recorded.note_closed_again(step)
         else:
             await closed
 

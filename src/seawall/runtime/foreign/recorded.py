@@ -13,6 +13,8 @@ ids, and asks again for steps that are recorded. A step is the same if these are
 Calls that were not made because a limit was used up, and the last replies after them, are forgotten once the limits are
 raised: the loop asks for them again. A hand-off that has ended keeps its answer.
 
+If the loop says that it begins anew in a frame, the frame's replies are given again, too, as after a crash.
+
 A loop *diverges* if its first request that is not recorded does not go on from the newest recorded reply of its frame. Then
 it is not known which of the recorded effects it may make again under other keys.
 """
@@ -67,7 +69,7 @@ class Recorded:
         """The replies that have a call, by frame and id of the call, in the order in which they were recorded."""
         self._told: set[int] = set()
         """The replies that this loop was given or has brought."""
-        self._replies: dict[int, list[StepDone]] = {}
+        self._replies: dict[int, list[RecordedStep]] = {}
         """The replies by frame, in the order in which they were recorded."""
         self._attempts: dict[tuple[int, str], int] = {}
         """How often a call with an id has failed for this loop, by frame and key without the attempt."""
@@ -155,7 +157,7 @@ class Recorded:
                 del self._by_key[place]
         gone = {step for step, frame in self._last.items() if frame not in ended}
         for replies in self._replies.values():
-            replies[:] = [done for done in replies if done.step not in gone]
+            replies[:] = [each for each in replies if each.done.step not in gone]
         for calls in self._asked_by.values():
             calls[:] = [call for call in calls if call.reply not in gone]
         for by_digest in self._models.values():
@@ -183,7 +185,7 @@ class Recorded:
         for call in done.calls:
             asked = ReplyCall(done.step, call.name, call.arguments)
             self._asked_by.setdefault((intent.frame, call.id), []).append(asked)
-        self._replies.setdefault(intent.frame, []).append(done)
+        self._replies.setdefault(intent.frame, []).append(RecordedStep(intent, done))
         if intent.last:
             self._last[done.step] = intent.frame
         if not self.replays:
@@ -355,6 +357,27 @@ class Recorded:
         replies.clear()
         return None
 
+    def begin_again(self, frame: int) -> None:
+        """Gives the recorded replies of a frame again, up to the newest one of whose calls one has a result: the loop begins its
+        work in this frame anew. Later replies have done nothing, and one of them may be why.
+        """
+        replies = self._replies.get(frame, [])
+        while replies and not any(
+            self._is_known(frame, replies[-1], call.id) for call in replies[-1].done.calls
+        ):
+            replies.pop()
+        by_digest: dict[str, deque[RecordedStep]] = {}
+        for each in replies:
+            by_digest.setdefault(each.intent.asked, deque()).append(each)
+        self._models[frame] = by_digest
+        self._asked = {place: number for place, number in self._asked.items() if place[0] != frame}
+        known = [*self._in_doubt.values(), *(each.intent for each in self._by_key.values())]
+        self.attempted.update(each.name for each in known if each.frame == frame and each.effect)
+
+    def _is_known(self, frame: int, reply: RecordedStep, call_id: str) -> bool:
+        place = frame, f"{reply.done.step}/{_escape(call_id)}"
+        return place in self._by_key or place in self._in_doubt
+
     def give_up_replies(self, frame: int, taken: RecordedStep) -> None:
         """Forgets the recorded replies of a frame that can't be given again: the model is asked anew, and the loop diverges."""
         self._models.pop(frame, None)
@@ -362,14 +385,14 @@ class Recorded:
         self.diverged.add(frame)
 
     def _goes_on(
-        self, frame: int, request: PreparedRequest, recorded: Sequence[StepDone], bodies: Bodies
+        self, frame: int, request: PreparedRequest, recorded: Sequence[RecordedStep], bodies: Bodies
     ) -> bool:
         """Returns whether a request contains the newest recorded reply.
 
         If earlier replies have the same id, the request must contain the id more often than those replies and the results of
         their calls do. The same holds for an answer that was given before.
         """
-        *earlier, newest = recorded
+        *earlier, newest = (each.done for each in recorded)
         for call in newest.calls:
             quoted = to_canonical_bytes(call.id).decode()
             before = len(self._asked_by[frame, call.id]) - 1

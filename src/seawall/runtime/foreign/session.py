@@ -378,6 +378,14 @@ class Session:
         """
         return await self._cross(lambda side: side.find_frames(call_id))
 
+    def begin_again(self, frame: int) -> None:
+        """Says that the loop begins its work in a frame anew, because it has failed, and is going to ask for the same again.
+
+        Recorded replies and results are given again, so that no effect is made twice. The replies after the newest call that
+        was made are asked for anew.
+        """
+        self._tell(lambda side: side.recorded.begin_again(frame))
+
     async def close_frame(self, frame: int, text: str, *, failed: bool = False) -> None:
         """Ends a hand-off with its agent's answer."""
         await self._cross(lambda side: _close(side, frame, text, failed=failed))
