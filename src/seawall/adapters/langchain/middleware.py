@@ -38,7 +38,6 @@ from seawall.adapters.langchain_core.messages import (
     tell_notes,
 )
 from seawall.adapters.langchain_core.places import (
-    CHECKPOINTER_KEY,
     PRINCIPAL_KEY,
     REQUEST_KEY,
     TENANT_KEY,
@@ -52,6 +51,7 @@ from seawall.adapters.langchain_core.places import (
     pass_gate_async,
     translated,
 )
+from seawall.adapters.langchain_core.questions import CHECKPOINTER_KEY
 from seawall.adapters.langchain_core.tools import gate_tool_call, gate_tool_call_async
 from seawall.core.canonical import digest_of
 from seawall.core.limits import Limits

@@ -21,9 +21,13 @@ from seawall.runtime.foreign.asks import Turn
 
 
 def gate_tool_call(
-    place: GraphPlace, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]
+    place: GraphPlace,
+    request: ToolCallRequest,
+    handler: Callable[[ToolCallRequest], Any],
+    *,
+    beside: bool = False,
 ) -> Any:
-    """Takes a call of a tool through the gate. `handler` performs it."""
+    """Takes a call of a tool through the gate. `handler` performs it. `beside`: see `pass_gate`."""
 
     def perform(turn: Turn) -> tuple[Result, Any]:
         try:
@@ -33,13 +37,16 @@ def gate_tool_call(
             brought = _write_refusal(request, refused)
         return read_tool_result(brought), brought
 
-    return make_tool_message(request.tool_call, pass_gate(place, _ask(place, request), perform))
+    done = pass_gate(place, _ask(place, request), perform, beside=beside)
+    return make_tool_message(request.tool_call, done)
 
 
 async def gate_tool_call_async(
     place: GraphPlace,
     request: ToolCallRequest,
     handler: Callable[[ToolCallRequest], Awaitable[Any]],
+    *,
+    beside: bool = False,
 ) -> Any:
     """As `gate_tool_call`."""
 
@@ -51,7 +58,7 @@ async def gate_tool_call_async(
             brought = _write_refusal(request, refused)
         return read_tool_result(brought), brought
 
-    done = await pass_gate_async(place, _ask(place, request), perform)
+    done = await pass_gate_async(place, _ask(place, request), perform, beside=beside)
     return make_tool_message(request.tool_call, done)
 
 
