@@ -16,8 +16,8 @@ from langchain.agents.middleware.types import (
     PrivateStateAttr,
     ToolCallRequest,
 )
+from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
 from langchain_core.messages import AIMessage, ToolMessage
-from langchain_core.tracers._streaming import _StreamingCallbackHandler  # LangChain's own test for streaming
 from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command, TracePolicy, omit_payload
@@ -45,6 +45,7 @@ from seawall.adapters.langchain_core.places import (
     count_depth,
     find_place,
     inside_model,
+    is_streamed,
     open_frame,
     open_frame_async,
     pass_gate,
@@ -113,6 +114,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         self._places: OrderedDict[_Key, GraphPlace] = OrderedDict()
         self._lock = Lock()
         self._described = ToolDescriptions()
+        self._form = _Form(None, [])
         if not tracing_is_enabled():
             self._skip_spans()
 
@@ -200,10 +202,15 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
     def _identify(self, state: Any) -> tuple[_Key, GraphPlace | None]:
         """Returns what identifies an invocation, and the place above it."""
         above = find_place()
-        request = cast("str", state.get("seawall_request") or "")
+        request = self._read_request_id(state, above)
         if not request:  # the checkpoint was written before the middleware was added
             request = f"thread/{get_config().get('configurable', {}).get('thread_id')}"
         return _Key(None if above is None else above.session, request), above
+
+    def _read_request_id(self, state: Any, above: GraphPlace | None) -> str:
+        """Returns the request id of this invocation: that of the config, if it has one, before that of the checkpoint."""
+        given = get_config().get("configurable", {}).get(REQUEST_KEY) if above is None else None
+        return str(given or state.get("seawall_request") or "")
 
     def _find_place(self, key: _Key) -> GraphPlace | None:
         """Returns the place of an invocation that this process knows."""
@@ -266,7 +273,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
     def _begin(self, state: Any) -> GraphPlace:
         config = get_config()
         configurable = config.get("configurable", {})
-        thread, request_id = configurable.get("thread_id"), state.get("seawall_request")
+        thread, request_id = configurable.get("thread_id"), self._read_request_id(state, None)
         agent = self._name_agent(config)
         session = self._engine.begin(
             read_request(state["messages"]),
@@ -303,9 +310,9 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         def perform(turn: Turn) -> tuple[Any, Any]:
             with inside_model():
                 response = handler(_advise(request, turn))
-            return read_reply(_find_reply(response), delivered=_is_streamed()), response
+            return read_reply(_find_reply(response), delivered=is_streamed()), response
 
-        done = pass_gate(place, _ask_model(place, request, self._described), perform)
+        done = pass_gate(place, _ask_model(place, request, self._describe_tools(request)), perform)
         if done.value is not None:
             return done.value
         with inside_model():
@@ -322,13 +329,24 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         async def perform(turn: Turn) -> tuple[Any, Any]:
             with inside_model():
                 response = await handler(_advise(request, turn))
-            return read_reply(_find_reply(response), delivered=_is_streamed()), response
+            return read_reply(_find_reply(response), delivered=is_streamed()), response
 
-        done = await pass_gate_async(place, _ask_model(place, request, self._described), perform)
+        done = await pass_gate_async(
+            place, _ask_model(place, request, self._describe_tools(request)), perform
+        )
         if done.value is not None:
             return done.value
         with inside_model():
             return await handler(_recall(request, done.settled))
+
+    def _describe_tools(self, request: ModelRequest[Any]) -> list[Any]:
+        """Returns the tools of a request and the form of its structured answer, as JSON values."""
+        tools, form = [self._described.describe(tool) for tool in request.tools], request.response_format
+        if form is None:
+            return tools
+        if self._form.form is not form:
+            self._form = _Form(form, _describe_form(form))
+        return [*tools, *self._form.schemas]
 
     # ---- tools
 
@@ -361,13 +379,34 @@ def _make_plain(hook: Callable[..., T]) -> Callable[..., T]:
 # ---- what passes the gate
 
 
-def _ask_model(place: GraphPlace, request: ModelRequest[Any], described: ToolDescriptions) -> Any:
+class _Form(NamedTuple):
+    """The newest form of a structured answer, and the schemas in which a model is sent it."""
+
+    form: Any
+    schemas: list[Any]
+
+
+def _describe_form(form: Any) -> list[Any]:
+    """Returns the schemas of a structured answer, of which LangChain makes tools or an option after the gate."""
+    if isinstance(form, ProviderStrategy):
+        specs: list[Any] = [cast("Any", form).schema_spec]
+    else:
+        of_tools: Any = (
+            form if isinstance(form, ToolStrategy) else ToolStrategy(getattr(form, "schema", form))
+        )
+        specs = of_tools.schema_specs
+    return [
+        {"name": each.name, "description": each.description, "parameters": each.json_schema} for each in specs
+    ]
+
+
+def _ask_model(place: GraphPlace, request: ModelRequest[Any], tools: list[Any]) -> Any:
     messages = [*([] if request.system_message is None else [request.system_message]), *request.messages]
     return place.session.model(
         place.agent,
         name_model(request.model),
         place.written.write(messages),
-        tools=[described.describe(tool) for tool in request.tools],
+        tools=tools,
         max_output_tokens=find_limit(request.model, request.model_settings),
         frame=place.frame,
     )
@@ -385,13 +424,6 @@ def _advise(request: ModelRequest[Any], turn: Turn) -> ModelRequest[Any]:
     if not turn.notes:
         return request
     return request.override(messages=[*request.messages, *cast("Any", tell_notes(turn.notes))])
-
-
-def _is_streamed() -> bool:
-    """Returns whether the caller is sent the pieces of a model's reply as they come, as with `stream_mode="messages"`."""
-    manager: Any = get_config().get("callbacks")
-    handlers = getattr(manager, "handlers", manager) or ()
-    return any(isinstance(each, _StreamingCallbackHandler) for each in handlers)
 
 
 def _find_reply(response: ModelResponse[Any]) -> AIMessage | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
+from langchain_core.tracers._streaming import _StreamingCallbackHandler  # LangChain's own test for streaming
 from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
 
@@ -115,6 +116,13 @@ def count_depth(config: Mapping[str, Any]) -> int:
     """Returns how deep in LangGraph's nesting the code is that has this config: 0 for the outermost graph."""
     namespace = str(config.get("configurable", {}).get("checkpoint_ns") or "")
     return len(namespace.split("|")) if namespace else 0
+
+
+def is_streamed() -> bool:
+    """Returns whether the caller is sent the pieces of a model's reply as they come, as with `stream_mode="messages"`."""
+    manager: Any = get_config().get("callbacks")
+    handlers = getattr(manager, "handlers", manager) or ()
+    return any(isinstance(each, _StreamingCallbackHandler) for each in handlers)
 
 
 # ---- a step
