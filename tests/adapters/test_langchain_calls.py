@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.tools import InjectedToolCallId, tool
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import InjectedState
 from langgraph.types import Command
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -206,3 +208,29 @@ def test_a_reply_that_a_graph_streams_by_callbacks_is_marked(engine: Engine) -> 
     graph = gate_graph(engine, build_graph(make_model([say("hello you")], StreamingChat), Bank().tools))
     assert [each[0].text for each in graph.stream(ASK, stream_mode="messages")][:2] == ["hello ", "you"]
     assert [each.delivered for each in list_done(engine)] == [True]
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_an_agent_that_hands_over_to_its_neighbour_ends_its_run(engine: Engine, mode: str) -> None:
+    """Else the neighbour's run of the same thread would wait for it."""
+
+    @tool
+    def transfer_to_bob(tool_call_id: Annotated[str, InjectedToolCallId]) -> Any:
+        """Hand the conversation to bob."""
+        told = {"messages": [ToolMessage("over to bob", tool_call_id=tool_call_id)]}
+        return Command(goto="bob", graph=Command.PARENT, update=told)
+
+    graph = StateGraph(MessagesState)
+    for name, script, tools in (
+        ("alice", [call(("transfer_to_bob", {}))], [transfer_to_bob]),
+        ("bob", [say("?"), say("bob is done")], Bank().tools),
+    ):
+        agent: Any = create_agent(
+            make_model(script), tools, middleware=[SeawallMiddleware(engine)], name=name
+        )
+        graph.add_node(name, agent)
+    graph.add_edge(START, "alice")
+    swarm: Any = graph.compile(checkpointer=InMemorySaver())
+    answer = swarm.invoke(ASK, THREAD) if mode == "sync" else asyncio.run(swarm.ainvoke(ASK, THREAD))
+    assert answer["messages"][-1].text == "bob is done"
+    assert [each.summary.status for each in list_runs(engine)] == ["completed", "completed"]

@@ -322,3 +322,22 @@ def test_a_loop_that_goes_on_with_a_run_under_way_is_refused_and_begins_no_other
         return len(await engine.call_async(lambda sea: sea.journal.runs(limit=10)))
 
     assert asyncio.run(run()) == 1
+
+
+def test_the_next_request_of_a_session_goes_on_once_the_loop_has_let_go_of_the_one_before(
+    engine: Engine,
+) -> None:
+    async def run() -> list[str]:
+        first = engine.begin("Find", loop="own", session="s-1")
+        await first.step(first.tool("clerk", "find", {}, call_id="c1"), make_refund)
+        second = engine.begin("Find more", loop="own", session="s-1")
+        asking = asyncio.create_task(second.ask(second.tool("clerk", "find", {}, call_id="c1")))
+        while not engine.sea.supervisor.registry.queued:
+            await asyncio.sleep(0)
+        await first.detach()  # as after an error, for which the loop does not come back
+        await asyncio.wait_for(asking, 30)
+        await second.end("found")
+        rows = await engine.call_async(lambda sea: sea.journal.runs(limit=10))
+        return [str(row.summary and row.summary.status) for row in sorted(rows, key=lambda row: row.run)]
+
+    assert asyncio.run(run()) == ["cancelled", "completed"]

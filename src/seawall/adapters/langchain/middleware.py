@@ -26,6 +26,7 @@ from langsmith.utils import tracing_is_enabled  # pyright: ignore[reportUnknownV
 from seawall.adapters.langchain_core.messages import (
     RecordedModel,
     ToolDescriptions,
+    describe_way,
     find_limit,
     find_model_name,
     leave_out_tools,
@@ -354,7 +355,11 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
     ) -> ToolMessage | Command[Any]:
         """Takes a call of a tool through the gate."""
-        return gate_tool_call(self._enter(request.state), request, handler)
+        brought = gate_tool_call(self._enter(request.state), request, handler)
+        if _leaves_graph(brought) and (place := self._take_handed_over(request.state)) is not None:
+            with translated():
+                place.session.end_sync(describe_way(brought))
+        return brought
 
     async def awrap_tool_call(
         self,
@@ -363,7 +368,19 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
     ) -> ToolMessage | Command[Any]:
         """As `wrap_tool_call`."""
         place = await self._enter_async(request.state)
-        return await gate_tool_call_async(place, request, handler)
+        brought = await gate_tool_call_async(place, request, handler)
+        if _leaves_graph(brought) and (left := self._take_handed_over(request.state)) is not None:
+            with translated():
+                await left.session.end(describe_way(brought))
+        return brought
+
+    def _take_handed_over(self, state: Any) -> GraphPlace | None:
+        """Removes and returns the place of an agent whose run ends with a command to the graph around it, after which no hook
+        is called. None if a run or a graph around the agent ends it, or if the reply has asked for other calls, too.
+        """
+        key, above = self._identify(state)
+        alone = len(getattr(state["messages"][-1], "tool_calls", ())) == 1
+        return self._forget(key) if above is None and alone else None
 
 
 def _make_plain(hook: Callable[..., T]) -> Callable[..., T]:
@@ -379,6 +396,12 @@ def _make_plain(hook: Callable[..., T]) -> Callable[..., T]:
 # ---- what passes the gate
 
 
+def _leaves_graph(brought: Any) -> bool:
+    """Returns whether a tool's value ends the agent, because the graph around it goes on elsewhere."""
+    commands = cast("list[Any]", brought if isinstance(brought, list) else [brought])
+    return any(isinstance(each, Command) and each.graph == Command.PARENT for each in commands)
+
+
 class _Form(NamedTuple):
     """The newest form of a structured answer, and the schemas in which a model is sent it."""
 
@@ -391,10 +414,8 @@ def _describe_form(form: Any) -> list[Any]:
     if isinstance(form, ProviderStrategy):
         specs: list[Any] = [cast("Any", form).schema_spec]
     else:
-        of_tools: Any = (
-            form if isinstance(form, ToolStrategy) else ToolStrategy(getattr(form, "schema", form))
-        )
-        specs = of_tools.schema_specs
+        schema = getattr(form, "schema", form)
+        specs = cast("Any", form if isinstance(form, ToolStrategy) else ToolStrategy(schema)).schema_specs
     return [
         {"name": each.name, "description": each.description, "parameters": each.json_schema} for each in specs
     ]

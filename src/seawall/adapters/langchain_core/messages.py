@@ -287,7 +287,7 @@ def read_tool_result(brought: Brought) -> Result:
         raw = None if plain else _encode(brought)
         return make_tool_result(_read_content(brought), failed=brought.status == "error", raw=raw)
     said = [_read_content(each) for each in _list_messages(brought)]
-    return make_tool_result("\n\n".join(said) or _describe_way(brought), raw=_encode(brought) or _UNWRITTEN)
+    return make_tool_result("\n\n".join(said) or describe_way(brought), raw=_encode(brought) or _UNWRITTEN)
 
 
 _UNWRITTEN = "null"
@@ -311,7 +311,8 @@ def _list_messages(brought: Any) -> list[ToolMessage]:
     return []
 
 
-def _describe_way(brought: Any) -> str:
+def describe_way(brought: Any) -> str:
+    """Returns in words what a command does."""
     commands = cast("list[Any]", brought if isinstance(brought, list) else [brought])
     goto = [way for each in commands if (way := getattr(each, "goto", None))]
     return f"The graph goes on at {goto!r}." if goto else "The state of the graph was updated."

@@ -19,7 +19,7 @@ from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
 
 from seawall.adapters.langchain_core.messages import WrittenMessages
-from seawall.adapters.langchain_core.questions import NotDecided, Question
+from seawall.adapters.langchain_core.questions import GraphQuestion, NotDecided
 from seawall.core.canonical import digest_of
 from seawall.core.errors import Refused, SeawallError
 from seawall.run.outcome import Outcome
@@ -220,7 +220,7 @@ def _decided(place: GraphPlace, own: OwnErrors, attempt: Callable[[], T], *, bes
         except Held as held:
             if held in own:
                 raise
-            question = Question(held, problem, beside=beside)
+            question = GraphQuestion(held, problem, beside=beside)
         problem = ""
         try:
             with translated():
@@ -240,7 +240,7 @@ async def _decided_async(
         except Held as held:
             if held in own:
                 raise
-            question = Question(held, problem, beside=beside)
+            question = GraphQuestion(held, problem, beside=beside)
         problem = ""
         try:
             with translated():

@@ -33,7 +33,7 @@ class NotDecided(Exception):
     """The value that the graph was resumed with is not a valid decision. The person is asked again, and told why."""
 
 
-class Question:
+class GraphQuestion:
     """The question whether a held step may be made.
 
     LangGraph gives the answers of one task by their order. Where a task calls several effects at the same time, and calls that
@@ -46,7 +46,7 @@ class Question:
         self._held, self._problem, self._beside = held, problem, beside
 
     def __repr__(self) -> str:
-        return f"<Question {self._held.proposal}>"
+        return f"<GraphQuestion {self._held.proposal}>"
 
     def ask(self) -> Any:
         """Interrupts the graph, and returns the value that it is resumed with: `{"approve": True, "credential": …}` for
