@@ -262,8 +262,8 @@ def test_a_rejection_is_told_again_and_the_call_is_not_held_anew(journal: Path) 
     assert bank.refunds == []
 
 
-async def ask_refund(session: Session, number: int) -> Any:
-    asked = session.tool("clerk", "refund", {"order": number}, call_id=f"c{number}")
+async def ask_refund(session: Session, number: int, name: str = "refund") -> Any:
+    asked = session.tool("clerk", name, {"order": number}, call_id=f"c{number}")
     return (await session.step(asked, make_refund)).settled.text
 
 
@@ -331,7 +331,7 @@ def test_the_next_request_of_a_session_goes_on_once_the_loop_has_let_go_of_the_o
         first = engine.begin("Find", loop="own", session="s-1")
         await first.step(first.tool("clerk", "find", {}, call_id="c1"), make_refund)
         second = engine.begin("Find more", loop="own", session="s-1")
-        asking = asyncio.create_task(second.ask(second.tool("clerk", "find", {}, call_id="c1")))
+        asking = asyncio.create_task(ask_refund(second, 1, "find"))
         while not engine.sea.supervisor.registry.queued:
             await asyncio.sleep(0)
         await first.detach()  # as after an error, for which the loop does not come back
