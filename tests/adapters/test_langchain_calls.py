@@ -223,7 +223,7 @@ def test_an_agent_that_hands_over_to_its_neighbour_ends_its_run(engine: Engine, 
     graph = StateGraph(MessagesState)
     for name, script, tools in (
         ("alice", [call(("transfer_to_bob", {}))], [transfer_to_bob]),
-        ("bob", [say("?"), say("bob is done")], Bank().tools),
+        ("bob", [say("bob is done")], Bank().tools),
     ):
         agent: Any = create_agent(
             make_model(script), tools, middleware=[SeawallMiddleware(engine)], name=name
