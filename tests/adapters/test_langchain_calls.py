@@ -234,3 +234,20 @@ def test_an_agent_that_hands_over_to_its_neighbour_ends_its_run(engine: Engine, 
     answer = swarm.invoke(ASK, THREAD) if mode == "sync" else asyncio.run(swarm.ainvoke(ASK, THREAD))
     assert answer["messages"][-1].text == "bob is done"
     assert [each.summary.status for each in list_runs(engine)] == ["completed", "completed"]
+
+
+@pytest.mark.parametrize("gated", ["not", "graph", "middleware"])
+def test_coverage_names_an_agent_that_a_node_calls_by_itself(engine: Engine, gated: str) -> None:
+    middleware = [SeawallMiddleware(engine)] if gated == "middleware" else []
+    agent: Any = create_agent(make_model([say("hi")]), Bank().tools, middleware=middleware)
+    clerk = gate_graph(engine, agent) if gated == "graph" else agent
+
+    def answer(state: MessagesState) -> Any:
+        return {"messages": clerk.invoke({"messages": state["messages"]})["messages"][-1:]}
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("answer", answer)
+    builder.add_edge(START, "answer")
+    graph: Any = gate_graph(engine, builder.compile(name="desk"))
+    assert graph.invoke(ASK)["messages"][-1].text == "hi"
+    assert ("graph 'clerk' in node 'answer' of 'desk'" in str(engine.coverage())) == (gated == "not")

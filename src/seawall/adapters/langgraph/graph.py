@@ -165,11 +165,25 @@ def _list_inside(name: str, bound: Any, options: GraphOptions) -> Iterator[str]:
                     f"replies of model {used!r} in node {name!r} of {options.name!r}: its calls are counted and can be refused, "
                     "but it is not told the guards' advice, and is asked anew after a crash; gate_model removes both limits"
                 )
+            elif (
+                isinstance(value, Pregel)
+                and not isinstance(value, _GatedGraph)
+                and not _has_middleware(value)
+            ):
+                yield (
+                    f"results of graph {used!r} in node {name!r} of {options.name!r}: its calls are gated, but recorded results are "
+                    "not returned after a crash, and it has no frame of its own; gate_graph removes both limits"
+                )
             elif isinstance(value, ToolNode):
                 yield (
                     f"results of {used!r} in node {name!r} of {options.name!r}: its calls are gated, but recorded results are "
                     "not returned after a crash; add it to the graph as a node of its own"
                 )
+
+
+def _has_middleware(graph: Any) -> bool:
+    """Returns whether an agent of LangChain passes the gate by `SeawallMiddleware`."""
+    return any(name.startswith("SeawallMiddleware.") for name in graph.nodes)
 
 
 def _gate_tools(tools: ToolNode, options: GraphOptions) -> ToolNode:
