@@ -13,7 +13,7 @@ from seawall.core.canonical import Ref
 from seawall.core.errors import Misused, Refused
 from seawall.core.events import Event, LimitsRaised, RunStarted
 from seawall.engine.driver import Create, Driver
-from seawall.journal.protocol import Booking, Lease, RunRow, Summary
+from seawall.journal.protocol import Booking, Command, Lease, RunRow, Summary
 from seawall.journal.protocol.effects import RecordChange
 from seawall.run.bodies import Bodies
 from seawall.run.fold import begin
@@ -269,6 +269,17 @@ class Launcher:
         # Nothing after this may fail, because the driver has started.
         supervisor.start_task(supervisor.inbox.hand_over(started.run, driver))
 
+    async def _cancel_left(self, started: RunStarted, earlier: str) -> bool:
+        """Cancels an interrupted run if `started` is the next request to a framework's loop, which does not come back for the
+        earlier one. Returns whether it did.
+        """
+        row = await self._supervisor.journal.row(earlier)
+        if not started.loop or row.state == "waiting":
+            return False
+        reason = "the next request of its session came"
+        await self._supervisor.cancel(earlier, Command(kind="cancel", by=started.loop, reason=reason))
+        return True
+
     async def _wait_for_session(self, started: RunStarted) -> RunRow | None:
         """Returns the run before this one in its session, once it has ended or waits for a person.
 
@@ -284,7 +295,11 @@ class Launcher:
                 tail = await supervisor.sessions.find_tail(
                     supervisor.journal, started, queued=supervisor.registry.holds, own=True
                 )
-            except Refused:  # the run before it is paused, or waits to be resumed, so this one waits, too
+            except (
+                Refused
+            ) as refused:  # the run before it is paused, or waits to be resumed, so this one waits, too
+                if await self._cancel_left(started, str(refused.value)):
+                    continue
                 tail = "busy"
             if tail != "busy":
                 return tail

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +13,11 @@ import pytest
 
 from runtime.foreign.boss import approve, identify, reject
 from runtime.foreign.scripted_loop import Bank, ScriptedLoop
-from seawall import Effect, Seawall, always
-from seawall.runtime.foreign.asks import Held
+from seawall import Effect, Refused, Seawall, always
+from seawall.runtime.foreign.asks import Held, Turn
 from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.results import make_tool_result
+from seawall.runtime.foreign.session import Session
 
 EFFECTS = {"refund": Effect(approve=always())}
 REPLIES = [[("c1", "refund", {"order": 1042, "amount": 5})], "Order 1042 was refunded."]
@@ -258,3 +260,84 @@ def test_a_rejection_is_told_again_and_the_call_is_not_held_anew(journal: Path) 
             ask(engine, bank)
 
     assert bank.refunds == []
+
+
+async def ask_refund(session: Session, number: int, name: str = "refund") -> Any:
+    asked = session.tool("clerk", name, {"order": number}, call_id=f"c{number}")
+    return (await session.step(asked, make_refund)).settled.text
+
+
+async def make_refund(turn: Turn) -> tuple[str, None]:
+    return "refunded", None
+
+
+async def approve_soon(engine: Engine) -> None:
+    """Approves what waits, as soon as the run waits for a person and nobody has it."""
+    while not (await engine.call_async(approve)):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("request_id", ["r-1", None])
+def test_a_loop_that_lets_go_while_another_call_takes_the_run_up_can_come_back_at_once(
+    engine: Engine, request_id: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taking, goes_on = threading.Event(), threading.Event()
+    take_up = engine.sea.supervisor.take_up
+
+    async def take_up_slowly(*given: Any) -> Any:
+        taking.set()
+        await asyncio.to_thread(goes_on.wait, 30)
+        return await take_up(*given)
+
+    monkeypatch.setattr(engine.sea.supervisor, "take_up", take_up_slowly)
+
+    async def run() -> list[Any]:
+        begun = {"loop": "own", "request_id": request_id, "session": "s-1"}
+        session = engine.begin("Refund", **begun)
+        with pytest.raises(Held):
+            await ask_refund(session, 1)
+        asking = asyncio.create_task(ask_refund(session, 2))
+        await asyncio.to_thread(taking.wait, 30)
+        detaching = asyncio.create_task(session.detach())
+        await asyncio.gather(asking, return_exceptions=True)
+        goes_on.set()
+        await detaching
+        again = engine.begin("Refund", **begun, resume=True)
+        await approve_soon(engine)
+        async with asyncio.timeout(4):  # less than the time after which an idle loop lets go of its run
+            text = await ask_refund(again, 1)
+        return [text, session.run == again.run]
+
+    assert asyncio.run(run()) == ["refunded", True]
+
+
+def test_a_loop_that_goes_on_with_a_run_under_way_is_refused_and_begins_no_other(engine: Engine) -> None:
+    async def run() -> int:
+        first = engine.begin("Find", loop="own", session="s-1")
+        await first.ask(first.tool("clerk", "find", {}, call_id="c1"))
+        second = engine.begin("", loop="own", session="s-1", resume=True)
+        async with asyncio.timeout(4):
+            with pytest.raises(Refused, match="under way for another caller"):
+                await second.ask(second.tool("clerk", "find", {}, call_id="c1"))
+        return len(await engine.call_async(lambda sea: sea.journal.runs(limit=10)))
+
+    assert asyncio.run(run()) == 1
+
+
+def test_the_next_request_of_a_session_goes_on_once_the_loop_has_let_go_of_the_one_before(
+    engine: Engine,
+) -> None:
+    async def run() -> list[str]:
+        first = engine.begin("Find", loop="own", session="s-1")
+        await first.step(first.tool("clerk", "find", {}, call_id="c1"), make_refund)
+        second = engine.begin("Find more", loop="own", session="s-1")
+        asking = asyncio.create_task(ask_refund(second, 1, "find"))
+        while not engine.sea.supervisor.registry.queued:
+            await asyncio.sleep(0)
+        await first.detach()  # as after an error, for which the loop does not come back
+        await asyncio.wait_for(asking, 30)
+        await second.end("found")
+        rows = await engine.call_async(lambda sea: sea.journal.runs(limit=10))
+        return [str(row.summary and row.summary.status) for row in sorted(rows, key=lambda row: row.run)]
+
+    assert asyncio.run(run()) == ["cancelled", "completed"]

@@ -19,6 +19,7 @@ from seawall.adapters.versions import check_version
 check_version("langchain", lowest="1.5", below="2.0", extra="langchain")
 
 from seawall.adapters.langchain.middleware import SeawallMiddleware
-from seawall.adapters.langchain_core.places import SeawallHalted, SeawallHeld
+from seawall.adapters.langchain_core.places import SeawallHalted
+from seawall.adapters.langchain_core.questions import SeawallHeld
 
 __all__ = ["SeawallHalted", "SeawallHeld", "SeawallMiddleware"]

@@ -16,8 +16,8 @@ from langchain.agents.middleware.types import (
     PrivateStateAttr,
     ToolCallRequest,
 )
+from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
 from langchain_core.messages import AIMessage, ToolMessage
-from langchain_core.tracers._streaming import _StreamingCallbackHandler  # LangChain's own test for streaming
 from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command, TracePolicy, omit_payload
@@ -26,6 +26,7 @@ from langsmith.utils import tracing_is_enabled  # pyright: ignore[reportUnknownV
 from seawall.adapters.langchain_core.messages import (
     RecordedModel,
     ToolDescriptions,
+    describe_way,
     find_limit,
     find_model_name,
     leave_out_tools,
@@ -38,7 +39,6 @@ from seawall.adapters.langchain_core.messages import (
     tell_notes,
 )
 from seawall.adapters.langchain_core.places import (
-    CHECKPOINTER_KEY,
     PRINCIPAL_KEY,
     REQUEST_KEY,
     TENANT_KEY,
@@ -46,12 +46,14 @@ from seawall.adapters.langchain_core.places import (
     count_depth,
     find_place,
     inside_model,
+    is_streamed,
     open_frame,
     open_frame_async,
     pass_gate,
     pass_gate_async,
     translated,
 )
+from seawall.adapters.langchain_core.questions import CHECKPOINTER_KEY
 from seawall.adapters.langchain_core.tools import gate_tool_call, gate_tool_call_async
 from seawall.core.canonical import digest_of
 from seawall.core.limits import Limits
@@ -114,6 +116,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         self._places: OrderedDict[_Key, GraphPlace] = OrderedDict()
         self._lock = Lock()
         self._described = ToolDescriptions()
+        self._form = _Form(None, [])
         if not tracing_is_enabled():
             self._skip_spans()
 
@@ -201,10 +204,15 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
     def _identify(self, state: Any) -> tuple[_Key, GraphPlace | None]:
         """Returns what identifies an invocation, and the place above it."""
         above = find_place()
-        request = cast("str", state.get("seawall_request") or "")
+        request = self._read_request_id(state, above)
         if not request:  # the checkpoint was written before the middleware was added
             request = f"thread/{get_config().get('configurable', {}).get('thread_id')}"
         return _Key(None if above is None else above.session, request), above
+
+    def _read_request_id(self, state: Any, above: GraphPlace | None) -> str:
+        """Returns the request id of this invocation: that of the config, if it has one, before that of the checkpoint."""
+        given = get_config().get("configurable", {}).get(REQUEST_KEY) if above is None else None
+        return str(given or state.get("seawall_request") or "")
 
     def _find_place(self, key: _Key) -> GraphPlace | None:
         """Returns the place of an invocation that this process knows."""
@@ -268,7 +276,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
     def _begin(self, state: Any) -> GraphPlace:
         config = get_config()
         configurable = config.get("configurable", {})
-        thread, request_id = configurable.get("thread_id"), state.get("seawall_request")
+        thread, request_id = configurable.get("thread_id"), self._read_request_id(state, None)
         agent = self._name_agent(config)
         session = self._engine.begin(
             read_request(state["messages"]),
@@ -305,9 +313,9 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         def perform(turn: Turn) -> tuple[Any, Any]:
             with inside_model():
                 response = handler(_advise(request, turn))
-            return read_reply(_find_reply(response), delivered=_is_streamed()), response
+            return read_reply(_find_reply(response), delivered=is_streamed()), response
 
-        done = pass_gate(place, _ask_model(place, request, self._described), perform)
+        done = pass_gate(place, _ask_model(place, request, self._describe_tools(request)), perform)
         if done.value is not None:
             return done.value
         with inside_model():
@@ -324,13 +332,24 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         async def perform(turn: Turn) -> tuple[Any, Any]:
             with inside_model():
                 response = await handler(_advise(request, turn))
-            return read_reply(_find_reply(response), delivered=_is_streamed()), response
+            return read_reply(_find_reply(response), delivered=is_streamed()), response
 
-        done = await pass_gate_async(place, _ask_model(place, request, self._described), perform)
+        done = await pass_gate_async(
+            place, _ask_model(place, request, self._describe_tools(request)), perform
+        )
         if done.value is not None:
             return done.value
         with inside_model():
             return await handler(_recall(request, done.settled))
+
+    def _describe_tools(self, request: ModelRequest[Any]) -> list[Any]:
+        """Returns the tools of a request and the form of its structured answer, as JSON values."""
+        tools, form = [self._described.describe(tool) for tool in request.tools], request.response_format
+        if form is None:
+            return tools
+        if self._form.form is not form:
+            self._form = _Form(form, _describe_form(form))
+        return [*tools, *self._form.schemas]
 
     # ---- tools
 
@@ -338,7 +357,11 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
     ) -> ToolMessage | Command[Any]:
         """Takes a call of a tool through the gate."""
-        return gate_tool_call(self._enter(request.state), request, handler)
+        brought = gate_tool_call(self._enter(request.state), request, handler)
+        if _leaves_graph(brought) and (place := self._take_handed_over(request.state)) is not None:
+            with translated():
+                place.session.end_sync(describe_way(brought))
+        return brought
 
     async def awrap_tool_call(
         self,
@@ -347,7 +370,19 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
     ) -> ToolMessage | Command[Any]:
         """As `wrap_tool_call`."""
         place = await self._enter_async(request.state)
-        return await gate_tool_call_async(place, request, handler)
+        brought = await gate_tool_call_async(place, request, handler)
+        if _leaves_graph(brought) and (left := self._take_handed_over(request.state)) is not None:
+            with translated():
+                await left.session.end(describe_way(brought))
+        return brought
+
+    def _take_handed_over(self, state: Any) -> GraphPlace | None:
+        """Removes and returns the place of an agent whose run ends with a command to the graph around it, after which no hook
+        is called. None if a run or a graph around the agent ends it, or if the reply has asked for other calls, too.
+        """
+        key, above = self._identify(state)
+        alone = len(getattr(state["messages"][-1], "tool_calls", ())) == 1
+        return self._forget(key) if above is None and alone else None
 
 
 def _make_plain(hook: Callable[..., T]) -> Callable[..., T]:
@@ -363,13 +398,38 @@ def _make_plain(hook: Callable[..., T]) -> Callable[..., T]:
 # ---- what passes the gate
 
 
-def _ask_model(place: GraphPlace, request: ModelRequest[Any], described: ToolDescriptions) -> Any:
+def _leaves_graph(brought: Any) -> bool:
+    """Returns whether a tool's value ends the agent, because the graph around it goes on elsewhere."""
+    commands = cast("list[Any]", brought if isinstance(brought, list) else [brought])
+    return any(isinstance(each, Command) and each.graph == Command.PARENT for each in commands)
+
+
+class _Form(NamedTuple):
+    """The newest form of a structured answer, and the schemas in which a model is sent it."""
+
+    form: Any
+    schemas: list[Any]
+
+
+def _describe_form(form: Any) -> list[Any]:
+    """Returns the schemas of a structured answer, of which LangChain makes tools or an option after the gate."""
+    if isinstance(form, ProviderStrategy):
+        specs: list[Any] = [cast("Any", form).schema_spec]
+    else:
+        schema = getattr(form, "schema", form)
+        specs = cast("Any", form if isinstance(form, ToolStrategy) else ToolStrategy(schema)).schema_specs
+    return [
+        {"name": each.name, "description": each.description, "parameters": each.json_schema} for each in specs
+    ]
+
+
+def _ask_model(place: GraphPlace, request: ModelRequest[Any], tools: list[Any]) -> Any:
     messages = [*([] if request.system_message is None else [request.system_message]), *request.messages]
     return place.session.model(
         place.agent,
         name_model(request.model),
         place.written.write(messages),
-        tools=[described.describe(tool) for tool in request.tools],
+        tools=tools,
         max_output_tokens=find_limit(request.model, request.model_settings),
         frame=place.frame,
     )
@@ -387,13 +447,6 @@ def _advise(request: ModelRequest[Any], turn: Turn) -> ModelRequest[Any]:
     if not turn.notes:
         return request
     return request.override(messages=[*request.messages, *cast("Any", tell_notes(turn.notes))])
-
-
-def _is_streamed() -> bool:
-    """Returns whether the caller is sent the pieces of a model's reply as they come, as with `stream_mode="messages"`."""
-    manager: Any = get_config().get("callbacks")
-    handlers = getattr(manager, "handlers", manager) or ()
-    return any(isinstance(each, _StreamingCallbackHandler) for each in handlers)
 
 
 def _find_reply(response: ModelResponse[Any]) -> AIMessage | None:

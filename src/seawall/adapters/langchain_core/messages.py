@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -29,8 +30,10 @@ from seawall.runtime.foreign.results import (
     DONE,
     NO_USAGE,
     ModelResult,
+    add_counts,
     make_tool_result,
     read_usage,
+    to_json_value,
     word_note,
 )
 from seawall.runtime.foreign.session import Performed
@@ -87,9 +90,14 @@ def find_model_name(model: Any) -> str:
     return next((str(name) for name in names if name), "")
 
 
+_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
+"""Names that LangChain's classes of models give to the longest reply."""
+
+
 def find_limit(model: Any, settings: Mapping[str, Any]) -> int | None:
     """Returns the longest reply that the application has set, in tokens."""
-    given = settings.get("max_tokens") or getattr(model, "max_tokens", None)
+    given = next((each for name in _LIMITS if (each := settings.get(name))), None)
+    given = given or next((each for name in _LIMITS if (each := getattr(model, name, None))), None)
     return given if isinstance(given, int) and given > 0 else None
 
 
@@ -98,6 +106,23 @@ def describe_tool(tool: Any) -> Any:
     if isinstance(tool, Mapping):
         return dict(cast("Mapping[str, Any]", tool))
     return convert_to_openai_tool(tool) if isinstance(tool, BaseTool) else {"name": str(tool)}
+
+
+_FORMS = (
+    "response_format",
+    "output_config",
+    "output_format",
+    "response_schema",
+    "response_json_schema",
+    "format",
+)
+"""Options in which models are sent the schema of a structured answer."""
+
+
+def list_tools(options: Mapping[str, Any]) -> list[Any]:
+    """Returns the tools in the options of a request, and the schema of a structured answer."""
+    forms = [to_json_value(form) for name in _FORMS if isinstance(form := options.get(name), Mapping)]
+    return [*(options.get("tools") or ()), *forms]
 
 
 class ToolDescriptions:
@@ -226,16 +251,20 @@ def read_reply(reply: AIMessage | None, *, delivered: bool = False) -> ModelResu
     )
 
 
+_CACHE_WRITES = ("cache_creation", "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
+"""Tokens that were written to a cache. Where Anthropic's model reports the times of life, the first count is zero."""
+
+
 def _read_usage(reply: AIMessage) -> Usage:
     usage = reply.usage_metadata
     if not usage:
         return NO_USAGE
-    details = usage.get("input_token_details") or {}
+    details = cast("Mapping[str, int | None]", usage.get("input_token_details") or {})
     return Usage(
         usage["input_tokens"],
         usage["output_tokens"],
         cache_read_tokens=details.get("cache_read") or 0,
-        cache_write_tokens=details.get("cache_creation") or 0,
+        cache_write_tokens=add_counts(*[details.get(name) for name in _CACHE_WRITES]),
     )
 
 
@@ -258,7 +287,7 @@ def read_tool_result(brought: Brought) -> Result:
         raw = None if plain else _encode(brought)
         return make_tool_result(_read_content(brought), failed=brought.status == "error", raw=raw)
     said = [_read_content(each) for each in _list_messages(brought)]
-    return make_tool_result("\n\n".join(said) or _describe_way(brought), raw=_encode(brought) or _UNWRITTEN)
+    return make_tool_result("\n\n".join(said) or describe_way(brought), raw=_encode(brought) or _UNWRITTEN)
 
 
 _UNWRITTEN = "null"
@@ -282,7 +311,8 @@ def _list_messages(brought: Any) -> list[ToolMessage]:
     return []
 
 
-def _describe_way(brought: Any) -> str:
+def describe_way(brought: Any) -> str:
+    """Returns in words what a command does."""
     commands = cast("list[Any]", brought if isinstance(brought, list) else [brought])
     goto = [way for each in commands if (way := getattr(each, "goto", None))]
     return f"The graph goes on at {goto!r}." if goto else "The state of the graph was updated."
@@ -346,10 +376,8 @@ def make_tool_message(call: Mapping[str, Any], done: Performed) -> Brought:
     brought = done.value
     if brought is None and settled.raw is not None and settled.raw != _UNWRITTEN:
         brought = _read(json.loads(settled.raw))
-    if isinstance(brought, ToolMessage):
-        return _add_notes(brought, settled.notes)
     if brought is not None:
-        return cast("Brought", brought)
+        return _add_notes(brought, settled.notes, str(call["id"] or "")) if settled.notes else brought
     told, status = settled.told, "success" if settled.status in DONE else "error"
     if settled.raw == _UNWRITTEN:
         told = f"{told}\n\nError: this was done before, and the command that it returned can't be made again."
@@ -357,16 +385,27 @@ def make_tool_message(call: Mapping[str, Any], done: Performed) -> Brought:
     return ToolMessage(content=told, name=call["name"], tool_call_id=str(call["id"] or ""), status=status)
 
 
-def _add_notes(message: ToolMessage, notes: Sequence[str]) -> ToolMessage:
-    if not notes:
-        return message
-    content: Any = message.content
-    told = (
-        "\n\n".join((content, *notes))
-        if isinstance(content, str)
-        else [*content, *[{"type": "text", "text": note} for note in notes]]
-    )
-    return message.model_copy(update={"content": told})
+def _add_notes(brought: Any, notes: Sequence[str], call_id: str) -> Any:
+    """Returns a tool's value with the guards' advice in the message that answers the call."""
+    match brought:
+        case ToolMessage() if str(brought.tool_call_id) == call_id:
+            content: Any = brought.content
+            told = (
+                "\n\n".join((content, *notes))
+                if isinstance(content, str)
+                else [*content, *[{"type": "text", "text": note} for note in notes]]
+            )
+            return brought.model_copy(update={"content": told})
+        case Command():
+            command = cast("Command[Any]", brought)
+            return replace(command, update=_add_notes(command.update, notes, call_id))
+        case list():
+            return [_add_notes(each, notes, call_id) for each in cast("list[Any]", brought)]
+        case dict():
+            update = cast("dict[Any, Any]", brought)
+            return {name: _add_notes(each, notes, call_id) for name, each in update.items()}
+        case _:
+            return brought
 
 
 # ---- conversations

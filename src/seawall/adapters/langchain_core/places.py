@@ -12,15 +12,16 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
+from langchain_core.tracers._streaming import _StreamingCallbackHandler  # LangChain's own test for streaming
 from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
-from langgraph.types import interrupt
 
 from seawall.adapters.langchain_core.messages import WrittenMessages
+from seawall.adapters.langchain_core.questions import GraphQuestion, NotDecided
 from seawall.core.canonical import digest_of
-from seawall.core.errors import Misused, Refused, SeawallError
+from seawall.core.errors import Refused, SeawallError
 from seawall.run.outcome import Outcome
 from seawall.runtime.foreign.asked import Asked, HandoffAsk
 from seawall.runtime.foreign.asks import Ask, Halted, Held, Settled, Turn
@@ -34,8 +35,6 @@ PLACE_KEY = "__seawall_place"
 """Key of a gated graph's place in `config["configurable"]`. LangGraph does not save keys with this prefix in checkpoints."""
 REQUEST_KEY, TENANT_KEY, PRINCIPAL_KEY = "seawall_request_id", "seawall_tenant", "seawall_principal"
 """Keys in `config["configurable"]` that say whose request an invocation answers."""
-CHECKPOINTER_KEY = "__pregel_checkpointer"
-"""LangGraph's key for the checkpointer of a graph while it runs."""
 
 
 class SeawallHalted(GraphBubbleUp):
@@ -47,16 +46,6 @@ class SeawallHalted(GraphBubbleUp):
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
         self.outcome: Outcome[Any] | None = error.outcome if isinstance(error, Halted) else None
-
-
-class SeawallHeld(GraphBubbleUp):
-    """A step waits for a person, and the graph can't be interrupted because it has no checkpointer. Ask again after the
-    decision.
-    """
-
-    def __init__(self, held: Held) -> None:
-        super().__init__(str(held))
-        self.held = held
 
 
 class FrameRefused(GraphBubbleUp):
@@ -130,6 +119,13 @@ def count_depth(config: Mapping[str, Any]) -> int:
     return len(namespace.split("|")) if namespace else 0
 
 
+def is_streamed() -> bool:
+    """Returns whether the caller is sent the pieces of a model's reply as they come, as with `stream_mode="messages"`."""
+    manager: Any = get_config().get("callbacks")
+    handlers = getattr(manager, "handlers", manager) or ()
+    return any(isinstance(each, _StreamingCallbackHandler) for each in handlers)
+
+
 # ---- a step
 
 
@@ -177,21 +173,32 @@ def inside_model() -> Generator[None]:
         performs_model.reset(token)
 
 
-def pass_gate(place: GraphPlace, asked: Asked, perform: Callable[[Turn], tuple[Any, Any]]) -> Performed:
-    """Takes a step through the gate. If a person must decide, the graph is interrupted.
+def pass_gate(
+    place: GraphPlace, asked: Asked, perform: Callable[[Turn], tuple[Any, Any]], *, beside: bool = False
+) -> Performed:
+    """Takes a step through the gate. If a person must decide, the graph is interrupted. `beside`: the graph's task calls
+    other effects at the same time.
 
     Raises `SeawallHalted`, `SeawallHeld`, LangGraph's interrupt, and errors of `perform`.
     """
     own = OwnErrors()
-    return _decided(place, own, lambda: place.session.step_sync(asked, own.watch_sync(perform)))
+    return _decided(
+        place, own, lambda: place.session.step_sync(asked, own.watch_sync(perform)), beside=beside
+    )
 
 
 async def pass_gate_async(
-    place: GraphPlace, asked: Asked, perform: Callable[[Turn], Awaitable[tuple[Any, Any]]]
+    place: GraphPlace,
+    asked: Asked,
+    perform: Callable[[Turn], Awaitable[tuple[Any, Any]]],
+    *,
+    beside: bool = False,
 ) -> Performed:
     """As `pass_gate`."""
     own = OwnErrors()
-    return await _decided_async(place, own, lambda: place.session.step(asked, own.watch(perform)))
+    return await _decided_async(
+        place, own, lambda: place.session.step(asked, own.watch(perform)), beside=beside
+    )
 
 
 def ask_gate(place: GraphPlace, asked: Asked) -> tuple[Ask, Turn] | Settled:
@@ -204,7 +211,7 @@ async def ask_gate_async(place: GraphPlace, asked: Asked) -> tuple[Ask, Turn] | 
     return await _decided_async(place, OwnErrors(), lambda: place.session.ask(asked))
 
 
-def _decided(place: GraphPlace, own: OwnErrors, attempt: Callable[[], T]) -> T:
+def _decided(place: GraphPlace, own: OwnErrors, attempt: Callable[[], T], *, beside: bool = False) -> T:
     """Repeats an attempt until it is not held any more. Each time it is held, a person is asked."""
     problem = ""
     while True:
@@ -214,16 +221,18 @@ def _decided(place: GraphPlace, own: OwnErrors, attempt: Callable[[], T]) -> T:
         except Held as held:
             if held in own:
                 raise
-            decide = partial(_decide, held=held, decision=_ask_person(held, problem))
+            question = GraphQuestion(held, problem, beside=beside)
         problem = ""
         try:
             with translated():
-                place.engine.call(decide)
-        except _NotDecided as error:
+                place.engine.call(partial(question.decide, question.ask()))
+        except NotDecided as error:
             problem = str(error)
 
 
-async def _decided_async(place: GraphPlace, own: OwnErrors, attempt: Callable[[], Awaitable[T]]) -> T:
+async def _decided_async(
+    place: GraphPlace, own: OwnErrors, attempt: Callable[[], Awaitable[T]], *, beside: bool = False
+) -> T:
     problem = ""
     while True:
         try:
@@ -232,12 +241,12 @@ async def _decided_async(place: GraphPlace, own: OwnErrors, attempt: Callable[[]
         except Held as held:
             if held in own:
                 raise
-            decide = partial(_decide, held=held, decision=_ask_person(held, problem))
+            question = GraphQuestion(held, problem, beside=beside)
         problem = ""
         try:
             with translated():
-                await place.engine.call_async(decide)
-        except _NotDecided as error:
+                await place.engine.call_async(partial(question.decide, question.ask()))
+        except NotDecided as error:
             problem = str(error)
 
 
@@ -295,43 +304,3 @@ def _refused() -> Generator[None]:
         if error.guard != "handoff":
             raise
         raise FrameRefused(str(error)) from error
-
-
-# ---- people
-
-
-class _NotDecided(Exception):
-    """The value that the graph was resumed with is not a valid decision. The person is asked again, and told why."""
-
-
-def _ask_person(held: Held, problem: str) -> Any:
-    """Interrupts the graph, and returns the value that it is resumed with: `{"approve": True, "by": "dana"}` for
-    `Command(resume={"approve": True, "by": "dana"})`.
-    """
-    if get_config().get("configurable", {}).get(CHECKPOINTER_KEY) is None:
-        raise SeawallHeld(held) from held  # without a checkpointer the graph can't be interrupted
-    return interrupt(held.describe(problem))
-
-
-async def _decide(sea: Any, held: Held, decision: Any) -> None:
-    """Decides a held call in the name of the person who has resumed the graph. An earlier decision stands.
-
-    Raises `_NotDecided` if the value is not a decision, or the person may not decide.
-    """
-    given = (
-        cast("Mapping[str, Any]", decision) if isinstance(decision, Mapping) else {"approve": bool(decision)}
-    )
-    found = next((each for each in await sea.approvals(run=held.run) if each.id == held.proposal), None)
-    if found is None:
-        return
-    try:
-        await sea.decide(
-            held.run,
-            held.step,
-            approve=bool(given.get("approve")),
-            by=str(given.get("by") or ""),
-            credential=given.get("credential"),
-            reason=str(given.get("reason") or ""),
-        )
-    except (Refused, Misused) as error:
-        raise _NotDecided(str(error)) from error

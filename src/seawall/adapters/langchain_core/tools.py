@@ -6,7 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from langchain_core.messages import ToolMessage
+from langchain_core.tools import BaseTool
 from langgraph.prebuilt.tool_node import ToolCallRequest
+from msgspec.structs import replace
+from pydantic import BaseModel, ValidationError
 
 from seawall.adapters.langchain_core.messages import make_tool_message, read_tool_result
 from seawall.adapters.langchain_core.places import (
@@ -21,38 +24,82 @@ from seawall.runtime.foreign.asks import Turn
 
 
 def gate_tool_call(
-    place: GraphPlace, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]
+    place: GraphPlace,
+    request: ToolCallRequest,
+    handler: Callable[[ToolCallRequest], Any],
+    *,
+    beside: bool = False,
 ) -> Any:
-    """Takes a call of a tool through the gate. `handler` performs it."""
+    """Takes a call of a tool through the gate. `handler` performs it. `beside`: see `pass_gate`."""
 
     def perform(turn: Turn) -> tuple[Result, Any]:
+        edited = _edit(request, turn)
         try:
             with inside_tool(place, _read_id(request), cast("Any", request).runtime):
-                brought = handler(_edit(request, turn))
+                brought = handler(edited)
         except FrameRefused as refused:
             brought = _write_refusal(request, refused)
-        return read_tool_result(brought), brought
+        return _read_result(edited, brought), brought
 
-    return make_tool_message(request.tool_call, pass_gate(place, _ask(place, request), perform))
+    done = pass_gate(place, _ask(place, request), perform, beside=beside)
+    return make_tool_message(request.tool_call, done)
 
 
 async def gate_tool_call_async(
     place: GraphPlace,
     request: ToolCallRequest,
     handler: Callable[[ToolCallRequest], Awaitable[Any]],
+    *,
+    beside: bool = False,
 ) -> Any:
     """As `gate_tool_call`."""
 
     async def perform(turn: Turn) -> tuple[Result, Any]:
+        edited = _edit(request, turn)
         try:
             with inside_tool(place, _read_id(request), cast("Any", request).runtime):
-                brought = await handler(_edit(request, turn))
+                brought = await handler(edited)
         except FrameRefused as refused:
             brought = _write_refusal(request, refused)
-        return read_tool_result(brought), brought
+        return _read_result(edited, brought), brought
 
-    done = await pass_gate_async(place, _ask(place, request), perform)
+    done = await pass_gate_async(place, _ask(place, request), perform, beside=beside)
     return make_tool_message(request.tool_call, done)
+
+
+def _read_result(request: ToolCallRequest, brought: Any) -> Result:
+    """Returns a tool's value for the gate. `ToolNode` answers a call that does not fit the tool's schema by itself: then the
+    tool was not called.
+    """
+    result = read_tool_result(brought)
+    return replace(result, error="not_done") if result.error and not _fits(request) else result
+
+
+_CHECK = "_parse_input"
+"""The method of LangChain's tools that checks their arguments."""
+
+
+def _fits(request: ToolCallRequest) -> bool:
+    """Returns whether the tool was found and takes these arguments, as far as its own schema tells. The graph gives the tool
+    further ones, which are missing here.
+    """
+    tool = request.tool
+    schema: Any = None if tool is None else tool.args_schema
+    if tool is None or not (isinstance(schema, type) and issubclass(schema, BaseModel)):
+        return tool is not None
+    if getattr(type(tool), _CHECK) is not getattr(
+        BaseTool, _CHECK
+    ):  # a class that checks in a way of its own
+        return True
+    try:
+        schema.model_validate(request.tool_call["args"])
+    except ValidationError as error:
+        asked: Any = tool.tool_call_schema
+        given = set(schema.model_fields) - set(asked.model_fields)
+        return all(not each["loc"] or each["loc"][0] in given for each in error.errors())
+    except Exception:  # noqa: BLE001 -- a validator of the user's own may raise anything
+        return True
+    return True
 
 
 def _read_id(request: ToolCallRequest) -> str:

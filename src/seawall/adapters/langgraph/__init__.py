@@ -21,7 +21,8 @@ from seawall.adapters.versions import check_version
 
 check_version("langgraph", lowest="1.2", below="2.0", extra="langgraph")
 
-from seawall.adapters.langchain_core.places import SeawallHalted, SeawallHeld
+from seawall.adapters.langchain_core.places import SeawallHalted
+from seawall.adapters.langchain_core.questions import SeawallHeld
 from seawall.adapters.langgraph.graph import gate_graph
 from seawall.adapters.langgraph.model import gate_model
 

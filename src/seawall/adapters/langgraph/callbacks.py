@@ -21,12 +21,13 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langgraph.callbacks import GraphCallbackHandler, GraphInterruptEvent
 
-from seawall.adapters.langchain_core.messages import read_reply, read_tool_result
+from seawall.adapters.langchain_core.messages import list_tools, read_reply, read_tool_result
 from seawall.adapters.langchain_core.places import (
     GraphPlace,
     ask_gate,
     ask_gate_async,
     find_place,
+    is_streamed,
     performs_model,
     performs_tool,
     translated,
@@ -74,16 +75,16 @@ class PendingCalls:
         settings: Mapping[str, Any] = more.get("invocation_params") or {}
         said = _write(place, messages)
         name = f"{metadata.get('ls_provider') or settings.get('_type') or 'model'}:{metadata.get('ls_model_name') or 'unnamed'}"
-        limit, tools = metadata.get("ls_max_tokens"), list(settings.get("tools") or ())
+        limit = metadata.get("ls_max_tokens")
         asked = place.session.model(
             _name_agent(place, metadata),
             name,
             said,
-            tools=tools,
+            tools=list_tools(settings),
             max_output_tokens=limit if isinstance(limit, int) else None,
             frame=place.frame,
             anew=True,
-            halts=bool(tools),  # a call without tools writes a summary or the answer
+            halts=bool(settings.get("tools")),  # a call without tools writes a summary or the answer
         )
         return place, asked
 
@@ -148,7 +149,7 @@ def _read_response(place: GraphPlace, response: LLMResult) -> ModelResult:
     message = found.message if isinstance(found, ChatGeneration) else None
     if isinstance(message, AIMessage):
         note_answer(place, message)
-        return read_reply(message)
+        return read_reply(message, delivered=is_streamed())
     return ModelResult("" if found is None else found.text, raw="null")
 
 

@@ -6,6 +6,7 @@ import copy
 import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any, TypeVar, cast
 
 from langchain_core.language_models import BaseChatModel
@@ -128,7 +129,7 @@ class _GatedGraph(Pregel[Any, Any, Any, Any]):
 def _gate_node(name: str, node: Any, options: GraphOptions) -> Any:
     bound = node.bound
     if isinstance(bound, ToolNode):
-        return node.copy({"bound": _gate_tools(bound)})
+        return node.copy({"bound": _gate_tools(bound, options)})
     if isinstance(bound, Pregel) and not isinstance(bound, _GatedGraph):
         inner = _gate(cast("Any", bound), _name(options, name))
         return node.copy({"bound": inner, "subgraphs": [inner]})
@@ -164,6 +165,15 @@ def _list_inside(name: str, bound: Any, options: GraphOptions) -> Iterator[str]:
                     f"replies of model {used!r} in node {name!r} of {options.name!r}: its calls are counted and can be refused, "
                     "but it is not told the guards' advice, and is asked anew after a crash; gate_model removes both limits"
                 )
+            elif (
+                isinstance(value, Pregel)
+                and not isinstance(value, _GatedGraph)
+                and not _has_middleware(value)
+            ):
+                yield (
+                    f"results of graph {used!r} in node {name!r} of {options.name!r}: its calls are gated, but recorded results are "
+                    "not returned after a crash, and it has no frame of its own; gate_graph removes both limits"
+                )
             elif isinstance(value, ToolNode):
                 yield (
                     f"results of {used!r} in node {name!r} of {options.name!r}: its calls are gated, but recorded results are "
@@ -171,15 +181,33 @@ def _list_inside(name: str, bound: Any, options: GraphOptions) -> Iterator[str]:
                 )
 
 
-def _gate_tools(tools: ToolNode) -> ToolNode:
+def _has_middleware(graph: Any) -> bool:
+    """Returns whether an agent of LangChain passes the gate by `SeawallMiddleware`."""
+    return any(name.startswith("SeawallMiddleware.") for name in graph.nodes)
+
+
+def _gate_tools(tools: ToolNode, options: GraphOptions) -> ToolNode:
     """Returns a copy of a tool node whose calls pass the gate, inside of the application's own wrappers."""
     gated: Any = copy.copy(tools)
+    theirs_parse = gated._parse_input  # noqa: SLF001 -- the only place that knows which calls a task makes
+    together: ContextVar[Sequence[Any]] = ContextVar("seawall_calls_together", default=())
+
+    def parse(given: Any) -> Any:
+        calls, kind = theirs_parse(given)
+        together.set(calls)
+        return calls, kind
+
+    gated._parse_input = parse  # noqa: SLF001 -- as above
     theirs, theirs_async = gated._wrap_tool_call, gated._awrap_tool_call  # noqa: SLF001 -- no public attribute holds them
 
     def wrap(request: ToolCallRequest, execute: Callable[[ToolCallRequest], Any]) -> Any:
         def ours(request: ToolCallRequest) -> Any:
             place = _find_place(request)
-            return execute(request) if place is None else gate_tool_call(place, request, execute)
+            if place is None:
+                return execute(request)
+            return gate_tool_call(
+                place, request, execute, beside=_count_effects(place, options, together.get()) > 1
+            )
 
         return ours(request) if theirs is None else theirs(request, ours)
 
@@ -188,7 +216,9 @@ def _gate_tools(tools: ToolNode) -> ToolNode:
             place = _find_place(request)
             if place is None:
                 return await execute(request)
-            return await gate_tool_call_async(place, request, execute)
+            return await gate_tool_call_async(
+                place, request, execute, beside=_count_effects(place, options, together.get()) > 1
+            )
 
         if theirs_async is not None:
             return await theirs_async(request, ours)
@@ -201,6 +231,12 @@ def _gate_tools(tools: ToolNode) -> ToolNode:
     gated._wrap_tool_call, gated._awrap_tool_call = wrap, wrap_async  # noqa: SLF001 -- as above
     gated.func, gated.afunc = gated._func, gated._afunc  # noqa: SLF001 -- they were bound to the original
     return gated
+
+
+def _count_effects(place: GraphPlace, options: GraphOptions, calls: Sequence[Any]) -> int:
+    team = place.session.team
+    declared = (options.own or options.engine.tools) if team is None else team.find_declarations(place.frame)
+    return sum(declared.find_kind(call["name"]) == "effect" for call in calls)
 
 
 def _find_place(request: ToolCallRequest) -> GraphPlace | None:

@@ -14,7 +14,6 @@ from langgraph.types import Command
 from msgspec import Struct
 
 from seawall.adapters.langchain_core.places import (
-    CHECKPOINTER_KEY,
     PLACE_KEY,
     PRINCIPAL_KEY,
     REQUEST_KEY,
@@ -26,6 +25,7 @@ from seawall.adapters.langchain_core.places import (
     open_frame_async,
     translated,
 )
+from seawall.adapters.langchain_core.questions import CHECKPOINTER_KEY
 from seawall.adapters.langgraph.callbacks import CallsHandler, PendingCalls
 from seawall.core.canonical import digest_of
 from seawall.core.errors import describe_error

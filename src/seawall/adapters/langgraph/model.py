@@ -14,6 +14,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from seawall.adapters.langchain_core.messages import (
     find_limit,
     leave_out_tools,
+    list_tools,
     make_reply,
     name_model,
     read_reply,
@@ -78,7 +79,7 @@ def _ask(
         place.agent,
         name_model(model),
         place.written.write(messages),
-        tools=list(options.get("tools") or ()),
+        tools=list_tools(options),
         max_output_tokens=find_limit(model, options),
         frame=place.frame,
     )

@@ -63,8 +63,8 @@ class LoopSide:
         self._asks.find_request = self.recorded.find_request
         self._lock = asyncio.Lock()
         self._run: str | None = None
-        self._starting: asyncio.Task[None] | None = None
-        """The task that begins the run. It goes on if the caller that has asked first is cancelled meanwhile."""
+        self._starting: asyncio.Task[Any] | None = None
+        """The task that begins the run or takes it up. It goes on if the caller that has asked first is cancelled meanwhile."""
         self._learned: tuple[int, int] | None = None
         """The epoch and the number of events up to which the record was learned; None if it was not learned as a whole."""
         self._seq = -1
@@ -234,12 +234,12 @@ class LoopSide:
         options = self._options
         wanted = RunFilter(session=session, tenant=options.tenant)
         rows = await self._supervisor.journal.runs(wanted, limit=1)
-        if not rows or rows[0].state == "ended" or self._supervisor.registry.holds(rows[0].run):
+        if not rows or rows[0].state == "ended":
             return None
         row = rows[0]
-        if options.resume:
+        if options.resume:  # also if this process has it: a new run would wait for its end
             return row.run
-        if row.state in ("interrupted", "waiting"):
+        if not self._supervisor.registry.holds(row.run) and row.state in ("interrupted", "waiting"):
             reason = "the next request of its session came"
             await self._supervisor.cancel(row.run, Command(kind="cancel", by=self.team.loop, reason=reason))
         return None
@@ -294,7 +294,7 @@ class LoopSide:
                     return await self._take_up(self._run)
 
     async def _wait_started(self) -> None:
-        """Waits for the start of a run that another caller has begun, and ignores its failure."""
+        """Waits until a run is begun or taken up for another caller, and ignores its failure."""
         if self._starting is not None and not self._starting.done():
             await asyncio.wait([self._starting])
 
@@ -324,7 +324,7 @@ class LoopSide:
         """Goes on with a run that no process drives."""
         if self._supervisor.closing:
             raise Broken(CLOSED)
-        taking = self._supervisor.start_task(self._supervisor.take_up(run, self.team))
+        self._starting = taking = self._supervisor.start_task(self._supervisor.take_up(run, self.team))
         driver = await asyncio.shield(taking)  # a caller that is cancelled leaves no lease behind
         if driver is None:
             self._outcome = self._outcome or await read_outcome(self._supervisor.journal, run)
