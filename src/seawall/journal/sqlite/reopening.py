@@ -53,8 +53,13 @@ class ReopenOp(QueuedOp):
                 )
         state.epoch += 1  # appends that the last owner still has in flight are refused
         # While a run has ended nothing holds its count, and older versions have left it at 0.
-        taken = tx.database.fetch_value(_COUNT_TAKEN, (state.rk,)) if state.next_inbox else 0
-        state.taken = max(taken, count_taken(self.events))
+        state.taken = max(_count_recorded(tx, state.rk) if state.next_inbox else 0, count_taken(self.events))
         tx.add_run_entry(state, Box.LOG, len(self.events), encode(self.events))
         tx.add_bodies(state.tenant, self.bodies)
         tx.reopen(state)
+
+
+def _count_recorded(tx: Transaction, rk: int) -> int:
+    """Returns how many commands a run has taken by its record."""
+    taken: int = tx.database.fetch_value(_COUNT_TAKEN, (rk,))
+    return taken
