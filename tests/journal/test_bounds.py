@@ -201,7 +201,7 @@ def test_caps_are_read_again_only_after_one_was_written_by_whatever_process(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetched: list[str] = []
-    fetch = shared._fetch  # pyright: ignore[reportPrivateUsage] -- nothing else shows how much is read
+    fetch = shared._fetch
 
     def note(database: Database, prefix: str) -> list[tuple[Any, ...]]:
         fetched.append(prefix)

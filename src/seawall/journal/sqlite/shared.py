@@ -152,11 +152,13 @@ class SharedReader:
     def read(self, database: Database, prefix: str) -> dict[str, bytes]:
         """Returns the records whose keys begin with `prefix`."""
         written = database.fetch_one(_WRITTEN)  # before the records: at worst they are read once more
-        before, old, found = self._known.get(prefix, (None, None, {}))
-        if before == written and is_held(prefix.encode()):
-            return found.copy()
+        known = self._known.get(prefix)
+        if known is not None and known[0] == written and is_held(prefix.encode()):
+            return known[2].copy()
         rows = _fetch(database, prefix)
-        if rows != old:
+        if known is not None and known[1] == rows:
+            found = known[2]
+        else:
             for leaf, key, value in rows:
                 check_record(key, value, leaf)
             found = {bytes(key).decode(): value for _, key, value in rows if isinstance(value, bytes)}
