@@ -15,7 +15,7 @@ import pytest
 from journal.edits import edit
 from journal.story import begin, bodies, done, opened, started, step, whole_run
 from seawall.core.canonical import ref_of
-from seawall.core.errors import JournalDamaged, JournalFailed, Misused, Refused
+from seawall.core.errors import Broken, JournalDamaged, JournalFailed, Misused, Refused
 from seawall.journal.sqlite import SqliteJournal, SqliteOptions, shared
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.verify import verify
@@ -183,6 +183,32 @@ def test_an_unforeseen_error_of_the_writer_reaches_the_callers_that_wait(
                 await journal.row("r-1")
             with pytest.raises(JournalFailed, match="MemoryError: made by a test; writing has stopped"):
                 await step(journal, lease, 3, b"y")
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "error", [apsw.NoMemError(), MemoryError("here"), apsw.ProtocolError("locking protocol")]
+)
+def test_a_machine_without_memory_or_locks_is_neither_a_bug_nor_damage(
+    path: str, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def break_it(*_: object) -> None:
+        raise error
+
+    async def scenario() -> None:
+        async with opened(lambda: open_with(path)) as journal:
+            lease = await begin(journal, "r-1")
+            with monkeypatch.context() as patch:
+                patch.setattr("seawall.journal.sqlite.transaction.Transaction.commit", break_it)
+                with pytest.raises(Broken, match=f"{type(error).__name__}.*nothing was written"):
+                    await step(journal, lease, 1, b"x")
+            with monkeypatch.context() as patch:
+                patch.setattr("seawall.journal.sqlite.database.Database.fetch_first", break_it)
+                with pytest.raises(Broken, match=type(error).__name__):
+                    await journal.row("r-1")
+            await step(journal, lease, 1, b"x")
+            assert (await journal.verify()).ok
 
     asyncio.run(scenario())
 

@@ -43,6 +43,15 @@ MISREAD = (
 """The errors of code that reads a row with other types, lengths or encodings than were written."""
 
 
+OUTSIDE = (
+    MemoryError,
+    apsw.NoMemError,
+    apsw.ProtocolError,
+    apsw.PermissionsError,
+    apsw.LockedError,
+)
+"""The errors of a machine without memory and of a file system that refuses a lock or a file. They say nothing about what is
+in the journal, and a later attempt may succeed."""
 NO_SPACE = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 _NEEDS_SPACE = {
     *(apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_TRUNCATE),
@@ -83,6 +92,8 @@ def translate_errors(path: str, database: Database | None = None) -> Generator[N
         raise Misused(f"{path} is not a Seawall journal: it is not a SQLite database") from None
     except apsw.BusyError as error:
         raise Broken(f"journal {path}: another process holds the file's lock ({error})") from error
+    except OUTSIDE as error:
+        raise Broken(f"journal {path}: {type(error).__name__}: {error}".rstrip(": ")) from error
     except apsw.ReadOnlyError:
         raise JournalReadOnly(
             f"journal {path} can't be written: the file or its directory is read-only"
