@@ -207,7 +207,7 @@ def test_a_machine_without_memory_or_locks_is_neither_a_bug_nor_damage(
                 patch.setattr("seawall.journal.sqlite.database.Database.fetch_first", break_it)
                 with pytest.raises(Broken, match=type(error).__name__):
                     await journal.row("r-1")
-            await step(journal, lease, 1, b"x")
+            await whole_run(journal, "r-2", [b"x"])
             assert (await journal.verify()).ok
 
     asyncio.run(scenario())

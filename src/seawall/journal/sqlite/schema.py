@@ -17,7 +17,15 @@ from urllib.parse import quote
 import apsw
 import msgspec
 
-from seawall.core.errors import Broken, JournalDamaged, JournalFailed, JournalFull, JournalReadOnly, Misused
+from seawall.core.errors import (
+    Broken,
+    JournalDamaged,
+    JournalFailed,
+    JournalFull,
+    JournalReadOnly,
+    Misused,
+    describe_error,
+)
 from seawall.journal.sqlite.chain import WRITER
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.holding import hold_all_rows, hold_older_journal
@@ -90,10 +98,10 @@ def translate_errors(path: str, database: Database | None = None) -> Generator[N
         raise JournalFailed(f"journal {path}: {error}") from error
     except apsw.NotADBError:
         raise Misused(f"{path} is not a Seawall journal: it is not a SQLite database") from None
-    except apsw.BusyError as error:
-        raise Broken(f"journal {path}: another process holds the file's lock ({error})") from error
-    except OUTSIDE as error:
-        raise Broken(f"journal {path}: {type(error).__name__}: {error}".rstrip(": ")) from error
+    except (apsw.BusyError, *OUTSIDE) as error:
+        is_busy = isinstance(error, apsw.BusyError)
+        what = f"another process holds the file's lock ({error})" if is_busy else describe_error(error)
+        raise Broken(f"journal {path}: {what}") from error
     except apsw.ReadOnlyError:
         raise JournalReadOnly(
             f"journal {path} can't be written: the file or its directory is read-only"
