@@ -140,6 +140,9 @@ def main() -> None:
         if out.failure is not None:
             code = _get_unread_code(code, out.failure)
         raise SystemExit(code) from None
+    except KeyboardInterrupt:  # while the commands are looked up, before one of them handles signals
+        code = Exit.INTERRUPTED
+        raise SystemExit(code) from None
     finally:
         exit_after_grace(code)
 
