@@ -52,3 +52,22 @@ def test_off_the_path_the_program_is_named_as_it_was_called(
 
     assert find_program() == ".venv/bin/seawall"
     assert find_program(elsewhere=True) == str(tmp_path / ".venv/bin/seawall")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("audit", "x" * 300),
+        ("wrap", "langchain", "x" * 300),
+        ("lint", "x" * 300),
+        ("principals", "add", "eve", "--journal", "x" * 300),
+        ("verify", "--journal", "x" * 300),
+    ],
+)
+def test_a_file_that_can_not_be_looked_at_is_named(desks: Desks, words: tuple[str, ...]) -> None:
+    done = desks(*words, width=600)
+
+    assert done.exit_code in (1, 2)
+    assert "x" * 100 in done.err
+    assert "File name too long" in done.err
+    assert "Traceback" not in done.err

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -209,3 +211,20 @@ def test_a_run_that_is_recorded_while_it_is_stopped_is_named_all_the_same() -> N
     asyncio.run(main())
 
     assert "seawall resume r-1" in shutdown.message
+
+
+def test_a_signal_before_a_command_handles_signals_leaves_without_a_traceback() -> None:
+    program = """
+import sys
+import seawall.cli.app
+
+def interrupt(*_, **__):
+    raise KeyboardInterrupt
+
+app_module = sys.modules["seawall.cli.app"]
+app_module.app = interrupt
+app_module.main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (130, "")

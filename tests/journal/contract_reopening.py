@@ -8,8 +8,9 @@ import pytest
 
 from journal.story import Open, begin, finish, opened, step, whole_run
 from seawall.core.errors import Fenced, Misused, Refused
-from seawall.core.events import LimitsRaised
+from seawall.core.events import CommandTaken, LimitsRaised
 from seawall.core.limits import Limits
+from seawall.journal.protocol import Command
 
 RAISED = LimitsRaised(at=5.0, limits=Limits(tool_calls=99), by="ann")
 
@@ -43,6 +44,22 @@ class ReopeningContract:
                 row = await journal.row("r-1")
                 assert row.summary is not None
                 assert (row.state, row.summary.status) == ("ended", "completed")
+
+        asyncio.run(scenario())
+
+    def test_a_command_that_was_taken_before_the_end_is_not_taken_again(self, open_journal: Open) -> None:
+        async def scenario() -> None:
+            async with opened(open_journal) as journal:
+                lease = await begin(journal, "r-1")
+                await journal.send("r-1", Command(kind="late"))
+                await journal.append(lease, 1, [CommandTaken(at=1.0, inbox=0, command="late")], {})
+                await finish(journal, lease, 2, "halted")
+                await journal.reopen("r-1", 3, [RAISED], {})
+                await journal.append(await journal.take("r-1"), 4, [], {}, waiting=True)
+                assert await journal.woken_runs(["desk"]) == []
+                await journal.send("r-1", Command(kind="late"))
+                assert await journal.woken_runs(["desk"]) == ["r-1"]
+                assert (await journal.verify()).ok
 
         asyncio.run(scenario())
 

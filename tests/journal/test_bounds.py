@@ -12,10 +12,11 @@ from typing import Any
 import apsw
 import pytest
 
+from journal.edits import edit
 from journal.story import begin, bodies, done, opened, started, step, whole_run
 from seawall.core.canonical import ref_of
-from seawall.core.errors import JournalFailed, Misused, Refused
-from seawall.journal.sqlite import SqliteJournal, SqliteOptions
+from seawall.core.errors import Broken, JournalDamaged, JournalFailed, Misused, Refused
+from seawall.journal.sqlite import SqliteJournal, SqliteOptions, shared
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.verify import verify
 from seawall.testing import ManualClock
@@ -186,6 +187,32 @@ def test_an_unforeseen_error_of_the_writer_reaches_the_callers_that_wait(
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize(
+    "error", [apsw.NoMemError(), MemoryError("here"), apsw.ProtocolError("locking protocol")]
+)
+def test_a_machine_without_memory_or_locks_is_neither_a_bug_nor_damage(
+    path: str, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def break_it(*_: object) -> None:
+        raise error
+
+    async def scenario() -> None:
+        async with opened(lambda: open_with(path)) as journal:
+            lease = await begin(journal, "r-1")
+            with monkeypatch.context() as patch:
+                patch.setattr("seawall.journal.sqlite.transaction.Transaction.commit", break_it)
+                with pytest.raises(Broken, match=f"{type(error).__name__}.*nothing was written"):
+                    await step(journal, lease, 1, b"x")
+            with monkeypatch.context() as patch:
+                patch.setattr("seawall.journal.sqlite.database.Database.fetch_first", break_it)
+                with pytest.raises(Broken, match=type(error).__name__):
+                    await journal.row("r-1")
+            await whole_run(journal, "r-2", [b"x"])
+            assert (await journal.verify()).ok
+
+    asyncio.run(scenario())
+
+
 def test_a_read_only_database_is_named(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise apsw.ReadOnlyError("attempt to write a readonly database")
@@ -194,3 +221,40 @@ def test_a_read_only_database_is_named(path: str, monkeypatch: pytest.MonkeyPatc
 
     with pytest.raises(Misused, match="can't be written: the file or its directory is read-only"):
         open_with(path)
+
+
+def test_caps_are_read_again_only_after_one_was_written_by_whatever_process(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[str] = []
+    fetch = shared._fetch
+
+    def note(database: Database, prefix: str) -> list[tuple[Any, ...]]:
+        fetched.append(prefix)
+        return fetch(database, prefix)
+
+    monkeypatch.setattr(shared, "_fetch", note)
+
+    async def scenario() -> None:
+        async with opened(lambda: open_with(path)) as reader, opened(lambda: open_with(path)) as writer:
+            for name in ("acme", "ajax"):
+                await writer.change(f"caps:{name}", lambda _: b"1")
+            expected = {"caps:acme": b"1", "caps:ajax": b"1"}
+            assert await reader.shared("caps") == expected
+            (await reader.shared("caps")).clear()  # what a caller does with its answer is its own affair
+            await begin(writer, "r-1")
+            assert await reader.shared("caps") == expected
+            assert fetched == ["caps"]
+            await writer.change("caps:ajax", lambda _: b"2")
+            assert await reader.shared("caps") == {**expected, "caps:ajax": b"2"}
+            await writer.change("caps:ajax", lambda _: None)
+            await writer.change("caps:beta", lambda _: b"3")
+            assert await reader.shared("caps") == {"caps:acme": b"1", "caps:beta": b"3"}
+            await writer.change("caps:acme", lambda _: None)
+            assert await reader.shared("caps") == {"caps:beta": b"3"}
+            edit(path, "UPDATE meta SET value = value - 4 WHERE key = 'held'")
+            edit(path, "INSERT INTO shared(key, value) VALUES (CAST('caps:evil' AS BLOB), x'00')")
+            with pytest.raises(JournalDamaged, match="caps:evil"):
+                await reader.shared("caps")
+
+    asyncio.run(scenario())

@@ -11,11 +11,12 @@ import pytest
 
 from journal.damage import fuzz, make_journal
 from journal.edits import edit
-from journal.story import begin, bodies, done, ended, manifest, opened, step, whole_run
+from journal.story import begin, bodies, done, ended, finish, manifest, opened, step, whole_run
 from seawall import Agent, Outcome, Seawall, Team, Tool
 from seawall.core.canonical import ref_of
 from seawall.core.errors import JournalDamaged, JournalFailed
-from seawall.core.events import StepDone
+from seawall.core.events import CommandTaken, LimitsRaised, StepDone
+from seawall.core.limits import Limits
 from seawall.journal.protocol import Booking, Cap, Command, Spend, Summary, Verification
 from seawall.journal.sqlite import SqliteJournal, verify
 from seawall.models.scripted import Reply, Slow
@@ -150,6 +151,13 @@ def test_what_a_run_has_read_and_written_is_held_against_its_row(path: str, sql:
             "CREATE TRIGGER t AFTER INSERT ON entries BEGIN SELECT 1; END",
             "trigger t does not belong to a journal",
         ),
+        (
+            (
+                "PRAGMA writable_schema = 1; INSERT INTO sqlite_schema VALUES ('trigger', 'sqlite_t', 'effects', 0, "
+                "'CREATE TRIGGER sqlite_t BEFORE INSERT ON effects BEGIN SELECT RAISE(IGNORE); END')"
+            ),
+            "trigger sqlite_t does not belong to a journal",
+        ),
     ],
 )
 def test_verify_names_what_is_wrong_with_the_schema(path: str, sql: str, words: str) -> None:
@@ -161,6 +169,39 @@ def test_verify_names_what_is_wrong_with_the_schema(path: str, sql: str, words: 
     assert bad is not None
     assert words in bad.what
     assert bad.batch == verify.FILE
+
+
+def test_statistics_that_another_program_made_are_no_damage(path: str) -> None:
+    database = apsw.Connection(path)
+    database.execute("ANALYZE")
+    database.close()
+
+    assert verified(path).ok
+
+
+def test_a_run_that_goes_on_has_taken_what_its_record_says_whatever_its_row_says(tmp_path: Path) -> None:
+    path = str(tmp_path / "journal.db")
+
+    async def end_and_command() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            lease = await begin(journal, "r-1")
+            await journal.send("r-1", Command(kind="late"))
+            await journal.append(lease, 1, [CommandTaken(at=1.0, inbox=0, command="late")], {})
+            await finish(journal, lease, 2, "halted")
+
+    async def go_on() -> None:
+        async with opened(lambda: open_at(path)) as journal:
+            await journal.reopen("r-1", 3, [LimitsRaised(at=5.0, limits=Limits(), by="ann")], {})
+            lease = await journal.take("r-1")
+            await journal.append(lease, 4, [], {}, waiting=True)
+            await journal.send("r-1", Command(kind="late"))
+        async with opened(lambda: open_at(path)) as journal:
+            assert await journal.woken_runs(["desk"]) == ["r-1"]
+            assert (await journal.verify()).ok
+
+    asyncio.run(end_and_command())
+    edit(path, "UPDATE runs SET taken = 77")
+    asyncio.run(go_on())
 
 
 def test_verify_says_that_the_mark_is_gone(path: str) -> None:

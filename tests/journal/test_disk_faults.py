@@ -203,7 +203,7 @@ def test_one_write_at_fault_in_a_commit_does_not_double_what_the_others_book(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def break_it(*_: object) -> None:
-        raise MemoryError("made by a test")
+        raise RuntimeError("made by a test")
 
     async def scenario() -> None:
         async with opened(lambda: SqliteJournal.open(path, clock=ManualClock())) as journal:

@@ -82,7 +82,8 @@ MAY_READ_ON = {
     "list_due": "the first that are due, up to the limit",
     **dict.fromkeys(("list_woken", "list_facts", "list_principals"), "returns all that it reads"),
     "read_accounts": "returns all that it reads, but for one look at each tenant",
-    "read_shared": "returns all that it reads",
+    "_count_recorded": "the events of one run that goes on, as its fold reads them",
+    "_fetch": "returns all that it reads",
     **dict.fromkeys(
         ("find_newest", "find_before", "find_at"), "the newest of one key, but for quarantined ones"
     ),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +21,7 @@ from seawall.adapters.mcp.pin_store import PinStore
 from seawall.core.canonical import ref_of
 from seawall.core.errors import JournalDamaged, JournalFailed, Misused
 from seawall.journal.protocol import Booking, Command, Setting, Spend, Verification
-from seawall.journal.sqlite import SqliteJournal, SqliteOptions
+from seawall.journal.sqlite import SqliteJournal, SqliteOptions, identity
 from seawall.journal.sqlite.row_sum import HELD
 from seawall.testing import ManualClock
 
@@ -366,12 +368,17 @@ def _a_text(path: Path) -> Path:
     return file
 
 
+def _a_name_too_long(path: Path) -> Path:
+    return path / ("x" * 300)
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
         (_no_directory, "missing does not exist"),
         (_a_directory, "is a directory"),
         (_a_text, "not a SQLite database"),
+        (_a_name_too_long, "File name too long"),
     ],
 )
 def test_a_path_that_can_hold_no_journal_is_named(
@@ -379,15 +386,58 @@ def test_a_path_that_can_hold_no_journal_is_named(
 ) -> None:
     path = make(tmp_path)
 
-    with pytest.raises(Misused, match=words) as refused:
-        open_at(str(path))
-    assert str(path) in str(refused.value)
+    for create in (True, False):
+        with pytest.raises(Misused, match=words if create else f"{words}|there is no journal") as refused:
+            SqliteJournal.open(str(path), clock=ManualClock(), create=create)
+        assert str(path)[:150] in str(refused.value)
 
 
 def test_a_journal_that_should_exist_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(Misused, match="there is no journal"):
         SqliteJournal.open(str(tmp_path / "journal.db"), clock=ManualClock(), create=False)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_with_a_zero_byte_or_in_a_folder_that_may_not_be_searched_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Misused, match="embedded null byte"):
+        open_at("journal\0.db")
+
+    def refuse(path: str) -> os.stat_result:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr(identity.os, "stat", refuse)
+    with pytest.raises(Misused, match="Permission denied"):
+        open_at(str(tmp_path / "journal.db"))
+
+
+def test_an_empty_file_is_no_journal_unless_one_may_be_made(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    path.touch()
+
+    with pytest.raises(Misused, match="there is no journal"):
+        SqliteJournal.open(str(path), clock=ManualClock(), create=False)
+    assert path.read_bytes() == b""
+    assert list(tmp_path.iterdir()) == [path]
+    tell(str(path))
+    path.write_bytes(b"")
+    for create in (True, False):
+        with pytest.raises(JournalFailed, match="is empty, but its high-water mark"):
+            SqliteJournal.open(str(path), clock=ManualClock(), create=create)
+    assert path.read_bytes() == b""
+
+
+def test_a_mark_that_is_a_pipe_is_told_and_not_waited_for(path: str) -> None:
+    mark = Path(path + ".mark")
+    mark.unlink()
+    os.mkfifo(mark)
+
+    bad = verified(path).bad
+
+    assert bad is not None
+    assert "high-water mark" in bad.what
+    assert "can't be read" in bad.what
 
 
 def test_bodies_that_are_not_text_verify(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from journal.story import begin
 from seawall import Agent, EndpointOptions, Seawall, Team, Tool, ToolContext
 from seawall.core.errors import Broken, Fenced
 from seawall.core.events import StepIntended
@@ -246,3 +247,22 @@ def test_a_thread_that_can_ask_nobody_any_more_is_told_so() -> None:
 
     with pytest.raises(Broken, match="closed before an effect was made"):
         kept[0].confirm_in_thread()
+
+
+def test_a_run_that_is_given_up_after_its_process_closed_is_taken_up_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "journal.db"
+
+    async def give_up_late() -> None:
+        async with Seawall(path) as sea:
+            lease = await begin(sea.journal, "r-1")
+        await sea.supervisor.release(lease)
+
+    async def take_up() -> None:
+        async with Seawall(path) as sea:
+            assert (await sea.journal.take("r-1")).epoch == 2
+
+    asyncio.run(give_up_late())
+    assert caplog.text == ""
+    asyncio.run(take_up())

@@ -46,7 +46,7 @@ from seawall.cli.exits import HELP, Exit, get_error_code
 from seawall.cli.help_text import HelpfulCommand
 from seawall.cli.hints import complete_commands
 from seawall.cli.streams import READER_GONE, open_streams
-from seawall.core.errors import SeawallBug, SeawallError
+from seawall.core.errors import Broken, SeawallBug, SeawallError
 
 
 class Commands(TyperGroup):
@@ -61,6 +61,11 @@ class Commands(TyperGroup):
         except SeawallError as error:
             _print_error(error, debug=bool(ctx.params.get("debug")))
             raise typer.Exit(get_error_code(error)) from None
+        except OSError as error:
+            if error.filename is None:  # of no file that somebody named
+                raise
+            _print_error(Broken(f"{error.filename}: {error.strerror}"), debug=bool(ctx.params.get("debug")))
+            raise typer.Exit(Exit.BROKEN) from None
         except CommandInterrupted as interrupted:
             typer.echo(f"seawall: interrupted; {interrupted}", err=True)
             raise typer.Exit(interrupted.exit_code) from None
@@ -139,6 +144,9 @@ def main() -> None:
         sys.stdout.flush()
         if out.failure is not None:
             code = _get_unread_code(code, out.failure)
+        raise SystemExit(code) from None
+    except KeyboardInterrupt:  # while the commands are looked up, before one of them handles signals
+        code = Exit.INTERRUPTED
         raise SystemExit(code) from None
     finally:
         exit_after_grace(code)

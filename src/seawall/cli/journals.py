@@ -17,6 +17,7 @@ from seawall.core.events import Event, RunStarted
 from seawall.core.refs import refs_of
 from seawall.journal.protocol import Journal, Lease, RunRow, Summary
 from seawall.journal.sqlite import SqliteJournal, SqliteOptions
+from seawall.journal.sqlite.identity import find_size
 from seawall.journal.sqlite.signing import KEY_VARIABLE, Signer, read_key
 from seawall.runtime.seawall import Seawall
 
@@ -26,7 +27,7 @@ READ_AT_ONCE = 500
 
 def require_file(path: Path) -> str:
     """Returns the path of a journal that exists. Raises `Misused`, which says how to name another one."""
-    if not path.exists():
+    if find_size(str(path)) is None:
         raise Misused(f"there is no journal at {path}: name one with --journal FILE or in SEAWALL_JOURNAL")
     return str(path)
 

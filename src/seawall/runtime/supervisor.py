@@ -277,7 +277,11 @@ class Supervisor:
             await self.inbox.hand_over(run)
 
     async def release(self, lease: Lease) -> None:
-        """Releases the lease of a run that was given up, if the journal can still record that."""
+        """Releases the lease of a run that was given up, if the journal can still record that. A journal that was closed has
+        released all of its leases.
+        """
+        if not self.is_open:
+            return
         try:
             await self.journal.release(lease)
         except SeawallError as error:

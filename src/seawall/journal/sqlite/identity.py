@@ -113,6 +113,20 @@ def _identify(path: str) -> Identity | None:
     return None if found is None else (found.st_dev, found.st_ino)
 
 
+def find_size(path: str) -> int | None:
+    """Returns the bytes of a file; None if there is none. Raises `Misused` for a path at which no file can be found."""
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 -- a `Path` takes no text with a zero byte
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # no permission to search a folder, a name that is too long, a zero byte
+        what = error.strerror if isinstance(error, OSError) else error
+        raise Misused(f"journal {path!r:.200} can't be opened: {what}") from None
+
+
 def refuse_second_name(path: str) -> None:
     """Raises `Misused` for a file with a second name (a hard link): under each name it would have a log of its own."""
     file = Path(path)

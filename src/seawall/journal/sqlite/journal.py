@@ -122,6 +122,7 @@ class SqliteJournal:
 
         self._readers = Readers(file.path, reader, options.readers, lock if one_connection else None)
         self._settings = SettingsReader()
+        self._shared = shared.SharedReader()
         self._watchers = Watchers(options.poll_s, None if one_connection else reader)
         self._writer = Writer(file, clock, self._watchers, options, lock)
         self._writer.start()
@@ -327,7 +328,7 @@ class SqliteJournal:
 
     async def shared(self, prefix: str) -> dict[str, bytes]:
         """See `Journal.shared`."""
-        return await self._readers.run(lambda c: shared.read_shared(c, prefix))
+        return await self._readers.run(lambda c: self._shared.read(c, prefix))
 
     async def reserve(
         self, tenant: str, day: str, need: Spend, caps: Sequence[Cap], run: str = ""

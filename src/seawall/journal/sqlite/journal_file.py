@@ -15,7 +15,7 @@ from seawall.core.clock import Clock
 from seawall.core.errors import JournalDamaged, JournalFailed, JournalFull, JournalReadOnly, Misused
 from seawall.journal.sqlite.chain import HASH_BYTES
 from seawall.journal.sqlite.database import Database
-from seawall.journal.sqlite.identity import OpenFiles, refuse_second_name
+from seawall.journal.sqlite.identity import OpenFiles, find_size, refuse_second_name
 from seawall.journal.sqlite.liveness import Liveness
 from seawall.journal.sqlite.mark import Mark
 from seawall.journal.sqlite.options import SqliteOptions
@@ -81,10 +81,10 @@ def open_journal_file(
 ) -> JournalFile:
     """Opens the journal at `path`, or makes it. Raises `Misused`, `JournalFailed`, `JournalDamaged`, `Broken`."""
     memory = path == MEMORY
-    new = memory or not Path(path).exists()
+    new = memory or not find_size(path)
     if new and not memory:
         _check_absent(path, create)
-    elif not memory:
+    if not memory:
         refuse_second_name(path)
     real_path = path if memory else os.path.realpath(path)
     owner = open_owner(host)
@@ -217,11 +217,12 @@ def _read_genesis(database: Database, path: str) -> bytes:
 
 
 def _check_absent(path: str, create: bool) -> None:
-    if not create:
-        raise Misused(f"there is no journal at {path}")
+    """Raises an error if there should be a journal at a path where there is none, or an empty file."""
     mark = Path(os.path.realpath(path) + ".mark")
-    if mark.exists() and not Path(path).exists():  # otherwise another process has made both just now
+    if mark.exists() and not (size := find_size(path)):  # otherwise another process has made both just now
         raise JournalFailed(
-            f"journal {path} is gone, but its high-water mark {mark} remembers it: "
+            f"journal {path} is {'gone' if size is None else 'empty'}, but its high-water mark {mark} remembers it: "
             f"restore the journal, or remove the mark to begin a new one"
         )
+    if not create:
+        raise Misused(f"there is no journal at {path}")

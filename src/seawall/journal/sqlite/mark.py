@@ -18,6 +18,13 @@ from seawall.core.clock import Clock
 from seawall.journal.protocol import Head
 from seawall.journal.sqlite.database import Database
 
+MARK_BYTES = 4096
+"""Most bytes of a mark that are read, about 20 times what one has."""
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe has no writer, and is opened without waiting for one
+
 
 def read_head(database: Database, at: float) -> Head:
     """Returns the newest batch of the journal."""
@@ -70,7 +77,8 @@ class Mark:
     def read(self) -> Head | None:
         """Returns the mark; None if there is no file. Raises `ValueError` if the file does not hold a mark."""
         try:
-            data = self.path.read_bytes()
+            with open(self.path, "rb", opener=_open_at_once) as file:
+                data = file.read(MARK_BYTES)
         except FileNotFoundError:
             return None
         return msgspec.json.decode(data, type=Head)

@@ -177,11 +177,12 @@ ID_TAIL = _make_tail("id")
 ABOUT = """CASE WHEN json_valid(CAST(data AS TEXT))
     THEN coalesce(json_extract(CAST(data AS TEXT), '$[0].about'), '') END"""
 """The subject of a decision's entry. Like `PRINCIPAL`, the expression never fails."""
-_TAKEN = """
+TAKEN = """
 SELECT max(each.value ->> '$.inbox') FROM entries e,
     json_each(CASE WHEN json_valid(CAST(e.data AS TEXT)) THEN CAST(e.data AS TEXT) ELSE '[]' END) AS each
 WHERE e.rk = runs.rk AND e.box = 0 AND each.value ->> '$.type' = 'command'
 """
+"""The number of the newest command that a run has taken, by its events; NULL if there is none."""
 _EFFECTS = f"""
 ALTER TABLE batches ADD COLUMN writer INTEGER;
 DROP TRIGGER batches_have_state;
@@ -189,7 +190,7 @@ CREATE TRIGGER batches_know_effects BEFORE INSERT ON batches WHEN new.writer IS 
     SELECT RAISE(ABORT, 'a newer seawall has migrated this journal: end the process of the older one');
 END;
 ALTER TABLE runs ADD COLUMN taken INTEGER NOT NULL DEFAULT 0;
-UPDATE runs SET taken = coalesce(({_TAKEN}) + 1, 0)
+UPDATE runs SET taken = coalesce(({TAKEN}) + 1, 0)
     WHERE ended_at IS NULL AND EXISTS (SELECT 1 FROM entries WHERE rk = runs.rk AND box = 1);
 CREATE INDEX runs_woken ON runs(team, rk) WHERE ended_at IS NULL AND waiting AND commands > taken;
 CREATE INDEX entries_by_decision ON entries({ABOUT}, seq) WHERE rk = 0 AND box = 6;

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 from seawall.core.errors import Misused, Refused
 from seawall.core.events import Event
+from seawall.journal.sqlite.migrations import TAKEN
 from seawall.journal.sqlite.ops import Bodies, QueuedOp, count_taken, encode
 from seawall.journal.sqlite.records import Box
 from seawall.journal.sqlite.transaction import Transaction
+
+_COUNT_TAKEN = f"SELECT coalesce(({TAKEN}) + 1, 0) FROM runs WHERE rk = ?"
 
 
 class ReopenOp(QueuedOp):
@@ -49,7 +52,14 @@ class ReopenOp(QueuedOp):
                     value=newest,
                 )
         state.epoch += 1  # appends that the last owner still has in flight are refused
-        state.taken = max(state.taken, count_taken(self.events))
+        # While a run has ended nothing holds its count, and older versions have left it at 0.
+        state.taken = max(_count_recorded(tx, state.rk) if state.next_inbox else 0, count_taken(self.events))
         tx.add_run_entry(state, Box.LOG, len(self.events), encode(self.events))
         tx.add_bodies(state.tenant, self.bodies)
         tx.reopen(state)
+
+
+def _count_recorded(tx: Transaction, rk: int) -> int:
+    """Returns how many commands a run has taken by its record."""
+    taken: int = tx.database.fetch_value(_COUNT_TAKEN, (rk,))
+    return taken

@@ -17,7 +17,15 @@ from urllib.parse import quote
 import apsw
 import msgspec
 
-from seawall.core.errors import Broken, JournalDamaged, JournalFailed, JournalFull, JournalReadOnly, Misused
+from seawall.core.errors import (
+    Broken,
+    JournalDamaged,
+    JournalFailed,
+    JournalFull,
+    JournalReadOnly,
+    Misused,
+    describe_error,
+)
 from seawall.journal.sqlite.chain import WRITER
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.holding import hold_all_rows, hold_older_journal
@@ -43,6 +51,15 @@ MISREAD = (
 """The errors of code that reads a row with other types, lengths or encodings than were written."""
 
 
+OUTSIDE = (
+    MemoryError,
+    apsw.NoMemError,
+    apsw.ProtocolError,
+    apsw.PermissionsError,
+    apsw.LockedError,
+)
+"""The errors of a machine without memory and of a file system that refuses a lock or a file. They say nothing about what is
+in the journal, and a later attempt may succeed."""
 NO_SPACE = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 _NEEDS_SPACE = {
     *(apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_TRUNCATE),
@@ -81,8 +98,10 @@ def translate_errors(path: str, database: Database | None = None) -> Generator[N
         raise JournalFailed(f"journal {path}: {error}") from error
     except apsw.NotADBError:
         raise Misused(f"{path} is not a Seawall journal: it is not a SQLite database") from None
-    except apsw.BusyError as error:
-        raise Broken(f"journal {path}: another process holds the file's lock ({error})") from error
+    except (apsw.BusyError, *OUTSIDE) as error:
+        is_busy = isinstance(error, apsw.BusyError)
+        what = f"another process holds the file's lock ({error})" if is_busy else describe_error(error)
+        raise Broken(f"journal {path}: {what}") from error
     except apsw.ReadOnlyError:
         raise JournalReadOnly(
             f"journal {path} can't be written: the file or its directory is read-only"

@@ -32,7 +32,9 @@ _COUNTERS = "SELECT name, seq FROM sqlite_sequence"
 MAX_NUMBER = 1 << 62
 """Greatest number of a counter that is accepted, far above any number that was given. If a counter has SQLite's highest
 number, SQLite reports that the disk is full."""
-_OBJECTS = "SELECT type || ' ' || name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+_OBJECTS = "SELECT type || ' ' || name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND NOT (type = 'table' AND name GLOB 'sqlite_*')"
+"""All objects but SQLite's own: its tables (counters, statistics), and the indexes of keys, which have no text. A name
+alone says nothing, because whoever writes the schema as a table can give SQLite's names to a trigger as well."""
 
 
 def find_damage(database: Database) -> str | None:

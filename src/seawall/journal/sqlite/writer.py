@@ -31,7 +31,7 @@ from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.journal_file import JournalFile
 from seawall.journal.sqlite.ops import Op, Why, WorkOp
 from seawall.journal.sqlite.options import SqliteOptions
-from seawall.journal.sqlite.schema import MEMORY, MISREAD, is_disk_full
+from seawall.journal.sqlite.schema import MEMORY, MISREAD, OUTSIDE, is_disk_full
 from seawall.journal.sqlite.transaction import Transaction
 from seawall.journal.sqlite.watch import Watchers
 
@@ -270,11 +270,7 @@ class Writer:
                     self._write([op])
                 return
             if explained is None:
-                text = f"journal {self._path}: {type(error).__name__}: {error}"
-                # The rows were looked up before they were written. If they contradict the file now, an index has hidden
-                # rows or rows were lost.
-                kind = JournalDamaged if isinstance(error, apsw.ConstraintError) else SeawallBug
-                explained = (lambda: kind(text)), False
+                explained = self._explain_single(error), False
             why, is_final = explained
             if is_final:
                 self.fail(str(why()))
@@ -345,6 +341,16 @@ class Writer:
             text = f"journal {path} is damaged: {type(error).__name__}: {error}"
             return lambda: JournalDamaged(text), False
         return None
+
+    def _explain_single(self, error: Exception) -> Why:
+        """Returns the error to raise for an error of a single operation that `_explain` does not know."""
+        text = f"journal {self._path}: {type(error).__name__}: {error}".rstrip(": ")
+        if isinstance(error, OUTSIDE):
+            return lambda: Broken(f"{text}; nothing was written")
+        # The rows were looked up before they were written. If they contradict the file now, an index has hidden rows or
+        # rows were lost.
+        kind = JournalDamaged if isinstance(error, apsw.ConstraintError) else SeawallBug
+        return lambda: kind(text)
 
     def _report(self, batch: list[Op]) -> None:
         """Wakes each loop once, for all of its callers and watchers."""
