@@ -185,6 +185,41 @@ def test_names_that_are_made_to_be_slow_are_gone_through_once(slow: str) -> None
     assert REDACTOR.text(text).encode() == REDACTOR.data(text.encode())
 
 
+PUMPED = (
+    "a",
+    "A",
+    "x",
+    "0",
+    "_",
+    "-",
+    ".",
+    "/",
+    "'",
+    "é",
+    "a-",
+    "a_",
+    "a/",
+    "a.",
+    "/.",
+    "a1",
+    "v1.",
+    "aB",
+    "$",
+)
+
+
+@pytest.mark.parametrize("begin", ["", "the", "your-", "my_", "example", "$", "/", "%", "a", "A", "1"])
+@pytest.mark.parametrize("end", ["!!", "1!", "_", "\x01", "(", "é1"])
+def test_a_value_that_is_made_to_be_slow_is_judged_once(begin: str, end: str) -> None:
+    for pump in PUMPED:
+        value = begin + pump * (240 // len(pump)) + end
+        for name in ("password", "token", "api_key", "Authorization"):
+            assert is_secret_value(name, value) in (True, False)
+            assert REDACTOR.text(f'{name}="{value}"').startswith(name)
+        assert REDACTOR.text(f"Bearer {value}").startswith(("Bearer", MARK))
+        assert REDACTOR.text(f"https://user:{value}@example.org").startswith("https://user")
+
+
 def test_json_with_a_secret_stays_json() -> None:
     value = {
         "password": 12345678,

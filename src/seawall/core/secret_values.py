@@ -34,7 +34,7 @@ _TEMPLATE = re.compile(
 `env:…`."""
 _STAND_IN = re.compile(
     r"(?:your|my|insert|replace|change|dummy|fake|sample|example|placeholder|redacted|the|some|enter)"
-    r"(?:[-_ ]?[A-Za-z]+)*[-_ ]?[0-9]{0,4}|[A-Za-z_-]*_here",
+    r"[A-Za-z]*(?:[-_ ][A-Za-z]+)*[-_ ]?[0-9]{0,4}|[A-Za-z_-]*_here",
     re.IGNORECASE,
 )
 """A stand-in of documentation for a value: `your-token`, `my_secret_1`, `changeme`, `token_here`."""
@@ -42,7 +42,7 @@ _WORDS = re.compile(r"[A-Za-z]+(?:[-_/](?:[A-Za-z]+|[0-9]+))*")
 """Words of letters, with numbers between them: `client-credentials/2`."""
 _WORD_PATH = re.compile(r"[A-Za-z]?[a-z]{3,}/|.*/[a-z]+[-/]|.*/.*\.[a-z]{2,4}\Z")
 """A path made of words: `docs/reference`, `src/main.py`."""
-_WORDY = re.compile(r"[^\W\d]*(?:[-_. /'’]+[^\W\d]*)*", re.UNICODE)
+_WORDY = re.compile(r"(?:[^\W\d]|[-. /'’])*", re.UNICODE)
 """Words of any language."""
 _STEM_INSIDE = re.compile(r"pass|pwd|secret|token|key|cred|auth", re.IGNORECASE)
 """A word that names secrets: a value that contains one is the name of a secret, `reset-password`."""
