@@ -13,7 +13,7 @@ import re
 from typing import Literal
 
 Kind = Literal[
-    "password", "secret", "token", "authorization", "cookie", "signature", "bearer", "basic", "pair"
+    "password", "secret", "token", "authorization", "login", "cookie", "signature", "bearer", "basic", "pair"
 ]
 Form = Literal["quoted", "line", "query", "bare", "said"]
 """The form in which a value is written: in quotes, alone on the rest of its line, in a URL's query, in code, or in a
@@ -91,6 +91,8 @@ def has_digit_and_letter(value: str) -> bool:
 
 def is_secret(value: str, kind: Kind, form: Form, stem: str) -> bool:
     """Returns whether `value`, written in `form` behind a name of `kind` that ends with `stem`, is a secret."""
+    if kind == "login":
+        return is_basic_login(value)
     value = value[:MAX_JUDGED_CHARS] if form == "quoted" else value[:MAX_JUDGED_CHARS].rstrip(".:!?")
     if len(value) < 2 or is_blank(value) or value.count(" ") > MAX_SPACES or value != value.strip():
         return False
