@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,7 @@ from seawall import Memory, Misused, Outcome, Seawall
 from seawall.core.events import MemoryRead
 from seawall.journal.protocol import Lineage
 from seawall.models.scripted import Entry, calls, say
+from seawall.runtime import solving
 
 TENANT = Memory(write=("tenant",))
 
@@ -109,6 +111,68 @@ async def test_a_resolver_that_gives_nothing_usable_leaves_the_conflict(resolve:
         assert outer.memory == "conflict" and outer.status == "completed"
         assert await read_memory(sea) == {"a": "2"}
         assert len(await sea.journal.memory_conflicts("")) == 1
+
+
+class Panic(BaseException):
+    """As native code raises it."""
+
+
+RAISED: tuple[Callable[[], BaseException], ...] = (
+    Panic,
+    lambda: SystemExit(3),
+    GeneratorExit,
+    asyncio.CancelledError,
+    lambda: BaseExceptionGroup("g", [Panic()]),
+)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("make", RAISED)
+@in_loop
+async def test_a_resolver_that_raises_anything_leaves_the_conflict(
+    make: Callable[[], BaseException], is_async: bool
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise make()
+
+    async def fail_later(*_: Any) -> Any:
+        raise make()
+
+    async with sea_of() as sea:
+        memory = Memory(write=("tenant",), resolve=fail_later if is_async else fail)
+        outer, _ = await overtake(sea, (remember("a", "3"),), (remember("a", "2"),), memory)
+        assert (outer.memory, outer.status) == ("conflict", "completed")
+
+
+@in_loop
+async def test_a_resolver_that_never_answers_leaves_the_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(solving, "RESOLVE_S", 0.01)
+    over = asyncio.Event()
+
+    async def hang(*_: Any) -> Any:
+        while not over.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await over.wait()
+
+    async with sea_of() as sea:
+        memory = Memory(write=("tenant",), resolve=hang)
+        outer, _ = await overtake(sea, (remember("a", "3"),), (remember("a", "2"),), memory)
+        assert outer.memory == "conflict"
+        over.set()
+
+
+@in_loop
+async def test_a_resolver_that_cancels_its_task_leaves_the_conflict() -> None:
+    async def cancel(*_: Any) -> Any:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    async with sea_of() as sea:
+        memory = Memory(write=("tenant",), resolve=cancel)
+        outer, _ = await overtake(sea, (remember("a", "3"),), (remember("a", "2"),), memory)
+        assert outer.memory == "conflict"
 
 
 @in_loop
