@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -27,7 +26,6 @@ from seawall import Memory, Misused, Outcome, Seawall
 from seawall.core.events import MemoryRead
 from seawall.journal.protocol import Lineage
 from seawall.models.scripted import Entry, calls, say
-from seawall.runtime import solving
 
 TENANT = Memory(write=("tenant",))
 
@@ -142,23 +140,6 @@ async def test_a_resolver_that_raises_anything_leaves_the_conflict(
         memory = Memory(write=("tenant",), resolve=fail_later if is_async else fail)
         outer, _ = await overtake(sea, (remember("a", "3"),), (remember("a", "2"),), memory)
         assert (outer.memory, outer.status) == ("conflict", "completed")
-
-
-@in_loop
-async def test_a_resolver_that_never_answers_leaves_the_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(solving, "RESOLVE_S", 0.01)
-    over = asyncio.Event()
-
-    async def hang(*_: Any) -> Any:
-        while not over.is_set():
-            with contextlib.suppress(asyncio.CancelledError):
-                await over.wait()
-
-    async with sea_of() as sea:
-        memory = Memory(write=("tenant",), resolve=hang)
-        outer, _ = await overtake(sea, (remember("a", "3"),), (remember("a", "2"),), memory)
-        assert outer.memory == "conflict"
-        over.set()
 
 
 @in_loop

@@ -44,18 +44,6 @@ async def await_apart(call: Callable[[], Awaitable[Any]]) -> CallOutcome:
         raise Broken("a person interrupted the process (KeyboardInterrupt)") from None
 
 
-async def await_within(call: Callable[[], Awaitable[Any]], limit_s: float) -> CallOutcome:
-    """As `await_apart`, for at most `limit_s` seconds. A call that goes on after its cancellation is given up."""
-    asking = asyncio.get_running_loop().create_task(await_apart(call))
-    try:
-        await asyncio.wait({asking}, timeout=limit_s)
-        if asking.done():
-            return asking.result()
-        return CallOutcome(None, TimeoutError(f"no answer within {limit_s:g} s"))
-    finally:
-        asking.cancel()
-
-
 async def call_apart(
     function: Callable[..., Any], *arguments: object, thread: str, timeout_s: float | None = None
 ) -> CallOutcome:

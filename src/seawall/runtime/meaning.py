@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
@@ -10,7 +11,7 @@ from seawall.core.errors import describe_error
 from seawall.journal.memory_rules import has_expired
 from seawall.journal.protocol import Journal, MemoryEntry
 from seawall.memory.index import IndexedEntry, IndexUpdate, MemoryIndex
-from seawall.runtime.calls import await_within
+from seawall.runtime.calls import await_apart
 
 UPDATE_ENTRIES = 200
 """The most entries of one update: as many as an embedding model takes in a call or two."""
@@ -77,10 +78,11 @@ async def ask_index(
     """Returns the entries of a snapshot that an index finds, the best first; None if the index fails, which is logged."""
 
     async def ask() -> list[int]:
-        await update_index(journal, tenant, scope, index)
-        return [int(number) for number in await index.search(tenant, scope, query, limit)]
+        async with asyncio.timeout(SEARCH_S):
+            await update_index(journal, tenant, scope, index)
+            return [int(number) for number in await index.search(tenant, scope, query, limit)]
 
-    numbers, error = await await_within(ask, SEARCH_S)
+    numbers, error = await await_apart(ask)
     if error is not None:  # the search for words is still done
         told = redact(describe_error(error))
         _log.warning("memory index of class %s failed for scope %s: %s", type(index).__name__, scope, told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 from typing import Any
@@ -23,7 +24,7 @@ from seawall.memory.calls import MAX_VALUE_CHARS
 from seawall.memory.options import Resolver
 from seawall.memory.sameness import make_loose
 from seawall.run.bodies import Bodies
-from seawall.runtime.calls import await_within
+from seawall.runtime.calls import await_apart
 from seawall.runtime.remembering import decode_value
 from seawall.team.team import Team
 
@@ -56,10 +57,11 @@ class ConflictSolver:
         values = (self._value_of(theirs), self._decode(write.value), self._value_of(base))
 
         async def solve() -> str | None:
-            value = resolve(*values)
-            return _encode(await value if inspect.isawaitable(value) else value)
+            async with asyncio.timeout(RESOLVE_S):
+                value = resolve(*values)
+                return _encode(await value if inspect.isawaitable(value) else value)
 
-        text, error = await await_within(solve, RESOLVE_S)
+        text, error = await await_apart(solve)
         if error is not None:  # a person decides
             _log.warning(
                 "run %s: the conflict of step %s was not solved: %s",
