@@ -185,6 +185,60 @@ def test_names_that_are_made_to_be_slow_are_gone_through_once(slow: str) -> None
     assert REDACTOR.text(text).encode() == REDACTOR.data(text.encode())
 
 
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ('{"auths": {"r.example.org": {"auth": "%s"}}}', "YWxpY2U6VHIwdWI0ZG9y"),
+        ("//r.example.org/:_auth=%s\n", "YWxpY2U6VHIwdWI0ZG9y"),
+        ("CREATE USER desk IDENTIFIED BY '%s'", "Tr0ub4dor"),
+        ("production:\n  secret_key_base: %s\n", "0a1b2c3d" * 16),
+    ],
+)
+def test_a_secret_in_a_file_of_a_program_is_found(text: str, secret: str) -> None:
+    assert REDACTOR.text(text % secret) == text % MARK
+    assert told(list(text % secret)) == text % MARK
+
+
+@pytest.mark.parametrize("text", ["auth: required", "author: Jane Doe", "identified by 'the serial number'"])
+def test_words_like_such_a_name_hide_nothing(text: str) -> None:
+    assert REDACTOR.text(text) == text
+
+
+PUMPED = (
+    "a",
+    "A",
+    "x",
+    "0",
+    "_",
+    "-",
+    ".",
+    "/",
+    "'",
+    "é",
+    "a-",
+    "a_",
+    "a/",
+    "a.",
+    "/.",
+    "a1",
+    "v1.",
+    "aB",
+    "$",
+)
+
+
+@pytest.mark.parametrize("begin", ["", "the", "your-", "my_", "example", "$", "/", "%", "a", "A", "1"])
+@pytest.mark.parametrize("end", ["!!", "1!", "_", "\x01", "(", "é1"])
+def test_a_value_that_is_made_to_be_slow_is_judged_once(begin: str, end: str) -> None:
+    for pump in PUMPED:
+        value = begin + pump * (240 // len(pump)) + end
+        for name in ("password", "token", "api_key", "Authorization"):
+            assert is_secret_value(name, value) in (True, False)
+            assert REDACTOR.text(f'{name}="{value}"').startswith(name)
+        assert REDACTOR.text(f"Bearer {value}").startswith(("Bearer", MARK))
+        assert REDACTOR.text(f"https://user:{value}@example.org").startswith("https://user")
+
+
 def test_json_with_a_secret_stays_json() -> None:
     value = {
         "password": 12345678,
@@ -208,6 +262,9 @@ def test_json_with_a_secret_stays_json() -> None:
         ("primary_key", "abc123def456", False),
         ("password", "string", False),
         ("passwordless", "hunter2", False),
+        ("auth", "YWxpY2U6VHIwdWI0ZG9y", True),
+        ("auth", "basic", False),
+        ("secret_key_base", "0a1b2c3d" * 16, True),
     ],
 )
 def test_a_value_is_a_secret_by_its_key(name: str, value: str, secret: bool) -> None:

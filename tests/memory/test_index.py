@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -81,6 +82,31 @@ async def test_a_recall_finds_what_is_meant_before_what_is_written() -> None:
         assert keys(await ask(sea, index, "freight")) == ["delivery", "freight"]
         assert keys(await ask(sea, index, "freight", limit=1)) == ["delivery"]
         assert keys(await ask(sea, index, "hours")) == ["hours"]
+
+
+class Panic(BaseException):
+    """As native code raises it."""
+
+
+SECRET = "ghp_" + "A1b2C3d4" * 4 + "E5f6"
+
+
+@pytest.mark.parametrize("method", ["version", "update", "search"])
+@pytest.mark.parametrize("kind", [Panic, SystemExit, GeneratorExit, asyncio.CancelledError, OSError])
+@in_loop
+async def test_an_index_that_raises_anything_is_told_in_the_log_and_words_are_searched_for(
+    method: str, kind: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: Any) -> Any:
+        raise kind(f"at https://store.example.org with {SECRET}")
+
+    index = Concepts()
+    setattr(index, method, fail)
+    async with sea_of() as sea:
+        await keep(sea, delivery="with the neighbour")
+        assert keys(await ask(sea, index, "neighbour")) == ["delivery"]
+    assert kind.__name__ in caplog.text
+    assert SECRET not in caplog.text
 
 
 @in_loop

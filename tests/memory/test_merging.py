@@ -111,6 +111,51 @@ async def test_a_resolver_that_gives_nothing_usable_leaves_the_conflict(resolve:
         assert len(await sea.journal.memory_conflicts("")) == 1
 
 
+class Panic(BaseException):
+    """As native code raises it."""
+
+
+RAISED: tuple[Callable[[], BaseException], ...] = (
+    Panic,
+    lambda: SystemExit(3),
+    GeneratorExit,
+    asyncio.CancelledError,
+    lambda: BaseExceptionGroup("g", [Panic()]),
+)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("make", RAISED)
+@in_loop
+async def test_a_resolver_that_raises_anything_leaves_the_conflict(
+    make: Callable[[], BaseException], is_async: bool
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise make()
+
+    async def fail_later(*_: Any) -> Any:
+        raise make()
+
+    async with sea_of() as sea:
+        memory = Memory(write=("tenant",), resolve=fail_later if is_async else fail)
+        outer, _ = await overtake(sea, (remember("a", "3"),), (remember("a", "2"),), memory)
+        assert (outer.memory, outer.status) == ("conflict", "completed")
+
+
+@in_loop
+async def test_a_resolver_that_cancels_its_task_leaves_the_conflict() -> None:
+    async def cancel(*_: Any) -> Any:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    async with sea_of() as sea:
+        memory = Memory(write=("tenant",), resolve=cancel)
+        outer, _ = await overtake(sea, (remember("a", "3"),), (remember("a", "2"),), memory)
+        assert outer.memory == "conflict"
+
+
 @in_loop
 async def test_a_key_that_changes_while_it_is_solved_is_solved_again_and_at_last_left_to_a_person() -> None:
     async with sea_of() as sea:

@@ -383,6 +383,29 @@ def test_usage_that_is_reported_twice_is_counted_once() -> None:
     assert stream(counts(30, 5), None) == Usage(30, 5)
 
 
+def test_tokens_that_only_the_total_counts_are_output() -> None:
+    """As of servers that count no reasoning in the output."""
+    assert stream(None, {**counts(30, 5), "total_tokens": 1_035}) == Usage(30, 1_005)
+    assert stream({**counts(30, 1), "total_tokens": 31}, {**counts(30, 5), "total_tokens": 90}) == Usage(
+        30, 60
+    )
+    assert stream(None, {"completion_tokens": 5, "total_tokens": 35}) == Usage(30, 5)
+    assert stream(None, {"prompt_tokens": 30, "total_tokens": 35}) == Usage(30, 5)
+
+
+@pytest.mark.parametrize(
+    ("report", "part"),
+    [
+        ({"completion_tokens": 5}, "input"),
+        (counts(0, 5), "input"),
+        ({"prompt_tokens": 30}, "output"),
+        ({**counts(30, 0), "total_tokens": 30}, "output"),
+    ],
+)
+def test_a_part_that_a_server_does_not_report_is_not_zero(report: Any, part: str) -> None:
+    assert stream(None, report).problem == f"the server reported no {part}_tokens"
+
+
 @pytest.mark.parametrize("last", [counts(30, 2), counts(3, 9)])
 def test_usage_that_goes_down_within_a_stream_is_no_count(last: Any) -> None:
     usage = stream(counts(30, 5), last)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_serializer
 
 from seawall import ALLOW, Agent, Guard, Hold, NotDone, Outcome, Seawall, Team, ToolContext, Waiting, tool
 from seawall.core.canonical import Ref
@@ -487,6 +487,47 @@ def test_a_preview_is_shown_and_one_that_fails_is_said_to_have_failed() -> None:
             texts = await sea.journal.bodies("", [each for each in (one.preview, two.preview) if each])
         assert texts[one.preview or Ref("")] == b"pays 150.00 EUR for 1"
         assert (one.preview_failed, two.preview_failed) == (False, True)
+
+    play(main)
+
+
+class Panic(BaseException):
+    """As native code raises it."""
+
+
+class Unstorable(BaseModel):
+    """Its serializer raises."""
+
+    @model_serializer
+    def encode(self) -> str:
+        raise Panic("in a serializer")
+
+
+def test_a_preview_that_can_not_be_shown_is_said_to_have_failed() -> None:
+    async def main() -> None:
+        def explain(order_id: str, amount: Money) -> Any:
+            return Unstorable()
+
+        effect = Effect(unique_by=("order_id",), amount="amount", approve=FINANCE, preview=explain)
+        async with Seawall() as sea:
+            await waits(await sea.start(desk(Bank(), effect, pays("1", "150"), say("Done.")), "go"))
+            (one,) = await asked(sea.journal)
+        assert one.preview_failed
+
+    play(main)
+
+
+def test_an_answer_of_the_other_side_that_can_not_be_recorded_is_left_to_a_person() -> None:
+    async def main() -> None:
+        bank = Bank()
+        bank.fails = [TimeoutError()]
+
+        async def find(key: str) -> Any:
+            return Unstorable()
+
+        async with Seawall() as sea:
+            run = await sea.start(declare(bank, find), "go")
+            assert (await waits(run)).kind == "unknown"
 
     play(main)
 

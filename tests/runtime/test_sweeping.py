@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, model_serializer
 
 from runtime.proposing import leave_unknown, opened
 from seawall import Agent, Effect, NotDone, Seawall, Team, tool
@@ -83,6 +84,39 @@ def test_an_answer_that_can_not_be_recorded_holds_up_no_other(caplog: pytest.Log
     with caplog.at_level(logging.WARNING, "seawall"):
         asyncio.run(main())
     assert "can't be recorded" in caplog.text
+
+
+class Panic(BaseException):
+    """As native code raises it."""
+
+
+SECRET = "ghp_" + "A1b2C3d4" * 4 + "E5f6"
+
+
+class Unstorable(BaseModel):
+    """Its serializer raises."""
+
+    @model_serializer
+    def encode(self) -> str:
+        raise Panic(SECRET)
+
+
+@pytest.mark.parametrize("answer", [Unstorable(), OSError(f"401 for {SECRET}")])
+def test_what_reconcile_raises_is_logged_without_secrets_and_holds_up_no_other(
+    answer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        clock = ManualClock()
+        async with opened(clock) as sea:
+            first = await leave_unknown(sea.journal, "r-1", clock=clock)
+            await leave_unknown(sea.journal, "r-2", clock=clock)
+            (settled,) = await sweep(sea, clock, Bank(answer, "rc-1").team())
+            assert settled.id == first.id
+
+    with caplog.at_level(logging.WARNING, "seawall"):
+        asyncio.run(main())
+    assert type(answer).__name__ in caplog.text or "Panic" in caplog.text
+    assert SECRET not in caplog.text
 
 
 class SlowBank:

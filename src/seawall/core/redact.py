@@ -250,7 +250,8 @@ def _may_have_name(text: str, kinds: int, has_digit: bool) -> bool:
         "pass" in lower
         or "basic" in lower
         or ((separated or has_digit or kinds) and "bearer" in lower)
-        or (separated and ("authorization" in lower or "cookie" in lower))
+        or "identified by" in lower
+        or (separated and ("auth" in lower or "cookie" in lower))
         or (
             (separated or (has_digit and (" is " in lower or ("-" in text and "--" in text))))
             and ("token" in lower or "secret" in lower or "key" in lower or "pwd" in lower)

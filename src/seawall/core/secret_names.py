@@ -24,7 +24,8 @@ from seawall.core.secret_values import (
 )
 
 STEMS = (
-    *("pass", "pwd", "secret", "token", "key", "authorization", "cookie", "sig=", "signature=", "bearer"),
+    *("pass", "pwd", "identified by", "secret", "token", "key", "authorization", "auth", "cookie"),
+    *("sig=", "signature=", "bearer"),
     *("basic", "akia", "asia", "://"),
 )
 """Parts of secret names, in small letters. A text without one of them holds no secret of this kind."""
@@ -57,10 +58,12 @@ _REST: dict[str, re.Pattern[str]] = {
         r"(?:[_-]?(?:confirm(?:ation)?|again|repeat|current|old|new|plain(?:text)?|value))?[0-9]{0,2}(?![a-z0-9_])"
     ),
     "pwd": re.compile(r"pwd[0-9]{0,2}(?![a-z0-9_])"),
+    "identified by": re.compile(r"identified by(?![a-z0-9_])"),
     "secret": re.compile(r"secret(?:[_-]?value)?[0-9]{0,2}(?![a-z0-9_])"),
     "token": re.compile(r"token(?:[_-]?value)?[0-9]{0,2}(?![a-z0-9_])"),
-    "key": re.compile(r"key(?:[_-]?value)?[0-9]{0,2}(?![a-z0-9_])"),
+    "key": re.compile(r"key(?:[_-]?(?:value|base))?[0-9]{0,2}(?![a-z0-9_])"),
     "authorization": re.compile(r"authorization(?![a-z0-9_])"),
+    "auth": re.compile(r"auth(?![a-z0-9_])"),
     "cookie": re.compile(r"cookie2?(?![a-z0-9_])"),
     "sig=": re.compile(r"sig(?==)"),
     "signature=": re.compile(r"signature(?==)"),
@@ -70,10 +73,12 @@ _REST: dict[str, re.Pattern[str]] = {
 _KINDS: dict[str, Kind] = {
     "pass": "password",
     "pwd": "password",
+    "identified by": "password",
     "secret": "secret",
     "token": "token",
     "key": "secret",
     "authorization": "authorization",
+    "auth": "login",
     "cookie": "cookie",
     "sig=": "signature",
     "signature=": "signature",

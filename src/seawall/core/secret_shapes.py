@@ -82,7 +82,11 @@ SHAPES: tuple[Shape, ...] = (
         "Hugging Face", "hf_ api_org_", "[A-Za-z0-9]{30,40}", "huggingface.co/docs/hub/security-tokens"
     ),
     _prefixed("Groq", "gsk_", "[A-Za-z0-9]{32,64}", "console.groq.com/docs"),
-    _prefixed("xAI", "xai-", "[A-Za-z0-9]{40,120}", "docs.x.ai"),
+    _prefixed("xAI", "xai-", "[A-Za-z0-9_]{40,120}", "docs.x.ai"),
+    _prefixed("ElevenLabs", "sk_", "[a-f0-9]{48}", "elevenlabs.io/docs"),
+    _prefixed("Jina", "jina_", rf"{_B64URL}{{60}}", "jina.ai"),
+    _prefixed("Pinecone", "pcsk_", "[A-Za-z0-9]{5,8}_[A-Za-z0-9]{50,70}", "docs.pinecone.io"),
+    _prefixed("E2B, Together, Apify", "e2b_ tgp_v1_ apify_api_", rf"{_B64URL}{{36,48}}", "e2b.dev/docs"),
     _prefixed("Replicate", "r8_", "[A-Za-z0-9]{36,40}", "replicate.com/docs"),
     _prefixed("Perplexity", "pplx-", "[A-Za-z0-9]{32,64}", "docs.perplexity.ai"),
     _prefixed("Fireworks, Cerebras, NVIDIA", "fw_ csk- nvapi-", rf"{_B64URL}{{22,90}}", "build.nvidia.com"),
@@ -96,6 +100,12 @@ SHAPES: tuple[Shape, ...] = (
         r"A[KS]IA(?:(?=[0-9])|(?=[A-Z]{1,15}[0-9]{1,15}[A-Z])|(?=[A-Z0-9]{0,11}?[B-DF-HJ-NP-TV-XZ]{5}))[A-Z0-9]{16}",
         "docs.aws.amazon.com/IAM",
         sample=r"A[KS]IA[A-Z][2-7][A-Z][A-Z2-7]{13}",
+    ),
+    _prefixed(
+        "Amazon Bedrock",
+        "ABSKQmVkcm9ja0FQSUtleS bedrock-api-key-",
+        "[A-Za-z0-9+/]{64,2000}={0,2}",
+        "docs.aws.amazon.com/bedrock",
     ),
     _prefixed("Google API key", "AIza", rf"{_B64URL}{{30,40}}", "cloud.google.com/docs/authentication"),
     _prefixed("Google OAuth client", "GOCSPX-", rf"{_B64URL}{{24,40}}", "developers.google.com/identity"),
@@ -111,6 +121,13 @@ SHAPES: tuple[Shape, ...] = (
         r"[A-Za-z0-9_~.]{3}[0-9]Q~[A-Za-z0-9_~.-]{31,34}(?![~.])",
         "learn.microsoft.com/entra",
         offsets=(4,),
+    ),
+    Shape(
+        "Azure, with a checksum",
+        ("JQQJ99",),
+        r"[A-Za-z0-9]{52}JQQJ99[A-Za-z0-9]{20,26}",
+        "learn.microsoft.com, Microsoft Security Utilities",
+        offsets=(52,),
     ),
     _prefixed(
         "DigitalOcean", "dop_v1_ doo_v1_ dor_v1_", "[a-f0-9]{64}", "docs.digitalocean.com/reference/api"
@@ -150,7 +167,7 @@ SHAPES: tuple[Shape, ...] = (
     _prefixed("Prefect", "pnu_ pnb_", "[A-Za-z0-9]{36}", "docs.prefect.io"),
     _prefixed("Grafana", "glc_", r"[A-Za-z0-9+/]{32,400}={0,3}", "grafana.com/docs"),
     _prefixed("Grafana service account", "glsa_", "[A-Za-z0-9]{32}_[A-Fa-f0-9]{8}", "grafana.com/docs"),
-    _prefixed("New Relic", "NRAK- NRAA- NRII- NRJS-", "[A-Za-z0-9_-]{19,40}", "docs.newrelic.com"),
+    _prefixed("New Relic", "NRAK- NRAA- NRII- NRIQ- NRJS-", "[A-Za-z0-9_-]{19,40}", "docs.newrelic.com"),
     _prefixed("Sentry user", "sntryu_ sntrya_", "[a-f0-9]{64}", "docs.sentry.io"),
     _prefixed(
         "Sentry organisation", "sntrys_", r"eyJ[A-Za-z0-9+/=]{20,400}_[A-Za-z0-9+/]{43}", "docs.sentry.io"
@@ -185,6 +202,31 @@ SHAPES: tuple[Shape, ...] = (
         "macaroons of the index",
         r"pypi-AgEIcHlwaS5vcmc[A-Za-z0-9]{60}",
     ),
+    _prefixed(
+        "NuGet",
+        "oy2",
+        "(?=[a-z]{0,42}[0-9])[a-z0-9]{43}",
+        "learn.microsoft.com/nuget",
+        "oy2[0-9][a-z0-9]{42}",
+    ),
+    _prefixed(
+        "Artifactory",
+        "AKCp cmVmd",
+        "(?=[A-Za-z]{0,58}[0-9])[A-Za-z0-9]{59,69}",
+        "jfrog.com/help",
+        "(?:AKCp[0-9][A-Za-z0-9]{68}|cmVmd[0-9][A-Za-z0-9]{58})",
+    ),
+    _prefixed(
+        "Octopus Deploy",
+        "API-",
+        "(?=[A-Z]{0,25}[0-9])[A-Z0-9]{26}",
+        "octopus.com/docs",
+        "API-[0-9][A-Z0-9]{25}",
+    ),
+    _prefixed(
+        "Harness", "pat. sat.", rf"{_B64URL}{{22}}\.[0-9a-f]{{24}}\.[A-Za-z0-9]{{20}}", "developer.harness.io"
+    ),
+    _prefixed("Dependency-Track", "odt_", "[A-Za-z0-9]{32}", "docs.dependencytrack.org"),
     _prefixed("RubyGems", "rubygems_", "[a-f0-9]{48}", "guides.rubygems.org"),
     _prefixed("Clojars", "CLOJARS_", "[a-z0-9]{60}", "clojars.org"),
     _prefixed("Docker Hub", "dckr_pat_ dckr_oat_", rf"{_B64URL}{{27,40}}", "docs.docker.com/security"),
@@ -206,6 +248,12 @@ SHAPES: tuple[Shape, ...] = (
         "dp.pt. dp.st. dp.ct. dp.sa. dp.scim. dp.audit.",
         r"(?:[a-z0-9_-]{2,35}\.)?[A-Za-z0-9]{40,44}",
         "docs.doppler.com",
+    ),
+    Shape(
+        "1Password secret key",
+        ("A3-",),
+        r"A3-[A-Z0-9]{6}-(?:[A-Z0-9]{11}|[A-Z0-9]{6}-[A-Z0-9]{5})-[A-Z0-9]{5}-[A-Z0-9]{5}-[A-Z0-9]{5}",
+        "support.1password.com",
     ),
     _prefixed("1Password", "ops_", r"eyJ[A-Za-z0-9+/]{100,2000}={0,3}", "developer.1password.com"),
     _prefixed(
@@ -296,6 +344,13 @@ SHAPES: tuple[Shape, ...] = (
         r"[a-z0-9]{16}\$[a-f0-9]{32}",
         "developer.paypal.com",
     ),
+    _prefixed("EasyPost", "EZAK EZTK", "[A-Za-z0-9]{54}", "docs.easypost.com"),
+    _prefixed(
+        "Plaid",
+        "access-sandbox- access-development- access-production-",
+        "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+        "plaid.com/docs",
+    ),
     _prefixed("Razorpay", "rzp_live_ rzp_test_", "[A-Za-z0-9]{14,24}", "razorpay.com/docs"),
     _prefixed(
         "Flutterwave", "FLWSECK- FLWSECK_TEST-", "[a-zA-Z0-9]{12,40}(?:-X)?", "developer.flutterwave.com"
@@ -325,7 +380,12 @@ SHAPES: tuple[Shape, ...] = (
         "developers.hubspot.com",
     ),
     _prefixed("Figma", "figd_ figo_ figoh_ figu_ figuh_", rf"{_B64URL}{{36,60}}", "developers.figma.com"),
-    _prefixed("PostHog", "phx_ phs_", "[A-Za-z0-9]{36,64}", "posthog.com/docs"),
+    _prefixed("PostHog", "phx_ phs_", "[A-Za-z0-9_]{36,64}", "posthog.com/docs"),
+    _prefixed("Segment", "sgp_", "[A-Za-z0-9]{64}", "segment.com/docs"),
+    _prefixed("Adafruit", "aio_", "[A-Za-z0-9]{28}", "io.adafruit.com/api/docs"),
+    _prefixed("Dropbox", "sl.", rf"{_B64URL}{{130,152}}", "dropbox.com/developers"),
+    _prefixed("Mapbox", "sk.eyJ tk.eyJ", rf"{_B64URL}{{30,200}}\.{_B64URL}{{20,30}}", "docs.mapbox.com"),
+    _prefixed("Adobe", "p8e-", "[a-z0-9-]{32}", "developer.adobe.com"),
     _prefixed("Contentful", "CFPAT-", rf"{_B64URL}{{43}}", "contentful.com/developers"),
     _prefixed("Frame.io", "fio-u-", r"[A-Za-z0-9_=-]{64}", "developer.frame.io"),
     _prefixed("Typeform", "tfp_", r"[A-Za-z0-9_.-]{44,64}", "typeform.com/developers"),
@@ -336,7 +396,7 @@ SHAPES: tuple[Shape, ...] = (
         "support.atlassian.com",
         r"ATATT[A-Za-z0-9]{80}",
     ),
-    _prefixed("MaxMind", "mmk_", "[A-Za-z0-9]{30,50}", "maxmind.com"),
+    Shape("MaxMind", ("_mmk",), "[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk", "support.maxmind.com", offsets=(36,)),
     _prefixed("Scalingo", "tk-us-", rf"{_B64URL}{{48}}", "developers.scalingo.com"),
     _prefixed(
         "Tailscale",
@@ -346,6 +406,14 @@ SHAPES: tuple[Shape, ...] = (
     ),
     _prefixed("Infracost", "ico-", "[A-Za-z0-9]{32}", "infracost.io/docs"),
     # Anywhere
+    Shape(
+        "private key in base64",
+        ("LS0tLS1CRUdJTi",),
+        "LS0tLS1CRUdJTi(?:BQUklWQVRFIEtFW|BSU0EgUFJJVkFURSBLRV|BFQyBQUklWQVRFIEtFW|BEU0EgUFJJVkFURSBLRV"
+        "|BPUEVOU1NIIFBSSVZBVEUgS0VZ|BFTkNSWVBURUQgUFJJVkFURSBLRV|BQR1AgUFJJVkFURSBLRVkgQkxPQ0)"
+        r"[A-Za-z0-9+/]{20,8000}={0,2}",
+        "RFC 7468, as in a file of kubectl",
+    ),
     Shape(
         "JSON web token, signed or encrypted",
         ("eyJ",),

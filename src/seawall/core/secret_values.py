@@ -13,7 +13,7 @@ import re
 from typing import Literal
 
 Kind = Literal[
-    "password", "secret", "token", "authorization", "cookie", "signature", "bearer", "basic", "pair"
+    "password", "secret", "token", "authorization", "login", "cookie", "signature", "bearer", "basic", "pair"
 ]
 Form = Literal["quoted", "line", "query", "bare", "said"]
 """The form in which a value is written: in quotes, alone on the rest of its line, in a URL's query, in code, or in a
@@ -34,7 +34,7 @@ _TEMPLATE = re.compile(
 `env:…`."""
 _STAND_IN = re.compile(
     r"(?:your|my|insert|replace|change|dummy|fake|sample|example|placeholder|redacted|the|some|enter)"
-    r"(?:[-_ ]?[A-Za-z]+)*[-_ ]?[0-9]{0,4}|[A-Za-z_-]*_here",
+    r"[A-Za-z]*(?:[-_ ][A-Za-z]+)*[-_ ]?[0-9]{0,4}|[A-Za-z_-]*_here",
     re.IGNORECASE,
 )
 """A stand-in of documentation for a value: `your-token`, `my_secret_1`, `changeme`, `token_here`."""
@@ -42,7 +42,7 @@ _WORDS = re.compile(r"[A-Za-z]+(?:[-_/](?:[A-Za-z]+|[0-9]+))*")
 """Words of letters, with numbers between them: `client-credentials/2`."""
 _WORD_PATH = re.compile(r"[A-Za-z]?[a-z]{3,}/|.*/[a-z]+[-/]|.*/.*\.[a-z]{2,4}\Z")
 """A path made of words: `docs/reference`, `src/main.py`."""
-_WORDY = re.compile(r"[^\W\d]*(?:[-_. /'’]+[^\W\d]*)*", re.UNICODE)
+_WORDY = re.compile(r"(?:[^\W\d]|[-. /'’])*", re.UNICODE)
 """Words of any language."""
 _STEM_INSIDE = re.compile(r"pass|pwd|secret|token|key|cred|auth", re.IGNORECASE)
 """A word that names secrets: a value that contains one is the name of a secret, `reset-password`."""
@@ -91,6 +91,8 @@ def has_digit_and_letter(value: str) -> bool:
 
 def is_secret(value: str, kind: Kind, form: Form, stem: str) -> bool:
     """Returns whether `value`, written in `form` behind a name of `kind` that ends with `stem`, is a secret."""
+    if kind == "login":
+        return is_basic_login(value)
     value = value[:MAX_JUDGED_CHARS] if form == "quoted" else value[:MAX_JUDGED_CHARS].rstrip(".:!?")
     if len(value) < 2 or is_blank(value) or value.count(" ") > MAX_SPACES or value != value.strip():
         return False

@@ -522,18 +522,19 @@ class Driver:
         ready, task = [step], asyncio.current_task()
         try:
             while ready:
+                step = ready[0]
                 for other in ready[1:]:
                     self._keep(self._perform_chain(other))
-                result = await self._perform(ready[0], task)
+                result = await self._perform(step, task)
                 if result is None:
                     return
-                ready, durable = self._append(self._settle(ready[0], result))
+                ready, durable = self._append(self._settle(step, result))
                 if not await self._wait_durable(durable):
                     return
         except (asyncio.CancelledError, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001 -- no error may be lost in a task
-            self._give_up_unexpectedly(error, f"step {ready[0].number}")
+            self._give_up_unexpectedly(error, f"step {step.number}")
 
     async def _perform(self, step: Step, task: asyncio.Task[None] | None) -> Result | None:
         """Returns the result of `step`, which `task` performs, or None if it came too late to count."""

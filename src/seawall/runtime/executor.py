@@ -172,7 +172,9 @@ class TeamExecutor:
         if error is None:
             try:
                 return await self._record(tool, value)
-            except Exception as raised:  # noqa: BLE001 -- a user's own serializer may raise anything
+            except KeyboardInterrupt:
+                raise
+            except BaseException as raised:  # noqa: BLE001 -- a user's own serializer may raise anything
                 error = raised
         trace = (
             ""
@@ -195,7 +197,9 @@ class TeamExecutor:
                 return f"it did not answer within {PREVIEW_S:g} s", True
             value, error = asking.result()
             if error is None:
-                return str(tool.encode_result(value))[:PREVIEW_MAX_CHARS], False
+                text, error = _encode_preview(tool, value)
+                if error is None:
+                    return text, False
         except Exception as raised:  # noqa: BLE001 -- the user's own function; the person is asked without a preview
             error = raised
         finally:
@@ -301,13 +305,15 @@ class TeamExecutor:
     ) -> Result:
         """Calls a tool with long arguments, which are validated again in a thread."""
 
-        def read() -> dict[str, Any]:
-            return tool.validate_arguments(thaw(step.arguments or {}))
+        def read() -> dict[str, Any] | Result:
+            try:
+                return tool.validate_arguments(thaw(step.arguments or {}))
+            except BaseException as error:  # noqa: BLE001 -- a user's own validator may raise anything, also now
+                return _make_tool_failure(error, tool)
 
-        try:
-            arguments = await self._resources.call_apart(read)
-        except Exception as error:  # noqa: BLE001 -- a user's own validator may raise anything, also now
-            return _make_tool_failure(error, tool)
+        arguments = await self._resources.call_apart(read)
+        if isinstance(arguments, Result):
+            return arguments
         return await self._call_tool(tool, arguments, context, ownership)
 
     async def _call_tool(
@@ -386,6 +392,16 @@ class TeamExecutor:
             retryable=True,
             endpoint="unasked",
         )
+
+
+def _encode_preview(tool: Tool, value: object) -> tuple[str, BaseException | None]:
+    """Returns a preview as a person is shown it, or what the serializer of a user's own type has raised."""
+    try:
+        return str(tool.encode_result(value))[:PREVIEW_MAX_CHARS], None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 -- as said
+        return "", error
 
 
 def _ignore(_: int) -> None:

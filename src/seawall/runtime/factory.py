@@ -287,7 +287,7 @@ class Factory:
         models, self._models = self._models, {}
         self._resources.clear()
         closing = [
-            asyncio.create_task(_close_model(name, model))
+            asyncio.create_task(_close_model(name, model, self._redactor.text))
             for name, model in models.items()
             if getattr(model, "aclose", None) is not None
         ]
@@ -420,10 +420,10 @@ def _check_names(owner: str, guards: Sequence[Guard]) -> None:
             raise Misused(f"{owner}: AuthorityGuard was given {what}; they are made of {source}")
 
 
-async def _close_model(name: str, model: Any) -> None:
+async def _close_model(name: str, model: Any, redact: Callable[[str], str]) -> None:
     _, error = await await_apart(model.aclose)
     if error is not None:
-        _log.warning("model %s could not be closed: %s", name, describe_error(error))
+        _log.warning("model %s could not be closed: %s", name, redact(describe_error(error)))
 
 
 def _wrap_guards(team: Team) -> list[Guard]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from seawall.core.canonical import Ref
 from seawall.core.errors import describe_error
 from seawall.journal.memory_rules import has_expired
 from seawall.journal.protocol import Journal, MemoryEntry
 from seawall.memory.index import IndexedEntry, IndexUpdate, MemoryIndex
+from seawall.runtime.calls import await_apart
 
 UPDATE_ENTRIES = 200
 """The most entries of one update: as many as an embedding model takes in a call or two."""
@@ -72,14 +73,19 @@ async def ask_index(
     at: int,
     limit: int,
     now: float,
+    redact: Callable[[str], str],
 ) -> list[MemoryEntry] | None:
     """Returns the entries of a snapshot that an index finds, the best first; None if the index fails, which is logged."""
-    try:
+
+    async def ask() -> list[int]:
         async with asyncio.timeout(SEARCH_S):
             await update_index(journal, tenant, scope, index)
-            numbers = [int(number) for number in await index.search(tenant, scope, query, limit)]
-    except Exception as error:  # noqa: BLE001 -- the user's own code; the search for words is still done
-        _log.warning("memory index %r failed for scope %s: %s", index, scope, describe_error(error))
+            return [int(number) for number in await index.search(tenant, scope, query, limit)]
+
+    numbers, error = await await_apart(ask)
+    if error is not None:  # the search for words is still done
+        told = redact(describe_error(error))
+        _log.warning("memory index of class %s failed for scope %s: %s", type(index).__name__, scope, told)
         return None
     found = await journal.memory_numbered(list(dict.fromkeys(numbers))[:limit])
     place = {number: place for place, number in enumerate(numbers)}

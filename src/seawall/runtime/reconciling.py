@@ -146,7 +146,8 @@ class Reconciler:
         async with asyncio.timeout(ASK_S):
             value, error = await call_apart(call_reconcile, tool, context, thread="seawall-reconcile")
         if error is not None and not is_error(error, NotDone):
-            _log.warning("reconcile of effect %s raised %s", record.id, describe_error(error))
+            told = bodies.redact(describe_error(error))
+            _log.warning("reconcile of effect %s raised %s", record.id, told)
             return None, {}
         now, by = self._clock.wall_s(), "reconcile"
         if error is not None:
@@ -156,11 +157,13 @@ class Reconciler:
             return None, {}
         try:
             receipt = bodies.put(tool.encode_result(value))
-        except Exception as raised:  # noqa: BLE001 -- the tool's own types may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as raised:  # noqa: BLE001 -- the tool's own types may raise anything
             _log.warning(
                 "what reconcile of effect %s returned can't be recorded: %s",
                 record.id,
-                describe_error(raised),
+                bodies.redact(describe_error(raised)),
             )
             return None, {}
         return Settle(effect=record.id, state="committed", at=now, receipt=receipt, by=by), bodies.unsaved()

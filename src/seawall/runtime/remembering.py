@@ -133,6 +133,7 @@ class MemorySteps:
             at=state.memory,
             limit=limit,
             now=self._clock.wall_s(),
+            redact=self._bodies.redact,
         )
         numbers = {entry.number for entry in meant or ()}
         return [*(meant or ()), *(each for each in found if each.number not in numbers)], meant is None

@@ -24,6 +24,7 @@ from seawall.memory.calls import MAX_VALUE_CHARS
 from seawall.memory.options import Resolver
 from seawall.memory.sameness import make_loose
 from seawall.run.bodies import Bodies
+from seawall.runtime.calls import await_apart
 from seawall.runtime.remembering import decode_value
 from seawall.team.team import Team
 
@@ -53,21 +54,21 @@ class ConflictSolver:
         version = await self._journal.memory_version()  # newer than all that is read here
         theirs = await self._read(write, version)
         base = await self._read(write, write.base) if write.base else None
-        ours = self._decode(write.value)
-        try:
+        values = (self._value_of(theirs), self._decode(write.value), self._value_of(base))
+
+        async def solve() -> str | None:
             async with asyncio.timeout(RESOLVE_S):
-                value = resolve(self._value_of(theirs), ours, self._value_of(base))
-                if inspect.isawaitable(value):
-                    value = await value
-            text = _encode(value)
-        except Exception as error:  # noqa: BLE001 -- the user's own function; if it fails, a person decides
+                value = resolve(*values)
+                return _encode(await value if inspect.isawaitable(value) else value)
+
+        text, error = await await_apart(solve)
+        if error is not None:  # a person decides
             _log.warning(
                 "run %s: the conflict of step %s was not solved: %s",
                 self._started.run,
                 write.step,
-                describe_error(error),
+                self._bodies.redact(describe_error(error)),
             )
-            return None
         if text is None:
             return None
         ref = self._bodies.put(text)

@@ -271,9 +271,15 @@ def read_response(name: str, response: ModelResponse, wire: Normalizer) -> Model
 def _read_usage(response: ModelResponse, problem: str) -> Usage:
     """Returns the tokens that the provider counted.
 
-    If it reports more cached tokens than input, none of the input counts as cached, which never lowers the cost.
+    If it reports more cached tokens than input, none of the input counts as cached, which never lowers the cost. A part
+    that it does not report is not zero: each call has input, and a reply with content has output.
     """
     counted = response.usage
+    if bool(counted.input_tokens) != bool(counted.output_tokens) and (
+        response.parts or counted.output_tokens
+    ):
+        part = "output" if counted.input_tokens else "input"
+        problem = problem or f"the server reported no {part}_tokens"
     read, written = counted.cache_read_tokens or 0, counted.cache_write_tokens or 0
     if read < 0 or written < 0 or read + written > counted.input_tokens:
         read = written = 0

@@ -2,7 +2,8 @@
 
 Each report covers the whole reply so far, whether a server sends one at the end or one with each chunk. So a later
 number replaces the earlier one. A number that is missing, null or zero does not replace an earlier one, because some
-servers count the input only in the first report. A number below the earlier one contradicts it, and the call is then
+servers count the input only in the first report. Tokens that only the total counts are output: some servers count no
+reasoning in the output. A number below the earlier one contradicts it, and the call is then
 booked at its upper bound.
 """
 
@@ -41,13 +42,13 @@ class UsageReports:
         if not self._newest:
             return None
         made = dict(self._newest)
-        counted = (*self._inputs, *self._outputs)
+        parts = sum(made.get(name, 0) for name in (*self._inputs, *self._outputs))
         if self._total:
-            for name in (self._inputs[0], self._outputs[0]):
-                if name not in made and self._total in made:
-                    rest = sum(made.get(each, 0) for each in counted)
-                    made[name] = max(0, made[self._total] - rest)
-            made.setdefault(self._total, sum(made.get(each, 0) for each in counted))
+            # what only the total counts: a part that is not reported, or reasoning beside the output
+            rest = max(0, made.get(self._total, 0) - parts)
+            name = self._inputs[0] if self._inputs[0] not in made else self._outputs[0]
+            made[name] = made.get(name, 0) + rest
+            made.setdefault(self._total, parts)
         made.setdefault(self._inputs[0], 0)
         made.setdefault(self._outputs[0], 0)
         return made
