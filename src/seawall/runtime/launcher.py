@@ -295,9 +295,8 @@ class Launcher:
                 tail = await supervisor.sessions.find_tail(
                     supervisor.journal, started, queued=supervisor.registry.holds, own=True
                 )
-            except (
-                Refused
-            ) as refused:  # the run before it is paused, or waits to be resumed, so this one waits, too
+            except Refused as refused:
+                # the run before it is paused, or waits to be resumed, so this one waits, too
                 if await self._cancel_left(started, str(refused.value)):
                     continue
                 tail = "busy"

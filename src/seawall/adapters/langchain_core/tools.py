@@ -87,9 +87,8 @@ def _fits(request: ToolCallRequest) -> bool:
     schema: Any = None if tool is None else tool.args_schema
     if tool is None or not (isinstance(schema, type) and issubclass(schema, BaseModel)):
         return tool is not None
-    if getattr(type(tool), _CHECK) is not getattr(
-        BaseTool, _CHECK
-    ):  # a class that checks in a way of its own
+    # A class may check in a way of its own.
+    if getattr(type(tool), _CHECK) is not getattr(BaseTool, _CHECK):
         return True
     try:
         schema.model_validate(request.tool_call["args"])

@@ -119,10 +119,8 @@ def find_size(path: str) -> int | None:
         return os.stat(path).st_size  # noqa: PTH116 -- a `Path` takes no text with a zero byte
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # no permission to search a folder, a name that is too long, a zero byte
+    except (OSError, ValueError) as error:
+        # a folder that may not be searched, a name that is too long, or a zero byte
         what = error.strerror if isinstance(error, OSError) else error
         raise Misused(f"journal {path!r:.200} can't be opened: {what}") from None
 

@@ -112,9 +112,8 @@ def translate_errors(path: str, database: Database | None = None) -> Generator[N
         raise JournalDamaged(f"journal {path} is damaged: {error}") from error
     except UnicodeEncodeError as error:  # the error is in the caller's text: nothing that was read is encoded
         raise Misused(f"{error.object!r} has no UTF-8") from None
-    except (
-        OverflowError
-    ) as error:  # the error is in the caller's number: a number that was read has at most 64 bits
+    except OverflowError as error:
+        # the error is in the caller's number: a number that was read has at most 64 bits
         raise Misused(f"a number is too large for a journal: {error}") from None
     except MISREAD as error:
         raise JournalDamaged(

@@ -108,9 +108,8 @@ def _replace_runner(inspection: Inspection, call: ast.Call, source: SourceFile) 
     if isinstance(call.func, ast.Attribute) and call.func.attr in _METHODS:
         edits.replace(call.func.value, name)
         return
-    for callee in inspection.app.find_callees(
-        call, source
-    ):  # a name that stands for the method: `ask = Runner.run`
+    # A name may stand for the method: `ask = Runner.run`.
+    for callee in inspection.app.find_callees(call, source):
         if ends_with(callee, _PACKAGES, _RUNS):
             edits.replace(call.func, f"{name}.{callee.rpartition('.')[2]}")
             return
