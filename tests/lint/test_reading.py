@@ -94,7 +94,7 @@ def test_json_says_the_same_as_yaml_and_needs_no_package(
         None,
     )
     assert read.agents[0].place == SourcePlace(str(file), 3)
-    with pytest.raises(Misused, match=r"pip install 'seawall\[lint\]'"):
+    with pytest.raises(Misused, match=r"pip install 'path/to/seawall\[lint\]'"):
         read_team(write(tmp_path / "team.yaml", PLAIN))
 
 
