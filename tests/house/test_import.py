@@ -1,4 +1,4 @@
-"""`import seawall` is quick and brings no provider, server, plotting or command-line library along."""
+"""`import seawall` loads little and brings no provider, server, plotting or command-line library along."""
 
 from __future__ import annotations
 
@@ -13,43 +13,26 @@ HEAVY = {
     "langgraph", "logfire", "matplotlib", "mistralai", "numpy", "openai", "opentelemetry", "pandas", "plotly",
     "psycopg", "pydantic_ai", "requests", "rich", "starlette", "typer", "urllib3", "uvicorn", "websockets",
 }  # fmt: skip
-CPU_S = 0.3
-"""What `import seawall` may take on the machine that the number was set on."""
-PYDANTIC = 4.0
-"""Slower machines are measured by the largest part of it: it may take this many times `import pydantic`."""
+MAX_MODULES = 600
+"""Modules that `import seawall` may load, those of Python and of pydantic included: some 540 are loaded."""
 
 PROBE = """
-import json, sys, time
-times = [time.process_time()]
-from pydantic import BaseModel, TypeAdapter
-times.append(time.process_time())
+import json, sys
 import seawall
-times.append(time.process_time())
-names = sorted({name.partition(".")[0] for name in sys.modules})
-print(json.dumps([times[2] - times[0], times[1] - times[0], names]))
+print(json.dumps(sorted(sys.modules)))
 """
 
 
 @pytest.fixture(scope="module")
-def imports() -> list[tuple[float, float, set[str]]]:
-    """Three new processes: processor seconds for `import seawall`, pydantic's share, and what was loaded."""
-    runs: list[tuple[float, float, set[str]]] = []
-    for _ in range(3):  # the first one may compile, as an installation does
-        done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True)
-        whole_s, pydantic_s, names = json.loads(done.stdout)
-        runs.append((whole_s, pydantic_s, set(names)))
-    return runs
+def modules() -> list[str]:
+    """What a new process has loaded after `import seawall`."""
+    done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
 
 
-def test_importing_seawall_loads_no_heavy_library(imports: list[tuple[float, float, set[str]]]) -> None:
-    for _, _, names in imports:
-        assert names & HEAVY == set()
+def test_importing_seawall_loads_no_heavy_library(modules: list[str]) -> None:
+    assert {name.partition(".")[0] for name in modules} & HEAVY == set()
 
 
-def test_importing_seawall_stays_under_three_tenths_of_a_second(
-    imports: list[tuple[float, float, set[str]]],
-) -> None:
-    # Processor time, and the best of three: what other processes do at the moment does not count.
-    whole_s, pydantic_s, _ = min(imports)
-
-    assert whole_s < max(CPU_S, PYDANTIC * pydantic_s)
+def test_importing_seawall_loads_few_modules(modules: list[str]) -> None:
+    assert len(modules) < MAX_MODULES
