@@ -251,6 +251,26 @@ def test_json_with_a_secret_stays_json() -> None:
     assert json.loads(REDACTOR.json(escaped)) == {"password": MARK, "a": "b"}
 
 
+def test_no_secret_hides_behind_an_escaped_character() -> None:
+    rng = random.Random(7)
+    for each in drawn.secrets(rng, 1):
+        for text in (f'he said "{each.text}"', f"first\n\t{each.text}\n", f"C:\\new\\{each.text}"):
+            value = {"arguments": text, "total_tokens": 60}
+
+            shown = json.loads(REDACTOR.json(json.dumps(value, ensure_ascii=False)))
+
+            assert shown["arguments"] != text or REDACTOR.text(text) == text, text
+
+
+def test_json_without_a_secret_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seawall.core.redact._decode", None)
+    call = {"arguments": json.dumps({"order": "A-1042", "note": 'she said "no"\n'}), "total_tokens": 660}
+
+    text = json.dumps(call)
+
+    assert REDACTOR.json(text) is text
+
+
 @pytest.mark.parametrize(
     ("name", "value", "secret"),
     [

@@ -174,9 +174,10 @@ class Redactor:
 
     def json(self, text: str) -> str:
         r"""Returns JSON `text` without its secrets, and the result is still JSON; any other text as `text` returns it.
-        JSON is decoded if it may hold a secret: a search of the text does not find the key `\u0073k-…`.
+        JSON is decoded if it may hold a secret: a search of the text does not find the key `\u0073k-…`. Where a name
+        says that a value is secret, the value may have quotes, and its end is only known once it is decoded.
         """
-        if "\\" not in text and self.text(text) == text:
+        if ("\\" not in text or self._is_plain(text)) and self.text(text) == text:
             return text
         try:
             value = _decode(text)
@@ -184,6 +185,15 @@ class Redactor:
             return self.text(text)
         redacted = self._walk(value)
         return self.text(text if redacted == value else _encode(redacted).decode())
+
+    def _is_plain(self, text: str) -> bool:
+        """Returns whether JSON text with escaped characters has no secret that only they hide."""
+        if "\\u" in text:
+            return False
+        plain = _unescape(text)
+        return self.text(plain) == plain and not (
+            _look_through(plain) & _NAMES and _load_names().has_name(plain)
+        )
 
     def _walk(self, value: object, name: str = "") -> object:
         if isinstance(value, str):
@@ -217,6 +227,19 @@ class Redactor:
             return data
         places = _see(text, kinds, self._values_as_bytes).places
         return MARK.encode().join(_around(data, places))
+
+
+def _unescape(text: str) -> str:
+    """Returns JSON text with its escaped characters as they are, without those that are written as numbers."""
+    parts = [
+        part.replace('\\"', '"')
+        .replace("\\n", "\n")
+        .replace("\\t", "\t")
+        .replace("\\r", "\r")
+        .replace("\\/", "/")
+        for part in text.split("\\\\")
+    ]
+    return "\\".join(parts)
 
 
 def _any_of(values: Sequence[str]) -> re.Pattern[str] | None:

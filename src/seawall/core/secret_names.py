@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from seawall.core.secret_shapes import AT_START, CONTEXT_CHARS, MAX_SECRET_CHARS
@@ -194,9 +195,7 @@ _AS_SMALL = {letter: letter + 32 for letter in range(ord("A"), ord("Z") + 1)}
 
 def find_names(text: str, since: int = 0) -> Iterator[Place]:
     """Yields the place of the value of each secret name in `text` that ends after `since`."""
-    lower = text.lower()
-    if len(lower) != len(text):  # a few letters change their length when they become small letters
-        lower = text.translate(_AS_SMALL)
+    lower = _make_small(text)
     for stem in STEMS:
         if stem not in lower:
             continue
@@ -209,8 +208,39 @@ def find_names(text: str, since: int = 0) -> Iterator[Place]:
             at = lower.find(stem, max(at + len(stem), 0 if place is None else place.end))
 
 
+def has_name(text: str) -> bool:
+    """Returns whether `text` has a name that may say that a value is secret, whatever its value is."""
+    lower = _make_small(text)
+    for stem in _KINDS:
+        at = lower.find(stem)
+        while at >= 0:
+            if _name_at(lower, stem, at) is not None:
+                return True
+            at = lower.find(stem, at + len(stem))
+    return False
+
+
+def _make_small(text: str) -> str:
+    lower = text.lower()
+    # a few letters change their length when they become small letters
+    return lower if len(lower) == len(text) else text.translate(_AS_SMALL)
+
+
 def is_secret_value(name: str, value: str) -> bool:
     """Returns whether a JSON object's value, as text, is a secret by its key."""
+    find = _find_kind if len(name) <= MAX_NAME_CHARS else _find_kind.__wrapped__
+    found = find(name)
+    if found is None:
+        return False
+    kind, stem = found
+    if kind == "cookie":
+        return _COOKIES.match(value) is not None
+    return is_secret(value, kind, "quoted", stem)
+
+
+@lru_cache(maxsize=4096)  # the keys of JSON objects are the same again and again
+def _find_kind(name: str) -> tuple[Kind, str] | None:
+    """Returns the kind of secret that a key names, and the word that says so; None if it names none."""
     lower = name.lower()
     for stem in _KINDS:
         at = lower.rfind(stem)
@@ -220,10 +250,8 @@ def is_secret_value(name: str, value: str) -> bool:
             and found.end == len(lower)
             and found.kind not in ("bearer", "basic", "signature")
         ):
-            if found.kind == "cookie":
-                return _COOKIES.match(value) is not None
-            return is_secret(value, found.kind, "quoted", stem)
-    return False
+            return found.kind, stem
+    return None
 
 
 def _at(text: str, lower: str, stem: str, at: int) -> Place | None:
