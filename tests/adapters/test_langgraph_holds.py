@@ -81,8 +81,11 @@ def test_an_answer_that_does_not_say_for_which_call_it_is_decides_nothing(engine
     (question,) = result["__interrupt__"]
     assert "say which one" in question.value["problem"]
     assert bank.refunds == []
-    engine.call(approve_all)
-    assert ask(desk, None, mode)["messages"][-1].text == "done"
+    for _ in range(2):  # the first question may have ended the task before the other call was asked for
+        if "__interrupt__" in result:
+            engine.call(approve_all)
+            result = ask(desk, None, mode)
+    assert result["messages"][-1].text == "done"
     assert sorted(bank.refunds) == [1, 2]
 
 
