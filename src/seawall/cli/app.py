@@ -62,7 +62,7 @@ class Commands(TyperGroup):
             _print_error(error, debug=bool(ctx.params.get("debug")))
             raise typer.Exit(get_error_code(error)) from None
         except OSError as error:
-            if error.filename is None:  # of no file that somebody named
+            if error.filename is None:  # the error is about no file
                 raise
             _print_error(Broken(f"{error.filename}: {error.strerror}"), debug=bool(ctx.params.get("debug")))
             raise typer.Exit(Exit.BROKEN) from None

@@ -36,7 +36,7 @@ def explain_raising(started: RunStarted, ended: RunEnded) -> str:
 
 
 def explain_cut_off(started: RunStarted) -> str:
-    """Says how it comes out what became of an effect whose process has ended while it attempted it."""
+    """Says how a person finds out what became of an effect whose process ended while it attempted it."""
     return f"the process that attempted an effect of run {started.run} has ended; {explain_going_on(started)}"
 
 

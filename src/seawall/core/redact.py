@@ -187,7 +187,7 @@ class Redactor:
         return self.text(text if redacted == value else _encode(redacted).decode())
 
     def _is_plain(self, text: str) -> bool:
-        """Returns whether JSON text with escaped characters has no secret that only they hide."""
+        """Returns whether no secret hides behind the escaped characters of JSON text."""
         if "\\u" in text:
             return False
         plain = _unescape(text)

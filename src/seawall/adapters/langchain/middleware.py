@@ -347,9 +347,10 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         tools, form = [self._described.describe(tool) for tool in request.tools], request.response_format
         if form is None:
             return tools
-        if self._form.form is not form:
-            self._form = _Form(form, _describe_form(form))
-        return [*tools, *self._form.schemas]
+        known = self._form  # read and set as a whole, because requests in several threads may share it
+        if known.form is not form:
+            known = self._form = _Form(form, _describe_form(form))
+        return [*tools, *known.schemas]
 
     # ---- tools
 
