@@ -59,13 +59,9 @@ def test_each_answer_decides_what_it_was_asked_about(
     bank = Bank()
     desk = make_desk(engine, bank, ("refund", {"order": 1}), ("refund", {"order": 2}), mode=mode)
     result = ask(desk, ASK, mode)
-    for _ in range(4):  # an async graph may ask again about what was decided while it asked
-        if "__interrupt__" not in result:
-            break
+    for _ in range(2):
         (question,) = result["__interrupt__"]
-        open_ = [each.id for each in engine.call(lambda sea: sea.approvals())]
-        approved = question.value["seawall"] in open_ and find_order(engine, question) == wanted
-        answer: dict[str, Any] = {"approve": approved, "credential": BOSS}
+        answer: dict[str, Any] = {"approve": find_order(engine, question) == wanted, "credential": BOSS}
         named = {question.id: answer} if form == "id" else {"seawall": question.value["seawall"], **answer}
         result = ask(desk, Command(resume=named), mode)
     assert result["messages"][-1].text == "done"
@@ -81,10 +77,8 @@ def test_an_answer_that_does_not_say_for_which_call_it_is_decides_nothing(engine
     (question,) = result["__interrupt__"]
     assert "say which one" in question.value["problem"]
     assert bank.refunds == []
-    for _ in range(2):  # the first question may have ended the task before the other call was asked for
-        if "__interrupt__" in result:
-            engine.call(approve_all)
-            result = ask(desk, None, mode)
+    engine.call(approve_all)
+    result = ask(desk, None, mode)
     assert result["messages"][-1].text == "done"
     assert sorted(bank.refunds) == [1, 2]
 

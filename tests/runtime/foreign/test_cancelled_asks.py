@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
 
 from seawall import Engine, Seawall
+from seawall.core.events import Event, StepIntended
+from seawall.run.state import RunState
 from seawall.runtime.foreign.asks import Ask, Asks, Turn
 from seawall.runtime.foreign.session import Session
 
@@ -36,6 +39,24 @@ def engine() -> Iterator[Engine]:
 
 async def pay(turn: Turn) -> tuple[str, None]:
     return f"paid in step {turn.step}", None
+
+
+def let_it_go_once_recorded(session: Session) -> Future[str]:
+    """Withdraws the next ask in the moment in which its intent is recorded. The future is the name of its tool."""
+    team = session.team
+    assert team is not None
+    asks, went, learn = team.asks, Future[str](), team.asks.on_event
+
+    def withdraw(event: Event, before: RunState) -> None:
+        learn(event, before)
+        if isinstance(event, StepIntended) and not went.done():
+            ask = asks.find(event.frame, event.call)
+            assert ask is not None
+            asks.withdraw(ask)
+            went.set_result(ask.name)
+
+    asks.on_event = withdraw
+    return went
 
 
 async def count_runs(sea: Seawall) -> tuple[int, int]:
@@ -76,6 +97,24 @@ def test_a_run_whose_first_caller_was_cancelled_is_let_go_of(
         return await engine.call_async(count_runs)
 
     assert asyncio.run(run()) == (1, 0)
+
+
+def test_a_call_whose_caller_goes_once_it_is_recorded_is_made_when_it_is_asked_for_again(
+    engine: Engine,
+) -> None:
+    async def run() -> tuple[str, str]:
+        session = engine.begin("Pay", loop="own")
+        await session.step(session.tool("clerk", "find", {}), pay)
+        went = let_it_go_once_recorded(session)
+        asking = asyncio.create_task(session.step(session.tool("clerk", "pay", {"order": 7}), pay))
+        gone = await asyncio.wrap_future(went)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        done = await session.step(session.tool("clerk", "pay", {"order": 7}), pay)
+        return gone, done.settled.text
+
+    assert asyncio.run(run()) == ("pay", "paid in step 3")
 
 
 def test_an_ask_that_was_withdrawn_before_its_turn_is_given_none() -> None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import copy
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, TypeVar, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
+from langgraph.errors import GraphInterrupt
 from langgraph.prebuilt import ToolNode
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.pregel import Pregel  # pyright: ignore[reportMissingTypeStubs] - a namespace package without a mark
 from langgraph.pregel.protocol import PregelProtocol  # pyright: ignore[reportMissingTypeStubs] - the same
 
 from seawall.adapters.langchain_core.places import GraphPlace, find_place, performs_tool
+from seawall.adapters.langchain_core.questions import SeawallHeld
 from seawall.adapters.langchain_core.tools import gate_tool_call, gate_tool_call_async
 from seawall.adapters.langgraph.invocation import GraphOptions, Invocation
 from seawall.adapters.langgraph.model import GATED_TAG
@@ -190,11 +194,11 @@ def _gate_tools(tools: ToolNode, options: GraphOptions) -> ToolNode:
     """Returns a copy of a tool node whose calls pass the gate, inside of the application's own wrappers."""
     gated: Any = copy.copy(tools)
     theirs_parse = gated._parse_input  # noqa: SLF001 -- the only place that knows which calls a task makes
-    together: ContextVar[Sequence[Any]] = ContextVar("seawall_calls_together", default=())
+    together: ContextVar[_Together] = ContextVar("seawall_calls_together")
 
     def parse(given: Any) -> Any:
         calls, kind = theirs_parse(given)
-        together.set(calls)
+        together.set(_Together(calls))
         return calls, kind
 
     gated._parse_input = parse  # noqa: SLF001 -- as above
@@ -206,7 +210,7 @@ def _gate_tools(tools: ToolNode, options: GraphOptions) -> ToolNode:
             if place is None:
                 return execute(request)
             return gate_tool_call(
-                place, request, execute, beside=_count_effects(place, options, together.get()) > 1
+                place, request, execute, beside=_count_effects(place, options, together.get().calls) > 1
             )
 
         return ours(request) if theirs is None else theirs(request, ours)
@@ -217,20 +221,50 @@ def _gate_tools(tools: ToolNode, options: GraphOptions) -> ToolNode:
             if place is None:
                 return await execute(request)
             return await gate_tool_call_async(
-                place, request, execute, beside=_count_effects(place, options, together.get()) > 1
+                place, request, execute, beside=_count_effects(place, options, together.get().calls) > 1
             )
 
-        if theirs_async is not None:
-            return await theirs_async(request, ours)
-        if theirs is not None:
+        if theirs_async is None and theirs is not None:
             raise Misused(
                 f"tool node {tools.get_name()!r} has a wrap_tool_call and no awrap_tool_call: give it both to run async"
             )
-        return await ours(request)
+        async with together.get().finishing():
+            return await (ours(request) if theirs_async is None else theirs_async(request, ours))
 
     gated._wrap_tool_call, gated._awrap_tool_call = wrap, wrap_async  # noqa: SLF001 -- as above
     gated.func, gated.afunc = gated._func, gated._afunc  # noqa: SLF001 -- they were bound to the original
     return gated
+
+
+class _Together:
+    """The calls that one task of a tool node makes at the same time, if the node is async."""
+
+    def __init__(self, calls: Sequence[Any]) -> None:
+        self.calls, self._left = calls, len(calls)
+        self._ended = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<_Together {len(self.calls)} calls, {self._left} under way>"
+
+    @contextlib.asynccontextmanager
+    async def finishing(self) -> AsyncGenerator[None]:
+        """Encloses one of the calls. A question that it raises for a person waits until the other calls have ended or ask, too.
+
+        `ToolNode` ends with the first question, and what is then under way would be cut off with the graph's event loop. (If
+        it is not async, it waits by itself.)
+        """
+        asks = False
+        try:
+            yield
+        except (GraphInterrupt, SeawallHeld):
+            asks = True
+            raise
+        finally:
+            self._left -= 1
+            if self._left <= 0:
+                self._ended.set()
+            if asks:
+                await self._ended.wait()
 
 
 def _count_effects(place: GraphPlace, options: GraphOptions, calls: Sequence[Any]) -> int:
