@@ -72,3 +72,33 @@ def test_after_a_crash_another_candidates_answer_is_another_way(journal: Path) -
             with pytest.raises(AgentHeld if first is None else asyncio.CancelledError):
                 asyncio.run(agent.run(ASKED))
     assert desk.refunds == [(1042, 5)]
+
+
+@pytest.mark.parametrize("kind", ["text", "values"])
+def test_advice_on_a_result_is_given_again_with_it(journal: Path, kind: str) -> None:
+    def look(order: int) -> Any:
+        """Looks at an order."""
+        return "paid" if kind == "text" else {"order": order, "state": "paid"}
+
+    desk = Desk(
+        [[("look", {"order": 7})], [("look", {"order": 7})], [("refund", {"order": 7, "amount": 5})], ANSWER]
+    )
+    cut_once(desk, 4)
+    sent: list[bool] = []
+    for number in range(3):
+        with Engine(journal, effects=["refund"]) as engine:
+            agent: Agent[Any, Any] = Agent(
+                desk.make_model(),
+                tools=[look, desk.refund],
+                capabilities=[SeawallCapability(engine, request_id="r-1")],
+            )
+            if number == 0:
+                with pytest.raises(asyncio.CancelledError):
+                    asyncio.run(agent.run(ASKED))
+            else:
+                done = asyncio.run(agent.run(ASKED))
+                assert done.output == ANSWER
+                sent.append("nothing new" in done.all_messages_json().decode())
+
+    assert sent == [True, True]
+    assert (desk.refunds, desk.model_calls) == ([(7, 5)], 5)

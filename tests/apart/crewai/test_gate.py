@@ -370,6 +370,28 @@ def test_an_agent_that_repeats_a_call_is_halted_though_the_cache_answers(journal
     assert counted == [(5, 4), (5, 1)]  # as many as of a team of Seawall's own, where the cache is off
 
 
+@pytest.mark.parametrize(("cut", "told"), [(3, 1), (4, 0)])
+def test_after_a_crash_advice_is_told_with_the_request_after_the_result(
+    engine: Engine, cut: int, told: int
+) -> None:
+    looks: list[Reply] = [[("find_order", {"order": order})] for order in (7, 7, 8)]
+    desk = Desk()
+    desk.llm.play(lambda messages: _crash_once(desk, [*looks, "It is paid."], messages, cut))
+    with pytest.raises(KeyboardInterrupt), crewai.gate(engine, request_id="r-1"):
+        desk.make_crew().kickoff()
+    with crewai.gate(engine, request_id="r-1"):
+        assert desk.make_crew().kickoff().raw == "It is paid."
+
+    assert str(desk.llm.requests[cut]).count("nothing new") == told
+    assert desk.model_calls == len(looks) + 2
+
+
+def _crash_once(desk: Desk, script: list[Reply], messages: list[Any], cut: int) -> Reply:
+    if desk.model_calls == cut:
+        raise KeyboardInterrupt
+    return script[sum(each["role"] == "assistant" for each in messages)]
+
+
 def test_a_fork_is_given_another_result_and_its_effects_are_simulated(engine: Engine) -> None:
     desk = Desk()
     with crewai.gate(engine, request_id="r-1"):

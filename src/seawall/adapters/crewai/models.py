@@ -118,6 +118,7 @@ class _ModelCall:
             calls = done.settled.calls or done.value.calls
             reply = find_calls(done.value.reply, calls)
         else:
+            self._place.run.take_advice(self._place.frame)  # the model was told it when it replied
             reply = recall_reply(done.settled, self._expects)
         self._note_calls(reply)
         return reply.value

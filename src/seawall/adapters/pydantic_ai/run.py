@@ -439,11 +439,10 @@ def _validate(
 
 
 def _finish(done: Performed) -> Any:
-    if not done.settled.performed:
-        return recall_value(done.settled)
-    if isinstance(done.value, _ToolError):
+    if isinstance(done.value, _ToolError) and done.settled.performed:
         raise done.value.error
-    return add_advice(done.value, done.settled.notes)
+    value = done.value if done.settled.performed else recall_value(done.settled)
+    return add_advice(value, done.settled.notes)
 
 
 def make_handoff_id(place: ToolPlace, agent: str, request: str) -> str:

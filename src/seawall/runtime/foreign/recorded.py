@@ -28,7 +28,7 @@ from typing import NamedTuple
 import msgspec
 
 from seawall.core.canonical import Ref, ref_of, to_canonical_bytes
-from seawall.core.events import Event, LimitsRaised, Planned, StepDone, StepIntended
+from seawall.core.events import Event, Judged, LimitsRaised, Planned, StepDone, StepIntended
 from seawall.run.bodies import Bodies
 from seawall.run.frame import effect_state
 from seawall.run.requests import PreparedRequest
@@ -42,6 +42,8 @@ class RecordedStep(NamedTuple):
 
     intent: StepIntended
     done: StepDone
+    notes: tuple[Ref, ...] = ()
+    """The advice of guards that the asker was given with a tool's result."""
 
 
 class ReplyCall(NamedTuple):
@@ -86,6 +88,8 @@ class Recorded:
         self._model_asks = 0
         self._lost: dict[tuple[int, str], str] = {}
         """Keys of requests that were sent and have no recorded result, by frame and meaning."""
+        self._notes: dict[tuple[int, str], tuple[Ref, ...]] = {}
+        """The advice on calls that have no result yet, by frame and key."""
         self._in_doubt: dict[tuple[int, str], StepIntended] = {}
         """Effects that were attempted and of which the record does not say whether they happened, by frame and key."""
         self.replays = False
@@ -113,6 +117,7 @@ class Recorded:
             self._frames,
             self._asked_by,
             self._replies,
+            self._notes,
             self._in_doubt,
             self._requests,
             self._left_out,
@@ -144,6 +149,12 @@ class Recorded:
                 self.attempted.add(event.name)
         elif isinstance(event, StepDone) and (intent := self._intents.pop(event.step, None)) is not None:
             self._learn_done(intent, event)
+        elif isinstance(event, Judged):
+            intent = self._intents.get(event.step)
+            # a held call is judged again once it may be made, and advice is given then
+            advised = event.verdict == "advise" and event.mode == "enforce"
+            if advised and intent is not None and intent.kind == "tool":
+                self._learn_note(intent, event.note)
         elif isinstance(event, Planned) and event.limit:
             self._left_out.update(ref for ref in (event.told, event.note) if ref is not None)
         elif isinstance(event, LimitsRaised):
@@ -196,11 +207,19 @@ class Recorded:
             by_digest = self._models.setdefault(intent.frame, {})
             by_digest.setdefault(intent.asked, deque()).append(RecordedStep(intent, done))
 
+    def _learn_note(self, intent: StepIntended, note: Ref | None) -> None:
+        """Learns what a call's asker is told beside its result."""
+        if note is not None and intent.call is not None:
+            place = intent.frame, intent.call
+            self._notes[place] = tuple(dict.fromkeys((*self._notes.get(place, ()), note)))
+
     def _learn_decision(self, intent: StepIntended, done: StepDone, key: str, *, cut_off: bool) -> None:
         place = intent.frame, key
         # An approved effect is made in a later step.
         if not cut_off and (done.status != "ok" or place in self._in_doubt):
-            self._by_key[place] = RecordedStep(intent, done)
+            self._by_key[place] = RecordedStep(intent, done, self._notes.pop(place, ()))
+        elif not cut_off and done.edit is not None:
+            self._learn_note(intent, done.output)
 
     def _learn_call(self, intent: StepIntended, done: StepDone, key: str, *, cut_off: bool) -> None:
         place = intent.frame, key
@@ -212,7 +231,7 @@ class Recorded:
             self._in_doubt.pop(place, None)
         if cut_off or intent.kind not in ("tool", "handoff"):
             return
-        self._by_key[place] = RecordedStep(intent, done)
+        self._by_key[place] = RecordedStep(intent, done, self._notes.pop(place, ()))
         if not self.replays:
             self._note_attempt(place, done)
 
