@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic_ai import Agent, DeferredToolRequests, DeferredToolResults, ToolApproved, ToolDenied, UserError
+from pydantic_ai import (
+    Agent,
+    CallDeferred,
+    DeferredToolRequests,
+    DeferredToolResults,
+    ToolApproved,
+    ToolDenied,
+    UserError,
+)
 from pydantic_ai.capabilities import HandleDeferredToolCalls
 from pydantic_ai.messages import ModelMessagesTypeAdapter
 from pydantic_ai.toolsets import FunctionToolset
@@ -351,6 +359,57 @@ def test_an_effect_that_the_framework_defers_inside_of_the_gate_was_not_made(num
         done = run_sync(agent, message_history=held.all_messages(), deferred_tool_results=decide(held))
         assert (done.output, desk.refunds) == (ANSWER, [(1042, 5)])
         assert engine.coverage().effects == {"refund": 1}
+
+
+def test_an_effect_whose_result_comes_from_outside_is_begun_once(journal: Path) -> None:
+    begun: list[int] = []
+
+    def pack(order: int) -> str:
+        begun.append(order)
+        raise CallDeferred(metadata={"job": len(begun)})
+
+    desk = Desk([[("pack", {"order": 7}), ("refund", {"order": 7, "amount": 5})], ANSWER])
+    with Engine(journal, effects={"pack": Effect(), **HELD}, authenticate=identify) as engine:
+        gates = [SeawallCapability(engine, request_id="r-1")]
+        agent: Agent[Any, Any] = Agent(
+            desk.make_model(), tools=[pack, desk.refund], output_type=OUTPUT, capabilities=gates
+        )
+        first = run_sync(agent, ASKED)
+        engine.call(approve)
+        second = run_sync(agent, message_history=first.all_messages())
+        (call,) = second.output.calls
+        assert second.output.metadata[call.tool_call_id] == {"job": 1}
+        assert (begun, desk.refunds) == ([7], [(7, 5)])
+
+        packed = DeferredToolResults(calls={call.tool_call_id: "packed"})
+        done = run_sync(agent, message_history=second.all_messages(), deferred_tool_results=packed)
+        assert (done.output, begun) == (ANSWER, [7])
+        assert {each.tool: each.state for each in read_outcome(engine, "r-1").effects} == {
+            "pack": "committed",
+            "refund": "committed",
+        }
+        again = run_sync(agent, ASKED)
+        assert again.output.metadata == second.output.metadata
+
+
+@pytest.mark.parametrize(("effects", "kind"), [([], "external"), (["pack"], "question")])
+def test_what_has_not_begun_its_work_is_called_again(effects: list[str], kind: Any) -> None:
+    asked: list[int] = []
+
+    def pack(order: int) -> str:
+        asked.append(order)
+        if len(asked) == 1:
+            raise CallDeferred(kind=kind)
+        return "packed"
+
+    desk = Desk([[("pack", {"order": 7})], ANSWER])
+    with Engine(effects=effects) as engine:
+        agent: Agent[Any, Any] = Agent(
+            desk.make_model(), tools=[pack], output_type=OUTPUT, capabilities=[SeawallCapability(engine)]
+        )
+        first = run_sync(agent, ASKED)
+        assert run_sync(agent, message_history=first.all_messages()).output == ANSWER
+        assert asked == [7, 7]
 
 
 def read_open_run(engine: Engine) -> int:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 from msgspec.structs import replace
-from pydantic_ai.exceptions import ModelAPIError, ModelRetry, ToolFailed
+from pydantic_ai.exceptions import CallDeferred, ModelAPIError, ModelRetry, ToolFailed
 from pydantic_ai.messages import (
     ModelMessage,
     ModelMessagesTypeAdapter,
@@ -36,6 +36,7 @@ from seawall.runtime.foreign.results import (
     make_tool_result,
     name_type,
     read_usage,
+    to_json_value,
     word_note,
     write_text,
 )
@@ -273,18 +274,28 @@ def keep_signal(failure: Result, error: BaseException) -> Result:
     return _keep(failure, raw)
 
 
+def keep_deferral(deferred: CallDeferred) -> Result:
+    """Returns the result of a call whose own result comes from outside of the run."""
+    raw = to_canonical_text({"CallDeferred": to_json_value(deferred.metadata)})
+    return _keep(
+        make_tool_result("The work has begun; its result comes later, from outside of the run."), raw
+    )
+
+
 def _keep(result: Result, raw: str) -> Result:
     return replace(result, reasoning=raw)
 
 
 def recall_value(settled: Settled) -> Any:
     """Returns the recorded value of a tool, or a guard's replacement. Raises `ModelRetry` or `ToolFailed`, whose text the model
-    is told, if the tool had raised it or the call was not made.
+    is told, if the tool had raised it or the call was not made, and `CallDeferred` if the tool had.
     """
     if settled.raw is not None:
         kept = json.loads(settled.raw)
         if isinstance(kept, Mapping):
-            signals = cast("Mapping[str, str]", kept)
+            signals = cast("Mapping[str, Any]", kept)
+            if "CallDeferred" in signals:
+                raise CallDeferred(signals["CallDeferred"])
             if "ModelRetry" in signals:
                 raise ModelRetry(signals["ModelRetry"])
             raise ToolFailed(signals["ToolFailed"])

@@ -34,6 +34,7 @@ from seawall.adapters.pydantic_ai.messages import (
     find_denied,
     find_limit,
     fit_settings,
+    keep_deferral,
     keep_signal,
     name_model,
     read_response,
@@ -243,7 +244,7 @@ class GatedAgentRun:
 
         async def perform(turn: Turn) -> tuple[Any, Any]:
             with self._inside(call_id):
-                return await self._read_call(name, call_id, partial(call, fit(turn)))
+                return await self._read_call(name, call_id, turn, partial(call, fit(turn)))
 
         try:
             return await self._step_tool(name, given, ctx, perform)
@@ -285,7 +286,7 @@ class GatedAgentRun:
 
         async def perform(turn: Turn) -> tuple[Any, Any]:
             with self._inside(call_id):
-                return await self._read_call(name, call_id, partial(handler, output))
+                return await self._read_call(name, call_id, turn, partial(handler, output))
 
         asked = self.session.tool(self.agent, name, arguments, call_id=call_id, frame=self.frame)
         try:
@@ -294,10 +295,11 @@ class GatedAgentRun:
             raise AgentHeld(held) from held
 
     async def _read_call(
-        self, name: str, call_id: str, call: Callable[[], Awaitable[Any]]
+        self, name: str, call_id: str, turn: Turn, call: Callable[[], Awaitable[Any]]
     ) -> tuple[Any, Any]:
         """Calls a tool, and returns its result and its value. A signal to the model, and an error which says that nothing has
-        happened, become a failure, and are raised later.
+        happened, become a failure, and are raised later. An effect whose result comes from outside is made: it has begun its
+        work there.
         """
         try:
             value = await call()
@@ -305,6 +307,10 @@ class GatedAgentRun:
             return keep_signal(make_failure(error, f"tool {name!r}", self._not_done), error), _ToolError(
                 error
             )
+        except CallDeferred as error:
+            if not turn.key or error.kind == "question":
+                raise
+            return keep_deferral(error), _ToolError(error)
         return read_value(name, call_id, value), value
 
     @contextlib.contextmanager
