@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic_ai import Agent
-from pydantic_ai.exceptions import ModelHTTPError
+from pydantic_ai import Agent, RunContext
+from pydantic_ai.capabilities import Hooks
+from pydantic_ai.exceptions import ModelHTTPError, SkipModelRequest
+from pydantic_ai.messages import ModelResponse, ToolCallPart
+from pydantic_ai.models import ModelRequestContext
 from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.function import FunctionModel
 
@@ -102,3 +105,30 @@ def test_advice_on_a_result_is_given_again_with_it(journal: Path, kind: str) -> 
 
     assert sent == [True, True]
     assert (desk.refunds, desk.model_calls) == ([(7, 5)], 5)
+
+
+def test_after_a_crash_a_call_that_a_hook_has_asked_for_is_given_again(journal: Path) -> None:
+    desk = Desk([ANSWER, ANSWER])
+    cut_once(desk, 1)
+    for number in range(3):
+        hooks: Hooks[Any] = Hooks()
+
+        @hooks.on.before_model_request
+        async def answer(ctx: RunContext[Any], context: ModelRequestContext) -> ModelRequestContext:
+            if len(context.messages) == 1:  # the call has a new id each time
+                call = ToolCallPart("refund", {"order": 7, "amount": 5})
+                raise SkipModelRequest(ModelResponse([call]))
+            return context
+
+        with Engine(journal, effects=["refund"]) as engine:
+            agent: Agent[Any, Any] = Agent(
+                desk.make_model(),
+                tools=[desk.refund],
+                capabilities=[SeawallCapability(engine, request_id="r-1"), hooks],
+            )
+            if number == 0:
+                with pytest.raises(asyncio.CancelledError):
+                    asyncio.run(agent.run(ASKED))
+            else:
+                assert asyncio.run(agent.run(ASKED)).output == ANSWER
+    assert desk.refunds == [(7, 5)]

@@ -16,7 +16,7 @@ from pydantic_ai.toolsets import AbstractToolset
 
 from seawall.adapters.pydantic_ai.identity import LOOP, IdentitySource, Reads
 from seawall.adapters.pydantic_ai.models import gate_model
-from seawall.adapters.pydantic_ai.run import PASSES, GatedAgentRun, current_place, make_handoff_id
+from seawall.adapters.pydantic_ai.run import PASSES, GatedAgentRun, current_place, make_inner_id
 from seawall.adapters.pydantic_ai.toolset import GatedToolset
 from seawall.core.errors import Misused
 from seawall.core.limits import Limits
@@ -96,7 +96,7 @@ class SeawallCapability(AbstractCapability[Any]):
         agent = (None if ctx.agent is None else ctx.agent.name) or self._name or "agent"
         above = current_place.get()
         if above is not None and above.engine is self._engine:
-            call_id = make_handoff_id(above, agent, identity.request)
+            call_id = make_inner_id(above, agent, identity.request)
             handoff = above.session.handoff(
                 above.agent,
                 agent,

@@ -125,6 +125,7 @@ class GatedAgentModel(WrapperModel):
             raise AgentHeld(held) from held
         if isinstance(asking, Settled):
             recalled = recall_response(asking, self.wrapped)
+            run.note_calls(recalled)
             yield CompletedStreamedResponse(
                 recalled, model_request_parameters=model_request_parameters, replay_events=True
             )
@@ -227,9 +228,11 @@ class _Following:
         """Settles the step with the reply. Raises `AgentHalted` if the run ended with it, or a guard rejected the reply."""
         if self._settled:
             return
-        brought = (
-            CUT if self._over or self._stream is None else read_response(self._stream.get(), delivered=True)
-        )
+        brought: Any = CUT
+        if not self._over and self._stream is not None:
+            response = self._stream.get()
+            self._run.note_calls(response)
+            brought = read_response(response, delivered=True)
         self._settled = True
         with self._run.translated():
             settled = await _finish_anyway(self._run.session.give(self._ask, self._asked, brought))

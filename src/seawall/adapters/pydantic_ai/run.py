@@ -46,7 +46,7 @@ from seawall.core.canonical import digest_of, to_canonical_text
 from seawall.core.errors import Broken, Misused, Refused, describe_error
 from seawall.core.events import StepIntended
 from seawall.run.outcome import Outcome
-from seawall.runtime.foreign.asked import Asked, HandoffAsk, ModelAsk
+from seawall.runtime.foreign.asked import Asked, HandoffAsk, ModelAsk, ToolAsk
 from seawall.runtime.foreign.asks import Halted, Held, Turn
 from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.own_errors import OwnErrors
@@ -92,15 +92,18 @@ class _ToolError(NamedTuple):
 
 
 class ToolPlace(NamedTuple):
-    """The place inside of a tool's call: an agent that runs there works in a frame below."""
+    """The place inside of a tool's call: an agent that runs there works in a frame below. Tools that the tool calls there have
+    ids that no reply asks for.
+    """
 
     engine: Engine
     session: Session
     agent: str
     frame: int
     call: str
-    opened: Counter[str]
-    """How often the same request was handed to the same agent in this call."""
+    """The key of the call in its frame."""
+    asked: Counter[str]
+    """How often the same request was handed to the same agent, or the same tool was called in the same way, in this call."""
 
 
 current_place: ContextVar[ToolPlace | None] = ContextVar("seawall_pydantic_ai_place", default=None)
@@ -129,6 +132,8 @@ class GatedAgentRun:
         self._written = WrittenModelMessages()
         self.held: dict[str, Held] = {}
         """The calls that wait for a person, by call id."""
+        self._calls: set[str] = set()
+        """The ids of the calls in replies that passed the gate."""
 
     def __repr__(self) -> str:
         return f"<GatedAgentRun {self.agent} in frame {self.frame} of {self.session!r}>"
@@ -203,7 +208,13 @@ class GatedAgentRun:
             done = await self.step(asked, perform)
         except Held as held:
             raise AgentHeld(held) from held
-        return done.value if done.settled.performed else recall_response(done.settled, model)
+        response = done.value if done.settled.performed else recall_response(done.settled, model)
+        self.note_calls(response)
+        return response
+
+    def note_calls(self, response: ModelResponse) -> None:
+        """Notes the calls of a reply that passed the gate."""
+        self._calls.update(call.tool_call_id for call in response.tool_calls)
 
     def _note_not_gated(self, parameters: ModelRequestParameters) -> None:
         for native in parameters.native_tools:
@@ -243,7 +254,7 @@ class GatedAgentRun:
             return arguments if changed == given else _validate(name, changed, ctx, tool)
 
         async def perform(turn: Turn) -> tuple[Any, Any]:
-            with self._inside(call_id):
+            with self._inside(turn):
                 return await self._read_call(name, call_id, turn, partial(call, fit(turn)))
 
         try:
@@ -255,7 +266,7 @@ class GatedAgentRun:
         self, name: str, arguments: Any, ctx: RunContext[Any], perform: Callable[[Turn], Awaitable[Any]]
     ) -> Any:
         call_id, decided = ctx.tool_call_id or "", False
-        asked = self.session.tool(self.agent, name, arguments, call_id=call_id, frame=self.frame)
+        asked = await self._ask_tool(name, arguments, call_id)
         while True:
             try:
                 done = await self.step(asked, perform)
@@ -269,6 +280,22 @@ class GatedAgentRun:
                 raise ApprovalRequired(held.describe(problem)) from held
             self.held.pop(call_id, None)
             return _finish(done)
+
+    async def _ask_tool(self, name: str, arguments: Any, call_id: str) -> ToolAsk:
+        """Returns the ask for a tool's call. If no reply that passed the gate asks for it, its id may be a new one each time:
+        another tool of the agent makes the call, or a hook has replied in the model's place.
+        """
+        place = current_place.get()
+        if place is not None and place.session is self.session and place.frame == self.frame:
+            call_id = make_inner_id(place, name, arguments)
+        elif call_id and call_id not in self._calls and not await self._is_recorded(call_id):
+            call_id = ""
+        return self.session.tool(self.agent, name, arguments, call_id=call_id, frame=self.frame)
+
+    async def _is_recorded(self, call_id: str) -> bool:
+        """Returns whether a recorded reply asks for a call, for example one of a run that this one goes on with."""
+        with self.translated():
+            return bool(await self.session.find_frames(call_id))
 
     async def call_output(
         self,
@@ -285,10 +312,10 @@ class GatedAgentRun:
         arguments = cast("dict[str, Any]", given if isinstance(given, dict) else {"output": given})
 
         async def perform(turn: Turn) -> tuple[Any, Any]:
-            with self._inside(call_id):
+            with self._inside(turn):
                 return await self._read_call(name, call_id, turn, partial(handler, output))
 
-        asked = self.session.tool(self.agent, name, arguments, call_id=call_id, frame=self.frame)
+        asked = await self._ask_tool(name, arguments, call_id)
         try:
             return _finish(await self.step(asked, perform))
         except Held as held:
@@ -314,9 +341,9 @@ class GatedAgentRun:
         return read_value(name, call_id, value), value
 
     @contextlib.contextmanager
-    def _inside(self, call_id: str) -> Generator[None]:
+    def _inside(self, turn: Turn) -> Generator[None]:
         """Marks a block as a tool's call: an agent that runs in it works in a frame below this one."""
-        place = ToolPlace(self.engine, self.session, self.agent, self.frame, call_id, Counter())
+        place = ToolPlace(self.engine, self.session, self.agent, self.frame, turn.call, Counter())
         token = current_place.set(place)
         try:
             yield
@@ -451,8 +478,10 @@ def _finish(done: Performed) -> Any:
     return add_advice(value, done.settled.notes)
 
 
-def make_handoff_id(place: ToolPlace, agent: str, request: str) -> str:
-    """Returns the key of an agent's run inside a tool's call. It is the same if the call is made again."""
-    asked = digest_of([agent, request])[:16]
-    place.opened[asked] += 1
-    return f"{place.call}/{asked}/{place.opened[asked]}"
+def make_inner_id(place: ToolPlace, name: str, given: Any) -> str:
+    """Returns the id of an agent's run, or of another tool's call, inside a tool's call. It is the same if the call is made
+    again.
+    """
+    asked = digest_of([name, given])[:16]
+    place.asked[asked] += 1
+    return f"{place.call}/{asked}/{place.asked[asked]}"

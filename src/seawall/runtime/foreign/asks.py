@@ -79,6 +79,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """The asker's permission to perform a step now: the step is admitted and recorded."""
 
     step: int
+    call: str = ""
+    """The key of the step in its frame. It is the same if the step is asked for again after a crash."""
     arguments: Mapping[str, Any] = {}
     """For tools: the arguments to perform. A person may have changed them."""
     notes: tuple[str, ...] = ()

@@ -264,6 +264,7 @@ class ForeignExecutor:
         last = () if closed is None else (write_last_note(closed.limit, closed.part),)
         turn = Turn(
             step=step.number,
+            call=call or "",
             arguments=thaw(step.arguments or {}),
             notes=(*[self._asks.read(note) for note in notes], *last),
             key=(step.key or f"{state.started.run}:{state.call_key(step.frame, call)}")
