@@ -405,6 +405,22 @@ def test_an_agent_inside_a_tool_works_in_a_frame_each_time(engine: Engine, mode:
     assert [done[each.step] for each in frames] == ["ok"] * 4
 
 
+def test_the_same_task_under_an_id_that_comes_again_is_another_one(engine: Engine) -> None:
+    gate = SeawallMiddleware(engine)
+    inner = make_model([say("Paid.")])
+    clerk = create_agent(inner, [], middleware=[gate], name="clerk")
+
+    @tool
+    def ask_clerk(task: str) -> str:
+        """Ask the clerk."""
+        return str(clerk.invoke(ASK)["messages"][-1].text)
+
+    asks = [call(("ask_clerk", {"task": "find it"})) for _ in range(2)]  # both with the same id
+    lead = create_agent(make_model([*asks, say("Done.")]), [ask_clerk], middleware=[gate], name="lead")
+    assert ask(lead)["messages"][-1].text == "Done."
+    assert len(inner.seen) == 2
+
+
 def test_an_agent_that_may_not_begin_is_a_tool_that_failed(engine: Engine) -> None:
     gate = SeawallMiddleware(engine, limits=Limits(depth=1))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,16 @@ from agent_framework_orchestrations import (
     SequentialBuilder,
 )
 
-from apart.agent_framework.agents_desk import ANSWER, ASKED, Desk, Reply, ask, read_events, read_outcome
+from apart.agent_framework.agents_desk import (
+    ANSWER,
+    ASKED,
+    Desk,
+    Reply,
+    ScriptedClient,
+    ask,
+    read_events,
+    read_outcome,
+)
 from seawall import Effect, Limits, Principal, Seawall, always
 from seawall.adapters.agent_framework import MiddlewareHalted, gate, gated_request
 from seawall.core.events import StepIntended
@@ -92,6 +101,27 @@ def test_an_agent_that_a_tool_runs_itself_works_in_a_frame(engine: Engine) -> No
 
     assert ask(team, "Is it paid?").text == "Yes."
     assert list_frames(engine, "r-team") == [("lead", "clerk")]
+
+
+class NumberingClient(ScriptedClient):
+    """Numbers the calls of each reply from zero, as some servers do."""
+
+    def _reply(self, messages: Sequence[Message]) -> list[Content]:
+        contents = super()._reply(messages)
+        for number, content in enumerate(contents):
+            content.call_id = f"call_{number}" if content.type == "function_call" else None
+        return contents
+
+
+def test_the_same_task_under_an_id_that_comes_again_is_another_one(engine: Engine) -> None:
+    desk, lead = Desk(["It is paid."]), Desk()
+    look: Reply = [("clerk", {"task": "Is it paid?"})]
+    lead.client = NumberingClient([look, look, "Yes."])
+    team = make_team(engine, desk, lead)
+
+    assert ask(team, "Is it paid?").text == "Yes."
+    assert desk.model_calls == 2
+    assert list_frames(engine, "r-team") == [("lead", "clerk"), ("lead", "clerk")]
 
 
 def test_what_an_agents_gate_declares_holds_inside_of_another_agent(journal: Path) -> None:

@@ -325,7 +325,7 @@ class FunctionGate(FunctionMiddleware):
     async def _step(self, context: FunctionInvocationContext, call_next: Next, asked: ToolAsk) -> None:
         async def perform(turn: Turn) -> tuple[Any, Any]:
             try:
-                with self._frame.inside(asked):
+                with self._frame.inside(turn):
                     value = await _invoke(context, call_next, asked, turn)
             except (*PASSES, MiddlewareHalted):
                 raise

@@ -37,7 +37,6 @@ from seawall.adapters.agent_framework.messages import (
     name_model,
 )
 from seawall.adapters.agent_framework.tools import list_not_gated
-from seawall.core.canonical import digest_of
 from seawall.core.errors import Broken, Misused, Refused, describe_error
 from seawall.run.outcome import Outcome
 from seawall.runtime.foreign.asks import Ask, Halted, Held, Settled, Turn
@@ -162,8 +161,6 @@ class AgentFrame:
         self._streams: set[OpenAsk] = set()
         self._calls: set[str] = set()
         """The ids of the calls in the replies that were brought or given again."""
-        self._unnamed: Counter[str] = Counter()
-        """How often each call without an id was made."""
 
     def __repr__(self) -> str:
         return f"<AgentFrame {self.agent} in frame {self.frame} of {self._session!r}>"
@@ -330,14 +327,9 @@ class AgentFrame:
             )
 
     @contextlib.contextmanager
-    def inside(self, asked: ToolAsk) -> Generator[None]:
+    def inside(self, turn: Turn) -> Generator[None]:
         """Marks a block as a tool's call: an agent that runs in it works in a frame below this one."""
-        call = asked.call_id
-        if not call:
-            made = f"{asked.name}/{digest_of(asked.arguments)[:16]}"
-            self._unnamed[made] += 1
-            call = f"{made}/{self._unnamed[made]}"
-        place = AgentPlace(self.engine, self.session, self.agent, self.frame, call, Counter(), True)
+        place = AgentPlace(self.engine, self.session, self.agent, self.frame, turn.call, Counter(), True)
         token = current_place.set(place)
         try:
             yield

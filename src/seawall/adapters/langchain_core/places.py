@@ -61,7 +61,7 @@ class GraphPlace:
     agent: str
     frame: int = 0
     call: str = ""
-    """The id of the tool's call that is performed here; "" if there is none."""
+    """The key of the tool's call that is performed here; "" if there is none."""
     level: int = 0
     """The number of places above this one."""
     depth: int = -1

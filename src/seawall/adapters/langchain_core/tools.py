@@ -35,7 +35,7 @@ def gate_tool_call(
     def perform(turn: Turn) -> tuple[Result, Any]:
         edited = _edit(request, turn)
         try:
-            with inside_tool(place, _read_id(request), cast("Any", request).runtime):
+            with inside_tool(place, turn.call, cast("Any", request).runtime):
                 brought = handler(edited)
         except FrameRefused as refused:
             brought = _write_refusal(request, refused)
@@ -57,7 +57,7 @@ async def gate_tool_call_async(
     async def perform(turn: Turn) -> tuple[Result, Any]:
         edited = _edit(request, turn)
         try:
-            with inside_tool(place, _read_id(request), cast("Any", request).runtime):
+            with inside_tool(place, turn.call, cast("Any", request).runtime):
                 brought = await handler(edited)
         except FrameRefused as refused:
             brought = _write_refusal(request, refused)
