@@ -14,12 +14,13 @@ from pydantic_ai import (
     CallDeferred,
     DeferredToolRequests,
     DeferredToolResults,
+    RunContext,
     ToolApproved,
     ToolDenied,
     UserError,
 )
 from pydantic_ai.capabilities import HandleDeferredToolCalls
-from pydantic_ai.messages import ModelMessagesTypeAdapter
+from pydantic_ai.messages import BinaryContent, ModelMessagesTypeAdapter, ToolReturn
 from pydantic_ai.toolsets import FunctionToolset
 
 from adapters.pydantic_desk import ANSWER, ASKED, Desk, read_outcome, run_sync
@@ -246,6 +247,47 @@ def test_a_continuation_that_the_framework_rejects_does_not_end_the_held_run(eng
 
     done = run_sync(agent, message_history=held.all_messages(), deferred_tool_results=decide(held))
     assert (done.output, desk.refunds) == (TWO[-1], [(1, 5), (2, 6)])
+
+
+LOOKS = {
+    "advice": [[("find_order", {"order": 1042})], [("find_order", {"order": 1042})]],
+    "content": [[("photograph", {"order": 1042})]],
+    "said": [[("hear", {"order": 1042})]],
+}
+
+
+@pytest.mark.parametrize("beside", LOOKS)
+def test_what_stands_beside_results_is_no_new_request(journal: Path, beside: str) -> None:
+    def photograph(order: int) -> ToolReturn[Any]:
+        return ToolReturn("taken", content=["Photo:", BinaryContent(b"\x89PNG", media_type="image/png")])
+
+    def hear(ctx: RunContext[Any], order: int) -> str:
+        ctx.enqueue("Be quick.")
+        return "heard"
+
+    pay = [("refund", {"order": 1042, "amount": 5})]
+    desk = Desk(lambda messages: script[sum(each.kind == "response" for each in messages)])
+    script: list[Any] = [*LOOKS[beside], pay, pay, ANSWER]
+
+    def go_on(**options: Any) -> Any:
+        with make_engine(journal) as engine:
+            agent: Agent[Any, Any] = Agent(
+                desk.make_model(),
+                tools=[desk.refund, desk.find_order, photograph, hear],
+                output_type=OUTPUT,
+                capabilities=[SeawallCapability(engine)],
+            )
+            result = run_sync(agent, conversation_id="c-1", **options)
+            engine.call(approve)
+            return result
+
+    first = go_on(user_prompt=ASKED)
+    second = go_on(
+        user_prompt="And hurry.", message_history=first.all_messages(), deferred_tool_results=decide(first)
+    )
+    assert desk.refunds == [(1042, 5)]
+    done = go_on(message_history=second.all_messages())
+    assert (done.output, desk.refunds) == (ANSWER, [(1042, 5), (1042, 5)])
 
 
 def test_a_new_request_of_the_conversation_holds_anew(engine: Engine) -> None:

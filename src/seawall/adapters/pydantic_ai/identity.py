@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, UserPromptPart
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelRequest,
+    ModelResponse,
+    RetryPromptPart,
+    ToolReturnPart,
+    UserPromptPart,
+)
 from pydantic_ai.tools import RunContext
 
 from seawall.adapters.pydantic_ai.messages import find_answered
@@ -72,15 +79,25 @@ def _find_prompt(ctx: RunContext[Any]) -> tuple[Any, ModelMessage | None]:
     if ctx.prompt is not None and not _is_unfinished(messages):
         return ctx.prompt, messages[-1] if messages else None
     for index in range(len(messages) - 1, -1, -1):
-        message = messages[index]
-        prompts = (
-            [each.content for each in message.parts if isinstance(each, UserPromptPart)]
-            if isinstance(message, ModelRequest)
-            else []
-        )
-        if prompts:
+        if (prompts := _read_prompts(messages, index)) is not None:
             return prompts[-1], messages[index - 1] if index else None
     return ctx.prompt, messages[-1] if messages else None
+
+
+def _read_prompts(messages: Sequence[ModelMessage], index: int) -> list[Any] | None:
+    """Returns the prompts of a message with which a request begins; None if none begins there.
+
+    A tool's content beside its result, the advice of guards, and what is said to a run under way are prompts, too, for the
+    framework. They stand beside results, or further on in the run.
+    """
+    message = messages[index]
+    if not isinstance(message, ModelRequest):
+        return None
+    if index and message.run_id is not None and message.run_id == messages[index - 1].run_id:
+        return None
+    if any(isinstance(part, ToolReturnPart | RetryPromptPart) for part in message.parts):
+        return None
+    return [part.content for part in message.parts if isinstance(part, UserPromptPart)] or None
 
 
 def _is_unfinished(messages: Sequence[ModelMessage]) -> bool:
