@@ -9,7 +9,6 @@ from pydantic_ai.messages import (
     ModelMessage,
     ModelRequest,
     ModelResponse,
-    RetryPromptPart,
     ToolReturnPart,
     UserPromptPart,
 )
@@ -95,7 +94,7 @@ def _read_prompts(messages: Sequence[ModelMessage], index: int) -> list[Any] | N
         return None
     if index and message.run_id is not None and message.run_id == messages[index - 1].run_id:
         return None
-    if any(isinstance(part, ToolReturnPart | RetryPromptPart) for part in message.parts):
+    if any(isinstance(part, ToolReturnPart) for part in message.parts):
         return None
     return [part.content for part in message.parts if isinstance(part, UserPromptPart)] or None
 
