@@ -28,7 +28,7 @@ from apart.google_adk.adk_desk import (
     read_rows,
 )
 from seawall import Limits
-from seawall.adapters.google_adk import AdkHalted, find_held, find_outcome
+from seawall.adapters.google_adk import AdkHalted, SeawallPlugin, find_held, find_outcome
 from seawall.core.events import StepIntended
 from seawall.runtime.foreign.engine import Engine
 
@@ -250,3 +250,14 @@ def test_an_invocation_that_calls_nothing_leaves_no_run(engine: Engine) -> None:
     agent = desk.make_agent(before_agent_callback=answer)
     assert read_answer(asyncio.run(ask(desk.make_runner(engine, agent=agent)))) == "We are closed."
     assert read_rows(engine) == []
+
+
+def test_a_runner_with_two_gates_performs_nothing(engine: Engine) -> None:
+    desk = Desk()
+    with Engine(":memory:") as other:
+        second = SeawallPlugin(other, name="second")
+        with pytest.raises(
+            RuntimeError, match=r"2 SeawallPlugins \('seawall', 'second'\): leave one of them"
+        ):
+            asyncio.run(ask(desk.make_runner(engine, after=[second])))
+    assert desk.model_calls == 0
