@@ -93,6 +93,20 @@ def test_the_same_request_is_answered_from_the_record(journal: Path, stream: boo
     assert list_contents(second) == list_contents(first)
 
 
+def test_a_result_that_came_with_advice_is_given_again_with_it(engine: Engine) -> None:
+    look, refund = ("find_order", {"order": 1042}), ("refund", {"order": 1042, "amount": 5})
+    script = [[look], [look], [look], [refund], [refund], ANSWER]
+    desk = Desk(script)
+    first = ask(desk.make_agent(engine, request_id="r-1"))
+    second = ask(desk.make_agent(engine, request_id="r-1"))
+
+    assert (
+        sum("nothing new" in str(each) or "done 2 times" in str(each) for each in list_contents(first)) == 3
+    )
+    assert list_contents(second) == list_contents(first)
+    assert (desk.model_calls, len(desk.refunds)) == (6, 2)
+
+
 def test_a_run_without_a_session_or_an_id_is_a_new_run(engine: Engine) -> None:
     desk = Desk()
     for _ in range(2):

@@ -288,9 +288,9 @@ def recall_value(settled: Settled) -> Any:
             if "ModelRetry" in signals:
                 raise ModelRetry(signals["ModelRetry"])
             raise ToolFailed(signals["ToolFailed"])
-        return _restore(settled.raw)
+        return add_advice(_restore(settled.raw), settled.notes)
     if settled.status in DONE:
-        return settled.text
+        return add_advice(settled.text, settled.notes)
     raise ToolFailed(settled.told)
 
 

@@ -28,7 +28,7 @@ from typing import NamedTuple
 import msgspec
 
 from seawall.core.canonical import Ref, ref_of, to_canonical_bytes
-from seawall.core.events import Event, LimitsRaised, Planned, StepDone, StepIntended
+from seawall.core.events import Event, Judged, LimitsRaised, Planned, StepDone, StepIntended
 from seawall.run.bodies import Bodies
 from seawall.run.frame import effect_state
 from seawall.run.requests import PreparedRequest
@@ -42,6 +42,8 @@ class RecordedStep(NamedTuple):
 
     intent: StepIntended
     done: StepDone
+    notes: tuple[Ref, ...] = ()
+    """The advice of guards that its asker was told with the result of a call. The next request to the model has it."""
 
 
 class ReplyCall(NamedTuple):
@@ -59,6 +61,8 @@ class Recorded:
     def __init__(self) -> None:
         self._intents: dict[int, StepIntended] = {}
         self._by_key: dict[tuple[int, str], RecordedStep] = {}
+        self._notes: dict[tuple[int, str], tuple[Ref, ...]] = {}
+        """The advice of guards on each call that has not come to its end, by frame and key."""
         self._frames: dict[tuple[int, str], int] = {}
         """The newest hand-off by frame and key. Its step is the number of the frame that it opens."""
         self._models: dict[int, dict[str, deque[RecordedStep]]] = {}
@@ -110,6 +114,7 @@ class Recorded:
             self._attempts,
             self._intents,
             self._by_key,
+            self._notes,
             self._frames,
             self._asked_by,
             self._replies,
@@ -144,6 +149,8 @@ class Recorded:
                 self.attempted.add(event.name)
         elif isinstance(event, StepDone) and (intent := self._intents.pop(event.step, None)) is not None:
             self._learn_done(intent, event)
+        elif isinstance(event, Judged) and event.verdict == "advise" and event.mode == "enforce":
+            self._learn_note(self._intents.get(event.step), event.note)
         elif isinstance(event, Planned) and event.limit:
             self._left_out.update(ref for ref in (event.told, event.note) if ref is not None)
         elif isinstance(event, LimitsRaised):
@@ -163,6 +170,14 @@ class Recorded:
         for by_digest in self._models.values():
             for digest, steps in list(by_digest.items()):
                 by_digest[digest] = deque(step for step in steps if step.done.step not in gone)
+
+    def _learn_note(self, intent: StepIntended | None, note: Ref | None) -> None:
+        if intent is None or intent.call is None or intent.kind in ("model", "approval") or note is None:
+            return
+        place = intent.frame, intent.call
+        known = self._notes.get(place, ())
+        if note not in known:
+            self._notes[place] = (*known, note)
 
     def _learn_done(self, intent: StepIntended, done: StepDone) -> None:
         if intent.call is None:
@@ -201,6 +216,8 @@ class Recorded:
         # An approved effect is made in a later step.
         if not cut_off and (done.status != "ok" or place in self._in_doubt):
             self._by_key[place] = RecordedStep(intent, done)
+        elif not cut_off and done.edit is not None and done.output is not None:
+            self._notes[place] = (*self._notes.get(place, ()), done.output)
 
     def _learn_call(self, intent: StepIntended, done: StepDone, key: str, *, cut_off: bool) -> None:
         place = intent.frame, key
@@ -212,7 +229,7 @@ class Recorded:
             self._in_doubt.pop(place, None)
         if cut_off or intent.kind not in ("tool", "handoff"):
             return
-        self._by_key[place] = RecordedStep(intent, done)
+        self._by_key[place] = RecordedStep(intent, done, self._notes.pop(place, ()))
         if not self.replays:
             self._note_attempt(place, done)
 
