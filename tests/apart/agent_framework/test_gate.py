@@ -262,6 +262,24 @@ def test_a_handler_outside_of_the_gate_runs_the_agent_again_and_the_run_stays_en
     assert (len(tries), len(desk.reads)) == (3, 2)
 
 
+def test_a_run_that_middleware_outside_of_the_gate_repeats_is_the_same_request(engine: Engine) -> None:
+    class Twice(AgentMiddleware):
+        """Has the agent run again, as after an error."""
+
+        async def process(self, context: AgentContext, call_next: Next) -> None:
+            await call_next()
+            await call_next()
+
+    desk = Desk()
+    agent = desk.make_agent(None, middleware=[Twice(), gate(engine)])
+    told = {"seawall_request_id": "r-1", "seawall_tenant": "acme"}
+    assert ask(agent, function_invocation_kwargs=told).text == ANSWER
+
+    (row,) = engine.call(lambda sea: sea.journal.runs())
+    assert row.tenant == "acme"
+    assert (desk.model_calls, desk.refunds) == (3, [(1042, 5)])
+
+
 def test_the_error_limit_of_the_framework_does_not_go_around_a_halt(engine: Engine) -> None:
     def find_order(order: int) -> str:
         raise LookupError("no such order")
