@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastmcp import FastMCP
 from fastmcp.server.middleware import Middleware
 
+from adapters.mcp_place import Place, make_tool
 from seawall.adapters.mcp import McpBroken
 from seawall.adapters.mcp.connection import McpConnection
 from seawall.adapters.mcp.servers import ServerSource
@@ -105,3 +107,27 @@ def test_the_end_of_the_connection_ends_calls_that_are_under_way() -> None:
         assert caught.value.fate == "unknown"
 
     asyncio.run(scenario())
+
+
+def test_a_server_that_was_started_anew_is_not_called_before_its_tools_were_read(
+    tmp_path: Path,
+) -> None:
+    """Another call may find out that the server is gone while this one has looked at what the server offered before."""
+    place = Place(tmp_path, make_tool("balance"), make_tool("crash", {"die": True}))
+
+    async def scenario() -> None:
+        connection = McpConnection(ServerSource(name="bank", kind="stdio", command=tuple(place.command)))
+        try:
+            await connection.list_tools(str)
+            with pytest.raises(McpBroken):
+                await connection.call("crash", {})
+            with pytest.raises(McpBroken, match="call again") as broken:
+                await connection.call("balance", {})
+            assert (broken.value.fate, place.calls) == ("unsent", ["crash"])
+            await connection.list_tools(str)
+            assert not (await connection.call("balance", {})).is_error
+        finally:
+            await connection.close()
+
+    asyncio.run(scenario())
+    assert place.calls == ["crash", "balance"]

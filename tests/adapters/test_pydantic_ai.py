@@ -88,6 +88,19 @@ def test_the_same_request_is_answered_from_the_record(journal: Path) -> None:
     assert _list_parts(second) == _list_parts(first)
 
 
+def test_a_result_that_came_with_advice_is_given_again_with_it(journal: Path) -> None:
+    look, refund = ("find_order", {"order": 1042}), ("refund", {"order": 1042, "amount": 5})
+    script = [[look], [look], [look], [refund], [refund], ANSWER]
+    desk = Desk(script)
+    with Engine(journal, effects=["refund"]) as engine:
+        first = run_sync(desk.make_agent(engine, request_id="r-1"), ASKED)
+        second = run_sync(desk.make_agent(engine, request_id="r-1"), ASKED)
+
+    assert sum("nothing new" in str(each) or "done 2 times" in str(each) for each in _list_parts(first)) == 3
+    assert _list_parts(second) == _list_parts(first)
+    assert (desk.model_calls, len(desk.refunds)) == (6, 2)
+
+
 def _list_parts(result: Any) -> list[Any]:
     return [
         (part.part_kind, getattr(part, "content", None), getattr(part, "tool_call_id", None))

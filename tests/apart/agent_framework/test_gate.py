@@ -93,6 +93,20 @@ def test_the_same_request_is_answered_from_the_record(journal: Path, stream: boo
     assert list_contents(second) == list_contents(first)
 
 
+def test_a_result_that_came_with_advice_is_given_again_with_it(engine: Engine) -> None:
+    look, refund = ("find_order", {"order": 1042}), ("refund", {"order": 1042, "amount": 5})
+    script = [[look], [look], [look], [refund], [refund], ANSWER]
+    desk = Desk(script)
+    first = ask(desk.make_agent(engine, request_id="r-1"))
+    second = ask(desk.make_agent(engine, request_id="r-1"))
+
+    assert (
+        sum("nothing new" in str(each) or "done 2 times" in str(each) for each in list_contents(first)) == 3
+    )
+    assert list_contents(second) == list_contents(first)
+    assert (desk.model_calls, len(desk.refunds)) == (6, 2)
+
+
 def test_a_run_without_a_session_or_an_id_is_a_new_run(engine: Engine) -> None:
     desk = Desk()
     for _ in range(2):
@@ -246,6 +260,24 @@ def test_a_handler_outside_of_the_gate_runs_the_agent_again_and_the_run_stays_en
         ask(agent, "Look", session=AgentSession())
 
     assert (len(tries), len(desk.reads)) == (3, 2)
+
+
+def test_a_run_that_middleware_outside_of_the_gate_repeats_is_the_same_request(engine: Engine) -> None:
+    class Twice(AgentMiddleware):
+        """Has the agent run again, as after an error."""
+
+        async def process(self, context: AgentContext, call_next: Next) -> None:
+            await call_next()
+            await call_next()
+
+    desk = Desk()
+    agent = desk.make_agent(None, middleware=[Twice(), gate(engine)])
+    told = {"seawall_request_id": "r-1", "seawall_tenant": "acme"}
+    assert ask(agent, function_invocation_kwargs=told).text == ANSWER
+
+    (row,) = engine.call(lambda sea: sea.journal.runs())
+    assert row.tenant == "acme"
+    assert (desk.model_calls, desk.refunds) == (3, [(1042, 5)])
 
 
 def test_the_error_limit_of_the_framework_does_not_go_around_a_halt(engine: Engine) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_framework import Agent, AgentSession, Content, Message, tool
+from agent_framework import Agent, AgentSession, Content, Message, ToolApprovalMiddleware, tool
 
 from apart.agent_framework.agents_desk import ANSWER, ASKED, Desk, Reply, ask, list_contents, read_newest_run
 from runtime.foreign.boss import approve, change, identify, reject
@@ -117,6 +117,26 @@ def test_an_approval_without_a_credential_is_none(engine: Engine) -> None:
 
     done = ask(agent, answer(again), session=session, function_invocation_kwargs=BOSS)
     assert (done.text, desk.refunds) == (ANSWER, [(1042, 5)])
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_rule_that_approves_by_itself_does_not_do_so_without_end(engine: Engine, is_first: bool) -> None:
+    asked: list[Any] = []
+
+    def approve_all(call: Any) -> bool:
+        asked.append(call)
+        assert len(asked) < 10, "it is asked again and again"
+        return True
+
+    desk, rules = Desk(), ToolApprovalMiddleware(auto_approval_rules=[approve_all])
+    middleware = [gate(engine), rules] if is_first else [rules, gate(engine)]
+    agent = Agent(desk.client, tools=[desk.refund, desk.find_order], middleware=middleware)
+    with pytest.raises(MiddlewareHeld):
+        ask(agent, session=AgentSession(session_id="s-1"))
+
+    assert desk.refunds == []
+    ask(agent, session=AgentSession(session_id="s-2"), function_invocation_kwargs=BOSS)
+    assert desk.refunds == [(1042, 5)]
 
 
 def test_a_credential_reaches_neither_the_session_nor_the_tools(engine: Engine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from crewai.hooks import (
 )
 from crewai.tools import BaseTool
 from crewai.tools import tool as make_tool
+from crewai.tools.structured_tool import CrewStructuredTool
 from pydantic import BaseModel
 
 from apart.crewai.crew_desk import (
@@ -270,6 +272,32 @@ def test_a_tool_that_goes_its_own_way_is_gated(engine: Engine, monkeypatch: pyte
         desk.make_crew(tools=[OwnWay()]).kickoff()
 
     assert len(OwnWay.made) == 2
+
+
+@pytest.mark.parametrize("way", ["sync", "async", "json"])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_structured_tool_that_the_application_invokes_is_gated(
+    engine: Engine, way: str, is_async: bool
+) -> None:
+    made: list[int] = []
+
+    def refund(order: int) -> str:
+        """Refunds an order."""
+        made.append(order)
+        return f"refund {len(made)}"
+
+    async def refund_async(order: int) -> str:
+        """Refunds an order."""
+        return refund(order)
+
+    function = refund_async if is_async else refund
+    tool = CrewStructuredTool.from_function(function, name="refund", description="Refunds an order.")
+    given: Any = json.dumps({"order": 7}) if way == "json" else {"order": 7}
+    for _ in range(2):
+        with crewai.gate(engine, request_id="r-1"):
+            told = tool.invoke(given) if way == "sync" else asyncio.run(tool.ainvoke(given))
+        assert told == "refund 1"
+    assert made == [7]
 
 
 def test_a_tool_that_runs_a_crew_with_itself_is_gated_there_too(engine: Engine) -> None:

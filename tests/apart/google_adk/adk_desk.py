@@ -7,7 +7,7 @@ import warnings
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
-from google.adk.agents import BaseAgent, LlmAgent
+from google.adk.agents import LlmAgent
 from google.adk.agents.run_config import RunConfig, StreamingMode  # pyright: ignore[reportPrivateImportUsage] -- as ADK's pages do
 from google.adk.apps import App, ResumabilityConfig
 from google.adk.events import Event as AdkEvent
@@ -17,6 +17,7 @@ from google.adk.models.llm_response import LlmResponse
 from google.adk.plugins.base_plugin import BasePlugin
 from google.adk.runners import Runner
 from google.adk.sessions import BaseSessionService, InMemorySessionService
+from google.adk.workflow import BaseNode
 from google.genai import types
 
 from seawall.adapters.google_adk import SeawallPlugin
@@ -106,7 +107,7 @@ class Desk:
         self,
         engine: Engine | None,
         *,
-        agent: BaseAgent | None = None,
+        agent: BaseNode | None = None,
         before: Sequence[BasePlugin] = (),
         after: Sequence[BasePlugin] = (),
         resumable: bool = False,

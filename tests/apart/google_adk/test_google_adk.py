@@ -320,6 +320,22 @@ def test_what_callbacks_make_of_a_call_is_what_is_judged(engine: Engine) -> None
     assert read_arguments(engine, "refund") == [{"order": 1042, "amount": 500}]
 
 
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_a_plugin_that_calls_a_tool_by_itself_passes_the_gate(engine: Engine, where: str) -> None:
+    class Caching(BasePlugin):
+        """Answers for each tool with what it returns."""
+
+        async def before_tool_callback(self, *, tool: Any, tool_args: Any, tool_context: Any) -> Any:
+            return await tool.run_async(args=tool_args, tool_context=tool_context)
+
+    desk = Desk()
+    plugins: Any = {where: [Caching(name="caching")]}
+    asyncio.run(ask(desk.make_runner(engine, **plugins)))
+
+    assert desk.refunds == [(1042, 5)]
+    assert read_arguments(engine, "refund") == [{"order": 1042, "amount": 5}]
+
+
 def test_a_call_that_a_callback_answers_is_not_a_step(engine: Engine) -> None:
     def answer(tool: Any, args: Any, tool_context: Any) -> Any:
         return {"result": "from a cache"} if tool.name == "find_order" else None

@@ -25,10 +25,11 @@ from apart.google_adk.adk_desk import (
     read_answer,
     read_events,
     read_outcome,
+    read_results,
     read_rows,
 )
 from seawall import Limits
-from seawall.adapters.google_adk import AdkHalted, find_held, find_outcome
+from seawall.adapters.google_adk import AdkHalted, SeawallPlugin, find_held, find_outcome
 from seawall.core.events import StepIntended
 from seawall.runtime.foreign.engine import Engine
 
@@ -250,3 +251,28 @@ def test_an_invocation_that_calls_nothing_leaves_no_run(engine: Engine) -> None:
     agent = desk.make_agent(before_agent_callback=answer)
     assert read_answer(asyncio.run(ask(desk.make_runner(engine, agent=agent)))) == "We are closed."
     assert read_rows(engine) == []
+
+
+def test_a_result_that_came_with_advice_is_given_again_with_it(engine: Engine) -> None:
+    look, refund = ("find_order", {"order": 1042}), ("refund", {"order": 1042, "amount": 5})
+    script = [[look], [look], [look], [refund], [refund], ANSWER]
+    desk, later = Desk(script), Desk(script)
+    first = asyncio.run(ask(desk.make_runner(engine), request_id="r-1"))
+    second = asyncio.run(ask(later.make_runner(engine), request_id="r-1"))
+
+    words = "nothing new", "done 2 times"
+    assert sum(any(word in str(each) for word in words) for each in read_results(first)) == 3
+    assert read_results(second) == read_results(first)
+    assert read_answer(second) == ANSWER
+    assert (later.model_calls, later.refunds) == (0, [])
+
+
+def test_a_runner_with_two_gates_performs_nothing(engine: Engine) -> None:
+    desk = Desk()
+    with Engine(":memory:") as other:
+        second = SeawallPlugin(other, name="second")
+        with pytest.raises(
+            RuntimeError, match=r"2 SeawallPlugins \('seawall', 'second'\): leave one of them"
+        ):
+            asyncio.run(ask(desk.make_runner(engine, after=[second])))
+    assert desk.model_calls == 0

@@ -110,9 +110,11 @@ def test_what_a_person_has_changed_is_performed(engine: Engine) -> None:
     with pytest.raises(Held):
         ask(engine, bank)
     engine.call(lambda sea: approve(sea, {"order": 1042, "amount": 3}, engine.make_team("own")))
-    ask(engine, bank)
+    done = ask(engine, bank)
+    again = ask(engine, bank)  # it is told of the change again, or its next request would be another one
 
     assert bank.refunds == [(1042, 3)]
+    assert (done.status, again) == ("completed", done)
 
 
 def test_a_new_request_holds_anew(engine: Engine) -> None:

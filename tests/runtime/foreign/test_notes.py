@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from runtime.foreign.boss import change, identify
-from runtime.foreign.scripted_loop import ScriptedLoop
+from runtime.foreign.scripted_loop import Bank, Reply, ScriptedLoop
 from seawall import Effect, Engine, always
 from seawall.runtime.foreign.asks import Held
 from seawall.runtime.foreign.results import word_note
@@ -75,3 +75,27 @@ def test_what_a_person_has_changed_is_told_again_with_the_result(tmp_path: Path)
 
     assert told[1] == told[2]
     assert '"amount":3' in told[1][1]
+
+
+def test_a_result_that_came_with_advice_is_given_again_with_it(tmp_path: Path) -> None:
+    """Otherwise the next request to the model is another one, and what is recorded after it is not given again."""
+    bank, told, model_calls = Bank(), [], 0
+    refund = {"order": 1042, "amount": 5}
+    replies: list[Reply] = [
+        [("c1", "refund", refund)],
+        [("c2", "refund", refund)],
+        [("c3", "look", {})],
+        "done",
+    ]
+    for _ in range(2):
+        loop = ScriptedLoop(replies, {"refund": bank.refund, "look": lambda: "nothing"})
+        with Engine(tmp_path / "desk.db", effects=["refund"]) as engine:
+            session = engine.begin("Refund it twice.", loop="own", request_id="r-1")
+            assert loop.run_sync(session, "Refund it twice.") == "done"
+            session.end_sync("done")
+        told.append(loop.messages)
+        model_calls += loop.model_calls
+
+    assert "is now done 2 times" in str(told[0])
+    assert told[1] == told[0]
+    assert (model_calls, len(bank.refunds)) == (4, 2)

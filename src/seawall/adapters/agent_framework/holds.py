@@ -41,6 +41,12 @@ def is_approved(context: FunctionInvocationContext) -> bool:
     return isinstance(answer, Content) and answer.approved is True
 
 
+def find_problem(context: FunctionInvocationContext) -> str:
+    """Returns why an earlier answer did not count, as the question that was answered has said; "" if there was none."""
+    answer = context.metadata.get("approval_response")
+    return str(answer.additional_properties.get("problem") or "") if isinstance(answer, Content) else ""
+
+
 async def approve(frame: AgentFrame, held: Held) -> str:
     """Approves a held call in the name of the person who approved it in the framework. An earlier decision stands.
 

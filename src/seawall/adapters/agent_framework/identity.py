@@ -13,6 +13,8 @@ from seawall.core.canonical import digest_of
 LOOP = "agent-framework"
 PREFIX = "seawall_"
 """Prefix of the keys in `function_invocation_kwargs` and `session.state` that say whose request a run answers."""
+_TOLD = "seawall_told"
+"""Key of what the caller has told the gate, in the metadata of the agent's context."""
 _OPEN = "seawall_open"
 """Key in the state of a session, which the framework saves with the session. The value is the request that has not ended and
 a digest of what was asked; or, for an agent inside of a request that waits for a person, its run and its frame.
@@ -50,9 +52,14 @@ class RequestIdentitySource(NamedTuple):
     principal: Reads = None
 
     def read(self, context: AgentContext) -> RequestIdentity:
-        """Returns the identity of a run, and removes Seawall's keys from the arguments for the tools."""
+        """Returns the identity of a run, and removes Seawall's keys from the arguments for the tools.
+
+        They are kept in the context, because middleware outside of the gate may have the agent run again.
+        """
         told = context.function_invocation_kwargs
-        mine = {name: value for name, value in told.items() if name.startswith(PREFIX)}
+        mine: dict[str, Any] = dict(context.metadata.get(_TOLD, {}))
+        mine |= {name: value for name, value in told.items() if name.startswith(PREFIX)}
+        context.metadata[_TOLD] = dict(mine)
         context.function_invocation_kwargs = {name: value for name, value in told.items() if name not in mine}
         kept = {} if context.session is None else context.session.state
         for name in ("seawall_tenant", "seawall_principal"):

@@ -20,7 +20,13 @@ from agent_framework import (
     ResponseStream,
 )
 
-from seawall.adapters.agent_framework.holds import approve, is_approved, make_approval_request, reject_denied
+from seawall.adapters.agent_framework.holds import (
+    approve,
+    find_problem,
+    is_approved,
+    make_approval_request,
+    reject_denied,
+)
 from seawall.adapters.agent_framework.identity import (
     LOOP,
     Reads,
@@ -318,6 +324,9 @@ class FunctionGate(FunctionMiddleware):
                     decided, problem = True, await approve(frame, held)
                     if not problem:
                         continue
+                    # a rule that answers by itself would do so without end
+                    if problem == find_problem(context):
+                        raise frame.hold(held) from held
                 context.result = make_approval_request(context, held, problem)
                 raise MiddlewareTermination(str(held)) from held
             return

@@ -105,7 +105,8 @@ class _ToolCall:
         request.
         """
         run, frame = self._place.run, self._place.frame
-        run.note_advice(frame, done.settled.notes)
+        if not done.settled.replayed:  # the agent was advised then
+            run.note_advice(frame, done.settled.notes)
         try:
             if not done.settled.performed:
                 return recall_value(self._tool, done.settled)
@@ -238,28 +239,39 @@ def gate_invoke(method: Callable[..., Any]) -> Callable[..., Any]:
         place = _find_place(tool)
         if place is None or _stands_for_another(tool):
             return method(tool, input, *arguments, **options)
-        given = json.loads(input) if isinstance(input, str) else input
 
         def perform(**changed: Any) -> Any:
             return method(tool, changed, *arguments, **options)
 
-        return call_sync(place, tool, cast("Mapping[str, Any]", given), perform)
+        return call_sync(place, tool, _read_given(input), perform)
 
     return invoke
 
 
 def gate_ainvoke(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """Returns the `ainvoke` of structured tools for use inside of a gate: CrewAI's own runs a function in a thread that lacks
-    the caller's context, and so the gate.
+    """Returns the `ainvoke` of structured tools, gated. Inside of a gate a function that is not asynchronous is called by
+    `invoke`: CrewAI's own way runs it in a thread that lacks the caller's context, and so the gate.
     """
 
     @functools.wraps(method)
     async def ainvoke(tool: CrewStructuredTool, input: Any, *arguments: Any, **options: Any) -> Any:  # noqa: A002 -- CrewAI's name
-        if current.get() is None or inspect.iscoroutinefunction(tool.func):
+        if current.get() is not None and not inspect.iscoroutinefunction(tool.func):
+            return await asyncio.to_thread(tool.invoke, input, *arguments, **options)
+        place = _find_place(tool)
+        if place is None or _stands_for_another(tool):
             return await method(tool, input, *arguments, **options)
-        return await asyncio.to_thread(tool.invoke, input, *arguments, **options)
+
+        async def perform(**changed: Any) -> Any:
+            return await method(tool, changed, *arguments, **options)
+
+        return await call_async(place, tool, _read_given(input), perform)
 
     return ainvoke
+
+
+def _read_given(given: Any) -> Mapping[str, Any]:
+    """Returns the arguments that a structured tool is invoked with, which may be JSON."""
+    return cast("Mapping[str, Any]", json.loads(given) if isinstance(given, str) else given)
 
 
 def _stands_for_another(tool: Any) -> bool:

@@ -182,7 +182,7 @@ class GatedInvocation:
         if around is not None and around.frames is self.frames and around.live == live != "":
             return await call(args=args, tool_context=context)  # the tool around it passes the call on
         place = self.frames.find(context.get_invocation_context())
-        call_id = await self._find_call(live)
+        call_id = await self._find_call(live) or _name_node(tool, context)
         if (to := _find_target(tool, args)) is not None:
             transfers = tool.name == TRANSFER
             refused = await self.frames.hand_over(place, to, write_text(args), call_id, transfers=transfers)
@@ -433,6 +433,13 @@ async def _decide(sea: Seawall, held: Held, approve: bool, by: str, credential: 
     found = next((each for each in await sea.approvals(run=held.run) if each.id == held.proposal), None)
     if found is not None:
         await sea.decide(held.run, held.step, approve=approve, by=by, credential=credential, reason=reason)
+
+
+def _name_node(tool: BaseTool, context: ToolContext) -> str:
+    """Returns what names the call of a tool that is a node of a `Workflow`; "" for any other call. ADK makes a new id for it each
+    time, but the path of the node, with the number of its run, stays the same.
+    """
+    return context.node_path if getattr(context.node, "tool", None) is tool else ""
 
 
 def _find_target(tool: BaseTool, args: dict[str, Any]) -> str | None:

@@ -231,7 +231,7 @@ def recall_value(settled: Settled, actions: EventActions, state: Any) -> Any:
         actions.artifact_delta.update(done.pop("artifact_delta", {}))
         for name, each in done.items():
             setattr(actions, name, each)
-        return kept["value"]
+        return add_advice(kept["value"], settled.notes)
     if settled.status in DONE:
         return add_advice(settled.text, settled.notes)
     return {"error": settled.told}

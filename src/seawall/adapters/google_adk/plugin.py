@@ -83,7 +83,16 @@ class SeawallPlugin(BasePlugin):
     # ---- beginning and ending
 
     async def before_run_callback(self, *, invocation_context: InvocationContext) -> None:
-        """Begins a session for an invocation or, inside of another invocation, a frame in that one's session."""
+        """Begins a session for an invocation or, inside of another invocation, a frame in that one's session.
+
+        Raises `Misused` if the runner has another `SeawallPlugin`: each would see a part of the calls.
+        """
+        plugins = [
+            each for each in invocation_context.plugin_manager.plugins if isinstance(each, SeawallPlugin)
+        ]
+        if len(plugins) > 1:
+            names = ", ".join(repr(each.name) for each in plugins)
+            raise Misused(f"this runner has {len(plugins)} SeawallPlugins ({names}): leave one of them")
         if invocation_context.live_request_queue is not None:
             self._engine.note_not_gated(f"live mode of application {invocation_context.app_name!r}")
             return
@@ -192,6 +201,10 @@ class SeawallPlugin(BasePlugin):
         invocation.gated.insist_if_over()
         if context.run_config is not None and context.run_config.support_cfc:
             raise Misused("compositional function calling runs a model in live mode, which can't be gated")
+        for (
+            tool
+        ) in llm_request.tools_dict.values():  # an earlier plugin may call one before this one hears of it
+            gate_tool(tool)
         await expect_call(invocation, context, llm_request, invocation.frames.find(context))
 
     async def after_model_callback(

@@ -71,6 +71,8 @@ class McpConnection:
         """True if the server's tools may have changed since they were last read."""
         self.connects = 0
         """The number of sessions that were begun."""
+        self._listed = 0
+        """The newest session in which the tools were read. Calls are sent in no later one: its server may offer other tools."""
 
     def __repr__(self) -> str:
         state = "connected" if self._client is not None else "not connected"
@@ -95,6 +97,7 @@ class McpConnection:
 
     async def _list(self, redact: Redact) -> list[ToolDefinition]:
         client = await self._get_client()
+        session = self.connects
         self.stale = False  # a change that is announced meanwhile makes it stale again
         found: dict[str, ToolDefinition] = {}
         count, cursor = 0, None
@@ -112,6 +115,7 @@ class McpConnection:
                     add_definitions(found, tools, redact)
                     cursor = page.next_cursor
                     if not cursor:
+                        self._listed = session
                         return list(found.values())
                 text = f"MCP server {self.source.name!r}: its list of tools has more than {MAX_PAGES} pages"
                 raise McpBroken(text, fate="unsent")
@@ -130,10 +134,15 @@ class McpConnection:
         meta: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
     ) -> CallToolResult:
-        """Calls a tool. Raises `McpBroken` if the server went away, and `McpDeclined` for a protocol error."""
+        """Calls a tool. Raises `McpBroken` if the server went away, also since its tools were read, and `McpDeclined` for a
+        protocol error.
+        """
         from mcp import MCPError  # noqa: PLC0415 -- it comes with the extra
 
         client = await self._get_client()
+        if self.connects != self._listed:
+            text = f"MCP server {self.source.name!r} went away after its tools were read, so nothing was called: call again"
+            raise McpBroken(text, fate="unsent")
         self._calls[client] = self._calls.get(client, 0) + 1
         try:
             return await client.call_tool_mcp(

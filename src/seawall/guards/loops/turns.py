@@ -45,7 +45,7 @@ def fold_done(state: LoopState, done: StepDone, run: RunState) -> LoopState:
     if done.step in state.unmade:
         state = replace(state, unmade={f: each for f, each in state.unmade.items() if f != done.step})
     step = run.open.get(done.step)
-    return state if step is None else _count(state, step, done)
+    return state if step is None else _count(state, step, done, run)
 
 
 def _forget(state: LoopState, frame: int) -> LoopState:
@@ -75,9 +75,9 @@ def note_mistake(state: LoopState, observation: Observation, run: RunState) -> L
     return replace(state, unmade={**state.unmade, observation.frame: unmade})
 
 
-def _count(state: LoopState, step: StepIntended, done: StepDone) -> LoopState:
+def _count(state: LoopState, step: StepIntended, done: StepDone, run: RunState) -> LoopState:
     if step.kind == "model":
-        return _count_reply(state, step.frame, done)
+        return _count_reply(state, step.frame, done, run)
     if done.status == "simulated":  # a fork performs no effect, and goes on as if it had
         return _forget(state, step.frame)
     before = state.barren.get(step.frame)
@@ -93,12 +93,14 @@ def _count(state: LoopState, step: StepIntended, done: StepDone) -> LoopState:
     return _put(state, step.frame, _compare(before, done.fingerprint or "") if rejected else _differ(before))
 
 
-def _count_reply(state: LoopState, frame: int, done: StepDone) -> LoopState:
+def _count_reply(state: LoopState, frame: int, done: StepDone, run: RunState) -> LoopState:
     if done.answer is not None:
         return _forget(state, frame)
     if done.status != "ok" or done.retry:
         return state
     before = state.barren.get(frame, _NONE)
+    if run.started.loop and before.made_calls and not before.compared:
+        before = _NONE  # the framework, or the application in it, has answered the calls of the reply before by itself
     barren = replace(
         before,
         calls=before.calls + 1,
