@@ -129,22 +129,29 @@ class NestedRunner(AgentRunner):
 
 
 def _ask_frame(agent: Any, given: Any) -> HandoffAsk:
-    """Returns the ask for the frame of an agent that runs inside of a tool or a guardrail. Equal input has an equal key."""
+    """Returns the ask for the frame of an agent that runs inside of a tool or a guardrail.
+
+    Its key is the same after a crash: that of the call, the agent and its input, and the number of such runs before it.
+    """
     found = current.get()
     invocation = find_invocation()
     state: Any = given
     original = state._original_input if isinstance(given, RunState) else given  # noqa: SLF001 -- the SDK offers no other way to it
     items = make_plain(ItemHelpers.input_to_new_input_list(original))
-    if isinstance(found, CallPlace):
-        key = f"{found.call}/agent" if found.is_agent else f"{found.call}/{digest_of(items)[:16]}"
-        by, frame = found.agent, found.frame
+    name, goes_on = get_original(agent).name, isinstance(given, RunState)
+    is_call = isinstance(found, CallPlace)
+    by, frame, call = (
+        (found.agent, found.frame, found.call) if is_call else (invocation.agent, invocation.frame, "beside")
+    )
+    if (
+        is_call and found.is_agent
+    ):  # the tool begins anew, and its agent's state may have another input by now
+        key = invocation.number_agent(frame, f"{call}/agent/{digest_of(name)[:16]}")
     else:
-        key, by, frame = f"beside/{digest_of(items)[:16]}", invocation.agent, invocation.frame
+        key = invocation.number_agent(frame, f"{call}/{digest_of([name, items])[:16]}", goes_on=goes_on)
     task = items[-1].get("content") if items else ""
     text = task if isinstance(task, str) else write_answer(task)
-    return invocation.run.session.handoff(
-        by, get_original(agent).name, text or "(nothing)", call_id=key, frame=frame
-    )
+    return invocation.run.session.handoff(by, name, text or "(nothing)", call_id=key, frame=frame)
 
 
 def _begin(agent: Any, given: Any, options: dict[str, Any]) -> _Nested:

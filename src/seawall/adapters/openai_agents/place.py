@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Generator
 from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol
@@ -143,9 +144,21 @@ class RunnerInvocation:
         """The gated agent whose model was called last. It stays at work if a hand-off is refused."""
         self.refusal = ""
         """Why the newest hand-off was refused; "" if it was not."""
+        self._begun: Counter[tuple[int, str]] = Counter()
+        """How many agents code has run by itself, by frame and key without the number."""
 
     def __repr__(self) -> str:
         return f"<RunnerInvocation of {self.agent!r}, frame {self.frame}>"
+
+    def number_agent(self, frame: int, key: str, *, goes_on: bool = False) -> str:
+        """Returns the key of an agent that code runs by itself, with its number among those with an equal key.
+
+        `goes_on`: it is the newest of them, which continues.
+        """
+        if not (goes_on and self._begun[frame, key]):
+            self._begun[frame, key] += 1
+        number = self._begun[frame, key]
+        return key if number == 1 else f"{key}/{number}"
 
     async def open(self) -> None:
         """Opens the frame, unless it is open. Its first agent and an agent of a guardrail may come at the same time."""
