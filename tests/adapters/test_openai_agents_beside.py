@@ -19,7 +19,9 @@ from agents import (
 )
 
 from adapters.agents_model import QUIET, SCRIPT, Bank, PlayedModel, list_requests, make_desk
-from seawall.adapters.openai_agents import SeawallRunner, find_outcome
+from runtime.foreign.boss import BOSS, approve, identify, reject
+from seawall import Effect, always
+from seawall.adapters.openai_agents import AgentsHeld, SeawallRunner, find_outcome
 from seawall.core.events import StepIntended
 from seawall.runtime.foreign.engine import Engine
 
@@ -175,3 +177,116 @@ def test_an_agent_that_prepares_or_sums_up_for_another_has_a_frame_of_its_own(en
             "In short: 5 kg."
         ]
     assert [len(list_requests(each)) for each in (summing, weigher, agent)] == [2, 1, 2]
+
+
+# ---- an agent that a function runs must wait for a person
+
+
+def make_chief(bank: Bank, how: str) -> Agent[Any]:
+    """An agent with a tool that has the clerk refund the order."""
+    script = [[("refund", {"order": 1042, "amount": 5})], "Refunded."]
+    clerk = Agent(name="clerk", model=PlayedModel(script), tools=bank.make_tools())
+
+    @function_tool
+    async def settle() -> str:
+        """Has the clerk settle it."""
+        if how != "swallowed":
+            return await ask_agent(clerk)
+        try:
+            return await ask_agent(clerk)
+        except Exception:
+            return "It did not work."
+
+    @function_tool
+    def settle_in_thread() -> str:
+        """Has the clerk settle it."""
+        return asyncio.run(ask_agent(clerk))
+
+    @function_tool(failure_error_function=None)
+    async def settle_streamed() -> str:
+        """Has the clerk settle it."""
+        result = Runner.run_streamed(clerk, "Settle.", run_config=QUIET)
+        async for _ in result.stream_events():
+            pass
+        return str(result.final_output)
+
+    tool = {"thread": settle_in_thread, "streamed": settle_streamed}.get(how, settle)
+    return Agent(name="chief", model=PlayedModel([[(tool.name, {})], ANSWER], "top"), tools=[tool])
+
+
+def ask_held(runner: SeawallRunner, agent: Agent[Any]) -> Any:
+    """Returns what waits for a person, or the result of the function's call."""
+    try:
+        result = asyncio.run(runner.run(agent, "Settle.", request_id="r-1", run_config=QUIET))
+    except AgentsHeld as error:
+        return error.held
+    assert result.final_output == ANSWER
+    return next(item.output for item in result.new_items if item.type == "tool_call_output_item")
+
+
+WAYS = ["returned", "swallowed", "thread", "streamed"]
+
+
+@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("decide", [approve, reject])
+def test_a_hold_below_a_function_waits_and_goes_on_after_the_decision(how: str, decide: Any) -> None:
+    with Engine(
+        effects={"refund": Effect(approve=always())}, reads=["settle*"], authenticate=identify
+    ) as engine:
+        bank = Bank()
+        agent, runner = make_chief(bank, how), SeawallRunner(engine)
+        assert ask_held(runner, agent).proposal
+        assert bank.refunds == []
+        engine.call(decide)
+        assert ask_held(runner, agent) == "Refunded."
+        assert bank.refunds == ([(1042, 5)] if decide is approve else [])
+        assert len(list_requests(agent)) == 2
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_an_effect_in_doubt_below_a_function_is_no_failure_of_the_function(how: str) -> None:
+    with Engine(effects=["refund"], reads=["settle*"], authenticate=identify) as engine:
+        bank = Bank()
+        agent, runner = make_chief(bank, how), SeawallRunner(engine)
+        bank.error = ConnectionError("cut off")
+        held = ask_held(runner, agent)
+        bank.error = None
+        engine.call(
+            lambda sea: sea.reconcile(held.run, step=held.step, committed="refund 1", credential=BOSS)
+        )
+        assert ask_held(runner, agent) == "Refunded."
+        assert bank.refunds == []
+        assert len(list_requests(agent)) == 2
+
+
+@pytest.mark.anyio
+async def test_a_function_that_ends_beside_a_hold_keeps_its_result() -> None:
+    bank, is_held = Bank(), asyncio.Event()
+    bank.error = ConnectionError("cut off")
+    moved: list[int] = []
+    chief = make_chief(bank, "returned")
+
+    @function_tool
+    async def move() -> str:
+        """Moves the parcel, and is not to be cut off by a cancellation."""
+        while not is_held.is_set():
+            try:
+                await is_held.wait()
+            except asyncio.CancelledError:
+                is_held.set()
+        moved.append(1)
+        return "moved"
+
+    model = PlayedModel([[("settle", {}), ("move", {})], ANSWER], "top")
+    agent = Agent(name="chief", model=model, tools=[*chief.tools, move])
+    async with Engine(effects=["refund", "move"], reads=["settle"], authenticate=identify) as engine:
+        runner = SeawallRunner(engine)
+        with pytest.raises(AgentsHeld) as caught:
+            await runner.run(agent, "Settle.", request_id="r-1", run_config=QUIET)
+        held, bank.error = caught.value.held, None
+        await engine.call_async(
+            lambda sea: sea.reconcile(held.run, step=held.step, committed="refund 1", credential=BOSS)
+        )
+        result = await runner.run(agent, "Settle.", request_id="r-1", run_config=QUIET)
+    assert result.final_output == ANSWER
+    assert moved == [1]

@@ -293,8 +293,8 @@ def _make_approval(tool: FunctionTool) -> Any:
         run = invocation.run
         with run.translated():
             held = await run.is_held(invocation.agent, tool.name, arguments, call_id, invocation.frame)
-            if held is not None and not held.proposal:
-                raise held  # an earlier attempt may have been made, and the SDK's approval can't say whether it was
+            if held is not None and not (held.proposal and invocation.is_resumable):
+                raise held  # an approval of the SDK can't say what became of an earlier attempt, or would go to a function
         return held is not None
 
     return needs_approval
@@ -337,7 +337,7 @@ class _GatedInvoker:
         run = invocation.run
         call_id = ctx.tool_call_id
         told: list[str] | None = [] if self._is_agent else None
-        place = CallPlace(invocation, invocation.agent, invocation.frame, call_id, self._is_agent, told)
+        place = CallPlace(invocation, invocation.agent, invocation.frame, call_id, [], self._is_agent, told)
         if self._is_agent:  # the run of the agent opens the frame
             run.check()
             with inside(place):
@@ -372,7 +372,8 @@ class _GatedInvoker:
                 value = await self._invoke(ctx, text)
         finally:
             _failure.reset(token)
-        place.invocation.run.check()
+        if place.stops:
+            raise place.stops[0]  # an agent inside of it was stopped, even if the tool has swallowed that
         if not failures:
             text = write_result_text(value)
             return make_tool_result(text, raw=write_value(value, text)), value

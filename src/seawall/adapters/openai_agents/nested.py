@@ -41,11 +41,21 @@ class _Nested(NamedTuple):
     options: dict[str, Any]
     provider: Any
     """The provider of models that was made for this run, and is closed after it; None if none was made."""
+    place: CallPlace | RunnerInvocation | None
+    """Where the agent was asked."""
+
+    def _check(self) -> None:
+        """Raises the error that has ended the whole run, if there is one, and notes it for the tool that has asked."""
+        stop = self.invocation.run.stop
+        if stop is not None:
+            if isinstance(self.place, CallPlace):
+                self.place.stops.append(stop)
+            raise stop
 
     async def finish(self, result: RunResult | RunResultStreaming) -> None:
         """Closes the agent's frames, unless the agent waits for a person."""
         run = self.invocation.run
-        run.check()
+        self._check()
         if result.interruptions or self.invocation.root == NOT_OPEN:
             return
         answer = write_answer(result.final_output)
@@ -57,7 +67,7 @@ class _Nested(NamedTuple):
     async def fail(self, error: BaseException) -> None:
         """Closes the agent's frames after an error. Raises the error that has ended the whole run instead, if there is one."""
         run = self.invocation.run
-        run.check()
+        self._check()
         if isinstance(error, Exception) and self.invocation.root != NOT_OPEN:
             with run.translated():
                 for frame in (*reversed(self.invocation.frames), self.invocation.root):
@@ -165,7 +175,8 @@ def _begin(agent: Any, given: Any, options: dict[str, Any]) -> _Nested:
             return await run.session.open_frame(_ask_frame(agent, given))
 
     invocation = RunnerInvocation(run, get_original(agent).name, NOT_OPEN, open_frame)
-    return _Nested(invocation, run.gate.gate_agent(agent), prepared, provider)
+    invocation.is_resumable = above.is_resumable and isinstance(place, CallPlace) and place.is_agent
+    return _Nested(invocation, run.gate.gate_agent(agent), prepared, provider, place)
 
 
 async def _restore(nested: _Nested, state: Any) -> Any:

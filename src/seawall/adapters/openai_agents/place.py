@@ -136,6 +136,8 @@ class RunnerInvocation:
         self._opening, self._lock = opening, asyncio.Lock()
         self.root = frame
         """The frame in which the invocation began."""
+        self.is_resumable = True
+        """False if the interruptions of its result are given to code of the user, and not to the caller of the run."""
         self.frames: list[int] = []
         """The frames that hand-offs have opened, the newest last."""
         self.calls: tuple[tuple[str, str, str], ...] = ()
@@ -176,8 +178,10 @@ class CallPlace(NamedTuple):
     invocation: RunnerInvocation
     agent: str
     frame: int
-    call: str = ""
-    """The id of the tool's call that is performed here; "" if there is none."""
+    call: str
+    """The id of the tool's call that is performed here."""
+    stops: list[AgentsException]
+    """Gets the errors that have ended the whole run in an agent that the tool runs. The tool may swallow them."""
     is_agent: bool = False
     """True if that tool is an agent."""
     refused: list[str] | None = None

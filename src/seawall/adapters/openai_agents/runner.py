@@ -236,6 +236,7 @@ class SeawallRunner:
             resume=goes_on,
             answers=True,
             not_done=self._not_done,
+            passes=(AgentsHeld,),
         )
         run = GatedRun(session, self._gate)
         gated = self._gate.gate_agent(agent)
