@@ -259,3 +259,24 @@ def test_a_hold_below_another_agent_goes_on_there(engine: Engine, make: Any, how
     check_finished(bank, result)
     assert len(top.requests) == (2 if make is make_tool_tree else 1)
     assert len(model.requests) == 3
+
+
+@pytest.mark.parametrize("make", [make_tool_tree, make_handoff_tree])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_state_goes_on_with_a_context_that_is_no_json(engine: Engine, make: Any, streamed: bool) -> None:
+    bank = Bank()
+    agent, _, _ = make(bank)
+    runner = SeawallRunner(engine)
+    context = {"bank": bank, 7: ("a", "tuple")}
+    state = ask(runner, agent, request_id="r-1", context=context).to_state()
+    state.approve(state.get_interruptions()[0])
+
+    async def stream() -> Any:
+        result = runner.run_streamed(agent, state, credential=BOSS, run_config=QUIET)
+        async for _ in result.stream_events():
+            pass
+        return result
+
+    result = asyncio.run(stream()) if streamed else ask(runner, agent, state, credential=BOSS)
+    check_finished(bank, result)
+    assert result.context_wrapper.context is context
