@@ -542,7 +542,8 @@ class LoopSide:
         found = self._asks.bodies
         self._asks.bodies = bodies
         try:
-            return msgspec.structs.replace(self._asks.describe(known.done), replayed=True)
+            notes = tuple(map(bodies.text, known.notes))
+            return msgspec.structs.replace(self._asks.describe(known.done, notes), replayed=True)
         finally:
             self._asks.bodies = found
 

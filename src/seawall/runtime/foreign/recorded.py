@@ -28,7 +28,7 @@ from typing import NamedTuple
 import msgspec
 
 from seawall.core.canonical import Ref, ref_of, to_canonical_bytes
-from seawall.core.events import Event, LimitsRaised, Planned, StepDone, StepIntended
+from seawall.core.events import Event, Judged, LimitsRaised, Planned, StepDone, StepIntended
 from seawall.run.bodies import Bodies
 from seawall.run.frame import effect_state
 from seawall.run.requests import PreparedRequest
@@ -42,6 +42,8 @@ class RecordedStep(NamedTuple):
 
     intent: StepIntended
     done: StepDone
+    notes: tuple[Ref, ...] = ()
+    """What its asker was told beside the result of a tool: advice of guards, and what a person has changed."""
 
 
 class ReplyCall(NamedTuple):
@@ -59,6 +61,8 @@ class Recorded:
     def __init__(self) -> None:
         self._intents: dict[int, StepIntended] = {}
         self._by_key: dict[tuple[int, str], RecordedStep] = {}
+        self._notes: dict[tuple[int, str], tuple[Ref, ...]] = {}
+        """The notes of calls that have no result yet, by frame and key."""
         self._frames: dict[tuple[int, str], int] = {}
         """The newest hand-off by frame and key. Its step is the number of the frame that it opens."""
         self._models: dict[int, dict[str, deque[RecordedStep]]] = {}
@@ -110,6 +114,7 @@ class Recorded:
             self._attempts,
             self._intents,
             self._by_key,
+            self._notes,
             self._frames,
             self._asked_by,
             self._replies,
@@ -148,6 +153,16 @@ class Recorded:
             self._left_out.update(ref for ref in (event.told, event.note) if ref is not None)
         elif isinstance(event, LimitsRaised):
             self._forget_last()
+        elif isinstance(event, Judged) and (event.verdict, event.mode) == ("advise", "enforce"):
+            intent = self._intents.get(event.step)
+            if intent is not None and intent.kind == "tool":
+                self._add_note(intent, event.note)
+
+    def _add_note(self, intent: StepIntended, note: Ref | None) -> None:
+        place = intent.frame, intent.call or ""
+        known = self._notes.get(place, ())
+        if note is not None and note not in known:
+            self._notes[place] = (*known, note)
 
     def _forget_last(self) -> None:
         """Forgets the calls that were left out, in frames that are still open, because the limits were raised."""
@@ -200,7 +215,9 @@ class Recorded:
         place = intent.frame, key
         # An approved effect is made in a later step.
         if not cut_off and (done.status != "ok" or place in self._in_doubt):
-            self._by_key[place] = RecordedStep(intent, done)
+            self._by_key[place] = RecordedStep(intent, done, self._notes.pop(place, ()))
+        elif done.edit is not None:
+            self._add_note(intent, done.output)
 
     def _learn_call(self, intent: StepIntended, done: StepDone, key: str, *, cut_off: bool) -> None:
         place = intent.frame, key
@@ -212,7 +229,7 @@ class Recorded:
             self._in_doubt.pop(place, None)
         if cut_off or intent.kind not in ("tool", "handoff"):
             return
-        self._by_key[place] = RecordedStep(intent, done)
+        self._by_key[place] = RecordedStep(intent, done, self._notes.pop(place, ()))
         if not self.replays:
             self._note_attempt(place, done)
 
