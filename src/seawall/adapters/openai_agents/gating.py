@@ -385,10 +385,10 @@ class _GatedInvoker:
         try:
             return await invoke_function_tool(function_tool=self._inner, context=ctx, arguments=text)
         except ToolTimeoutError as error:
-            failures = _failure.get()
-            if self.tool.timeout_behavior == "raise_exception" or failures is None:
+            if self.tool.timeout_behavior == "raise_exception":
                 raise
-            failures.append(error)
+            if (failures := _failure.get()) is not None:  # an agent as a tool is no step
+                failures.append(error)
             write = self.tool.timeout_error_function
             if write is None:
                 return default_tool_timeout_error_message(
