@@ -22,6 +22,7 @@ import msgspec
 from agents.agent import Agent
 from agents.exceptions import ToolTimeoutError
 from agents.handoffs import Handoff, handoff
+from agents.memory import is_openai_responses_compaction_aware_session
 from agents.models.interface import Model
 from agents.run_config import RunConfig, ToolErrorFormatterArgs
 from agents.run_context import RunContextWrapper
@@ -211,6 +212,11 @@ class AgentGate:
             return gated
 
         return invoke
+
+    def note_session(self, session: Any) -> None:
+        """Notes a session that asks a model by itself, to make the conversation shorter."""
+        if is_openai_responses_compaction_aware_session(session):
+            self._note_not_gated(f"{type(session).__name__} of OpenAI Agents: it asks a model by itself")
 
     # ---- tools
 

@@ -168,6 +168,7 @@ def _begin(agent: Any, given: Any, options: dict[str, Any]) -> _Nested:
     place, above = current.get(), find_invocation()
     run = above.run
     prepared, provider = gate_config(options)
+    run.gate.note_session(options.get("session"))
 
     async def open_frame() -> int:
         await above.open()

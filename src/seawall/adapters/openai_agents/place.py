@@ -62,6 +62,10 @@ class AgentGating(Protocol):
         """Returns the gated copy of a tool, or the tool itself if it can't be gated."""
         ...
 
+    def note_session(self, session: Any) -> None:
+        """Notes a session that asks a model by itself, to make the conversation shorter."""
+        ...
+
 
 class GatedRun:
     """One run: its session, and the calls of tools that were asked for and are not performed yet."""
