@@ -248,8 +248,8 @@ class AgentGate:
         gated = copy.copy(tool)
         gated.on_invoke_tool = _GatedInvoker(tool, is_agent, self._not_done)
         gated.timeout_seconds = None  # the tool's time does not run while the gate waits: see `_GatedInvoker`
-        if is_effect:
-            gated.needs_approval = _make_approval(tool)
+        if is_effect or (tool.needs_approval is not False and not is_agent):
+            gated.needs_approval = _make_approval(tool, is_effect=is_effect)
         return gated
 
 
@@ -289,14 +289,21 @@ async def needs_own_approval(
     return bool(await found if inspect.isawaitable(found) else found)
 
 
-def _make_approval(tool: FunctionTool) -> Any:
-    """Returns the approval policy of an effect: it asks a person if the user's own policy does, or the gate holds the call."""
+def _make_approval(tool: FunctionTool, *, is_effect: bool) -> Any:
+    """Returns the approval policy of a gated tool: it asks a person if the user's own policy does, or the gate holds the call.
+
+    The user's own policy is not asked about a call that was made already.
+    """
 
     async def needs_approval(context: Any, arguments: dict[str, Any], call_id: str) -> bool:
-        if await needs_own_approval(tool, context, arguments, call_id):
-            return True
         invocation = find_invocation()
         run = invocation.run
+        if await needs_own_approval(tool, context, arguments, call_id):
+            with run.translated():
+                if not await run.session.is_attempted(invocation.frame, call_id):
+                    return True
+        if not is_effect:
+            return False
         with run.translated():
             held = await run.is_held(invocation.agent, tool.name, arguments, call_id, invocation.frame)
             if held is not None and not (held.proposal and invocation.is_resumable):
