@@ -257,36 +257,3 @@ def test_an_effect_in_doubt_below_a_function_is_no_failure_of_the_function(how: 
         assert ask_held(runner, agent) == "Refunded."
         assert bank.refunds == []
         assert len(list_requests(agent)) == 2
-
-
-@pytest.mark.anyio
-async def test_a_function_that_ends_beside_a_hold_keeps_its_result() -> None:
-    bank, is_held = Bank(), asyncio.Event()
-    bank.error = ConnectionError("cut off")
-    moved: list[int] = []
-    chief = make_chief(bank, "returned")
-
-    @function_tool
-    async def move() -> str:
-        """Moves the parcel, and is not to be cut off by a cancellation."""
-        while not is_held.is_set():
-            try:
-                await is_held.wait()
-            except asyncio.CancelledError:
-                is_held.set()
-        moved.append(1)
-        return "moved"
-
-    model = PlayedModel([[("settle", {}), ("move", {})], ANSWER], "top")
-    agent = Agent(name="chief", model=model, tools=[*chief.tools, move])
-    async with Engine(effects=["refund", "move"], reads=["settle"], authenticate=identify) as engine:
-        runner = SeawallRunner(engine)
-        with pytest.raises(AgentsHeld) as caught:
-            await runner.run(agent, "Settle.", request_id="r-1", run_config=QUIET)
-        held, bank.error = caught.value.held, None
-        await engine.call_async(
-            lambda sea: sea.reconcile(held.run, step=held.step, committed="refund 1", credential=BOSS)
-        )
-        result = await runner.run(agent, "Settle.", request_id="r-1", run_config=QUIET)
-    assert result.final_output == ANSWER
-    assert moved == [1]
