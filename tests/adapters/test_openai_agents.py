@@ -469,6 +469,26 @@ def test_coverage_names_what_can_not_be_gated_and_what_nobody_has_declared() -> 
     assert any("WebSearchTool" in each for each in found.not_gated)
 
 
+@pytest.mark.parametrize("inside", [False, True])
+def test_coverage_names_a_session_that_asks_a_model_by_itself(engine: Engine, inside: bool) -> None:
+    class Shortening(SQLiteSession):
+        async def run_compaction(self, args: Any = None) -> None:
+            """Would ask a model for a shorter conversation."""
+
+    session = Shortening("s-1")
+    agent = Agent(name="clerk", model=PlayedModel(["Done."]))
+    if inside:
+        tool = agent.as_tool("ask_clerk", "Asks the clerk.", session=session)
+        agent = Agent(
+            name="chief", model=PlayedModel([[("ask_clerk", {"input": ASK})], "Done."], "top"), tools=[tool]
+        )
+        ask(SeawallRunner(engine), agent)
+    else:
+        ask(SeawallRunner(engine), agent, session=session)
+    session.close()
+    assert any("Shortening" in each for each in engine.coverage().not_gated)
+
+
 def test_what_guards_advise_reaches_the_model_beside_the_results(engine: Engine) -> None:
     bank = Bank()
     agent, model = make_desk(bank, [[("find_order", {"order": 1})], [("find_order", {"order": 1})], "Done."])

@@ -230,6 +230,18 @@ def test_at_a_limit_an_agent_as_a_tool_does_not_begin(engine: Engine, error_func
     ]
 
 
+def test_an_agent_as_a_tool_that_takes_too_long_is_told_as_the_sdk_tells_it(engine: Engine) -> None:
+    async def wait(context: Any, arguments: str) -> str:
+        return str(await asyncio.Event().wait())
+
+    tool = make_weigher().as_tool("weigh", "Weighs.")
+    tool.on_invoke_tool, tool.timeout_seconds = wait, 0.01
+    top = PlayedModel([[("weigh", {"input": "the parcel"})], "Nobody weighs it."], prefix="top")
+    agent = Agent(name="chief", model=top, tools=[tool])
+    assert ask(SeawallRunner(engine), agent).final_output == "Nobody weighs it."
+    assert "timed out" in top.requests[-1][-1]["output"]
+
+
 def test_an_agent_as_a_tool_is_no_effect(engine: Engine) -> None:
     agent = Agent(
         name="chief", model=PlayedModel(["x"]), tools=[make_weigher().as_tool("refund", "Refunds.")]

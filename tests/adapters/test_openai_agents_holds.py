@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agents import Agent, RunState, SQLiteSession
+from agents import Agent, FunctionTool, RunState, SQLiteSession
 
 from adapters.agents_model import QUIET, SCRIPT, Bank, PlayedModel, make_desk
 from runtime.foreign.boss import BOSS, approve, reject
@@ -20,6 +20,10 @@ from seawall.runtime.foreign.engine import Engine
 
 ASK = "Refund order 1042"
 ANSWER = "Order 1042 was refunded."
+
+
+async def always_asks(context: Any, arguments: dict[str, Any], call_id: str) -> bool:
+    return True
 
 
 def make_engine(journal: Path) -> Engine:
@@ -259,3 +263,42 @@ def test_a_hold_below_another_agent_goes_on_there(engine: Engine, make: Any, how
     check_finished(bank, result)
     assert len(top.requests) == (2 if make is make_tool_tree else 1)
     assert len(model.requests) == 3
+
+
+@pytest.mark.parametrize("make", [make_tool_tree, make_handoff_tree])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_state_goes_on_with_a_context_that_is_no_json(engine: Engine, make: Any, streamed: bool) -> None:
+    bank = Bank()
+    agent, _, _ = make(bank)
+    runner = SeawallRunner(engine)
+    context = {"bank": bank, 7: ("a", "tuple")}
+    state = ask(runner, agent, request_id="r-1", context=context).to_state()
+    state.approve(state.get_interruptions()[0])
+
+    async def stream() -> Any:
+        result = runner.run_streamed(agent, state, credential=BOSS, run_config=QUIET)
+        async for _ in result.stream_events():
+            pass
+        return result
+
+    result = asyncio.run(stream()) if streamed else ask(runner, agent, state, credential=BOSS)
+    check_finished(bank, result)
+    assert result.context_wrapper.context is context
+
+
+@pytest.mark.parametrize("tool", ["refund", "find_order"])
+@pytest.mark.parametrize("policy", [True, always_asks])
+def test_a_policy_of_the_users_own_is_not_asked_about_a_call_that_was_made(tool: str, policy: Any) -> None:
+    bank = Bank()
+    agent, model = make_desk(bank)
+    for each in agent.tools:
+        if isinstance(each, FunctionTool) and each.name == tool:
+            each.needs_approval = policy
+    with Engine(effects=["refund"], reads=["find_order"]) as engine:
+        runner = SeawallRunner(engine)
+        state = ask(runner, agent, request_id="r-1").to_state()
+        state.approve(state.get_interruptions()[0])
+        check_finished(bank, ask(runner, agent, state))
+        again = ask(runner, agent, request_id="r-1")
+    assert (again.interruptions, again.final_output) == ([], ANSWER)
+    assert (bank.refunds, bank.found, len(model.requests)) == ([(1042, 5)], 1, 3)

@@ -22,6 +22,7 @@ import msgspec
 from agents.agent import Agent
 from agents.exceptions import ToolTimeoutError
 from agents.handoffs import Handoff, handoff
+from agents.memory import is_openai_responses_compaction_aware_session
 from agents.models.interface import Model
 from agents.run_config import RunConfig, ToolErrorFormatterArgs
 from agents.run_context import RunContextWrapper
@@ -212,6 +213,11 @@ class AgentGate:
 
         return invoke
 
+    def note_session(self, session: Any) -> None:
+        """Notes a session that asks a model by itself, to make the conversation shorter."""
+        if is_openai_responses_compaction_aware_session(session):
+            self._note_not_gated(f"{type(session).__name__} of OpenAI Agents: it asks a model by itself")
+
     # ---- tools
 
     def gate_tool(self, tool: Tool, seen: set[int] | None = None) -> Tool:
@@ -242,8 +248,8 @@ class AgentGate:
         gated = copy.copy(tool)
         gated.on_invoke_tool = _GatedInvoker(tool, is_agent, self._not_done)
         gated.timeout_seconds = None  # the tool's time does not run while the gate waits: see `_GatedInvoker`
-        if is_effect:
-            gated.needs_approval = _make_approval(tool)
+        if is_effect or (tool.needs_approval is not False and not is_agent):
+            gated.needs_approval = _make_approval(tool, is_effect=is_effect)
         return gated
 
 
@@ -283,18 +289,25 @@ async def needs_own_approval(
     return bool(await found if inspect.isawaitable(found) else found)
 
 
-def _make_approval(tool: FunctionTool) -> Any:
-    """Returns the approval policy of an effect: it asks a person if the user's own policy does, or the gate holds the call."""
+def _make_approval(tool: FunctionTool, *, is_effect: bool) -> Any:
+    """Returns the approval policy of a gated tool: it asks a person if the user's own policy does, or the gate holds the call.
+
+    The user's own policy is not asked about a call that was made already.
+    """
 
     async def needs_approval(context: Any, arguments: dict[str, Any], call_id: str) -> bool:
-        if await needs_own_approval(tool, context, arguments, call_id):
-            return True
         invocation = find_invocation()
         run = invocation.run
+        if await needs_own_approval(tool, context, arguments, call_id):
+            with run.translated():
+                if not await run.session.is_attempted(invocation.frame, call_id):
+                    return True
+        if not is_effect:
+            return False
         with run.translated():
             held = await run.is_held(invocation.agent, tool.name, arguments, call_id, invocation.frame)
-            if held is not None and not held.proposal:
-                raise held  # an earlier attempt may have been made, and the SDK's approval can't say whether it was
+            if held is not None and not (held.proposal and invocation.is_resumable):
+                raise held  # an approval of the SDK can't say what became of an earlier attempt, or would go to a function
         return held is not None
 
     return needs_approval
@@ -337,7 +350,7 @@ class _GatedInvoker:
         run = invocation.run
         call_id = ctx.tool_call_id
         told: list[str] | None = [] if self._is_agent else None
-        place = CallPlace(invocation, invocation.agent, invocation.frame, call_id, self._is_agent, told)
+        place = CallPlace(invocation, invocation.agent, invocation.frame, call_id, [], self._is_agent, told)
         if self._is_agent:  # the run of the agent opens the frame
             run.check()
             with inside(place):
@@ -372,7 +385,8 @@ class _GatedInvoker:
                 value = await self._invoke(ctx, text)
         finally:
             _failure.reset(token)
-        place.invocation.run.check()
+        if place.stops:
+            raise place.stops[0]  # an agent inside of it was stopped, even if the tool has swallowed that
         if not failures:
             text = write_result_text(value)
             return make_tool_result(text, raw=write_value(value, text)), value
@@ -384,10 +398,10 @@ class _GatedInvoker:
         try:
             return await invoke_function_tool(function_tool=self._inner, context=ctx, arguments=text)
         except ToolTimeoutError as error:
-            failures = _failure.get()
-            if self.tool.timeout_behavior == "raise_exception" or failures is None:
+            if self.tool.timeout_behavior == "raise_exception":
                 raise
-            failures.append(error)
+            if (failures := _failure.get()) is not None:  # an agent as a tool is no step
+                failures.append(error)
             write = self.tool.timeout_error_function
             if write is None:
                 return default_tool_timeout_error_message(

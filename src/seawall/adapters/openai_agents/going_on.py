@@ -34,11 +34,22 @@ async def restore_state(agent: Any, state: Any) -> Any:
     context = state._context  # noqa: SLF001 -- the SDK offers no other way to it
     kept = context if type(context) is RunContextWrapper else getattr(context, "context", None)
     data = state.to_json(context_serializer=_drop_context, include_tracing_api_key=True)
+    _drop_mappings(data)
     return await RunState.from_json(agent, data, context_override=kept)
 
 
 def _drop_context(context: Any) -> dict[str, Any]:
     return {}  # the context object is passed on as it is, not serialized
+
+
+def _drop_mappings(data: dict[str, Any]) -> None:
+    """As `_drop_context`, for mappings: the SDK takes them as they are, with values that are no JSON. So do nested states."""
+    if data["context"]["context"] is not None:
+        data["context"]["context"] = {}
+    response: dict[str, Any] = data["last_processed_response"] or {}
+    for call in response.get("functions", []):
+        if "agent_run_state" in call:
+            _drop_mappings(call["agent_run_state"])
 
 
 async def find_place(invocation: RunnerInvocation, state: Any) -> None:

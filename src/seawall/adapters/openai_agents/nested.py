@@ -41,11 +41,21 @@ class _Nested(NamedTuple):
     options: dict[str, Any]
     provider: Any
     """The provider of models that was made for this run, and is closed after it; None if none was made."""
+    place: CallPlace | RunnerInvocation | None
+    """Where the agent was asked."""
+
+    def _check(self) -> None:
+        """Raises the error that has ended the whole run, if there is one, and notes it for the tool that has asked."""
+        stop = self.invocation.run.stop
+        if stop is not None:
+            if isinstance(self.place, CallPlace):
+                self.place.stops.append(stop)
+            raise stop
 
     async def finish(self, result: RunResult | RunResultStreaming) -> None:
         """Closes the agent's frames, unless the agent waits for a person."""
         run = self.invocation.run
-        run.check()
+        self._check()
         if result.interruptions or self.invocation.root == NOT_OPEN:
             return
         answer = write_answer(result.final_output)
@@ -57,7 +67,7 @@ class _Nested(NamedTuple):
     async def fail(self, error: BaseException) -> None:
         """Closes the agent's frames after an error. Raises the error that has ended the whole run instead, if there is one."""
         run = self.invocation.run
-        run.check()
+        self._check()
         if isinstance(error, Exception) and self.invocation.root != NOT_OPEN:
             with run.translated():
                 for frame in (*reversed(self.invocation.frames), self.invocation.root):
@@ -129,28 +139,36 @@ class NestedRunner(AgentRunner):
 
 
 def _ask_frame(agent: Any, given: Any) -> HandoffAsk:
-    """Returns the ask for the frame of an agent that runs inside of a tool or a guardrail. Equal input has an equal key."""
+    """Returns the ask for the frame of an agent that runs inside of a tool or a guardrail.
+
+    Its key is the same after a crash: that of the call, the agent and its input, and the number of such runs before it.
+    """
     found = current.get()
     invocation = find_invocation()
     state: Any = given
     original = state._original_input if isinstance(given, RunState) else given  # noqa: SLF001 -- the SDK offers no other way to it
     items = make_plain(ItemHelpers.input_to_new_input_list(original))
-    if isinstance(found, CallPlace):
-        key = f"{found.call}/agent" if found.is_agent else f"{found.call}/{digest_of(items)[:16]}"
-        by, frame = found.agent, found.frame
+    name, goes_on = get_original(agent).name, isinstance(given, RunState)
+    is_call = isinstance(found, CallPlace)
+    by, frame, call = (
+        (found.agent, found.frame, found.call) if is_call else (invocation.agent, invocation.frame, "beside")
+    )
+    if (
+        is_call and found.is_agent
+    ):  # the tool begins anew, and its agent's state may have another input by now
+        key = invocation.number_agent(frame, f"{call}/agent/{digest_of(name)[:16]}")
     else:
-        key, by, frame = f"beside/{digest_of(items)[:16]}", invocation.agent, invocation.frame
+        key = invocation.number_agent(frame, f"{call}/{digest_of([name, items])[:16]}", goes_on=goes_on)
     task = items[-1].get("content") if items else ""
     text = task if isinstance(task, str) else write_answer(task)
-    return invocation.run.session.handoff(
-        by, get_original(agent).name, text or "(nothing)", call_id=key, frame=frame
-    )
+    return invocation.run.session.handoff(by, name, text or "(nothing)", call_id=key, frame=frame)
 
 
 def _begin(agent: Any, given: Any, options: dict[str, Any]) -> _Nested:
     place, above = current.get(), find_invocation()
     run = above.run
     prepared, provider = gate_config(options)
+    run.gate.note_session(options.get("session"))
 
     async def open_frame() -> int:
         await above.open()
@@ -158,7 +176,8 @@ def _begin(agent: Any, given: Any, options: dict[str, Any]) -> _Nested:
             return await run.session.open_frame(_ask_frame(agent, given))
 
     invocation = RunnerInvocation(run, get_original(agent).name, NOT_OPEN, open_frame)
-    return _Nested(invocation, run.gate.gate_agent(agent), prepared, provider)
+    invocation.is_resumable = above.is_resumable and isinstance(place, CallPlace) and place.is_agent
+    return _Nested(invocation, run.gate.gate_agent(agent), prepared, provider, place)
 
 
 async def _restore(nested: _Nested, state: Any) -> Any:

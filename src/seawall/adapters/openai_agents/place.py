@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Generator
 from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol
@@ -59,6 +60,10 @@ class AgentGating(Protocol):
 
     def gate_tool(self, tool: Any) -> Any:
         """Returns the gated copy of a tool, or the tool itself if it can't be gated."""
+        ...
+
+    def note_session(self, session: Any) -> None:
+        """Notes a session that asks a model by itself, to make the conversation shorter."""
         ...
 
 
@@ -135,6 +140,8 @@ class RunnerInvocation:
         self._opening, self._lock = opening, asyncio.Lock()
         self.root = frame
         """The frame in which the invocation began."""
+        self.is_resumable = True
+        """False if the interruptions of its result are given to code of the user, and not to the caller of the run."""
         self.frames: list[int] = []
         """The frames that hand-offs have opened, the newest last."""
         self.calls: tuple[tuple[str, str, str], ...] = ()
@@ -143,9 +150,21 @@ class RunnerInvocation:
         """The gated agent whose model was called last. It stays at work if a hand-off is refused."""
         self.refusal = ""
         """Why the newest hand-off was refused; "" if it was not."""
+        self._begun: Counter[tuple[int, str]] = Counter()
+        """How many agents code has run by itself, by frame and key without the number."""
 
     def __repr__(self) -> str:
         return f"<RunnerInvocation of {self.agent!r}, frame {self.frame}>"
+
+    def number_agent(self, frame: int, key: str, *, goes_on: bool = False) -> str:
+        """Returns the key of an agent that code runs by itself, with its number among those with an equal key.
+
+        `goes_on`: it is the newest of them, which continues.
+        """
+        if not (goes_on and self._begun[frame, key]):
+            self._begun[frame, key] += 1
+        number = self._begun[frame, key]
+        return key if number == 1 else f"{key}/{number}"
 
     async def open(self) -> None:
         """Opens the frame, unless it is open. Its first agent and an agent of a guardrail may come at the same time."""
@@ -163,8 +182,10 @@ class CallPlace(NamedTuple):
     invocation: RunnerInvocation
     agent: str
     frame: int
-    call: str = ""
-    """The id of the tool's call that is performed here; "" if there is none."""
+    call: str
+    """The id of the tool's call that is performed here."""
+    stops: list[AgentsException]
+    """Gets the errors that have ended the whole run in an agent that the tool runs. The tool may swallow them."""
     is_agent: bool = False
     """True if that tool is an agent."""
     refused: list[str] | None = None

@@ -210,6 +210,7 @@ class SeawallRunner:
         install_runner()
         agent = get_original(agent)
         sdk_session = options.get("session")
+        self._gate.note_session(sdk_session)
         goes_on = isinstance(given, RunState)
         if goes_on and request_id is None:
             request_id, known_tenant = self._find_request(given)
@@ -236,6 +237,7 @@ class SeawallRunner:
             resume=goes_on,
             answers=True,
             not_done=self._not_done,
+            passes=(AgentsHeld,),
         )
         run = GatedRun(session, self._gate)
         gated = self._gate.gate_agent(agent)

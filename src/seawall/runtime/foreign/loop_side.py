@@ -575,10 +575,10 @@ class LoopSide:
 
     # ---- ending
 
-    async def find_frames(self, call_id: str) -> tuple[int, ...]:
-        """See `Session.find_frames`."""
+    async def look(self, find: Callable[[Recorded], T]) -> T:
+        """Returns what is found in the record."""
         await self.open()
-        return self.recorded.find_frames_of_call(call_id)
+        return find(self.recorded)
 
     async def close_frame(
         self, step: int, text: str, status: StepStatus = "ok", error: str | None = None

@@ -114,6 +114,7 @@ class Recorded:
             self._attempts,
             self._intents,
             self._by_key,
+            self._notes,
             self._frames,
             self._asked_by,
             self._replies,
@@ -382,7 +383,7 @@ class Recorded:
         """
         replies = self._replies.get(frame, [])
         while replies and not any(
-            self._is_known(frame, replies[-1], call.id) for call in replies[-1].done.calls
+            self._is_known(frame, replies[-1].done.step, call.id) for call in replies[-1].done.calls
         ):
             replies.pop()
         by_digest: dict[str, deque[RecordedStep]] = {}
@@ -393,8 +394,13 @@ class Recorded:
         known = [*self._in_doubt.values(), *(each.intent for each in self._by_key.values())]
         self.attempted.update(each.name for each in known if each.frame == frame and each.effect)
 
-    def _is_known(self, frame: int, reply: RecordedStep, call_id: str) -> bool:
-        place = frame, f"{reply.done.step}/{_escape(call_id)}"
+    def is_attempted(self, frame: int, call_id: str) -> bool:
+        """Returns whether a call that a reply asks for has a result, or may have been made."""
+        asked = self._asked_by.get((frame, call_id), [])
+        return any(self._is_known(frame, call.reply, call_id) for call in asked)
+
+    def _is_known(self, frame: int, reply: int, call_id: str) -> bool:
+        place = frame, f"{reply}/{_escape(call_id)}"
         return place in self._by_key or place in self._in_doubt
 
     def give_up_replies(self, frame: int, taken: RecordedStep) -> None:

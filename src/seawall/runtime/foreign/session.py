@@ -376,7 +376,15 @@ class Session:
         If the call was a hand-off that was made, the frame that it has opened is the last one. Returns nothing if no reply
         asks for the call.
         """
-        return await self._cross(lambda side: side.find_frames(call_id))
+        return await self._cross(
+            lambda side: side.look(lambda recorded: recorded.find_frames_of_call(call_id))
+        )
+
+    async def is_attempted(self, frame: int, call_id: str) -> bool:
+        """Returns whether a tool's call with an id is recorded as made, or as one of which it is not known whether it was."""
+        return await self._cross(
+            lambda side: side.look(lambda recorded: recorded.is_attempted(frame, call_id))
+        )
 
     def begin_again(self, frame: int) -> None:
         """Says that the loop begins its work in a frame anew, because it has failed, and is going to ask for the same again.
