@@ -91,7 +91,7 @@ def test_a_run_that_nobody_drives_is_ended_by_its_cancellation(desks: Desks, wai
     assert desks("resume", waiting).exit_code == 6
     assert "by ann: wrong order" in desks("show", waiting).out
     again = desks("cancel", waiting)
-    assert (again.exit_code, again.err) == (2, f"seawall: run {waiting} has ended already: cancelled\n")
+    assert (again.exit_code, again.err) == (3, f"seawall: run {waiting} has ended already: cancelled\n")
 
 
 def test_a_cancellation_that_a_live_run_has_not_taken_is_shown(desks: Desks) -> None:

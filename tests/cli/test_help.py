@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -42,6 +43,16 @@ def test_an_option_without_which_a_command_does_nothing_is_shown_as_required(
     assert done.exit_code == 2
     assert option in shown
     assert option in done.err
+
+
+def test_an_argument_that_may_be_repeated_is_written_with_one_ellipsis(desks: Desks) -> None:
+    words = [[name] for name in COMMANDS] + [
+        [name, part] for name in ("mcp", "memory") for part in COMMANDS[name].commands
+    ]
+    usages = [desks(*each, "--help", width=300).out.split("\n\n")[0] for each in words]
+
+    assert [usage for usage in usages if re.search(r"(…|\.\.\.)\W*\.\.\.", usage)] == []
+    assert "seawall mcp diff" in desks("mcp", "accept", "--help", width=300).out
 
 
 @pytest.mark.parametrize("name", COMMANDS)

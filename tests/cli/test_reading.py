@@ -64,6 +64,17 @@ def test_a_journal_that_is_not_there_is_not_made(desks: Desks, tmp_path: Path, c
     assert not (tmp_path / "seawall.db").exists()
 
 
+def test_an_empty_file_is_not_told_as_a_missing_one(desks: Desks) -> None:
+    Path("empty.db").touch()
+
+    done = desks("runs", "--journal", "empty.db")
+
+    assert (done.exit_code, done.err) == (
+        2,
+        "seawall: there is no journal at empty.db: the file is empty\n",
+    )
+
+
 def test_a_run_is_shown_as_a_tree_with_what_each_guard_said(desks: Desks) -> None:
     desks("run", desks.app("looping"), "Is there any?")
 

@@ -21,6 +21,9 @@ from seawall.cli.exits import Exit
 from seawall.cli.render.wording import MARKS
 from seawall.cli.streams import ERRORS, LOOK_ALIKES, StandardStream, fit_encoding
 
+EVIL = "\x1b]0;all\x07\x1b[31m\u202e\x9b"
+"""A name that sets the title and the colour of a terminal, and turns the direction of writing."""
+
 CHILD = """
 import functools, gc, importlib, json, os, sys, tempfile
 import typer.main
@@ -231,6 +234,27 @@ def test_a_pipe_that_does_not_block_is_waited_for() -> None:
 
     assert stream.failure is None
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("runs", "--tenant", EVIL),
+        ("runs", "--status", EVIL),
+        ("runs", "--journal", EVIL),
+        ("pause", "--tool", EVIL, "--by", EVIL, "--why", EVIL),
+        ("unpause", "--tool", EVIL),
+        ("breakers", "--open", EVIL),
+        ("run", "app:desk", "Hi.", "--limits", EVIL),
+    ],
+)
+def test_notes_and_errors_steer_no_terminal(desks: Desks, words: tuple[str, ...]) -> None:
+    desks("run", desks.app("desk"), "Hi.")
+    desks("pause", "--tenant", EVIL)
+
+    told = desks(*words)
+
+    assert not set(told.out + told.err) & set(EVIL) - set("]0;all[31m")
 
 
 # ---- encodings

@@ -75,9 +75,11 @@ class Commands(TyperGroup):
 
 
 def _print_error(error: SeawallError, *, debug: bool) -> None:
+    from seawall.cli.render.formats import replace_controls
+
     if debug:
         traceback.print_exception(error)
-    typer.echo(f"seawall: {complete_commands(' '.join(str(error).split()))}", err=True)
+    typer.echo(f"seawall: {replace_controls(complete_commands(' '.join(str(error).split())))}", err=True)
     if isinstance(error, SeawallBug) and not debug:
         typer.echo(
             "seawall: this is a bug of Seawall, please report it (seawall --debug … shows where)", err=True

@@ -147,8 +147,7 @@ async def _load_team(screen: Screen, sea: Seawall, run: str, app: str | None) ->
 async def _decide_in_run(screen: Screen, sea: Seawall, decision: Decision) -> None:
     """Decides on the approval step that a run waits for now."""
     row = await sea.journal.row(await sea.journal.find(decision.target))
-    if row.state == "ended":
-        raise _refuse(f"run {row.run} has ended already: {format_status(row)}", "a run that waits", row.state)
+    refuse_ended(row)
     state = await sea.state(row.run)
     pending = await read_pending_decisions(sea.journal, row.run, state)
     step = _choose_step(row, state, decision.step, pending)
@@ -328,6 +327,12 @@ async def _refuse_step(sea: Seawall, row: RunRow, state: RunState, step: int | N
     if decided:
         raise _refuse(f"run {row.run}: step {step} was {decided} (waiting: {waiting})", "open", "decided")
     raise Misused(f"run {row.run}: step {step} does not wait for a decision (waiting: {waiting})")
+
+
+def refuse_ended(row: RunRow) -> None:
+    """Raises `Refused` if the run has ended: what a person asks for comes too late."""
+    if row.state == "ended":
+        raise _refuse(f"run {row.run} has ended already: {format_status(row)}", "a run in flight", row.state)
 
 
 def _refuse(problem: str, limit: object, value: object) -> Refused:

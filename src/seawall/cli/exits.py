@@ -22,7 +22,7 @@ class Exit(IntEnum):
     MISUSED = 2
     """The call is wrong: an option, an import path, a run id."""
     REFUSED = 3
-    """A guard, a reviewer or a limit refused the run."""
+    """A guard, a reviewer or a limit refused the run; or a decision or a cancellation comes too late."""
     HALTED = 4
     """A guard ended the run."""
     FAILED = 5

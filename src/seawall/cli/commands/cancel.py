@@ -39,15 +39,12 @@ def cancel(
 
 
 async def _cancel(screen: Screen, path: Path, name: str, by: str, reason: str) -> None:
-    from seawall.cli.decisions import send_command
+    from seawall.cli.decisions import refuse_ended, send_command
     from seawall.cli.journals import open_seawall
-    from seawall.cli.render.wording import format_status
-    from seawall.core.errors import Misused
     from seawall.journal.protocol import Command
 
     async with open_seawall(path) as sea:
         row = await sea.journal.row(await sea.journal.find(name))
-        if row.state == "ended":
-            raise Misused(f"run {row.run} has ended already: {format_status(row)}")
+        refuse_ended(row)
         command = Command(kind="cancel", by=by, reason=reason)
         await send_command(screen, sea, row, "cancel", sea.cancel(row.run, command), "cancelled")

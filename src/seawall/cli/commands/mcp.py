@@ -11,7 +11,6 @@ from seawall.cli.help_text import HelpfulCommand
 from seawall.cli.options import (
     DEFAULT_JOURNAL,
     DeciderOption,
-    HashOption,
     JournalOption,
     JsonOption,
     KeyFileOption,
@@ -32,6 +31,10 @@ mcp = typer.Typer(
 ToolArgument = Annotated[
     str,
     typer.Argument(metavar="SERVER.TOOL", help="A tool, as seawall mcp list shows it.", show_default=False),
+]
+DescriptionHashOption = Annotated[
+    str,
+    typer.Option("--hash", metavar="H", help="The hash of the description, as seawall mcp diff shows it."),
 ]
 
 
@@ -65,7 +68,7 @@ def diff(tool: ToolArgument, journal: JournalOption = DEFAULT_JOURNAL, json: Jso
 
 def accept(
     tool: ToolArgument,
-    hash_: HashOption = "",
+    hash_: DescriptionHashOption = "",
     reason: ReasonOption = "",
     key_file: KeyFileOption = None,
     by: DeciderOption = "",
@@ -85,7 +88,7 @@ def accept(
 
 def reject(
     tool: ToolArgument,
-    hash_: HashOption = "",
+    hash_: DescriptionHashOption = "",
     reason: ReasonOption = "",
     key_file: KeyFileOption = None,
     by: DeciderOption = "",

@@ -26,7 +26,7 @@ def probe_reviewer(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN]...",
+            metavar="RUN",
             help="Runs: ids, or the beginnings or the ends of them. Default: the newest with a review.",
             show_default=False,
         ),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def worker(
     apps: Annotated[
         list[str],
-        typer.Argument(metavar="MODULE:TEAM…", help="The teams, for example app:desk for `desk` in app.py."),
+        typer.Argument(metavar="MODULE:TEAM", help="The teams, for example app:desk for `desk` in app.py."),
     ],
     once: Annotated[
         bool,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 TargetArgument = Annotated[
     list[str],
     typer.Argument(
-        metavar="[FRAMEWORK] FILE…",
+        metavar="[FRAMEWORK] FILE",
         help="Files and folders of the application. A framework before them limits the search to it: "
         "langchain, langgraph, openai-agents, pydantic-ai, crewai, google-adk, agent-framework or mcp; "
         "without it, all are looked for.",

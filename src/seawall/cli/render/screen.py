@@ -68,11 +68,8 @@ class Screen:
 
     def print_line(self, line: str | Text = "") -> None:
         """Prints one line of data to stdout, however long it is, without characters that steer a terminal."""
-        text = Text(line) if isinstance(line, str) else line
-        plain = replace_controls(text.plain)
-        if plain != text.plain:
-            line = text.copy()
-            line.plain = plain
+        line = _strip_controls(line)
+        plain = line if isinstance(line, str) else line.plain
         if self.out.is_terminal or self.out.color_system is not None or "\t" in plain:
             self.out.print(line, soft_wrap=True)
         else:  # the console takes four times as long, and a run has thousands of lines
@@ -80,8 +77,9 @@ class Screen:
             self.out.file.flush()
 
     def print_note(self, line: str | Text) -> None:
-        """Prints one line to stderr, for the person who watches."""
-        self.err.print(line, style="dim" if isinstance(line, str) else None, soft_wrap=True)
+        """Prints one line to stderr, for the person who watches, without characters that steer a terminal."""
+        style = "dim" if isinstance(line, str) else None
+        self.err.print(_strip_controls(line), style=style, soft_wrap=True)
 
     def print_text(self, text: str) -> None:
         """Prints data as it is, however long its lines; on a terminal without control characters."""
@@ -133,6 +131,17 @@ def fit_text(line: Text, console: Console) -> Text:
         return Text(plain)
     line = line.copy()
     line.plain = plain
+    return line
+
+
+def _strip_controls(line: str | Text) -> str | Text:
+    """Returns a line in which each character that could steer a terminal is `�`; the styles stay."""
+    if isinstance(line, str):
+        return replace_controls(line)
+    plain = replace_controls(line.plain)
+    if plain != line.plain:
+        line = line.copy()
+        line.plain = plain
     return line
 
 

@@ -225,4 +225,5 @@ def _check_absent(path: str, create: bool) -> None:
             f"restore the journal, or remove the mark to begin a new one"
         )
     if not create:
-        raise Misused(f"there is no journal at {path}")
+        is_empty = find_size(path) is not None
+        raise Misused(f"there is no journal at {path}{': the file is empty' if is_empty else ''}")

@@ -274,7 +274,7 @@ def accept(
     numbers: Annotated[
         list[int] | None,
         typer.Argument(
-            metavar="N...", help="Numbers of entries: seawall memory show --quarantined", show_default=False
+            metavar="N", help="Numbers of entries: seawall memory show --quarantined", show_default=False
         ),
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="All that are in quarantine.")] = False,
