@@ -321,7 +321,7 @@ class Seawall:
         Only the framework's loop goes on with a run whose steps such a loop asks for. With `limits`, the limits are raised, and
         the loop goes on when it sends the same request again; without `limits`, `Misused` says how to do that.
         Raises `Refused` if a live process has the run (`force` takes the run from it), and `Misused` if there is no
-        such run, and for limits with which it can't go on.
+        such run, for limits with which it can't go on, and for other limits once its request was erased.
         """
         team = as_team(team)
         raised = await sign_limits(self._decisions, self._clock, limits, by, credential, reason)
@@ -557,7 +557,7 @@ class Seawall:
         with it once it makes the same request with that id. What is recorded up to step `at` is given to it again. The same fork
         made again under its id is the run that it has.
         Raises `Misused` for a step after which no fork is possible, for a request id that another run has, and if the run's
-        events were pruned.
+        events were pruned or its request was erased.
         """
         given, run = None if team is None else as_team(team), self._ids.make_run_id()
         raised = await sign_limits(self._decisions, self._clock, limits, by, credential, reason)
@@ -572,7 +572,10 @@ class Seawall:
         return await read_state(self.journal, run_id)
 
     async def outcome(self, run_id: str) -> Outcome:
-        """Returns the outcome of a run that has ended, from the journal; for a pruned run, the outcome in its row."""
+        """Returns the outcome of a run that has ended, from the journal; for a pruned run, the outcome in its row.
+
+        Raises `Misused` if there is no such run, or if it has not ended.
+        """
         return await read_outcome(self.journal, run_id)
 
     # ---- commands
