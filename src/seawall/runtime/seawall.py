@@ -202,13 +202,19 @@ class Seawall:
     async def close(self) -> None:
         """Gives up the runs in flight, which can be resumed, and closes the journal.
 
-        Waits up to one second for tools that ignore cancellation, and as long for models that the Seawall made.
+        Waits up to one second for tools that ignore cancellation, and as long for models that the Seawall made. If it is
+        being closed already, this waits until it is closed.
         """
         supervisor = self.supervisor
-        if not supervisor.is_open or supervisor.closing or supervisor.is_copy:
+        if not supervisor.is_open or supervisor.is_copy:
+            return
+        if supervisor.closing:
+            await asyncio.shield(self._closed)
             return
         journal, supervisor.closing = supervisor.journal, True
+        self._closed = asyncio.get_running_loop().create_future()
         async with AsyncExitStack() as stack:  # if one of these raises, the others are still closed
+            stack.callback(self._closed.set_result, None)
             stack.callback(supervisor.detach)
             stack.callback(self._pauses.close)
             stack.push_async_callback(self._factory.close)
