@@ -86,6 +86,17 @@ def test_effects_are_simulated_in_a_fork_unless_they_are_asked_for() -> None:
     recorded(cashier(), check)
 
 
+def test_a_run_whose_request_was_erased_is_not_forked() -> None:
+    async def check(sea: Seawall, outcome: Outcome) -> None:
+        await sea.journal.erase((await sea.state(outcome.run)).started.tenant)
+        before = await sea.journal.runs()
+        with pytest.raises(Misused, match="its request was erased, so nothing can go on from its steps"):
+            await sea.fork(outcome.run, desk(), at=2)
+        assert await sea.journal.runs() == before
+
+    recorded(desk(), check)
+
+
 def test_a_fork_at_a_step_that_does_not_exist_says_how_many_there_are() -> None:
     async def check(sea: Seawall, outcome: Outcome) -> None:
         with pytest.raises(Misused, match="has no step 99; it has 7"):

@@ -159,6 +159,30 @@ def test_a03_an_approval_after_the_expiry_is_refused_whatever_the_clock_says(mov
     proposed(work)
 
 
+@pytest.mark.parametrize("back_s", [3_600.0, 86_400.0 * 365], ids=["an hour", "a year"])
+def test_what_is_asked_while_the_clock_is_behind_the_journal_has_its_time_too(back_s: float) -> None:
+    async def main() -> None:
+        clock = ManualClock()
+        async with opened(clock, authenticate=WHO.get) as sea:
+            await propose(sea.journal, "r-1", clock=clock)  # the journal has seen a time that was too late
+            clock.jump_wall(-back_s)
+            fields: dict[str, Any] = {
+                "escalate_at": clock.wall_s() + 500.0,
+                "escalate_to": ("board",),
+                "roles": ("finance",),
+            }
+            proposal = await propose(sea.journal, "r-2", clock=clock, **fields)
+            await clock.advance(400.0)
+            (waiting,) = await sea.approvals(run="r-2")
+            assert waiting.state == "open"
+            assert waiting.expires_at is not None
+            assert waiting.roles == ("finance",)
+            approved = await sea.approve(proposal.id, hash=proposal.hash, credential="ann")
+            assert approved.state == "approved"
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("credential", ["nobody", "", "ANN", b"ann", 7, "sk-seawall-" + "a" * 43])
 def test_a_credential_of_nobody_is_refused_without_a_hint(credential: object) -> None:
     async def work(sea: Seawall, proposal: Proposal, clock: ManualClock) -> None:

@@ -99,6 +99,22 @@ def test_a_switch_read_after_the_wall_clock_was_put_back_lasts_no_longer_than_it
     asyncio.run(main())
 
 
+def test_a_switch_ends_in_time_on_a_machine_that_was_suspended() -> None:
+    async def main() -> None:
+        clock, told = ManualClock(), list[float]()
+        now = clock.wall_s()
+        off = Setting(kind="guard", name="says", value="off", by="ops", at=now, until=now + 900)
+        switches = GuardModes(clock)
+        switches.read({("guard", "says"): off}, lambda: told.append(clock.boottime_s()))
+        await clock.advance(10)
+        clock.suspend(1_000)
+        assert [mode for _, mode, _, _ in switches.list_live({"says": "enforce"})] == ["enforce"]
+        await clock.advance(60)
+        assert told == [1_060.0], "runs in flight learn it within a minute"
+
+    asyncio.run(main())
+
+
 def test_a_switch_set_anew_lasts_from_then_on() -> None:
     async def main() -> None:
         clock, world = ManualClock(), World()

@@ -123,6 +123,22 @@ def test_a_run_goes_on_with_a_raised_limit_and_nothing_is_made_again(low: Limits
     asyncio.run(main())
 
 
+def test_a_run_whose_request_was_erased_does_not_go_on() -> None:
+    async def main() -> None:
+        world = World()
+        team = world.team(bound(tool_calls=3))
+        async with Seawall() as sea:
+            halted = await halt(sea, team, tenant="acme")
+            await sea.journal.erase("acme")
+            asked = world.asked
+            with pytest.raises(Misused, match="its request was erased, so nothing can go on with it"):
+                await sea.resume(halted.run, team, limits=bound(tool_calls=6), by="ann")
+            assert (await sea.outcome(halted.run)).status == "halted"
+            assert world.asked == asked
+
+    asyncio.run(main())
+
+
 def test_a_deadline_is_raised_and_what_it_cut_off_is_made_again() -> None:
     async def main() -> None:
         clock, table = ManualClock(), list[str]()

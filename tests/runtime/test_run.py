@@ -415,3 +415,17 @@ def test_a_stream_that_breaks_off_is_not_a_reply() -> None:
 
     assert run.outcome.status == "failed"
     assert run.outcome.answer is None
+
+
+def test_a_run_that_has_not_ended_has_no_outcome_in_the_journal_and_says_how_to_wait_for_it() -> None:
+    async def main() -> None:
+        team = Team(Agent("clerk", model=ScriptedModel([hang()])))
+        async with Seawall() as sea:
+            run = await sea.start(team, "go")
+            with pytest.raises(Misused, match="has not ended"):
+                await sea.outcome(run.id)
+            await run.cancel(by="ann")
+            await over(run)
+            assert (await sea.outcome(run.id)).status == "cancelled"
+
+    asyncio.run(main())

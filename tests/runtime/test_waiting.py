@@ -17,7 +17,7 @@ from seawall import ALLOW, Agent, Broken, Hold, Misused, Run, Seawall, Team, Too
 from seawall.core.errors import JournalFull
 from seawall.journal.protocol import Command, InboxItem, Lease, RunRow
 from seawall.journal.sqlite import SqliteJournal
-from seawall.testing import ManualClock, ScriptedModel, call, calls, hang
+from seawall.testing import ManualClock, ScriptedModel, call, calls, hang, say
 from team.play import World
 
 
@@ -241,6 +241,33 @@ def test_an_old_driver_takes_nothing_from_the_new_one(monkeypatch: pytest.Monkey
             assert outcome.status == "cancelled"
             epochs = (await journal.row(run.id)).epoch
         assert epochs == 2  # it was cancelled by its driver, and not taken up once more
+
+    asyncio.run(main())
+
+
+def test_each_of_two_that_close_at_once_returns_when_it_is_closed(tmp_path: Path) -> None:
+    async def main() -> None:
+        sea = await Seawall(tmp_path / "journal.db").open()
+        for closers in (1, 2, 3):
+            first, *others = [asyncio.ensure_future(sea.close()) for _ in range(closers)]
+            await (others[-1] if others else first)
+            await sea.open()  # `Misused` if it was still being closed
+            await asyncio.gather(first, *others)
+        await sea.close()
+
+    asyncio.run(main())
+
+
+def test_a_seawall_that_its_own_tool_closes_is_closed_when_its_block_ends(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Seawall(tmp_path / "journal.db") as sea:
+            stop = Tool(sea.close, name="stop", description="Closes it.", schema={"type": "object"})
+            run = await sea.start(Agent("clerk", model=ScriptedModel([call("stop")]), tools=[stop]), "go")
+            with pytest.raises(Broken, match="was closed"):
+                await run.outcome()
+        async with sea:
+            run = await sea.resume(run.id, Agent("clerk", model=ScriptedModel([say("Done.")])))
+            assert (await run.outcome()).status == "completed"
 
     asyncio.run(main())
 

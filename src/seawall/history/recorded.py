@@ -10,7 +10,7 @@ from typing import Any
 
 from seawall.core.big_values import BIG_CHARS
 from seawall.core.errors import Misused, SeawallBug
-from seawall.core.events import Event, StoppedBy
+from seawall.core.events import Event, RunStarted, StoppedBy
 from seawall.core.threads import start_in_thread
 from seawall.journal.protocol import Journal, RunRow
 from seawall.run.fold import apply, fold
@@ -58,13 +58,17 @@ async def read_waits(journal: Journal, run: str) -> list[Waiting]:
 async def read_outcome(journal: Journal, run: str, parse: Callable[[str], Any] | None = None) -> Outcome:
     """Returns the outcome of a run that has ended; for a pruned run, the outcome in its row.
 
-    `parse` makes `Outcome.output` from the answer.
+    `parse` makes `Outcome.output` from the answer. Raises `Misused` if the run has not ended.
     """
     events = await journal.events(run)
     if not events:
         return restore_outcome(await journal.row(run))
     state = await fold_in_slices(events)
-    ref = state.ended.answer if state.ended is not None else None
+    if state.ended is None:
+        raise Misused(
+            f"run {run} has not ended, so it has no outcome yet: wait for it with `await (await sea.attach(run)).rest()`"
+        )
+    ref = state.ended.answer
     if ref is None:
         return build_outcome(state, None)
     bodies = await journal.bodies(state.started.tenant, [ref])
@@ -72,6 +76,12 @@ async def read_outcome(journal: Journal, run: str, parse: Callable[[str], Any] |
         return build_outcome(state, "[erased]")
     answer = bodies[ref].decode()
     return build_outcome(state, answer, None if parse is None else await parse_apart(parse, answer))
+
+
+async def check_request_kept(journal: Journal, started: RunStarted, so: str) -> None:
+    """Raises `Misused` if the request of a run was erased; `so` says what can't be done for that reason."""
+    if started.intent not in await journal.bodies(started.tenant, [started.intent]):
+        raise Misused(f"run {started.run}: its request was erased, so {so}")
 
 
 async def parse_apart(parse: Callable[[str], Any], answer: str) -> Any:

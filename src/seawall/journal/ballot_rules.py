@@ -259,6 +259,20 @@ def make_command(proposal: Proposal, *, stop: bool = False) -> Command | None:
     )
 
 
+def delay_changes(proposal: Proposal, seconds: float) -> Proposal:
+    """Returns a new proposal that expires and is escalated so many seconds later.
+
+    A proposal is made by the wall clock and judged by the journal's time. If the clock was set back, it is behind that
+    time, and a proposal without this delay may have expired before anybody is asked.
+    """
+    expires_at, escalate_at = proposal.expires_at, proposal.escalate_at
+    return replace(
+        proposal,
+        expires_at=None if expires_at is None else expires_at + seconds,
+        escalate_at=None if escalate_at is None else escalate_at + seconds,
+    )
+
+
 def find_due(proposal: Proposal) -> float | None:
     """Returns the wall second at which the next notification of a proposal is due; None if none will be."""
     if proposal.state == "expired":

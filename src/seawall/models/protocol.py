@@ -252,7 +252,8 @@ class TextDelta(msgspec.Struct, frozen=True, tag="text_delta"):
 
 @runtime_checkable
 class Model(Protocol):
-    """A model that an agent can use. Implementations retry nothing.
+    """A model that an agent can use. Implementations retry nothing, and change nothing in a request: its settings and the
+    schemas of its tools are those of the agent, and later requests have the same ones.
 
     `name` is shown and recorded; `price` is None if it is not known.
     """

@@ -17,7 +17,7 @@ from seawall.core.events import EffectMoved, Event, LimitsRaised, StepDone, Stop
 from seawall.core.limits import Limits, validate_limits
 from seawall.engine.in_doubt import close_in_doubt
 from seawall.guards.shared import BUDGET
-from seawall.history.recorded import fold_in_slices, read_events
+from seawall.history.recorded import check_request_kept, fold_in_slices, read_events
 from seawall.journal.protocol import Journal, RunRow
 from seawall.journal.protocol.effects import make_effect_id
 from seawall.run.bodies import Bodies
@@ -84,6 +84,7 @@ async def raise_limits(supervisor: Supervisor, run: str, team: Team, raised: Lim
     check_halted(state)
     check_room(state, raised.limits)
     check_leads(team, state)
+    await check_request_kept(journal, state.started, "nothing can go on with it")
     supervisor.factory.check(team, raised.limits, supervisor.budget.get_usd_cap(state.started.tenant))
     bodies = supervisor.make_bodies()
     known = await read_fates(journal, state, bodies, raised.at)

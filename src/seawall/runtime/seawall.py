@@ -202,13 +202,19 @@ class Seawall:
     async def close(self) -> None:
         """Gives up the runs in flight, which can be resumed, and closes the journal.
 
-        Waits up to one second for tools that ignore cancellation, and as long for models that the Seawall made.
+        Waits up to one second for tools that ignore cancellation, and as long for models that the Seawall made. If it is
+        being closed already, this waits until it is closed.
         """
         supervisor = self.supervisor
-        if not supervisor.is_open or supervisor.closing or supervisor.is_copy:
+        if not supervisor.is_open or supervisor.is_copy:
+            return
+        if supervisor.closing:
+            await asyncio.shield(self._closed)
             return
         journal, supervisor.closing = supervisor.journal, True
+        self._closed = asyncio.get_running_loop().create_future()
         async with AsyncExitStack() as stack:  # if one of these raises, the others are still closed
+            stack.callback(self._closed.set_result, None)
             stack.callback(supervisor.detach)
             stack.callback(self._pauses.close)
             stack.push_async_callback(self._factory.close)
@@ -321,7 +327,7 @@ class Seawall:
         Only the framework's loop goes on with a run whose steps such a loop asks for. With `limits`, the limits are raised, and
         the loop goes on when it sends the same request again; without `limits`, `Misused` says how to do that.
         Raises `Refused` if a live process has the run (`force` takes the run from it), and `Misused` if there is no
-        such run, and for limits with which it can't go on.
+        such run, for limits with which it can't go on, and for other limits once its request was erased.
         """
         team = as_team(team)
         raised = await sign_limits(self._decisions, self._clock, limits, by, credential, reason)
@@ -557,7 +563,7 @@ class Seawall:
         with it once it makes the same request with that id. What is recorded up to step `at` is given to it again. The same fork
         made again under its id is the run that it has.
         Raises `Misused` for a step after which no fork is possible, for a request id that another run has, and if the run's
-        events were pruned.
+        events were pruned or its request was erased.
         """
         given, run = None if team is None else as_team(team), self._ids.make_run_id()
         raised = await sign_limits(self._decisions, self._clock, limits, by, credential, reason)
@@ -572,7 +578,10 @@ class Seawall:
         return await read_state(self.journal, run_id)
 
     async def outcome(self, run_id: str) -> Outcome:
-        """Returns the outcome of a run that has ended, from the journal; for a pruned run, the outcome in its row."""
+        """Returns the outcome of a run that has ended, from the journal; for a pruned run, the outcome in its row.
+
+        Raises `Misused` if there is no such run, or if it has not ended.
+        """
         return await read_outcome(self.journal, run_id)
 
     # ---- commands

@@ -15,7 +15,7 @@ from seawall.core.refs import refs_of
 from seawall.engine.gate import BUILT_IN
 from seawall.history.asked import RecordedLogic
 from seawall.history.fork import find_last_result, fork_events, is_same_fork
-from seawall.history.recorded import fold_in_slices, read_events
+from seawall.history.recorded import check_request_kept, fold_in_slices, read_events
 from seawall.history.replay import Replay, replay
 from seawall.memory.guard import MEMORY_GUARD
 from seawall.run.fold import has_answered
@@ -93,6 +93,7 @@ async def fork_run(
     if not isinstance(origin, RunStarted):
         raise SeawallBug(f"run {run_id} begins with {type(origin).__name__}")
     team = _find_team(origin, team, options)
+    await check_request_kept(supervisor.journal, origin, "nothing can go on from its steps")
     at = find_last_result(events) if options.at is None else options.at
     bodies = supervisor.make_bodies()
     check_names(bodies.redact, request_id=request_id)

@@ -23,7 +23,7 @@ from seawall.guards.endpoints.record import (
     encode_record,
     merge_change,
 )
-from seawall.journal.live_settings import compute_end_s
+from seawall.journal.live_settings import compute_left_s
 from seawall.journal.protocol import Journal, Setting
 
 BAD_S = 0.25
@@ -244,7 +244,8 @@ class Exchange:
         for name, setting in settings.items():
             if before.get(name) == setting:
                 continue
-            self._ends_s[name] = end_s = compute_end_s(setting, self._clock)
+            left_s = compute_left_s(setting, self._clock)
+            self._ends_s[name] = end_s = None if left_s is None else self._clock.monotonic_s() + left_s
             if name in self._endpoints:
                 self._endpoints[name].set_manually(setting, end_s)
 

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from seawall.core.canonical import Ref, encode_text
 from seawall.core.errors import JournalDamaged, Misused, Refused, SeawallBug
-from seawall.journal.ballot_rules import make_command
+from seawall.journal.ballot_rules import delay_changes, make_command
 from seawall.journal.effect_rules import (
     CLAIMED,
     NOTHING,
@@ -414,7 +414,7 @@ class RecordDraft:
             return
         if new.state != "open" or new.votes:
             raise SeawallBug(f"proposal {new.id} begins as {new.state}, with {len(new.votes)} votes")
-        self.put_proposal(new)
+        self.put_proposal(delay_changes(new, self._tx.sure_now - self._tx.now))
         effect = self.find_effect(new.effect) if new.effect else None
         if effect is not None and effect.state == "proposed" and effect.run == run:
             self.put_effect(replace(effect, proposal=new.id))
