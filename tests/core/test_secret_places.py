@@ -1,5 +1,7 @@
 """Secrets that are known by their place: in a table, on a command line, in markup, in a sentence of any language."""
 
+# ruff: noqa: RUF001 -- signs of full width are what Chinese and Japanese texts have
+
 from __future__ import annotations
 
 import json
@@ -38,7 +40,7 @@ SENTENCES = [
         "パスワードは {} です",
         "비밀번호: {}",
         '{{"密码": "{}"}}',
-    ),  # noqa: RUF001 -- signs of full width
+    ),
     *("The new password → {}", "Password - {}", "I updated the password to '{}'", "**Password:** {}"),
     *("- **Password**: `{}`", "Password:\n{}\n", "<b>Password:</b> {}\n", "`password`: `{}`"),
 ]
@@ -58,7 +60,7 @@ KEYS = [
         "token de acceso: {}",
         "API key:\n    {}\n",
         "('x-api-key', '{}')",
-    ),  # noqa: RUF001 -- the same
+    ),
     *("[(b'x-api-key', b'{}')]", '["--api-key", "{}"]', "define('API_KEY', '{}');", "| **API key** | `{}` |"),
     *("<td>API key</td><td>{}</td>", "<key>APIKey</key>\n\t<string>{}</string>"),
     '<property name="apiKey">{}</property>',
@@ -148,7 +150,7 @@ def test_a_secret_is_found_by_its_place_at_once_in_pieces_and_in_json(template: 
             "desenha: abc12345 casas",
             "密码：必填",
             "I want to pass 2 exams",
-        ),  # noqa: RUF001 -- a sign of full width
+        ),
         *("We have api2 and have secreta", "the password to the account is due", "password - required"),
     ],
 )
@@ -188,7 +190,7 @@ PARTS = st.sampled_from(
             "密码",
             "：",
             "senha ",
-        ),  # noqa: RUF001 -- the same
+        ),
         *("é ", "clave de ", "api: ", "**", "long_column_name," * 7, "some words, with more words in it" * 4),
     ]
 )
@@ -222,7 +224,7 @@ def test_places_are_told_in_pieces_as_at_once(parts: list[str], cuts: list[int])
             "password;",
             "password\t",
             "**password**:** ",
-        ),  # noqa: RUF001 -- the same
+        ),
     ],
 )
 def test_places_that_are_made_to_be_slow_are_gone_through_once(slow: str) -> None:
