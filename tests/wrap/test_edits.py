@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -253,3 +254,18 @@ def test_an_engine_in_a_file_that_imports_the_agents_is_told_to_move(
     assert report.notes == (
         "main.py imports made.py, which would have to import 'sea' from main.py: move the engine into a separate module",
     )
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_the_lines_apply_to_a_file_whose_last_line_has_no_end(
+    end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "app.py"
+    path.write_text(
+        f"from langchain.agents import create_agent\nagent = create_agent('m'){end}", encoding="utf-8"
+    )
+    diff = "".join(each.diff for each in inspect_application([Path("app.py")]).lines)
+    apply = ["git", "apply", "-"]
+    subprocess.run(apply, input=diff.encode(), check=True, cwd=tmp_path)
+    assert path.read_text(encoding="utf-8").endswith(f"create_agent('m', middleware=[{ADDED}]){end}")

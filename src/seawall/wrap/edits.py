@@ -276,7 +276,8 @@ def make_diff(name: str, old: str, new: str) -> str:
         f"b/{name}",
         n=2,
     )
-    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
+    without_end = "\n\\ No newline at end of file\n"
+    return "".join(line if line.endswith("\n") else line + without_end for line in lines)
 
 
 def write_call(name: str, arguments: Sequence[str]) -> str:
