@@ -526,6 +526,7 @@ class StreamRedactor:
                 self._held = text[-_END_CHARS:]
                 return ""
             self._told = text[max(0, match.end() - _TOLD_CHARS) : match.end()]
+            self._at_line, self._header = False, ""
             self._held, self._within, piece = "", None, text[match.end() :]
         text = self._held + piece
         is_word = len(text) <= MAX_HELD_CHARS and _TO_LAST_OTHER.match(piece) is None

@@ -129,12 +129,13 @@ class FileEdits:
         ):
             return False
         if self._begin(first * 10_000, head):
-            indent = " " * statement.col_offset
+            indent = begun[: statement.col_offset].decode()
+            step = "\t" if "\t" in indent else "    "
             at = self._starts[first - 1]
             self._edits.append(_Edit(at, at, f"{indent}{head}\n"))
             for number in range(first, last + 1):
                 if self.source.lines[number - 1].strip():
-                    self._edits.append(_Edit(self._starts[number - 1], self._starts[number - 1], "    "))
+                    self._edits.append(_Edit(self._starts[number - 1], self._starts[number - 1], step))
         return True
 
     def build_diff(self) -> str | None:
