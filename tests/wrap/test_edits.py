@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -253,3 +254,49 @@ def test_an_engine_in_a_file_that_imports_the_agents_is_told_to_move(
     assert report.notes == (
         "main.py imports made.py, which would have to import 'sea' from main.py: move the engine into a separate module",
     )
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_the_lines_apply_to_a_file_whose_last_line_has_no_end(
+    end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "app.py"
+    path.write_text(
+        f"from langchain.agents import create_agent\nagent = create_agent('m'){end}", encoding="utf-8"
+    )
+    diff = "".join(each.diff for each in inspect_application([Path("app.py")]).lines)
+    apply = ["git", "apply", "-"]
+    subprocess.run(apply, input=diff.encode(), check=True, cwd=tmp_path)
+    assert path.read_text(encoding="utf-8").endswith(f"create_agent('m', middleware=[{ADDED}]){end}")
+
+
+def test_a_file_that_is_indented_by_tabs_stays_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "from crewai import Crew\ndef go():\n\tcrew = Crew()\n\tresult = crew.kickoff(\n\t\tinputs={}\n\t)\n\treturn result\n"
+    (tmp_path / "app.py").write_text(text, encoding="utf-8")
+    apply_lines(inspect_application([Path("app.py")]), tmp_path)
+    assert "\twith gate(sea):\n\t\tresult = crew.kickoff(\n\t\t\tinputs={}\n\t\t)\n\treturn" in (
+        tmp_path / "app.py"
+    ).read_text(encoding="utf-8")
+
+
+def test_a_folder_without_an_init_file_whose_files_import_relatively_is_a_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "from crewai import Crew\nfrom .tasks import x\ncrew = Crew()\ncrew.kickoff()\n"
+    for name in ("my-app/__init__.py", "my-app/src/__init__.py", "my-app/src/crew/tasks.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x = 1\n", encoding="utf-8")
+    for name in ("my-app/src/crew/one.py", "my-app/src/two.py"):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    report = inspect_application([Path("my-app/src")])
+    apply_lines(report, tmp_path)
+    imported = [
+        line
+        for path in sorted((tmp_path / "my-app").rglob("*.py"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.endswith("import sea")
+    ]
+    assert imported == ["from ..seawall_engine import sea", "from .seawall_engine import sea"]

@@ -123,6 +123,19 @@ def test_a_model_in_a_helper_of_a_tool_is_found(inspect: Inspect) -> None:
     assert model.why.startswith("'summarize' calls it")
 
 
+def test_a_model_that_a_node_hands_on_is_gated_in_part(inspect: Inspect) -> None:
+    report = inspect(
+        "from langchain_openai import ChatOpenAI\nfrom langgraph.graph import StateGraph\nfrom other import make_agent\n"
+        "async def find(state):\n    llm = ChatOpenAI(model='m')\n    return await make_agent(llm, []).ainvoke(state)\n"
+        "async def ask(state):\n    return await ChatOpenAI(model='m').ainvoke(state)\n"
+        "builder = StateGraph(dict)\nbuilder.add_node('find', find)\nbuilder.add_node('ask', ask)\ngraph = builder.compile()"
+    )
+
+    models = [(part.line, part.gated, part.why) for part in report.parts if part.kind == "model"]
+    assert [each[:2] for each in models] == [(5, "in part"), (8, "added")]
+    assert models[0][2].startswith("node 'find' hands it on")
+
+
 def test_an_embedding_is_no_model(inspect: Inspect) -> None:
     report = inspect(
         HEAD + "from langchain_openai import OpenAIEmbeddings\nstore = OpenAIEmbeddings()\n"

@@ -72,8 +72,8 @@ RESULT_ITEMS = frozenset(
 )
 OTHER_ITEMS = frozenset({"reasoning", "item_reference", "mcp_list_tools", "compaction"})
 """Items of the Responses API that hold no message, call or result."""
-_CALL_BLOCKS = frozenset({"tool_use", "tool_call", "server_tool_use", "mcp_tool_use"})
-_RESULT_BLOCKS = frozenset({"tool_result", "tool_call_response", "mcp_tool_result"})
+_CALL_BLOCKS = frozenset({"tool_use", "tool_call", "server_tool_use", "mcp_tool_use", "tool-call"})
+_RESULT_BLOCKS = frozenset({"tool_result", "tool_call_response", "mcp_tool_result", "tool-result"})
 _SILENT_BLOCKS = frozenset(
     {"thinking", "redacted_thinking", "reasoning", "image", "image_url", "input_image", "uri", "blob"}
 )
@@ -239,12 +239,18 @@ def _read_results(content: Any, line: int) -> Iterator[RecordedMessage]:
         result = next(
             (fields[name] for name in ("content", "response", "result", "output") if name in fields), ""
         )
+        kind = get_text(result, "type")
+        failed = kind.startswith("error-")
+        if get_fields(result).keys() == {"type", "value"}:
+            result = get_fields(result)["value"]  # as the AI SDK of JavaScript says what kind of value it is
         yield RecordedMessage(
             role="tool",
             text=_read_text(result),
-            call_id=get_text(fields, "tool_use_id", "toolUseId", "id", "tool_call_id", "call_id"),
-            tool=get_text(fields, "name"),
-            failed=fields.get("is_error") is True,
+            call_id=get_text(
+                fields, "tool_use_id", "toolUseId", "toolCallId", "id", "tool_call_id", "call_id"
+            ),
+            tool=get_text(fields, "name", "toolName"),
+            failed=failed or fields.get("is_error") is True or fields.get("isError") is True,
             line=line,
         )
 
@@ -269,8 +275,8 @@ def _read_call(value: Any) -> AskedCall:
     names = ("arguments", "args", "input")
     arguments = next((inner[name] for name in names if name in inner), None)
     return AskedCall(
-        get_text(outer, "id", "call_id", "tool_call_id", "toolUseId"),
-        get_text(inner, "name"),
+        get_text(outer, "id", "call_id", "tool_call_id", "toolUseId", "toolCallId"),
+        get_text(inner, "name", "toolName"),
         normalise_arguments(arguments),
     )
 

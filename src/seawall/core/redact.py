@@ -16,6 +16,7 @@ from typing import AnyStr, NamedTuple, cast
 
 import msgspec
 
+from seawall.core.secret_commands import MAY_BE_OPTION, PROGRAMS
 from seawall.core.secret_shapes import (
     AT_END,
     AT_START,
@@ -25,6 +26,7 @@ from seawall.core.secret_shapes import (
     SHAPES,
     find_cards,
 )
+from seawall.core.secret_words import AVE, BEYOND_ASCII
 
 _SECRET_NAME = re.compile(r"(?:^|_)(?:API_?KEY|TOKEN|SECRET|PASSWORD|PASSWD|PRIVATE_KEY)$")
 _MIN_LENGTH = 8  # a shorter value would redact ordinary words
@@ -130,6 +132,14 @@ def _load_names() -> ModuleType:
     return secret_names
 
 
+@cache
+def _load_tables() -> ModuleType:
+    """Returns the module of secrets in tables, which needs that of named secrets."""
+    from seawall.core import secret_tables  # noqa: PLC0415 -- as above
+
+    return secret_tables
+
+
 class Found(NamedTuple):
     """The secrets that were found in a text."""
 
@@ -141,6 +151,8 @@ class Found(NamedTuple):
     """Start of a name or a block that may become a secret when more text comes; the text's length if there is none."""
     within: tuple[int, re.Pattern[str]] | None
     """For a block of lines whose end is missing: the end of its first line, and the pattern of its end."""
+    header: tuple[int, int] | None = None
+    """Start and end of the header of a table that more rows may follow."""
 
 
 class Redactor:
@@ -213,11 +225,13 @@ class Redactor:
         """Returns start and end of each secret of `text`, in order; secrets that overlap are one."""
         return self.see(text).places
 
-    def see(self, text: str, since: int = 0) -> Found:
-        """Returns the secrets of `text` that begin after `since`, and the place of what may yet become a secret."""
+    def see(self, text: str, since: int = 0, *, at_line: bool = True) -> Found:
+        """Returns the secrets of `text` that begin after `since`, and the place of what may yet become a secret.
+        `at_line` says whether `text` begins a line.
+        """
         # also names whose separator and value are still to come
         kinds = _look_through(text) | _NAMES
-        return _see(text, kinds, self._values, since)
+        return _see(text, kinds, self._values, since, at_line)
 
     def data(self, data: bytes) -> bytes:
         """Returns `data` without its secrets."""
@@ -276,13 +290,23 @@ def _may_have_name(text: str, kinds: int, has_digit: bool) -> bool:
         or "identified by" in lower
         or (separated and ("auth" in lower or "cookie" in lower))
         or (
-            (separated or (has_digit and (" is " in lower or ("-" in text and "--" in text))))
+            (
+                separated
+                or kinds & _SHAPES
+                or (has_digit and (" is " in lower or ("-" in text and "--" in text)))
+            )
             and ("token" in lower or "secret" in lower or "key" in lower or "pwd" in lower)
         )
         or ("@" in text and "://" in text)
+        or ((separated or has_digit) and ("kennwort" in lower or "senha" in lower or "contrasena" in lower))
+        or ("-" in text and MAY_BE_OPTION.search(text) and any(map(lower.__contains__, PROGRAMS)))
+        or (not lower.isascii() and any(map(lower.__contains__, BEYOND_ASCII)))
         or (
             bool(kinds & _SHAPES)
-            and ("sig=" in lower or "signature=" in lower or "AKIA" in text or "ASIA" in text)
+            and (
+                ("sig=" in lower or "signature=" in lower or "AKIA" in text or "ASIA" in text)
+                or (separated and ("jeton" in lower or AVE in lower))
+            )
         )
     )
 
@@ -297,36 +321,43 @@ def _look_through(text: str) -> int:
     return kinds
 
 
-def _see(text: str, kinds: int, values: re.Pattern[str] | None, since: int = 0) -> Found:
+def _see(
+    text: str, kinds: int, values: re.Pattern[str] | None, since: int = 0, at_line: bool = True
+) -> Found:
     """Searches a long text one piece at a time, because each search holds the interpreter's lock and other threads
     wait.
     """
     found: list[tuple[int, int]] = []
     named: list[tuple[int, int]] = []
+    cells: list[int] = []
     open_at = len(text)
     if kinds & (_SHAPES | _CARDS | _NAMES):
-        for at in range(0, len(text), _PIECE_CHARS):
+        for at in range(0, max(1, len(text) - _REACH_CHARS), _PIECE_CHARS):
             begin = max(0, at - _BEFORE_CHARS)
             piece = text[begin : at + _PIECE_CHARS + _REACH_CHARS]
             for start, end in _in_piece(piece, kinds, max(since, at) - begin):
                 found.append((begin + start, begin + end))
             if kinds & _NAMES:
                 for place in _load_names().find_names(piece, max(since, at) - begin):
+                    if place.is_cell:
+                        cells.append(begin + place.named_at)
                     if place.start < place.end:
                         found.append((begin + place.start, begin + place.end))
                         named.append((begin + place.named_at, begin + place.end))
                     if place.is_open and begin + len(piece) == len(text):
                         open_at = min(open_at, begin + place.named_at)
-            if begin + len(piece) == len(text):
-                break
-    within = None
+    within = header = None
+    if cells or since:
+        places, header, row_at = _load_tables().find_tables(text, cells, since, at_line)
+        found += places
+        open_at = min(open_at, row_at)
     if kinds & _LINES:
         blocks, within = _find_blocks(text, since)
         found = [place for place in found if not _is_inside(place[0], blocks)] + blocks
         named = [place for place in named if not _is_inside(place[0], blocks)]
     if values is not None:
         found += [match.span() for match in _find_all(values, text)]
-    return Found(_joined([place for place in found if place[0] >= since]), named, open_at, within)
+    return Found(_joined([place for place in found if place[0] >= since]), named, open_at, within, header)
 
 
 def _in_piece(text: str, kinds: int, since: int) -> Iterator[tuple[int, int]]:
@@ -459,6 +490,8 @@ _TO_LAST_OTHER = re.compile(rf"(?s:.*){_OTHER}")
 _UP_TO_OTHER = re.compile(rf"(?={_OTHER})")
 _DIGITS_LAST = re.compile(r"[0-9][0-9 .-]{0,30}\Z")
 _DIGITS_LAST_CHARS = 32
+_HEADER_BEGUN = re.compile(r"(?:\|[^\n]{100,1000}|(?:[^\s,;][^,;\t\n]{0,47}[,;\t]){3,200}[^,;\t\n]{0,48})")
+"""A line that may become the header of a table. It is kept when it is released."""
 
 
 class StreamRedactor:
@@ -475,6 +508,10 @@ class StreamRedactor:
         """The end of the released text, as it was before it was redacted."""
         self._held: str = ""
         self._next_look_chars = 0
+        self._at_line = True
+        """Whether `_told` begins a line."""
+        self._header = ""
+        """The header of a table that more rows may follow. The rows that were released are not kept."""
         self._within: re.Pattern[str] | None = None
         """While the text is inside of a secret of which the beginning was already replaced: the pattern of its end."""
         self._firsts = {value[0] for value in redactor.values}
@@ -489,6 +526,7 @@ class StreamRedactor:
                 self._held = text[-_END_CHARS:]
                 return ""
             self._told = text[max(0, match.end() - _TOLD_CHARS) : match.end()]
+            self._at_line, self._header = False, ""
             self._held, self._within, piece = "", None, text[match.end() :]
         text = self._held + piece
         is_word = len(text) <= MAX_HELD_CHARS and _TO_LAST_OTHER.match(piece) is None
@@ -499,7 +537,8 @@ class StreamRedactor:
 
     def _tell(self, text: str) -> str:
         before = len(self._told)
-        seen = self._redactor.see(self._told + text, before)
+        seen = self._redactor.see(self._told + text, before, at_line=self._at_line)
+        self._header = "" if seen.header is None else (self._told + text)[slice(*seen.header)]
         places = [(start - before, end - before) for start, end in seen.places]
         if seen.within is not None and places:
             begun, self._within = seen.within
@@ -522,7 +561,19 @@ class StreamRedactor:
 
     def _keep(self, text: str, cut: int) -> None:
         """Keeps the held-back text, and the end of the released text."""
-        self._told = (self._told + text[:cut])[-_TOLD_CHARS:]
+        told = self._told + text[:cut]
+        if len(told) > _TOLD_CHARS:
+            line = told.rfind("\n") + 1
+            if self._header:
+                told = self._header + (told[line:] if self._header.endswith("\n") else "")
+                self._at_line = True
+            elif _HEADER_BEGUN.fullmatch(told, line):
+                self._at_line |= line > 0
+                told = told[line:]
+            else:
+                self._at_line = told[-_TOLD_CHARS - 1] == "\n"
+                told = told[-_TOLD_CHARS:]
+        self._told = told
         self._held = text[cut:]
         length = len(self._held)
         self._next_look_chars = 0 if length < _LOOK_CHARS else min(length * 3 // 2, MAX_HELD_CHARS)
@@ -550,7 +601,7 @@ class StreamRedactor:
             self._within = None
             return ""
         before = len(self._told)
-        places = self._redactor.see(self._told + text, before).places
+        places = self._redactor.see(self._told + text, before, at_line=self._at_line).places
         return MARK.join(_around(text, [(start - before, end - before) for start, end in places]))
 
 

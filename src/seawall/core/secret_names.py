@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from seawall.core.secret_commands import MAY_BE_OPTION, find_in_commands
 from seawall.core.secret_shapes import AT_START, CONTEXT_CHARS, MAX_SECRET_CHARS
 from seawall.core.secret_values import (
     SCHEME,
@@ -23,11 +24,27 @@ from seawall.core.secret_values import (
     is_blank,
     is_secret,
 )
+from seawall.core.secret_words import (
+    AVE,
+    BEFORE_AVE,
+    BEFORE_PASSE,
+    BEYOND_ASCII,
+    IN_ASCII,
+    IS,
+    IS_BEGINS,
+    IS_WITHOUT_SPACES,
+    KEYS,
+    PASSWORDS,
+    REST_OF_AVE,
+    TOKENS,
+    WIDE_MARKS,
+)
 
 STEMS = (
     *("pass", "pwd", "identified by", "secret", "token", "key", "authorization", "auth", "cookie"),
     *("sig=", "signature=", "bearer"),
     *("basic", "akia", "asia", "://"),
+    *(*IN_ASCII, AVE),
 )
 """Parts of secret names, in small letters. A text without one of them holds no secret of this kind."""
 
@@ -45,6 +62,8 @@ class Place(NamedTuple):
     """Where its name begins."""
     is_open: bool = False
     """More text may change this result."""
+    is_cell: bool = False
+    """The name is all of a cell, and may stand in the header of a table."""
 
 
 class _Name(NamedTuple):
@@ -55,13 +74,13 @@ class _Name(NamedTuple):
 
 _REST: dict[str, re.Pattern[str]] = {
     "pass": re.compile(
-        r"pass(?:word|wd|wort|phrase|code)?"
+        r"pass(?:word|wd|wort|phrase|code|ord|e)?"
         r"(?:[_-]?(?:confirm(?:ation)?|again|repeat|current|old|new|plain(?:text)?|value))?[0-9]{0,2}(?![a-z0-9_])"
     ),
     "pwd": re.compile(r"pwd[0-9]{0,2}(?![a-z0-9_])"),
     "identified by": re.compile(r"identified by(?![a-z0-9_])"),
     "secret": re.compile(r"secret(?:[_-]?value)?[0-9]{0,2}(?![a-z0-9_])"),
-    "token": re.compile(r"token(?:[_-]?value)?[0-9]{0,2}(?![a-z0-9_])"),
+    "token": re.compile(r"token(?:[_-]?value| de acc?ess?o)?[0-9]{0,2}(?![a-z0-9_])"),
     "key": re.compile(r"key(?:[_-]?(?:value|base))?[0-9]{0,2}(?![a-z0-9_])"),
     "authorization": re.compile(r"authorization(?![a-z0-9_])"),
     "auth": re.compile(r"auth(?![a-z0-9_])"),
@@ -71,6 +90,8 @@ _REST: dict[str, re.Pattern[str]] = {
     "bearer": re.compile(r"bearer(?![a-z0-9_])"),
     "basic": re.compile(r"basic(?![a-z0-9_])"),
 }
+_REST[AVE] = re.compile(REST_OF_AVE)
+_REST.update({name: re.compile(rf"{re.escape(name)}(?![a-z0-9_])") for name in (*IN_ASCII, *BEYOND_ASCII)})
 _KINDS: dict[str, Kind] = {
     "pass": "password",
     "pwd": "password",
@@ -86,6 +107,17 @@ _KINDS: dict[str, Kind] = {
     "bearer": "bearer",
     "basic": "basic",
 }
+_KINDS.update(dict.fromkeys(PASSWORDS, "password"))
+_KINDS.update(dict.fromkeys(KEYS, "secret"))
+_KINDS.update(dict.fromkeys(TOKENS, "token"))
+_KINDS[AVE] = "secret"
+_FOREIGN = frozenset((*IN_ASCII, *BEYOND_ASCII))
+_MOST_WORDS_CHARS = 24
+"""Characters of the longest name that begins with such a stem: `token de acceso`."""
+_FIRST_WITHOUT_SPACES = "\u2e80"
+"""The first letter of the scripts that put no spaces between words."""
+_LONG_WORD_CHARS = 6
+"""Characters of a name of another language that may end a longer word."""
 _OF_KEYS = (
     *("api", "access", "secret", "private", "account", "encrypt", "encryption", "signing", "master"),
     *("auth", "subscription", "function", "functions", "shared", "storage", "service", "admin"),
@@ -112,11 +144,34 @@ _SEPARATORS = tuple(
         r"[ \t]{0,4}:[ \t]{0,4}[A-Za-z][\w.\[\]|]{0,24}[ \t]{0,4}=(?!=)[ \t]{0,4}",  # password: str = "…"
         # "name": "password", "value": "…"
         r"\\{0,7}[\"'`]?\s{0,4}[,\s]\s{0,24}\\{0,7}[\"'`]?[Vv]alue\\{0,7}[\"'`]?\s{0,4}[:=]\s{0,8}",
-        r"(?:\\{0,7}[\"'`])?\]?[ \t]{0,16}(?:=>|:=|={1,2}|:{1,2}|%3[AaDd]|\\{1,4}u003[adAD])[ \t]{0,16}",
+        (
+            r"(?:\\{0,7}[\"'`]|\*{1,3})?\]?[ \t\xa0\u202f]{0,16}"  # name: …, "name" = …, **name:** …
+            rf"(?:=>|:=|={{1,2}}|:{{1,2}}|[{IS_WITHOUT_SPACES}]|%3[AaDd]|\\{{1,4}}u003[adAD])"
+            r"(?:\*{1,3}[ \t]|)[ \t\xa0\u3000]{0,16}"
+        ),
         r"(?:>|&gt;|\\{1,4}u003[eE])\s{0,8}(?=[^\s<>\"'`\\&]{1,999}(?:<|&lt;|\\{1,4}u003[cC])/)",  # <password>…</
     )
 )
-_SAID = re.compile(r"\s{1,4}(?:is|=|:)[: ]{1,4}")
+_ELEMENTS = re.compile(
+    r"(?:(?:\\{0,7}[\"'])?(?:\s[^<>\n]{0,60})?>|[:\s]{0,4}(?=</))[:\s]{0,8}(?:</?[A-Za-z][^<>\n]{0,60}>[:\s]{0,16}){0,4}"
+    r"(?:<!\[CDATA\[)?(?=[^\s<>\"'`\\&]{6,999}\s{0,16}(?:</|\]\]>|<br|\n|\Z))"
+)
+"""Elements of HTML or XML between a name and its value: `<td>Password</td><td>…</td>`, `<property name="password">…</`."""
+_NEXT_LINE = re.compile(
+    r"(?:\*{1,3})?:(?:\*{1,3})?[ \t]{0,8}\r?\n[ \t]{0,16}(?=[^\s:=,;<>(){}\[\]\"'`\\|]{6,128}[ \t]{0,8}(?:\r?\n|\Z))"
+)
+"""A line end between a name and a value that is all of its line."""
+_CELL = re.compile(
+    r"(?:\*{1,3}|`)?[ \t]{1,16}\|[ \t]{1,16}(?:\*{1,3}|`)?(?=[^\s|`*]{8,128}(?:\*{1,3}|`)?[ \t]{0,48}(?:\||\Z))"
+)
+"""The border between the cells of a name and its value in a table."""
+_CELL_ENDS = " \"'`*|,;\t\r\n"
+_CELL_END = re.compile(r"[ \"'`*]{0,48}[|,;\t\r\n]")
+_IN_PAIR = re.compile(r"\\{0,7}[\"'],\s{0,8}(?=b?\\{0,7}[\"'])")
+"""Text between a name and its value in a list of arguments or a pair: `("x-api-key", "…")`, `"--password", "…"`."""
+_PAIR_BEGINS = re.compile(r"[(\[]\s{0,8}b?\\{0,7}[\"']\Z")
+_PAIR_ENDS = re.compile(r"\\{0,7}[\"'],?\s{0,8}[)\]]")
+_SAID = re.compile(rf"\s{{1,4}}(?:{'|'.join(IS)})[: ]{{1,4}}")
 """Separator in a sentence: `the password is …`."""
 _BEHIND_OPTION = re.compile(r"[ \t]{1,4}")
 """Separator after a command-line option: `--password …`."""
@@ -125,12 +180,12 @@ _BEFORE_QUOTE = re.compile(r"[ \t]{1,4}(?=['\"])")
 _OF_NETRC = re.compile(r"login\s{1,4}\S{1,64}\s{1,4}\Z", re.IGNORECASE)
 """A line of a `.netrc` file before its password."""
 _NO_SEPARATOR = re.compile(
-    r"\\{0,7}[\"'`]?\]?(?:[^\s:=>%,\\\"'`\]&]"
-    r"|\s{1,28}(?!i(?:s[\s:]|s?\Z)|[vV](?:alue|a?l?u?\Z))[^\s:=>\"'`,\\])"
+    rf"\\{{0,7}}[\"'`]?\]?(?:[^\s:=>%,\\\"'`\]&*<|{IS_WITHOUT_SPACES}]"
+    rf"|\s{{1,28}}(?!{IS_BEGINS}|[vV](?:alue|a?l?u?\Z)|[a-zA-Z]{{1,16}}(?:=|\Z))[^\s:=><|\"'`,\\])"
 )
 """Text after a name that rules out a separator."""
 
-_LINE_BEGINS = r"(?:[ \t]{0,48}(?:[-*] )?(?:export |set |ENV |ARG |\$env:|\$)?|[\"'`])"
+_LINE_BEGINS = r"(?:[ \t]{0,48}(?:[-*] )?(?:\*{2})?(?:export |set |ENV |ARG |\$env:|\$)?|[\"'`])"
 _AT_LINE = re.compile(rf"(?:\n|\r|\\[nr])(?:{_LINE_BEGINS})\Z|[\"'`]\Z|-e \Z|--env[= ]\Z")
 """Text before a name that begins a line. The value is then the rest of the line."""
 _AT_TEXT = re.compile(_LINE_BEGINS)
@@ -147,11 +202,11 @@ _IN_QUOTES = {
 }
 _BLOCK_SCALAR = re.compile(r"[|>][+-]?[ \t]{0,8}\r?\n[ \t]{1,48}")
 """A block of YAML: the value is on the next line."""
-_LINE = re.compile(rf"(?:[^\s\x00-\x1f\"'`\\]|\\(?![nrtu\"'`\\])){{1,{MAX_VALUE_CHARS}}}")
+_LINE = re.compile(rf"(?:[^\s\x00-\x1f\"'`\\{WIDE_MARKS}]|\\(?![nrtu\"'`\\])){{1,{MAX_VALUE_CHARS}}}")
 """A value that is the rest of its line."""
 _LINE_ENDS = re.compile(r"(?<![;,])[ \t]{0,32}(?:#|//|[\r\n\"'`]|\\|\Z)")
 """Text after such a value: the end of the line, or a comment."""
-_BARE = re.compile(rf"[^\s\x00-\x1f\"'`,;&<>\\(){{}}\[\]|]{{1,{MAX_VALUE_CHARS}}}")
+_BARE = re.compile(rf"[^\s\x00-\x1f\"'`,;&<>\\(){{}}\[\]|{WIDE_MARKS}]{{1,{MAX_VALUE_CHARS}}}")
 """A value without quotes, in code or in a sentence."""
 _XML = re.compile(rf"[^\s\x00-\x1f<>\"'`\\&]{{1,{MAX_VALUE_CHARS}}}")
 """A value between two tags."""
@@ -196,16 +251,19 @@ _AS_SMALL = {letter: letter + 32 for letter in range(ord("A"), ord("Z") + 1)}
 def find_names(text: str, since: int = 0) -> Iterator[Place]:
     """Yields the place of the value of each secret name in `text` that ends after `since`."""
     lower = _make_small(text)
-    for stem in STEMS:
+    for stem in STEMS if lower.isascii() else (*STEMS, *BEYOND_ASCII):
         if stem not in lower:
             continue
-        at = lower.find(stem, max(0, since - len(stem)))
+        at = lower.find(stem, max(0, since - (_MOST_WORDS_CHARS if stem in (AVE, "token") else len(stem))))
         while at >= 0:
             place = _at(text, lower, stem, at)
             if place is not None:
                 yield place
             # names within a value are part of it
             at = lower.find(stem, max(at + len(stem), 0 if place is None else place.end))
+    if "-" in text and MAY_BE_OPTION.search(text):
+        for start, end, named_at, is_open in find_in_commands(text, lower, since):
+            yield Place(start, end, named_at, is_open)
 
 
 def has_name(text: str) -> bool:
@@ -228,7 +286,7 @@ def _make_small(text: str) -> str:
 
 def is_secret_value(name: str, value: str) -> bool:
     """Returns whether a JSON object's value, as text, is a secret by its key."""
-    find = _find_kind if len(name) <= MAX_NAME_CHARS else _find_kind.__wrapped__
+    find = find_kind if len(name) <= MAX_NAME_CHARS else find_kind.__wrapped__
     found = find(name)
     if found is None:
         return False
@@ -239,7 +297,7 @@ def is_secret_value(name: str, value: str) -> bool:
 
 
 @lru_cache(maxsize=4096)  # the keys of JSON objects are the same again and again
-def _find_kind(name: str) -> tuple[Kind, str] | None:
+def find_kind(name: str) -> tuple[Kind, str] | None:
     """Returns the kind of secret that a key names, and the word that says so; None if it names none."""
     lower = name.lower()
     for stem in _KINDS:
@@ -268,7 +326,9 @@ def _at(text: str, lower: str, stem: str, at: int) -> Place | None:
         return _direct(text, name)
     if name.kind == "cookie":
         return _cookie(text, name)
-    return _valued(text, name, stem)
+    place = _valued(text, name, stem)
+    is_cell = text[name.end] in _CELL_ENDS and _CELL_END.match(text, name.end) is not None
+    return (place or Place(0, 0, name.start))._replace(is_cell=True) if is_cell else place
 
 
 def _name_at(lower: str, stem: str, at: int) -> _Name | None:
@@ -277,21 +337,26 @@ def _name_at(lower: str, stem: str, at: int) -> _Name | None:
     if rest is None:
         return None
     before = lower[max(0, at - MAX_NAME_CHARS) : at]
-    last = before[-1:]
-    if stem == "key":
-        if not (before[:-1] if last in _WORD_GAPS else before).endswith(_OF_KEYS):
-            return None
-        before = before[:-1] if last == " " else before
-    elif stem == "token":
-        if (before[:-1] if last in _WORD_GAPS else before).endswith(_NO_TOKENS):
-            return None
-    elif stem == "pass":
-        if rest[0] == "pass" and last not in ("_", "-"):
-            return None
-    elif stem in ("bearer", "basic") and last.isalnum() and not _ESCAPED.search(before):
+    if not _may_follow(before, stem, rest[0]):
         return None
-    gap = at - len(lower[max(0, at - MAX_NAME_CHARS) : at]) + len(before.rstrip(_NAME_CHARS))
-    return _Name(_KINDS[stem], gap, rest.end())
+    words = before[:-1] if stem == "key" and before[-1:] == " " else before
+    return _Name(_KINDS[stem], at - len(before) + len(words.rstrip(_NAME_CHARS)), rest.end())
+
+
+def _may_follow(before: str, stem: str, name: str) -> bool:
+    """Returns whether the text before a name leaves it the name of a secret."""
+    last = before[-1:]
+    if stem in ("key", "token"):
+        words = before[:-1] if last in _WORD_GAPS else before
+        return words.endswith(_OF_KEYS) if stem == "key" else not words.endswith(_NO_TOKENS)
+    if stem == "pass":
+        return (name != "pass" or last in ("_", "-")) and (name != "passe" or before.endswith(BEFORE_PASSE))
+    if stem == AVE:
+        return before.endswith(BEFORE_AVE)
+    is_short = len(stem) < _LONG_WORD_CHARS and stem in _FOREIGN and stem[0] < _FIRST_WITHOUT_SPACES
+    if is_short or stem in ("bearer", "basic"):
+        return not last.isalnum() or _ESCAPED.search(before) is not None
+    return True
 
 
 def _userinfo(text: str, at: int) -> Place | None:
@@ -389,6 +454,17 @@ def _values(text: str, name: _Name) -> Iterator[tuple[_Value, Form]]:
                 bool(_IN_QUERY.search(head)),
                 number == 3,
             )
+    for markup in (_ELEMENTS, _NEXT_LINE, _CELL):
+        match = markup.match(text, name.end)
+        if match is not None and match.end() - name.end <= MAX_SEPARATOR_CHARS:
+            value, _ = _value(text, match.end(), name.kind, False, False, True)
+            yield value, "said"
+    if match := _IN_PAIR.match(text, name.end):
+        value, form = _value(text, match.end(), name.kind, False, False, False)
+        if text[name.start] == "-":
+            yield value, "query" if form == "bare" else form
+        elif _PAIR_BEGINS.search(head) and (value.end == len(text) or _PAIR_ENDS.match(text, value.end)):
+            yield value, "said"
     if match := _SAID.match(text, name.end):
         value, form = _value(text, match.end(), name.kind, False, False, False)
         yield value, "said" if form == "bare" else form

@@ -129,12 +129,13 @@ class FileEdits:
         ):
             return False
         if self._begin(first * 10_000, head):
-            indent = " " * statement.col_offset
+            indent = begun[: statement.col_offset].decode()
+            step = "\t" if "\t" in indent else "    "
             at = self._starts[first - 1]
             self._edits.append(_Edit(at, at, f"{indent}{head}\n"))
             for number in range(first, last + 1):
                 if self.source.lines[number - 1].strip():
-                    self._edits.append(_Edit(self._starts[number - 1], self._starts[number - 1], "    "))
+                    self._edits.append(_Edit(self._starts[number - 1], self._starts[number - 1], step))
         return True
 
     def build_diff(self) -> str | None:
@@ -276,7 +277,8 @@ def make_diff(name: str, old: str, new: str) -> str:
         f"b/{name}",
         n=2,
     )
-    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
+    without_end = "\n\\ No newline at end of file\n"
+    return "".join(line if line.endswith("\n") else line + without_end for line in lines)
 
 
 def write_call(name: str, arguments: Sequence[str]) -> str:

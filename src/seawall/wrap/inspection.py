@@ -211,12 +211,16 @@ class Inspection:
 def _name_module(source: SourceFile, file: Path) -> str:
     """Returns the module name by which a file imports another one: relative inside of a package, otherwise absolute."""
     folder, here, dots = file.parent.resolve(), source.path.parent.resolve(), 1
-    while _is_package(here) and here != folder and here not in folder.parents:
+    # a folder without __init__.py is a package too, if its files import each other by relative names
+    has_relative = any(isinstance(node, ast.ImportFrom) and node.level for node in source.nodes)
+    while (
+        (_is_package(here) or (has_relative and dots == 1)) and here != folder and here not in folder.parents
+    ):
         here, dots = here.parent, dots + 1
-    if _is_package(here):
+    if _is_package(here) or (has_relative and dots == 1):
         return "." * dots + ".".join([*folder.parts[len(here.parts) :], file.stem])
     parts = [file.stem]
-    while _is_package(folder):
+    while _is_package(folder) and folder.name.isidentifier():
         parts.insert(0, folder.name)
         folder = folder.parent
     return ".".join(parts)

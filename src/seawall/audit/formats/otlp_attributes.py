@@ -1,7 +1,8 @@
 """Finds a model's input and reply, and a tool's call, in the attributes and events of a span.
 
-Three conventions are known: OpenTelemetry's for GenAI, with its older events and its newer attributes; OpenInference's
-(`llm.input_messages.0.message.role`); and OpenLLMetry's (`gen_ai.prompt.0.role`, `traceloop.*`).
+Four conventions are known: OpenTelemetry's for GenAI, with its older events and its newer attributes; OpenInference's
+(`llm.input_messages.0.message.role`); OpenLLMetry's (`gen_ai.prompt.0.role`, `traceloop.*`); and that of the AI SDK of
+JavaScript (`ai.prompt.messages`, `ai.toolCall.*`).
 """
 
 from __future__ import annotations
@@ -42,9 +43,16 @@ _OPERATIONS: dict[str, SpanKind] = {
     "agent": "agent",
     "embeddings": "other",
     "embedding": "other",
+    "ai.generatetext.dogenerate": "model",
+    "ai.streamtext.dostream": "model",
+    "ai.generateobject.dogenerate": "model",
+    "ai.streamobject.dostream": "model",
+    "ai.toolcall": "tool",
+    "ai.embed.doembed": "other",
+    "ai.embedmany.doembed": "other",
 }
-"""The kind of a span by `gen_ai.operation.name`, `openinference.span.kind` or `traceloop.span.kind`, in lower case."""
-_INPUTS = ("gen_ai.input.messages", "llm.input_messages", "gen_ai.prompt")
+"""The kind of a span by `ai.operationId`, `gen_ai.operation.name`, `openinference.span.kind` or `traceloop.span.kind`, in lower case."""
+_INPUTS = ("gen_ai.input.messages", "llm.input_messages", "gen_ai.prompt", "ai.prompt.messages")
 _OUTPUTS = ("gen_ai.output.messages", "llm.output_messages", "gen_ai.completion")
 _WHOLE = ("pydantic_ai.all_messages", "all_messages_events")
 """Attributes of an agent's span that hold the whole conversation."""
@@ -52,10 +60,17 @@ _ARGUMENTS = (
     "gen_ai.tool.call.arguments",
     "tool_arguments",
     "tool.parameters",
+    "ai.toolCall.args",
     "input.value",
     "traceloop.entity.input",
 )
-_RESULTS = ("gen_ai.tool.call.result", "tool_response", "output.value", "traceloop.entity.output")
+_RESULTS = (
+    "gen_ai.tool.call.result",
+    "tool_response",
+    "ai.toolCall.result",
+    "output.value",
+    "traceloop.entity.output",
+)
 
 
 def read_all(row: Fields) -> Fields:
@@ -87,6 +102,7 @@ def _read_any(value: Any, depth: int) -> Any:
 def find_kind(given: Fields) -> SpanKind:
     """Returns the kind of a span."""
     for name in (
+        "ai.operationId",
         "gen_ai.operation.name",
         "openinference.span.kind",
         "traceloop.span.kind",
@@ -111,15 +127,19 @@ def find_agent(given: Fields, name: str, kind: SpanKind) -> str:
 
 def find_model(given: Fields) -> str:
     """Returns the model that was asked."""
-    return get_text(given, "gen_ai.response.model", "gen_ai.request.model", "llm.model_name")
+    return get_text(given, "gen_ai.response.model", "gen_ai.request.model", "llm.model_name", "ai.model.id")
 
 
 def read_tokens(given: Fields) -> Usage | None:
     """Returns the tokens that the provider counted; None if the span does not hold them."""
     names = ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.token_count.prompt")
-    sent = get_count(given, *names, "llm.usage.prompt_tokens")
+    sent = get_count(
+        given, *names, "llm.usage.prompt_tokens", "ai.usage.inputTokens", "ai.usage.promptTokens"
+    )
     names = ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "llm.token_count.completion")
-    replied = get_count(given, *names, "llm.usage.completion_tokens")
+    replied = get_count(
+        given, *names, "llm.usage.completion_tokens", "ai.usage.outputTokens", "ai.usage.completionTokens"
+    )
     names = ("gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens")
     read = get_count(given, *names, "llm.token_count.prompt_details.cache_read")
     names = ("gen_ai.usage.cache_creation.input_tokens", "gen_ai.usage.cache_creation_input_tokens")
@@ -135,7 +155,7 @@ def read_tokens(given: Fields) -> Usage | None:
 def read_conversation(given: Fields, line: int) -> tuple[Messages, Messages]:
     """Returns the messages that a model was sent, and its reply, from a span's attributes."""
     asked = _read_first(given, (*_INPUTS, *_WHOLE), line)
-    replied = _read_first(given, _OUTPUTS, line)
+    replied = _read_first(given, _OUTPUTS, line) or _read_reply(given, line)
     if not asked and not replied:
         # Logfire and older versions of Pydantic AI write them in this form
         events = get_list(open_json(given.get("events")))
@@ -146,6 +166,14 @@ def read_conversation(given: Fields, line: int) -> tuple[Messages, Messages]:
     if told and asked and asked[0].role != "system":
         asked = [*read_messages([{"role": "system", "content": told}], line), *asked]
     return asked, replied
+
+
+def _read_reply(given: Fields, line: int) -> Messages:
+    """Returns the reply in the attributes of the AI SDK of JavaScript."""
+    text, calls = given.get("ai.response.text"), get_list(open_json(given.get("ai.response.toolCalls")))
+    if not (text or calls):
+        return []
+    return read_messages([{"role": "assistant", "content": text, "tool_calls": calls}], line)
 
 
 def _read_first(given: Fields, names: Sequence[str], line: int) -> Messages:
@@ -268,7 +296,9 @@ def find_exception(events: Sequence[Any]) -> str:
 
 def read_call(given: Fields, name: str, error: str, failed: bool, line: int) -> SpanCall:
     """Returns the call of a tool's span. `error` is the span's text on its failure."""
-    tool = get_text(given, "gen_ai.tool.name", "tool.name", "tool_name", "traceloop.entity.name")
+    tool = get_text(
+        given, "gen_ai.tool.name", "tool.name", "tool_name", "ai.toolCall.name", "traceloop.entity.name"
+    )
     arguments = next((given[each] for each in _ARGUMENTS if given.get(each) is not None), None)
     result = next((given[each] for each in _RESULTS if given.get(each) is not None), None)
     opened, output = open_json(arguments), open_json(result)
@@ -280,7 +310,7 @@ def read_call(given: Fields, name: str, error: str, failed: bool, line: int) -> 
     text = None if result is None else read_content(output)
     return SpanCall(
         tool=tool or name.removeprefix("execute_tool").strip() or "tool",
-        call_id=get_text(given, "gen_ai.tool.call.id", "tool_call.id", "tool.id"),
+        call_id=get_text(given, "gen_ai.tool.call.id", "tool_call.id", "tool.id", "ai.toolCall.id"),
         arguments=None if arguments is None else normalise_arguments(opened),
         result=text or error or text,
         failed=failed,

@@ -133,6 +133,7 @@ def _read_node(inspection: Inspection, value: SourceValue, name: str) -> None:
     """Reads the LangChain models that a node's function calls. `gate_model` gates them better than callbacks do."""
     app = inspection.app
     assert value.definition is not None
+    read: set[int] = set()
     for call in (node for node in ast.walk(value.definition) if isinstance(node, ast.Call)):
         if not isinstance(call.func, ast.Attribute) or call.func.attr not in (
             "invoke",
@@ -148,6 +149,7 @@ def _read_node(inspection: Inspection, value: SourceValue, name: str) -> None:
         for dotted, made in makers:
             if not _is_chat(dotted) or not isinstance(made.node, ast.Call):
                 continue
+            read.add(id(made.node))
             inspection.add(
                 "model", dotted.rpartition(".")[2], "langgraph", made, "added", f"node {name!r} calls it"
             )
@@ -158,6 +160,18 @@ def _read_node(inspection: Inspection, value: SourceValue, name: str) -> None:
                 inspection.note(
                     "a model from gate_model may be called in gated graphs only; elsewhere it raises"
                 )
+    for call in (node for node in ast.walk(value.definition) if isinstance(node, ast.Call)):
+        chat = next(filter(_is_chat, app.find_callees(call, value.source)), None)
+        if chat is not None and id(call) not in read and id(call) not in _list_wrapped(value.definition):
+            made, why = SourceValue(call, value.source), f"node {name!r} hands it on: {_CALLBACKS}"
+            inspection.add("model", chat.rpartition(".")[2], "langgraph", made, "in part", why)
+
+
+def _list_wrapped(definition: ast.AST) -> set[int]:
+    """Returns the arguments of calls of `gate_model`."""
+    calls = [node for node in ast.walk(definition) if isinstance(node, ast.Call)]
+    named = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "gate_model"]
+    return {id(each) for call in named for each in call.args}
 
 
 def _read_entrypoints(inspection: Inspection, source: SourceFile) -> None:
