@@ -44,7 +44,9 @@ from seawall.adapters.langchain_core.places import (
     TENANT_KEY,
     GraphPlace,
     count_depth,
+    find_config_around,
     find_place,
+    find_tasks,
     inside_model,
     is_streamed,
     open_frame,
@@ -193,13 +195,16 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         above = find_place()
         # an agent inside a tool or a graph: its request is a part of what happens there
         if above is not None:
-            return above.make_inner(self._name_agent(config), said)
+            return above.make_inner(self._name_agent(config), said, find_config_around(config))
         given, thread = configurable.get(REQUEST_KEY), configurable.get("thread_id")
-        if given is not None:
-            return str(given)
+        path = find_tasks(find_config_around(config)).path
+        if (
+            given is not None
+        ):  # a graph that is not gated may have several agents, and ask each of them again and again
+            return f"{given}/{digest_of([path, said])[:16]}" if path else str(given)
         if thread is None or configurable.get(CHECKPOINTER_KEY) is None:
             return self._engine.make_request_id()
-        return digest_of([LOOP, str(thread), said])
+        return digest_of([LOOP, str(thread), said, *path])
 
     def _identify(self, state: Any) -> tuple[_Key, GraphPlace | None]:
         """Returns what identifies an invocation, and the place above it."""
@@ -210,8 +215,12 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         return _Key(None if above is None else above.session, request), above
 
     def _read_request_id(self, state: Any, above: GraphPlace | None) -> str:
-        """Returns the request id of this invocation: that of the config, if it has one, before that of the checkpoint."""
-        given = get_config().get("configurable", {}).get(REQUEST_KEY) if above is None else None
+        """Returns the request id of this invocation: that of the config, if it has one and is the agent's own, before that of
+        the checkpoint.
+        """
+        config = get_config()
+        own = above is None and count_depth(config) == 1
+        given = config.get("configurable", {}).get(REQUEST_KEY) if own else None
         return str(given or state.get("seawall_request") or "")
 
     def _find_place(self, key: _Key) -> GraphPlace | None:

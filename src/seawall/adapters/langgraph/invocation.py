@@ -112,7 +112,7 @@ class Invocation:
         return not (given is not None or thread is None or self._resumes or self._checkpointer is None)
 
     def _make_key(self, above: GraphPlace) -> str:
-        return above.make_inner(self._options.name, _describe(self._given))
+        return above.make_inner(self._options.name, _describe(self._given), self._config)
 
     def _start(self, saved: Any) -> RunnableConfig:
         options, configurable = self._options, self._configurable

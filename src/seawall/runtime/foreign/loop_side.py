@@ -526,7 +526,7 @@ class LoopSide:
         self, asked: HandoffAsk, key: str | None, bodies: Bodies
     ) -> tuple[Settled | None, Ask | None]:
         ref = bodies.put(asked.task)
-        key = key or self.recorded.make_key(asked.frame, asked.name, asked.call_id, ref, bodies, handoff=True)
+        key = key or self.recorded.make_handoff_key(asked, ref, bodies)
         frame = self.recorded.find_frame(asked.frame, key)
         if frame is not None:
             self._asks.note_frame(frame, asked)

@@ -32,6 +32,7 @@ from seawall.core.events import Event, LimitsRaised, Planned, StepDone, StepInte
 from seawall.run.bodies import Bodies
 from seawall.run.frame import effect_state
 from seawall.run.requests import PreparedRequest
+from seawall.runtime.foreign.asked import HandoffAsk
 from seawall.runtime.foreign.asks import AskedRequest
 
 _FAILED = ("error", "timeout")
@@ -61,6 +62,8 @@ class Recorded:
         self._by_key: dict[tuple[int, str], RecordedStep] = {}
         self._frames: dict[tuple[int, str], int] = {}
         """The newest hand-off by frame and key. Its step is the number of the frame that it opens."""
+        self._placed: dict[tuple[int, str, int, str], str] = {}
+        """The keys of the hand-offs of a loop that says where it makes them, by each field of `AskedFrom`."""
         self._models: dict[int, dict[str, deque[RecordedStep]]] = {}
         """Replies that the loop has not asked for again, by frame and meaning."""
         self._failures: dict[tuple[int, str], RecordedStep] = {}
@@ -111,6 +114,7 @@ class Recorded:
             self._intents,
             self._by_key,
             self._frames,
+            self._placed,
             self._asked_by,
             self._replies,
             self._in_doubt,
@@ -138,6 +142,7 @@ class Recorded:
                 self._requests[event.frame] = event
             if event.kind == "handoff" and event.perform and event.call is not None:
                 self._frames[event.frame, event.call] = event.step
+                self._note_place(event.frame, event.call.partition("~")[0])
             if event.kind == "model" and self.replays and event.call is not None:
                 self._model_asks = max(self._model_asks, int(event.call.partition("/")[2]))
             if self.replays and event.effect and event.perform:
@@ -247,6 +252,27 @@ class Recorded:
             attempt = self._asked.get((frame, base), 0)
             self._asked[frame, base] = attempt + 1
         return f"{base}~{attempt + 1}" if attempt else base
+
+    def _note_place(self, frame: int, key: str) -> None:
+        base, *places = key.rsplit("@", 2)
+        for at, place in enumerate(places):
+            if place:
+                self._placed[frame, base, at, place] = key
+
+    def make_handoff_key(self, asked: HandoffAsk, task: Ref, bodies: Bodies) -> str:
+        """Returns the key of a hand-off. If the loop says where it makes it, the key is the one of the recorded hand-off that was made
+        there.
+        """
+        frame, place = asked.frame, asked.asked_from
+        key = self.make_key(frame, asked.name, asked.call_id, task, bodies, handoff=True)
+        if place is None:
+            return key
+        if (frame, key) in self._frames:  # recorded by a version that knew no places
+            return key
+        at = 1 if place.since_start else 0
+        key = self._placed.get((frame, key, at, place[at])) or f"{key}@{place.place}@{place.since_start}"
+        attempt = self._attempts.get((frame, key), 0)
+        return f"{key}~{attempt + 1}" if attempt else key
 
     def _find_reply(self, frame: int, name: str, call_id: str, arguments: Ref, bodies: Bodies) -> int:
         """Returns the step of the reply that asks for a call; 0 if there is none.
