@@ -152,15 +152,17 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         return {"seawall_request": request}
 
     def _take_left(self, request: str) -> GraphPlace | None:
-        """Removes and returns the place of an earlier invocation that has left its request unanswered; None if there is none.
-        The new invocation continues from the record.
+        """Removes the place of an earlier invocation that has left its request unanswered. The new invocation continues from
+        the record. Returns the place if its session is its own, and None if there is none.
         """
-        key = _Key(None, request)
+        above = find_place()
+        key = _Key(None if above is None else above.session, request)
         with self._lock:
             place = self._places.get(key)
-            if find_place() is not None or place is None or place.session.is_busy:
+            if place is None or (above is None and place.session.is_busy):
                 return None
-            return self._places.pop(key)
+            place = self._places.pop(key)
+        return place if above is None else None
 
     def after_agent(self, state: Any, runtime: Any) -> dict[str, Any] | None:
         """Ends the run with the agent's answer."""

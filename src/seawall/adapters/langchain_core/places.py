@@ -75,6 +75,9 @@ class GraphPlace:
     """How often each agent and graph was begun here in one attempt of one task, by name and input: an equal one that begins again
     gets another frame."""
 
+    repeated: set[str] = field(default_factory=set[str])
+    """The keys of agents and graphs that begin in a task which the graph repeats."""
+
     def make_inner(self, name: str, said: Any, config: Mapping[str, Any]) -> str:
         """Returns a key for an agent or a graph that begins here, in the task of this config. The key is the same in another process,
         and after a checkpoint was lost.
@@ -85,7 +88,10 @@ class GraphPlace:
         self.begun[key + at, tasks.attempt] += 1
         number = self.begun[key + at, tasks.attempt]
         since = "" if tasks.first is None else f"{digest_of(tasks.path_since_start)[:16]}/{number}"
-        return f"{key}@{at}/{number}@{since}"
+        key = f"{key}@{at}/{number}@{since}"
+        if tasks.attempt > 1:
+            self.repeated.add(key)
+        return key
 
 
 _CALL_KEY, _RUNTIME_KEY = "__pregel_call", "__pregel_runtime"
@@ -143,15 +149,17 @@ class GraphTasks(NamedTuple):
 def find_tasks(config: Mapping[str, Any]) -> GraphTasks:
     """Returns the task that has this config, and those around it."""
     runtime: Any = config.get("configurable", {}).get(_RUNTIME_KEY)
-    path, graph = list[tuple[int, str]](), cast("Any", None)
+    path, graph = list[tuple[int, str]](), _find_graph(config)
     while "langgraph_step" in (metadata := cast("Mapping[str, Any]", config.get("metadata") or {})):
         path.append((metadata["langgraph_step"], str(metadata.get("langgraph_path"))))
-        graph = _find_graph(config)
-        if graph is None:
+        around = _find_graph(config)
+        if around is None:
             break
-        config = graph.config
-    goes_on = graph is None or graph.input is None or isinstance(graph.input, Command)
-    first = None if goes_on else graph.stop - graph.config["recursion_limit"]
+        graph, config = around, around.config
+    given = getattr(graph, "input", None)
+    first = (
+        None if given is None or isinstance(given, Command) else graph.stop - graph.config["recursion_limit"]
+    )
     attempt = getattr(getattr(runtime, "execution_info", None), "node_attempt", 1)
     return GraphTasks(path, first, attempt)
 
@@ -318,6 +326,7 @@ def open_frame(
     """
     with translated(), _refused():
         frame = above.session.open_frame_sync(_ask_frame(above, agent, request, key, declared))
+    _repeat(above, key, frame)
     return _make_below(above, agent, frame)
 
 
@@ -327,7 +336,15 @@ async def open_frame_async(
     """As `open_frame`."""
     with translated(), _refused():
         frame = await above.session.open_frame(_ask_frame(above, agent, request, key, declared))
+    _repeat(above, key, frame)
     return _make_below(above, agent, frame)
+
+
+def _repeat(above: GraphPlace, key: str, frame: int) -> None:
+    """Has what is recorded in a frame given again, if the graph repeats the task in which it was opened."""
+    if key in above.repeated:
+        above.repeated.discard(key)
+        above.session.begin_again(frame)
 
 
 def _ask_frame(

@@ -488,6 +488,8 @@ class LoopSide:
         recorded, bodies = self.recorded, self._driver_bodies()
         match asked:
             case ModelAsk():
+                if asked.anew:
+                    recorded.note_anew(asked.frame)
                 request = self._redactor.redact(asked.name, asked.request, bodies)
                 known = recorded.take_reply(asked.frame, request, bodies, ended=self._outcome is not None)
                 settled = None if known is None else self._give_again(known, bodies)

@@ -95,6 +95,8 @@ class Recorded:
         """True while events are learned that were recorded before the loop began."""
         self.attempted: set[str] = set()
         """Tools whose effects were attempted before the loop began."""
+        self._anew: set[int] = set()
+        """The frames in which this process has asked models whose recorded replies can't be given again."""
         self.diverged: set[int] = set()
         """The frames in which the loop has diverged."""
 
@@ -272,7 +274,19 @@ class Recorded:
         at = 1 if place.since_start else 0
         key = self._placed.get((frame, key, at, place[at])) or f"{key}@{place.place}@{place.since_start}"
         attempt = self._attempts.get((frame, key), 0)
-        return f"{key}~{attempt + 1}" if attempt else key
+        last = f"{key}~{attempt + 1}" if attempt else key
+        opened = self._frames.get((frame, last))
+        if opened not in self._anew or (frame, last) not in self._by_key:
+            return last
+        # The frame is closed, and its replies can't be given again, so the work is done anew in another frame.
+        self.diverged.add(opened)
+        self._note_attempted(opened)
+        self._attempts[frame, key] = attempt + 1
+        return f"{key}~{attempt + 2}"
+
+    def note_anew(self, frame: int) -> None:
+        """Notes that recorded replies can't be given again in a frame."""
+        self._anew.add(frame)
 
     def _find_reply(self, frame: int, name: str, call_id: str, arguments: Ref, bodies: Bodies) -> int:
         """Returns the step of the reply that asks for a call; 0 if there is none.
@@ -385,11 +399,14 @@ class Recorded:
 
     def begin_again(self, frame: int) -> None:
         """Gives the recorded replies of a frame again, up to the newest one of whose calls one has a result: the loop begins its
-        work in this frame anew. Later replies have done nothing, and one of them may be why.
+        work in this frame anew. Later replies have done nothing, and one of them may be why, unless the frame was closed.
         """
         replies = self._replies.get(frame, [])
-        while replies and not any(
-            self._is_known(frame, replies[-1], call.id) for call in replies[-1].done.calls
+        closed = any(opened == frame and place in self._by_key for place, opened in self._frames.items())
+        while (
+            not closed
+            and replies
+            and not any(self._is_known(frame, replies[-1], call.id) for call in replies[-1].done.calls)
         ):
             replies.pop()
         by_digest: dict[str, deque[RecordedStep]] = {}
@@ -397,6 +414,9 @@ class Recorded:
             by_digest.setdefault(each.intent.asked, deque()).append(each)
         self._models[frame] = by_digest
         self._asked = {place: number for place, number in self._asked.items() if place[0] != frame}
+        self._note_attempted(frame)
+
+    def _note_attempted(self, frame: int) -> None:
         known = [*self._in_doubt.values(), *(each.intent for each in self._by_key.values())]
         self.attempted.update(each.name for each in known if each.frame == frame and each.effect)
 
