@@ -351,7 +351,7 @@ def _ask_frame(
     above: GraphPlace, agent: str, request: str, key: str, declared: ToolDeclarations | None
 ) -> HandoffAsk:
     call, *places = key.rsplit("@", 2)
-    return above.session.handoff(
+    asked = above.session.handoff(
         above.agent,
         agent,
         request or "(no request)",
@@ -359,10 +359,9 @@ def _ask_frame(
         frame=above.frame,
         halts=not above.call,  # outside of a tool there is no model that could be told of the refusal
         declared=declared,
-        asked_from=AskedFrom(*places)
-        if places
-        else None,  # the checkpoint is of a version that knew no places
     )
+    # the checkpoint of an earlier version holds a key without places
+    return asked._replace(asked_from=AskedFrom(*places)) if places else asked
 
 
 def _make_below(above: GraphPlace, agent: str, frame: int) -> GraphPlace:

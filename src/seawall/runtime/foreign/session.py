@@ -22,7 +22,7 @@ from seawall.models.protocol import Price
 from seawall.run.outcome import Outcome
 from seawall.run.requests import prepare_request
 from seawall.run.step import End, Result
-from seawall.runtime.foreign.asked import Asked, AskedFrom, HandoffAsk, ModelAsk, ToolAsk
+from seawall.runtime.foreign.asked import Asked, HandoffAsk, ModelAsk, ToolAsk
 from seawall.runtime.foreign.asks import Ask, Settled, Turn
 from seawall.runtime.foreign.loop_side import LoopSide
 from seawall.runtime.foreign.reply import CallerReply, LoopReply, ThreadReply
@@ -163,16 +163,15 @@ class Session:
         transfers: bool = False,
         halts: bool = False,
         declared: ToolDeclarations | None = None,
-        asked_from: AskedFrom | None = None,
     ) -> HandoffAsk:
         """Returns the ask for a frame in which another agent works.
 
         `transfers`: the other agent's answer is also the answer of this frame, in which no model is asked any more.
         `halts`: as in `tool`. `declared`: what is declared of that agent's tools; what is not is as in the frame above.
-        `asked_from`: see `AskedFrom`. Raises `Misused` for a name that can't be recorded.
+        Raises `Misused` for a name that can't be recorded.
         """
         check_recordable(agent=agent, to=to, call_id=call_id)
-        return HandoffAsk(agent, to, task, call_id, frame, transfers, halts, declared, asked_from)
+        return HandoffAsk(agent, to, task, call_id, frame, transfers, halts, declared)
 
     # ---- a whole step
 
