@@ -308,6 +308,11 @@ def test_a_gated_model_or_tool_node_outside_of_its_graph_is_not_called(engine: E
     assert model.seen == []
 
 
+def test_only_a_chat_model_is_gated() -> None:
+    with pytest.raises(Misused, match="Binding: gate the model"):
+        gate_model(make_model(REFUND).bind(stop=["."]))  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+
+
 # ---- after a crash
 
 

@@ -44,7 +44,9 @@ from seawall.adapters.langchain_core.places import (
     TENANT_KEY,
     GraphPlace,
     count_depth,
+    find_config_around,
     find_place,
+    find_tasks,
     inside_model,
     is_streamed,
     open_frame,
@@ -150,15 +152,17 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         return {"seawall_request": request}
 
     def _take_left(self, request: str) -> GraphPlace | None:
-        """Removes and returns the place of an earlier invocation that has left its request unanswered; None if there is none.
-        The new invocation continues from the record.
+        """Removes the place of an earlier invocation that has left its request unanswered. The new invocation continues from
+        the record. Returns the place if its session is its own, and None if there is none.
         """
-        key = _Key(None, request)
+        above = find_place()
+        key = _Key(None if above is None else above.session, request)
         with self._lock:
             place = self._places.get(key)
-            if find_place() is not None or place is None or place.session.is_busy:
+            if place is None or (above is None and place.session.is_busy):
                 return None
-            return self._places.pop(key)
+            place = self._places.pop(key)
+        return place if above is None else None
 
     def after_agent(self, state: Any, runtime: Any) -> dict[str, Any] | None:
         """Ends the run with the agent's answer."""
@@ -193,13 +197,16 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         above = find_place()
         # an agent inside a tool or a graph: its request is a part of what happens there
         if above is not None:
-            return above.make_inner(self._name_agent(config), said)
+            return above.make_inner(self._name_agent(config), said, find_config_around(config))
         given, thread = configurable.get(REQUEST_KEY), configurable.get("thread_id")
-        if given is not None:
-            return str(given)
+        path = find_tasks(find_config_around(config)).path
+        if (
+            given is not None
+        ):  # a graph that is not gated may have several agents, and ask each of them again and again
+            return f"{given}/{digest_of([path, said])[:16]}" if path else str(given)
         if thread is None or configurable.get(CHECKPOINTER_KEY) is None:
             return self._engine.make_request_id()
-        return digest_of([LOOP, str(thread), said])
+        return digest_of([LOOP, str(thread), said, *path])
 
     def _identify(self, state: Any) -> tuple[_Key, GraphPlace | None]:
         """Returns what identifies an invocation, and the place above it."""
@@ -210,8 +217,12 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         return _Key(None if above is None else above.session, request), above
 
     def _read_request_id(self, state: Any, above: GraphPlace | None) -> str:
-        """Returns the request id of this invocation: that of the config, if it has one, before that of the checkpoint."""
-        given = get_config().get("configurable", {}).get(REQUEST_KEY) if above is None else None
+        """Returns the request id of this invocation: that of the config, if it has one and is the agent's own, before that of
+        the checkpoint.
+        """
+        config = get_config()
+        own = above is None and count_depth(config) == 1
+        given = config.get("configurable", {}).get(REQUEST_KEY) if own else None
         return str(given or state.get("seawall_request") or "")
 
     def _find_place(self, key: _Key) -> GraphPlace | None:

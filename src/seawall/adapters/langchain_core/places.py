@@ -12,18 +12,19 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from langchain_core.tracers._streaming import _StreamingCallbackHandler  # LangChain's own test for streaming
 from langgraph.config import get_config
 from langgraph.errors import GraphBubbleUp
+from langgraph.types import Command
 
 from seawall.adapters.langchain_core.messages import WrittenMessages
 from seawall.adapters.langchain_core.questions import GraphQuestion, NotDecided
 from seawall.core.canonical import digest_of
 from seawall.core.errors import Refused, SeawallError
 from seawall.run.outcome import Outcome
-from seawall.runtime.foreign.asked import Asked, HandoffAsk
+from seawall.runtime.foreign.asked import Asked, AskedFrom, HandoffAsk
 from seawall.runtime.foreign.asks import Ask, Halted, Held, Settled, Turn
 from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.own_errors import OwnErrors
@@ -70,16 +71,31 @@ class GraphPlace:
     """The newest reply that called no tools."""
     written: WrittenMessages = field(default_factory=WrittenMessages)
     """The newest conversation that a model was sent here."""
-    begun: Counter[str] = field(default_factory=Counter[str])
-    """How often each agent and graph was begun here, by name and input: an equal one that begins again gets another frame."""
+    begun: Counter[tuple[str, int]] = field(default_factory=Counter[tuple[str, int]])
+    """How often each agent and graph was begun here in one attempt of one task, by name and input: an equal one that begins again
+    gets another frame."""
 
-    def make_inner(self, name: str, said: Any) -> str:
-        """Returns a key for an agent or a graph that begins here. The key is the same in another process, too."""
+    repeated: set[str] = field(default_factory=set[str])
+    """The keys of agents and graphs that begin in a task which the graph repeats."""
+
+    def make_inner(self, name: str, said: Any, config: Mapping[str, Any]) -> str:
+        """Returns a key for an agent or a graph that begins here, in the task of this config. The key is the same in another process,
+        and after a checkpoint was lost.
+        """
+        tasks = find_tasks(config)
         key = f"{self.call}/{name}/{digest_of(said)[:16]}"
-        self.begun[key] += 1
-        return key if self.begun[key] == 1 else f"{key}/{self.begun[key]}"
+        at = digest_of(tasks.path)[:16]
+        self.begun[key + at, tasks.attempt] += 1
+        number = self.begun[key + at, tasks.attempt]
+        since = "" if tasks.first is None else f"{digest_of(tasks.path_since_start)[:16]}/{number}"
+        key = f"{key}@{at}/{number}@{since}"
+        if tasks.attempt > 1:
+            self.repeated.add(key)
+        return key
 
 
+_CALL_KEY, _RUNTIME_KEY = "__pregel_call", "__pregel_runtime"
+"""LangGraph's keys for the function by which a task begins another one in its graph, and for what a task is told of itself."""
 _current: ContextVar[GraphPlace | None] = ContextVar("seawall_langchain_place", default=None)
 """Set while a tool is performed: an agent that runs inside of the tool works in a frame below this place."""
 
@@ -113,10 +129,58 @@ def find_place(config: Mapping[str, Any] | None = None) -> GraphPlace | None:
     return inside
 
 
+class GraphTasks(NamedTuple):
+    """A task of a graph, and the tasks around it in which this graph and those around it run."""
+
+    path: list[tuple[int, str]]
+    """For each task, innermost first, LangGraph's step and path: what it is in its graph. Unlike LangGraph's ids of tasks they are
+    the same after a checkpoint was lost."""
+    first: int | None
+    """The step with which the outermost graph has begun; None if it goes on from its checkpoint."""
+    attempt: int
+    """Which attempt of the innermost task this is, if the graph repeats it."""
+
+    @property
+    def path_since_start(self) -> list[tuple[int, str]]:
+        """The path, with the steps of the outermost graph since it began: the same in another thread."""
+        return [*self.path[:-1], *((step - (self.first or 0), at) for step, at in self.path[-1:])]
+
+
+def find_tasks(config: Mapping[str, Any]) -> GraphTasks:
+    """Returns the task that has this config, and those around it."""
+    runtime: Any = config.get("configurable", {}).get(_RUNTIME_KEY)
+    path, graph = list[tuple[int, str]](), _find_graph(config)
+    while "langgraph_step" in (metadata := cast("Mapping[str, Any]", config.get("metadata") or {})):
+        path.append((metadata["langgraph_step"], str(metadata.get("langgraph_path"))))
+        around = _find_graph(config)
+        if around is None:
+            break
+        graph, config = around, around.config
+    given = getattr(graph, "input", None)
+    first = (
+        None if given is None or isinstance(given, Command) else graph.stop - graph.config["recursion_limit"]
+    )
+    attempt = getattr(getattr(runtime, "execution_info", None), "node_attempt", 1)
+    return GraphTasks(path, first, attempt)
+
+
+def find_config_around(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns the config with which the graph of this task runs: that of the task around it, if there is one."""
+    graph = _find_graph(config)
+    return {} if graph is None else graph.config
+
+
+def _find_graph(config: Mapping[str, Any]) -> Any:
+    """Returns LangGraph's loop in which a task runs; None if it can't be found."""
+    call = config.get("configurable", {}).get(_CALL_KEY)
+    return getattr(getattr(call, "keywords", {}).get("schedule_task"), "__self__", None)
+
+
 def count_depth(config: Mapping[str, Any]) -> int:
     """Returns how deep in LangGraph's nesting the code is that has this config: 0 for the outermost graph."""
     namespace = str(config.get("configurable", {}).get("checkpoint_ns") or "")
-    return len(namespace.split("|")) if namespace else 0
+    # numbers count the graphs that one task has begun
+    return sum(not part.isdigit() for part in namespace.split("|")) if namespace else 0
 
 
 def is_streamed() -> bool:
@@ -262,6 +326,7 @@ def open_frame(
     """
     with translated(), _refused():
         frame = above.session.open_frame_sync(_ask_frame(above, agent, request, key, declared))
+    _repeat(above, key, frame)
     return _make_below(above, agent, frame)
 
 
@@ -271,21 +336,32 @@ async def open_frame_async(
     """As `open_frame`."""
     with translated(), _refused():
         frame = await above.session.open_frame(_ask_frame(above, agent, request, key, declared))
+    _repeat(above, key, frame)
     return _make_below(above, agent, frame)
+
+
+def _repeat(above: GraphPlace, key: str, frame: int) -> None:
+    """Has what is recorded in a frame given again, if the graph repeats the task in which it was opened."""
+    if key in above.repeated:
+        above.repeated.discard(key)
+        above.session.begin_again(frame)
 
 
 def _ask_frame(
     above: GraphPlace, agent: str, request: str, key: str, declared: ToolDeclarations | None
 ) -> HandoffAsk:
-    return above.session.handoff(
+    call, *places = key.rsplit("@", 2)
+    asked = above.session.handoff(
         above.agent,
         agent,
         request or "(no request)",
-        call_id=key,
+        call_id=call,
         frame=above.frame,
         halts=not above.call,  # outside of a tool there is no model that could be told of the refusal
         declared=declared,
     )
+    # the checkpoint of an earlier version holds a key without places
+    return asked._replace(asked_from=AskedFrom(*places)) if places else asked
 
 
 def _make_below(above: GraphPlace, agent: str, frame: int) -> GraphPlace:

@@ -112,7 +112,7 @@ class Invocation:
         return not (given is not None or thread is None or self._resumes or self._checkpointer is None)
 
     def _make_key(self, above: GraphPlace) -> str:
-        return above.make_inner(self._options.name, _describe(self._given))
+        return above.make_inner(self._options.name, _describe(self._given), self._config)
 
     def _start(self, saved: Any) -> RunnableConfig:
         options, configurable = self._options, self._configurable
@@ -181,8 +181,8 @@ class Invocation:
         session, failure = place.session, self._find_failure(error)
         with translated():
             if self._above is not None:
-                if not self._waits(error):
-                    session.close_frame_sync(place.frame, failure or place.answer, failed=bool(failure))
+                if not failure and not self._waits(error):  # the graph around may repeat what has failed
+                    session.close_frame_sync(place.frame, place.answer)
             elif failure:
                 session.fail_sync(failure)
             elif error is not None or self._waits(error):
@@ -198,8 +198,8 @@ class Invocation:
         session, failure = place.session, self._find_failure(error)
         with translated():
             if self._above is not None:
-                if not self._waits(error):
-                    await session.close_frame(place.frame, failure or place.answer, failed=bool(failure))
+                if not failure and not self._waits(error):
+                    await session.close_frame(place.frame, place.answer)
             elif failure:
                 await session.fail(failure)
             elif error is not None or self._waits(error):

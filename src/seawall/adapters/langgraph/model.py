@@ -42,7 +42,14 @@ MAX_CLASSES = 1000
 
 
 def gate_model(model: ModelT) -> ModelT:
-    """Returns a copy of a chat model whose calls pass the gate of the graph around it. It may be called in gated graphs only."""
+    """Returns a copy of a chat model whose calls pass the gate of the graph around it. It may be called in gated graphs only.
+
+    Raises `Misused` for what is no chat model, such as one with tools bound to it: `gate_model(model).bind_tools(…)`.
+    """
+    if not isinstance(model, BaseChatModel):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without types
+        raise Misused(
+            f"gate_model takes a chat model, not {type(model).__name__}: gate the model, then bind tools to it or configure it"
+        )
     gated = model.model_copy(update={"tags": [*(model.tags or []), GATED_TAG]})
     object.__setattr__(gated, "__class__", _make_class(type(model)))
     return gated

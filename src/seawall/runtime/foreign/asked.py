@@ -76,11 +76,23 @@ class ToolAsk(NamedTuple):
     untrusted: bool = False
 
 
+class AskedFrom(NamedTuple):
+    """Where a loop that counts its own steps makes a hand-off. Of two hand-offs with the same call id, one that is made elsewhere is
+    another one.
+    """
+
+    place: str
+    """The loop's own place, which stays the same if the loop goes on from its checkpoint."""
+    since_start: str = ""
+    """The place counted from the loop's start; "" if the loop has not started from its request, but goes on."""
+
+
 class HandoffAsk(NamedTuple):
     """A hand-off to another agent, which works in a new frame.
 
     With `transfers`, the answer of the new frame is also the answer of the frame above. `halts`: see `ToolAsk`. `declared` are
-    the declarations of that agent's tools, if it has its own; a tool that is not among them is as in the frame above.
+    the declarations of that agent's tools, if it has its own; a tool that is not among them is as in the frame above. `asked_from`:
+    see `AskedFrom`.
     """
 
     agent: str
@@ -91,6 +103,7 @@ class HandoffAsk(NamedTuple):
     transfers: bool = False
     halts: bool = False
     declared: ToolDeclarations | None = None
+    asked_from: AskedFrom | None = None
 
 
 Asked = ModelAsk | ToolAsk | HandoffAsk

@@ -488,6 +488,8 @@ class LoopSide:
         recorded, bodies = self.recorded, self._driver_bodies()
         match asked:
             case ModelAsk():
+                if asked.anew:
+                    recorded.note_anew(asked.frame)
                 request = self._redactor.redact(asked.name, asked.request, bodies)
                 known = recorded.take_reply(asked.frame, request, bodies, ended=self._outcome is not None)
                 settled = None if known is None else self._give_again(known, bodies)
@@ -526,7 +528,7 @@ class LoopSide:
         self, asked: HandoffAsk, key: str | None, bodies: Bodies
     ) -> tuple[Settled | None, Ask | None]:
         ref = bodies.put(asked.task)
-        key = key or self.recorded.make_key(asked.frame, asked.name, asked.call_id, ref, bodies, handoff=True)
+        key = key or self.recorded.make_handoff_key(asked, ref, bodies)
         frame = self.recorded.find_frame(asked.frame, key)
         if frame is not None:
             self._asks.note_frame(frame, asked)
@@ -604,8 +606,7 @@ class LoopSide:
         self._asks.end, self._asks.answer = end or End(status="completed"), answer
         await self._drive()
         assert self._run is not None
-        handle = await self._sea.attach(self._run)
-        self._outcome = await handle.outcome()
+        self._outcome = await (await self._sea.attach(self._run)).outcome()
         return self._outcome
 
     async def detach(self) -> None:

@@ -32,6 +32,7 @@ from seawall.core.events import Event, Judged, LimitsRaised, Planned, StepDone, 
 from seawall.run.bodies import Bodies
 from seawall.run.frame import effect_state
 from seawall.run.requests import PreparedRequest
+from seawall.runtime.foreign.asked import HandoffAsk
 from seawall.runtime.foreign.asks import AskedRequest
 
 _FAILED = ("error", "timeout")
@@ -63,6 +64,8 @@ class Recorded:
         self._by_key: dict[tuple[int, str], RecordedStep] = {}
         self._frames: dict[tuple[int, str], int] = {}
         """The newest hand-off by frame and key. Its step is the number of the frame that it opens."""
+        self._placed: dict[tuple[int, str, int, str], str] = {}
+        """The keys of the hand-offs of a loop that says where it makes them, by each field of `AskedFrom`."""
         self._models: dict[int, dict[str, deque[RecordedStep]]] = {}
         """Replies that the loop has not asked for again, by frame and meaning."""
         self._failures: dict[tuple[int, str], RecordedStep] = {}
@@ -96,6 +99,8 @@ class Recorded:
         """True while events are learned that were recorded before the loop began."""
         self.attempted: set[str] = set()
         """Tools whose effects were attempted before the loop began."""
+        self._anew: set[int] = set()
+        """The frames in which this process has asked models whose recorded replies can't be given again."""
         self.diverged: set[int] = set()
         """The frames in which the loop has diverged."""
 
@@ -114,8 +119,8 @@ class Recorded:
             self._attempts,
             self._intents,
             self._by_key,
-            self._notes,
             self._frames,
+            self._placed,
             self._asked_by,
             self._replies,
             self._notes,
@@ -144,6 +149,7 @@ class Recorded:
                 self._requests[event.frame] = event
             if event.kind == "handoff" and event.perform and event.call is not None:
                 self._frames[event.frame, event.call] = event.step
+                self._note_place(event.frame, event.call.partition("~")[0])
             if event.kind == "model" and self.replays and event.call is not None:
                 self._model_asks = max(self._model_asks, int(event.call.partition("/")[2]))
             if self.replays and event.effect and event.perform:
@@ -268,6 +274,39 @@ class Recorded:
             self._asked[frame, base] = attempt + 1
         return f"{base}~{attempt + 1}" if attempt else base
 
+    def _note_place(self, frame: int, key: str) -> None:
+        base, *places = key.rsplit("@", 2)
+        for at, place in enumerate(places):
+            if place:
+                self._placed[frame, base, at, place] = key
+
+    def make_handoff_key(self, asked: HandoffAsk, task: Ref, bodies: Bodies) -> str:
+        """Returns the key of a hand-off. If the loop says where it makes it, the key is the one of the recorded hand-off that was made
+        there.
+        """
+        frame, place = asked.frame, asked.asked_from
+        key = self.make_key(frame, asked.name, asked.call_id, task, bodies, handoff=True)
+        if place is None:
+            return key
+        if (frame, key) in self._frames:  # recorded by a version that knew no places
+            return key
+        at = 1 if place.since_start else 0
+        key = self._placed.get((frame, key, at, place[at])) or f"{key}@{place.place}@{place.since_start}"
+        attempt = self._attempts.get((frame, key), 0)
+        last = f"{key}~{attempt + 1}" if attempt else key
+        opened = self._frames.get((frame, last))
+        if opened not in self._anew or (frame, last) not in self._by_key:
+            return last
+        # The frame is closed, and its replies can't be given again, so the work is done anew in another frame.
+        self.diverged.add(opened)
+        self._note_attempted(opened)
+        self._attempts[frame, key] = attempt + 1
+        return f"{key}~{attempt + 2}"
+
+    def note_anew(self, frame: int) -> None:
+        """Notes that recorded replies can't be given again in a frame."""
+        self._anew.add(frame)
+
     def _find_reply(self, frame: int, name: str, call_id: str, arguments: Ref, bodies: Bodies) -> int:
         """Returns the step of the reply that asks for a call; 0 if there is none.
 
@@ -379,11 +418,16 @@ class Recorded:
 
     def begin_again(self, frame: int) -> None:
         """Gives the recorded replies of a frame again, up to the newest one of whose calls one has a result: the loop begins its
-        work in this frame anew. Later replies have done nothing, and one of them may be why.
+        work in this frame anew. Later replies have done nothing, and one of them may be why, unless the frame was closed.
         """
         replies = self._replies.get(frame, [])
-        while replies and not any(
-            self._is_known(frame, replies[-1].done.step, call.id) for call in replies[-1].done.calls
+        closed = any(opened == frame and place in self._by_key for place, opened in self._frames.items())
+        while (
+            not closed
+            and replies
+            and not any(
+                self._is_known(frame, replies[-1].done.step, call.id) for call in replies[-1].done.calls
+            )
         ):
             replies.pop()
         by_digest: dict[str, deque[RecordedStep]] = {}
@@ -391,6 +435,9 @@ class Recorded:
             by_digest.setdefault(each.intent.asked, deque()).append(each)
         self._models[frame] = by_digest
         self._asked = {place: number for place, number in self._asked.items() if place[0] != frame}
+        self._note_attempted(frame)
+
+    def _note_attempted(self, frame: int) -> None:
         known = [*self._in_doubt.values(), *(each.intent for each in self._by_key.values())]
         self.attempted.update(each.name for each in known if each.frame == frame and each.effect)
 

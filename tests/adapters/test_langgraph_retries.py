@@ -1,0 +1,130 @@
+"""LangGraph's `RetryPolicy` repeats a task in which an agent or a graph has worked: what was done there is given again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from langchain.agents import create_agent
+from langchain_core.messages import AIMessage
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Command, RetryPolicy
+
+from adapters.langchain_desk import (
+    ASK,
+    BOSS,
+    Bank,
+    ScriptedChat,
+    build_graph,
+    call,
+    list_runs,
+    make_engine,
+    make_model,
+    say,
+)
+from seawall.adapters.langchain import SeawallMiddleware
+from seawall.adapters.langgraph import gate_graph, gate_model
+from seawall.runtime.foreign.engine import Engine
+
+BOTH = pytest.mark.parametrize("mode", ["sync", "async"])
+WHERE = pytest.mark.parametrize("where", ["inside", "after"])
+CONFIG: Any = {"configurable": {"thread_id": "t-1"}}
+AGAIN = RetryPolicy(initial_interval=0, jitter=False, max_attempts=3, retry_on=ConnectionError)
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    with make_engine() as engine:
+        yield engine
+
+
+class Task:
+    """A task of a graph that fails, in the model inside of it or after its work, and is repeated."""
+
+    def __init__(self, where: str, failures: int = 2) -> None:
+        self.bank = Bank()
+        self._where, self._failures = where, failures
+        self.model: ScriptedChat = make_model(self._answer)
+
+    def _answer(self, messages: list[Any]) -> AIMessage:
+        if messages[-1].type != "tool":
+            return call(("refund", {"order": 1042}), prefix=f"c{len(self.model.seen)}")
+        self._fail("inside")
+        return say("Done.")
+
+    def _fail(self, where: str) -> None:
+        if self._where == where and self._failures:
+            self._failures -= 1
+            raise ConnectionError(where)
+
+    def build(self, inner: Any, mode: str) -> Any:
+        def work(state: MessagesState) -> Any:
+            found = inner.invoke(ASK)
+            self._fail("after")
+            return {"messages": found["messages"][-1:]}
+
+        async def work_async(state: MessagesState) -> Any:
+            found = await inner.ainvoke(ASK)
+            self._fail("after")
+            return {"messages": found["messages"][-1:]}
+
+        graph = StateGraph(MessagesState)
+        graph.add_node("work", work if mode == "sync" else work_async, retry_policy=AGAIN)
+        graph.add_edge(START, "work")
+        return graph.compile(checkpointer=InMemorySaver(), name="outer")
+
+
+def ask(graph: Any, given: Any, mode: str) -> Any:
+    return graph.invoke(given, CONFIG) if mode == "sync" else asyncio.run(graph.ainvoke(given, CONFIG))
+
+
+@BOTH
+@WHERE
+@pytest.mark.parametrize("kind", ["agent", "graph", "agent of a graph that is not gated"])
+def test_an_effect_is_made_once_though_its_task_is_repeated(
+    engine: Engine, mode: str, where: str, kind: str
+) -> None:
+    task = Task(where)
+    if kind == "graph":
+        inner: Any = gate_graph(engine, build_graph(gate_model(task.model), task.bank.tools, mode=mode))
+    else:
+        inner = create_agent(task.model, task.bank.tools, middleware=[SeawallMiddleware(engine)])
+    outer = task.build(inner, mode)
+    if not kind.endswith("not gated"):
+        outer = gate_graph(engine, outer)
+    assert ask(outer, ASK, mode)["messages"][-1].text == "Done."
+    assert task.bank.refunds == [1042]
+    assert [run.summary.status for run in list_runs(engine)] == ["completed"]
+
+
+@BOTH
+def test_an_effect_of_a_graph_among_the_nodes_is_made_once(engine: Engine, mode: str) -> None:
+    task = Task("inside")
+    graph = StateGraph(MessagesState)
+    graph.add_node(
+        "desk", build_graph(gate_model(task.model), task.bank.tools, mode=mode), retry_policy=AGAIN
+    )
+    graph.add_edge(START, "desk")
+    outer = gate_graph(engine, graph.compile(checkpointer=InMemorySaver(), name="outer"))
+    assert ask(outer, ASK, mode)["messages"][-1].text == "Done."
+    assert task.bank.refunds == [1042]
+
+
+@BOTH
+@WHERE
+def test_where_replies_can_not_be_given_again_a_person_is_asked(
+    engine: Engine, mode: str, where: str
+) -> None:
+    task = Task(where, failures=1)
+    inner = gate_graph(engine, build_graph(task.model, task.bank.tools, mode=mode))
+    outer = gate_graph(engine, task.build(inner, mode))
+    (question,) = ask(outer, ASK, mode)["__interrupt__"]
+    assert question.value["tool"] == "refund"
+    assert task.bank.refunds == [1042]
+    result = ask(outer, Command(resume={"approve": False, "credential": BOSS}), mode)
+    assert result["messages"][-1].text == "Done."
+    assert task.bank.refunds == [1042]
+    assert [run.summary.status for run in list_runs(engine)] == ["completed"]
