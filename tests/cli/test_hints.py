@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import seawall
 from cli.desks import Desks
 from seawall.cli.hints import complete_commands, find_program
 
@@ -52,6 +54,17 @@ def test_off_the_path_the_program_is_named_as_it_was_called(
 
     assert find_program() == ".venv/bin/seawall"
     assert find_program(elsewhere=True) == str(tmp_path / ".venv/bin/seawall")
+
+
+def test_as_a_module_the_program_is_named_as_it_was_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(sys, "argv", [str(Path(seawall.__file__).with_name("__main__.py")), "runs"])
+    assert find_program() == f"{sys.executable} -m seawall"
+
+    ran = subprocess.run(
+        [sys.executable, "-m", "seawall", "--version"], check=False, capture_output=True, text=True
+    )
+    assert ran.stdout.startswith("seawall ")
 
 
 @pytest.mark.parametrize(
