@@ -105,8 +105,7 @@ class _ToolCall:
         request.
         """
         run, frame = self._place.run, self._place.frame
-        if not done.settled.replayed:  # the agent was advised then
-            run.note_advice(frame, done.settled.notes)
+        run.note_advice(frame, done.settled.notes)
         try:
             if not done.settled.performed:
                 return recall_value(self._tool, done.settled)
