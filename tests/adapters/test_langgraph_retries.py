@@ -128,3 +128,30 @@ def test_where_replies_can_not_be_given_again_a_person_is_asked(
     assert result["messages"][-1].text == "Done."
     assert task.bank.refunds == [1042]
     assert [run.summary.status for run in list_runs(engine)] == ["completed"]
+
+
+@pytest.mark.parametrize("kind", ["graph", "agent"])
+def test_the_same_request_sent_again_into_its_thread_makes_no_effect_twice(engine: Engine, kind: str) -> None:
+    bank, left = Bank(), [KeyboardInterrupt()]
+
+    def answer(messages: list[Any]) -> AIMessage:
+        if messages[-1].type != "tool":
+            return call(("refund", {"order": 1042}), prefix=f"c{len(messages)}")
+        if left:
+            raise left.pop()  # the process ends after the refund
+        return say("Done.")
+
+    model, saver, middleware = make_model(answer), InMemorySaver(), SeawallMiddleware(engine)
+    desk: Any = (
+        create_agent(model, bank.tools, middleware=[middleware], checkpointer=saver)
+        if kind == "agent"
+        else gate_graph(engine, build_graph(gate_model(model), bank.tools, checkpointer=saver))
+    )
+    config: Any = {"configurable": {"thread_id": "t-1", "seawall_request_id": "r-1"}}
+    with pytest.raises(KeyboardInterrupt):
+        desk.invoke(ASK, config)
+
+    (question,) = desk.invoke(ASK, config)["__interrupt__"]
+
+    assert question.value["tool"] == "refund"
+    assert bank.refunds == [1042]

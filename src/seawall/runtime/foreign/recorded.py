@@ -15,8 +15,9 @@ raised: the loop asks for them again. A hand-off that has ended keeps its answer
 
 If the loop says that it begins anew in a frame, the frame's replies are given again, too, as after a crash.
 
-A loop *diverges* if its first request that is not recorded does not go on from the newest recorded reply of its frame. Then
-it is not known which of the recorded effects it may make again under other keys.
+A loop *diverges* if its first request that is not recorded does not go on from the newest recorded reply of its frame, or if it
+begins by saying the frame's task again after that reply: a framework that keeps the conversation was sent the same request
+again. Then it is not known which of the recorded effects the loop may make again under other keys.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ from typing import NamedTuple
 import msgspec
 
 from seawall.core.canonical import Ref, ref_of, to_canonical_bytes
-from seawall.core.events import Event, Judged, LimitsRaised, Planned, StepDone, StepIntended
+from seawall.core.events import Event, Judged, LimitsRaised, Planned, RunStarted, StepDone, StepIntended
 from seawall.run.bodies import Bodies
 from seawall.run.frame import effect_state
 from seawall.run.requests import PreparedRequest
 from seawall.runtime.foreign.asked import HandoffAsk
-from seawall.runtime.foreign.asks import AskedRequest
+from seawall.runtime.foreign.asks import ROOT, AskedRequest
 
 _FAILED = ("error", "timeout")
 
@@ -99,6 +100,8 @@ class Recorded:
         """True while events are learned that were recorded before the loop began."""
         self.attempted: set[str] = set()
         """Tools whose effects were attempted before the loop began."""
+        self._tasks: dict[int, Ref] = {}
+        """For each frame, the text of the run's request or of the hand-off."""
         self._anew: set[int] = set()
         """The frames in which this process has asked models whose recorded replies can't be given again."""
         self.diverged: set[int] = set()
@@ -144,16 +147,7 @@ class Recorded:
     def learn(self, event: Event) -> None:
         """Learns an event of the run."""
         if isinstance(event, StepIntended):
-            self._intents[event.step] = event
-            if event.kind == "model" and event.perform:
-                self._requests[event.frame] = event
-            if event.kind == "handoff" and event.perform and event.call is not None:
-                self._frames[event.frame, event.call] = event.step
-                self._note_place(event.frame, event.call.partition("~")[0])
-            if event.kind == "model" and self.replays and event.call is not None:
-                self._model_asks = max(self._model_asks, int(event.call.partition("/")[2]))
-            if self.replays and event.effect and event.perform:
-                self.attempted.add(event.name)
+            self._learn_intent(event)
         elif isinstance(event, StepDone) and (intent := self._intents.pop(event.step, None)) is not None:
             self._learn_done(intent, event)
         elif isinstance(event, Judged):
@@ -166,6 +160,8 @@ class Recorded:
             self._left_out.update(ref for ref in (event.told, event.note) if ref is not None)
         elif isinstance(event, LimitsRaised):
             self._forget_last()
+        elif isinstance(event, RunStarted):
+            self._tasks[ROOT] = event.intent
 
     def _forget_last(self) -> None:
         """Forgets the calls that were left out, in frames that are still open, because the limits were raised."""
@@ -213,6 +209,20 @@ class Recorded:
         else:
             by_digest = self._models.setdefault(intent.frame, {})
             by_digest.setdefault(intent.asked, deque()).append(RecordedStep(intent, done))
+
+    def _learn_intent(self, intent: StepIntended) -> None:
+        self._intents[intent.step] = intent
+        if intent.kind == "model" and intent.perform:
+            self._requests[intent.frame] = intent
+        if intent.kind == "handoff" and intent.perform and intent.call is not None:
+            self._frames[intent.frame, intent.call] = intent.step
+            if intent.input is not None:
+                self._tasks[intent.step] = intent.input
+            self._note_place(intent.frame, intent.call.partition("~")[0])
+        if intent.kind == "model" and self.replays and intent.call is not None:
+            self._model_asks = max(self._model_asks, int(intent.call.partition("/")[2]))
+        if self.replays and intent.effect and intent.perform:
+            self.attempted.add(intent.name)
 
     def _learn_note(self, intent: StepIntended, note: Ref | None) -> None:
         """Learns what a call's asker is told beside its result."""
@@ -465,16 +475,37 @@ class Recorded:
         their calls do. The same holds for an answer that was given before.
         """
         *earlier, newest = (each.done for each in recorded)
+        begins = not any(each.done.step in self._told for each in recorded)
+        if begins and self._says_task_again(frame, request, newest, bodies):
+            return False
         for call in newest.calls:
-            quoted = to_canonical_bytes(call.id).decode()
+            quoted = _quote(call.id)
             before = len(self._asked_by[frame, call.id]) - 1
             if sum(quoted in message for message in request.messages) > 2 * before:
                 return True
         if newest.calls or newest.answer is None:
             return False
-        quoted = to_canonical_bytes(bodies.text(newest.answer)).decode()
+        quoted = _quote(bodies.text(newest.answer))
         before = sum(quoted in bodies.text(each.output) for each in earlier)
         return sum(quoted in bodies.redact(message) for message in request.messages) > before
+
+    def _says_task_again(
+        self, frame: int, request: PreparedRequest, newest: StepDone, bodies: Bodies
+    ) -> bool:
+        """Returns whether a request contains the frame's task after the calls of the newest reply, and what came of them."""
+        task, ids = bodies.text(self._tasks.get(frame)), [_quote(call.id) for call in newest.calls]
+        if not task or not ids:
+            return False
+        after = 0
+        for number, message in enumerate(request.messages, 1):
+            if any(quoted in message for quoted in ids):
+                after = number
+        return bool(after) and any(_quote(task) in bodies.redact(each) for each in request.messages[after:])
+
+
+def _quote(text: str) -> str:
+    """Returns a text as a JSON value: it is written so in the messages of a request."""
+    return to_canonical_bytes(text).decode()
 
 
 def _escape(name: str) -> str:
