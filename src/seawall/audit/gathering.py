@@ -127,9 +127,8 @@ class GatheredRun:
         common = _count_common(longest.keys, keys)
         if common in (len(longest.keys), len(keys)):
             return longest, common
-        for (
-            thread
-        ) in threads:  # if the beginning was left out or rewritten, all after the newest known message is new
+        # if the beginning was left out or rewritten, all after the newest known message is new
+        for thread in threads:
             if thread.keys[-1] in keys[:asked]:
                 return thread, asked - keys[:asked][::-1].index(thread.keys[-1])
         if common > 1:  # a second reply to the same request

@@ -201,9 +201,8 @@ class SeawallPlugin(BasePlugin):
         invocation.gated.insist_if_over()
         if context.run_config is not None and context.run_config.support_cfc:
             raise Misused("compositional function calling runs a model in live mode, which can't be gated")
-        for (
-            tool
-        ) in llm_request.tools_dict.values():  # an earlier plugin may call one before this one hears of it
+        # an earlier plugin may call one before this one hears of it
+        for tool in llm_request.tools_dict.values():
             gate_tool(tool)
         await expect_call(invocation, context, llm_request, invocation.frames.find(context))
 

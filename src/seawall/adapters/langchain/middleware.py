@@ -200,9 +200,8 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
             return above.make_inner(self._name_agent(config), said, find_config_around(config))
         given, thread = configurable.get(REQUEST_KEY), configurable.get("thread_id")
         path = find_tasks(find_config_around(config)).path
-        if (
-            given is not None
-        ):  # a graph that is not gated may have several agents, and ask each of them again and again
+        if given is not None:
+            # a graph that is not gated may have several agents, and ask each of them again and again
             return f"{given}/{digest_of([path, said])[:16]}" if path else str(given)
         if thread is None or configurable.get(CHECKPOINTER_KEY) is None:
             return self._engine.make_request_id()
