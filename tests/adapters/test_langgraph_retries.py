@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from langchain.agents import create_agent
 from langchain_core.messages import AIMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, RetryPolicy
 
+from adapters.langchain_agents import HAS_AGENTS, KINDS, make_agent
 from adapters.langchain_desk import (
     ASK,
     BOSS,
@@ -25,7 +25,6 @@ from adapters.langchain_desk import (
     make_model,
     say,
 )
-from seawall.adapters.langchain import SeawallMiddleware
 from seawall.adapters.langgraph import gate_graph, gate_model
 from seawall.runtime.foreign.engine import Engine
 
@@ -83,7 +82,7 @@ def ask(graph: Any, given: Any, mode: str) -> Any:
 
 @BOTH
 @WHERE
-@pytest.mark.parametrize("kind", ["agent", "graph", "agent of a graph that is not gated"])
+@pytest.mark.parametrize("kind", [*KINDS, *(["agent of a graph that is not gated"] if HAS_AGENTS else [])])
 def test_an_effect_is_made_once_though_its_task_is_repeated(
     engine: Engine, mode: str, where: str, kind: str
 ) -> None:
@@ -91,7 +90,7 @@ def test_an_effect_is_made_once_though_its_task_is_repeated(
     if kind == "graph":
         inner: Any = gate_graph(engine, build_graph(gate_model(task.model), task.bank.tools, mode=mode))
     else:
-        inner = create_agent(task.model, task.bank.tools, middleware=[SeawallMiddleware(engine)])
+        inner = make_agent(engine, task.model, task.bank.tools)
     outer = task.build(inner, mode)
     if not kind.endswith("not gated"):
         outer = gate_graph(engine, outer)
@@ -130,7 +129,7 @@ def test_where_replies_can_not_be_given_again_a_person_is_asked(
     assert [run.summary.status for run in list_runs(engine)] == ["completed"]
 
 
-@pytest.mark.parametrize("kind", ["graph", "agent"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_same_request_sent_again_into_its_thread_makes_no_effect_twice(engine: Engine, kind: str) -> None:
     bank, left = Bank(), [KeyboardInterrupt()]
 
@@ -141,9 +140,9 @@ def test_the_same_request_sent_again_into_its_thread_makes_no_effect_twice(engin
             raise left.pop()  # the process ends after the refund
         return say("Done.")
 
-    model, saver, middleware = make_model(answer), InMemorySaver(), SeawallMiddleware(engine)
+    model, saver = make_model(answer), InMemorySaver()
     desk: Any = (
-        create_agent(model, bank.tools, middleware=[middleware], checkpointer=saver)
+        make_agent(engine, model, bank.tools, checkpointer=saver)
         if kind == "agent"
         else gate_graph(engine, build_graph(gate_model(model), bank.tools, checkpointer=saver))
     )
