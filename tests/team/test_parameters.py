@@ -265,6 +265,10 @@ def take_any(a: int = 1, /, **others: int) -> str:
     return ""
 
 
+def take_first(a: int = 1, /) -> str:
+    return ""
+
+
 def take_two(a: int, *rest: int, b: int = 2) -> str:
     return ""
 
@@ -274,7 +278,7 @@ def take_two(a: int, *rest: int, b: int = 2) -> str:
     [
         (take_any, {}, ""),
         (take_any, {"b": 1}, ""),
-        (take_any, {"a": 1}, "'a' parameter is positional only, but was passed as a keyword"),
+        (take_first, {"a": 1}, "positional"),
         (take_two, {"a": 1}, ""),
         (take_two, {"a": 1, "b": 1}, ""),
         (take_two, {"b": 1}, "missing a required argument: 'a'"),
