@@ -62,6 +62,15 @@ def test_an_effect_that_was_made_is_held_if_the_request_is_said_again(desk: Desk
     assert desk.bank.refunds == [(1042, 5)]
 
 
+def test_it_is_held_also_if_the_model_had_answered_and_the_run_was_not_ended(desk: Desk) -> None:
+    assert desk.run() == "Refunded."
+
+    with pytest.raises(Held):
+        desk.run(ASK)
+
+    assert desk.bank.refunds == [(1042, 5)]
+
+
 def test_a_conversation_that_goes_on_is_not_held(desk: Desk) -> None:
     assert desk.run() == "Refunded."
     assert desk.bank.refunds == [(1042, 5)]

@@ -472,7 +472,8 @@ class Recorded:
         """Returns whether a request contains the newest recorded reply.
 
         If earlier replies have the same id, the request must contain the id more often than those replies and the results of
-        their calls do. The same holds for an answer that was given before.
+        their calls do. The same holds for an answer that was given before. A loop that begins by saying the frame's task again
+        does not go on.
         """
         *earlier, newest = (each.done for each in recorded)
         begins = not any(each.done.step in self._told for each in recorded)
@@ -492,15 +493,15 @@ class Recorded:
     def _says_task_again(
         self, frame: int, request: PreparedRequest, newest: StepDone, bodies: Bodies
     ) -> bool:
-        """Returns whether a request contains the frame's task after the calls of the newest reply, and what came of them."""
-        task, ids = bodies.text(self._tasks.get(frame)), [_quote(call.id) for call in newest.calls]
-        if not task or not ids:
-            return False
-        after = 0
-        for number, message in enumerate(request.messages, 1):
-            if any(quoted in message for quoted in ids):
+        """Returns whether a request contains the frame's task after the newest reply, and what came of its calls."""
+        task, marks = bodies.text(self._tasks.get(frame)), [_quote(call.id) for call in newest.calls]
+        if not marks and newest.answer is not None:
+            marks = [_quote(bodies.text(newest.answer))]
+        messages, after = [bodies.redact(message) for message in request.messages], 0
+        for number, message in enumerate(messages, 1):
+            if any(mark in message for mark in marks):
                 after = number
-        return bool(after) and any(_quote(task) in bodies.redact(each) for each in request.messages[after:])
+        return bool(task and after) and any(_quote(task) in message for message in messages[after:])
 
 
 def _quote(text: str) -> str:
