@@ -1,4 +1,14 @@
-"""One run as a framework's loop asks for its steps, on the engine's event loop."""
+"""One run as a framework's loop asks for its steps, on the engine's event loop.
+
+    Session ── asks ──> LoopSide ── looks up ──> StepFinder ──> Standing ──> Recorded
+                           │                     which step     what the     what is
+                           │                     it is          loop was     recorded
+                           │                                    told of it
+                           └── if it is not recorded: Ask ──> Asks <──> the run's driver ──> the gate
+
+`LoopSide` begins the run, takes it up, releases it and ends it, and gives each asker its turn or the end of its step. Each
+event of the driver comes back to `Standing`, and through it to `Recorded`.
+"""
 
 from __future__ import annotations
 
