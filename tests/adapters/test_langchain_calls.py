@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain.agents.middleware import ToolRetryMiddleware
 from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.tools import InjectedToolCallId, tool
@@ -251,3 +252,31 @@ def test_coverage_names_an_agent_that_a_node_calls_by_itself(engine: Engine, gat
     graph: Any = gate_graph(engine, builder.compile(name="desk"))
     assert graph.invoke(ASK)["messages"][-1].text == "hi"
     assert ("graph 'clerk' in node 'answer' of 'desk'" in str(engine.coverage())) == (gated == "not")
+
+
+@pytest.mark.parametrize(("wanted", "refunds", "answers"), [("refund", [1042], 2), ("find_order", [], 4)])
+def test_an_agent_in_a_tool_that_is_called_again_makes_its_effect_once(
+    engine: Engine, wanted: str, refunds: list[int], answers: int
+) -> None:
+    bank, failures = Bank(), [ConnectionError("later")]
+    model = make_model([call((wanted, {"order": 1042})), say("Done.")])
+    clerk: Any = create_agent(model, bank.tools, middleware=[SeawallMiddleware(engine)])
+
+    @tool
+    def ask_clerk(request: str) -> str:
+        """Ask the clerk."""
+        answer = clerk.invoke(ASK)["messages"][-1].text
+        if failures:
+            raise failures.pop()
+        return answer
+
+    middleware = [ToolRetryMiddleware(initial_delay=0, jitter=False), SeawallMiddleware(engine)]
+    desk: Any = create_agent(
+        make_model([call(("ask_clerk", {"request": "refund"})), say("All done.")]),
+        [ask_clerk],
+        middleware=middleware,
+    )
+    found = desk.invoke(ASK)["messages"]
+    assert [each.text for each in found[-2:]] == ["Done.", "All done."]
+    assert bank.refunds == refunds
+    assert len(model.seen) == answers

@@ -300,18 +300,29 @@ class Recorded:
             return key
         if (frame, key) in self._frames:  # recorded by a version that knew no places
             return key
-        at = 1 if place.since_start else 0
-        key = self._placed.get((frame, key, at, place[at])) or f"{key}@{place.place}@{place.since_start}"
+        at, where = (1, place.since_start) if place.since_start else (0, place.place)
+        key = self._placed.get((frame, key, at, where)) or f"{key}@{place.place}@{place.since_start}"
         attempt = self._attempts.get((frame, key), 0)
         last = f"{key}~{attempt + 1}" if attempt else key
         opened = self._frames.get((frame, last))
-        if opened not in self._anew or (frame, last) not in self._by_key:
+        if opened is None or (frame, last) not in self._by_key:
             return last
-        # The frame is closed, and its replies can't be given again, so the work is done anew in another frame.
-        self.diverged.add(opened)
-        self._note_attempted(opened)
+        if opened in self._anew:  # its replies can't be given again
+            self.diverged.add(opened)
+            self._note_attempted(opened)
+        elif not place.repeats or self._has_effects(opened):
+            return last
+        # The frame is closed, so the work is done anew in another frame.
         self._attempts[frame, key] = attempt + 1
         return f"{key}~{attempt + 2}"
+
+    def _has_effects(self, frame: int) -> bool:
+        """Returns whether an effect was asked for in a frame, or in one below it."""
+        known = [*self._in_doubt.values(), *(each.intent for each in self._by_key.values())]
+        below = [opened for (above, _), opened in self._frames.items() if above == frame]
+        return any(each.effect and each.frame == frame for each in known) or any(
+            map(self._has_effects, below)
+        )
 
     def note_anew(self, frame: int) -> None:
         """Notes that recorded replies can't be given again in a frame."""
