@@ -29,7 +29,7 @@ from seawall.runtime.foreign.asks import Ask, Halted, Held, Settled, Turn
 from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.own_errors import OwnErrors
 from seawall.runtime.foreign.session import Performed, Session
-from seawall.runtime.foreign.tools import ToolDeclarations
+from seawall.runtime.foreign.tools import ToolDeclarations, ToolKind
 
 T = TypeVar("T")
 PLACE_KEY = "__seawall_place"
@@ -98,6 +98,12 @@ class GraphPlace:
         if max(attempts) > 1:
             self.repeated.add(key)
         return key
+
+    def find_kind(self, name: str, own: ToolDeclarations | None = None) -> ToolKind:
+        """Returns the kind of a tool that is called here. `own`: what is declared for this run alone, before its first step."""
+        team = self.session.team
+        declared = (own or self.engine.tools) if team is None else team.find_declarations(self.frame)
+        return declared.find_kind(name)
 
     def read_call(self) -> tuple[str, int]:
         """Returns the key of the tool's call without the attempt, and which attempt it is if the framework repeats the call."""
@@ -183,6 +189,11 @@ def find_config_around(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return {} if graph is None else graph.config
 
 
+def find_nodes(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns the nodes of the graph of this task."""
+    return getattr(_find_graph(config), "nodes", None) or {}
+
+
 def _find_graph(config: Mapping[str, Any]) -> Any:
     """Returns LangGraph's loop in which a task runs; None if it can't be found."""
     call = config.get("configurable", {}).get(_CALL_KEY)
@@ -198,7 +209,10 @@ def count_depth(config: Mapping[str, Any]) -> int:
 
 def is_streamed() -> bool:
     """Returns whether the caller is sent the pieces of a model's reply as they come, as with `stream_mode="messages"`."""
-    manager: Any = get_config().get("callbacks")
+    try:
+        manager: Any = get_config().get("callbacks")
+    except RuntimeError:  # a thread of the application, without the task's context
+        return False
     handlers = getattr(manager, "handlers", manager) or ()
     return any(isinstance(each, _StreamingCallbackHandler) for each in handlers)
 

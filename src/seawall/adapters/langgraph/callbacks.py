@@ -23,7 +23,7 @@ from langchain_core.outputs import ChatGeneration, LLMResult
 from langgraph.callbacks import GraphCallbackHandler, GraphInterruptEvent
 from langgraph.config import get_config
 
-from seawall.adapters.langchain_core.messages import list_tools, read_reply, read_tool_result
+from seawall.adapters.langchain_core.messages import list_tools, read_counts, read_reply, read_tool_result
 from seawall.adapters.langchain_core.places import (
     Attempts,
     GraphPlace,
@@ -40,7 +40,7 @@ from seawall.adapters.langgraph.model import GATED_TAG, note_answer
 from seawall.core.errors import Refused
 from seawall.runtime.foreign.asked import Asked, ToolAsk
 from seawall.runtime.foreign.asks import Ask, Settled, Turn
-from seawall.runtime.foreign.results import ModelResult, make_tool_result
+from seawall.runtime.foreign.results import ModelResult, make_tool_result, read_usage, write_text
 
 Brought = Any
 
@@ -153,8 +153,7 @@ class PendingCalls:
 
 
 def _is_effect(place: GraphPlace, asked: Asked) -> bool:
-    team = place.session.team
-    return team is not None and team.find_declarations(asked.frame).find_kind(asked.name) == "effect"
+    return place.find_kind(asked.name) == "effect"
 
 
 def _find_task(place: GraphPlace, asked: ToolAsk) -> tuple[_TaskEffect, Attempts]:
@@ -218,8 +217,21 @@ def _check_stands(begun: _Begun, settled: Settled) -> None:
         raise Refused(f"{begun.asked.name!r}: {settled.text}", guard="gate")
 
 
+def _is_decision(more: Mapping[str, Any]) -> bool:
+    """Returns whether a chain is a decision model, which LangChain reports as a chain."""
+    return more.get("run_type") == "llm" and not _is_gated_model(more.get("tags"))
+
+
+def _read_decision(outputs: Any) -> ModelResult:
+    usage = read_usage(lambda: read_counts(getattr(outputs, "usage", None)))
+    return ModelResult(write_text(outputs), usage=usage, raw="null")
+
+
 _EVENTS = frozenset(
     [
+        "on_chain_start",
+        "on_chain_end",
+        "on_chain_error",
         "on_chat_model_start",
         "on_llm_start",
         "on_tool_start",
@@ -278,6 +290,20 @@ class CallsHandler(GraphCallbackHandler):
             given = input_str if inputs is None else inputs
             place, asked = self._calls.ask_tool(_name_tool(serialized, more), given, more)
             self._calls.note(run_id, place, asked, ask_gate(place, asked))
+
+    def on_chain_start(self, serialized: Any, inputs: Any, *, run_id: UUID, **more: Any) -> None:
+        """Asks for a call of a decision model."""
+        if _is_decision(more):
+            place, asked = self._calls.ask_model([write_text(inputs)], more)
+            self._calls.note(run_id, place, asked, ask_gate(place, asked))
+
+    def on_chain_end(self, outputs: Any, *, run_id: UUID, **more: Any) -> None:
+        """Settles a decision model's step with the answers."""
+        self._give(run_id, lambda place: _read_decision(outputs))
+
+    def on_chain_error(self, error: BaseException, *, run_id: UUID, **more: Any) -> None:
+        """Settles a decision model's step with the error."""
+        self._fail(run_id, error)
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **more: Any) -> None:
         """Settles a model's step with the reply."""
@@ -339,6 +365,20 @@ class CallsHandlerAsync:
             given = input_str if inputs is None else inputs
             place, asked = self._calls.ask_tool(_name_tool(serialized, more), given, more)
             self._calls.note(run_id, place, asked, await ask_gate_async(place, asked))
+
+    async def on_chain_start(self, serialized: Any, inputs: Any, *, run_id: UUID, **more: Any) -> None:
+        """See `CallsHandler`."""
+        if _is_decision(more):
+            place, asked = self._calls.ask_model([write_text(inputs)], more)
+            self._calls.note(run_id, place, asked, await ask_gate_async(place, asked))
+
+    async def on_chain_end(self, outputs: Any, *, run_id: UUID, **more: Any) -> None:
+        """See `CallsHandler`."""
+        await self._give(run_id, lambda place: _read_decision(outputs))
+
+    async def on_chain_error(self, error: BaseException, *, run_id: UUID, **more: Any) -> None:
+        """See `CallsHandler`."""
+        await self._fail(run_id, error)
 
     async def on_llm_end(self, response: LLMResult, *, run_id: UUID, **more: Any) -> None:
         """See `CallsHandler`."""
