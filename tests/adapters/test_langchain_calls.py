@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import ToolRetryMiddleware
 from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
+from langchain_core.caches import InMemoryCache
+from langchain_core.globals import set_llm_cache
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.tools import InjectedToolCallId, tool
 from langgraph.checkpoint.memory import InMemorySaver
@@ -22,6 +25,7 @@ from adapters.langchain_desk import (
     ASK,
     USAGE,
     Bank,
+    ScriptedChat,
     StreamingChat,
     build_graph,
     call,
@@ -147,6 +151,22 @@ IN_TOOL = AIMessage(
     "", tool_calls=[{"name": "Answer", "args": {"text": "hi"}, "id": "a"}], usage_metadata=USAGE
 )
 IN_TEXT = AIMessage('{"text": "hi"}', usage_metadata=USAGE)
+
+
+def test_langchains_cache_does_not_take_the_place_of_a_recorded_reply(tmp_path: Path) -> None:
+    def answer(run: str) -> str:
+        model = ScriptedChat(script=[say(f"The answer of {run}.")], cache=False)
+        with make_engine(tmp_path / "desk.db") as engine:
+            agent: Any = create_agent(model, [], middleware=[SeawallMiddleware(engine)])
+            found = agent.invoke(ASK, {"configurable": {"seawall_request_id": run}})
+        return found["messages"][-1].text
+
+    set_llm_cache(InMemoryCache())
+    try:
+        answers = [answer(run) for run in ("r-1", "r-2", "r-1", "r-2")]
+    finally:
+        set_llm_cache(None)
+    assert answers == ["The answer of r-1.", "The answer of r-2."] * 2
 
 
 @pytest.mark.parametrize(

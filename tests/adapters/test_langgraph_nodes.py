@@ -130,3 +130,16 @@ def test_coverage_names_a_model_wherever_a_node_has_it(
     build(other, make(gate_model(make_model([say("Hello.")]))))
     assert other.coverage().not_gated == ()
     other.close()
+
+
+def test_coverage_names_the_model_of_a_branch(engine: Engine) -> None:
+    model = make_model([say("b")])
+    graph: Any = StateGraph(MessagesState)
+    graph.add_node("a", lambda state: {})
+    graph.add_node("b", lambda state: {})
+    graph.add_edge(START, "a")
+    graph.add_conditional_edges("a", lambda state: model.invoke(state["messages"]).text, ["b"])
+    gate_graph(engine, graph.compile(name="desk")).invoke(ASK)
+    (told,) = engine.coverage().not_gated
+    assert told.startswith("replies of model 'model' in a branch after node 'a' of 'desk': ")
+    assert sum(engine.coverage().models.values()) == len(model.seen) == 1

@@ -525,5 +525,6 @@ def _recall(request: ModelRequest[Any], settled: Settled) -> ModelRequest[Any]:
         reply=make_reply(settled),
         profile=getattr(request.model, "profile", None),
         model_name=find_model_name(request.model),
+        cache=False,  # LangChain's cache may hold another reply to the same request
     )
     return request.override(model=model)

@@ -77,6 +77,11 @@ def _gate(graph: GraphT, options: GraphOptions) -> GraphT:
         name: node if name == in_full else _gate_node(name, node, options)
         for name, node in graph.nodes.items()
     }
+    for name, branches in getattr(getattr(graph, "builder", None), "branches", {}).items():
+        for branch in branches.values():
+            options.engine.note_not_gated(
+                *_list_inside(f"a branch after node {name!r}", branch.path, options)
+            )
     return gated
 
 
@@ -143,7 +148,7 @@ def _gate_node(name: str, node: Any, options: GraphOptions) -> Any:
     if isinstance(bound, PregelProtocol) and not isinstance(bound, Pregel):
         options.engine.note_not_gated(f"node {name!r} of {options.name!r}: it runs in another process")
     elif not isinstance(bound, Pregel):
-        options.engine.note_not_gated(*_list_inside(name, bound, options))
+        options.engine.note_not_gated(*_list_inside(f"node {name!r}", bound, options))
     if isinstance(
         bound, RunnableSequence
     ):  # LangGraph would run its parts but the first without the task's context
@@ -163,10 +168,10 @@ def _name(options: GraphOptions, name: str) -> GraphOptions:
     )
 
 
-def _list_inside(name: str, bound: Any, options: GraphOptions) -> Iterator[str]:
+def _list_inside(place: str, work: Any, options: GraphOptions) -> Iterator[str]:
     """Yields the models and tools of a node that pass the gate by callbacks alone, each with the consequence."""
-    where, told = f"in node {name!r} of {options.name!r}", set[int]()
-    for used, value in list_used(bound):
+    where, told = f"in {place} of {options.name!r}", set[int]()
+    for used, value in list_used(work):
         for model in find_models(value):
             if GATED_TAG not in (getattr(model, "tags", None) or []) and id(model) not in told:
                 told.add(id(model))
