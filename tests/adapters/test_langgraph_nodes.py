@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode
 
 from adapters.langchain_desk import (
     ASK,
     Bank,
     StreamingChat,
+    build_graph,
     list_events,
     list_runs,
     make_engine,
@@ -143,3 +145,16 @@ def test_coverage_names_the_model_of_a_branch(engine: Engine) -> None:
     (told,) = engine.coverage().not_gated
     assert told.startswith("replies of model 'model' in a branch after node 'a' of 'desk': ")
     assert sum(engine.coverage().models.values()) == len(model.seen) == 1
+
+
+def test_coverage_names_a_graph_and_tools_that_are_part_of_a_chain(engine: Engine) -> None:
+    tools = Bank().tools
+    desk = build_graph(gate_model(make_model([say("Hello.")])), tools)
+    build(engine, RunnableLambda(_same) | desk | ToolNode(tools).with_config(tags=["desk"]))
+    graph, node = engine.coverage().not_gated
+    assert graph.startswith("results of graph 'RunnableSequence' in node 'work' of 'desk': ")
+    assert node.startswith("results of 'RunnableSequence' in node 'work' of 'desk': ")
+
+
+def _same(state: Any) -> Any:
+    return state

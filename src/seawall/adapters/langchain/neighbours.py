@@ -7,9 +7,10 @@ from inspect import isfunction, ismethod
 from typing import Any, cast
 
 from langchain.agents.middleware.types import AgentMiddleware
+from langchain_core.language_models import BaseLanguageModel
 from langgraph.prebuilt import ToolNode
 
-from seawall.adapters.langchain_core.used import find_models
+from seawall.adapters.langchain_core.used import find_parts
 
 _ANY_MODEL = ("model", "classifier")
 """Fields of LangChain's middleware for a model that it calls. Without one, some of them call the agent's."""
@@ -53,9 +54,7 @@ def _list_closed_over(function: Any) -> Iterator[Any]:
 def has_models(middleware: AgentMiddleware[Any, Any, Any]) -> bool:
     """Returns whether a middleware has a model of its own to call. A list of models is for calls that go through the others."""
     fields = vars(middleware)
+    parts = (part for each in fields.values() for part in find_parts(each))
     return any(name in fields for name in _ANY_MODEL) or any(
-        True
-        for each in fields.values()
-        if not isinstance(each, list | tuple | dict)
-        for _ in find_models(each)
+        isinstance(part, BaseLanguageModel) for part in parts
     )

@@ -1,4 +1,4 @@
-"""What the functions and chains of an application use: the models in them."""
+"""What the functions and chains of an application use."""
 
 from __future__ import annotations
 
@@ -9,18 +9,24 @@ from typing import Any, cast
 
 from langchain_core.language_models import BaseLanguageModel
 from langchain_core.runnables import Runnable
+from langgraph.prebuilt import ToolNode
 
+_ONE, _SEVERAL = ("bound", "runnable"), ("steps", "fallbacks")
+"""Fields in which LangChain's chains have their parts."""
 MAX_DEPTH = 20
 """How deep a chain of LangChain is looked into; nobody writes deeper ones."""
 
 
 def list_used(thing: Any) -> Iterator[tuple[str, Any]]:
-    """Yields what a node uses, with names: what a function closes over, the fields of a method's object, or a chain itself."""
-    functions = [each for name in ("func", "afunc") if (each := getattr(thing, name, None)) is not None]
-    if not functions and isinstance(thing, Runnable):
-        yield type(cast("object", thing)).__name__, cast("Any", thing)
-    for function in functions:
-        yield from _list_of_function(function)
+    """Yields what a node uses, with names: itself or the parts of a chain, what a function closes over, and the fields of a method's
+    object.
+    """
+    name = type(cast("object", thing)).__name__
+    for part in find_parts(thing):
+        yield name, part
+        if not isinstance(part, ToolNode):
+            for function in (getattr(part, "func", None), getattr(part, "afunc", None)):
+                yield from _list_of_function(function)
 
 
 def _list_of_function(function: Any) -> Iterator[tuple[str, Any]]:
@@ -36,17 +42,17 @@ def _list_of_function(function: Any) -> Iterator[tuple[str, Any]]:
         yield from {**found.globals, **found.nonlocals}.items()
 
 
-def find_models(thing: Any, depth: int = MAX_DEPTH) -> Iterator[BaseLanguageModel[Any]]:
-    """Yields the models in a chain: what is bound to them, with other attempts, and in sequences."""
-    if isinstance(thing, BaseLanguageModel):
-        yield cast("BaseLanguageModel[Any]", thing)
-        return
-    if not isinstance(thing, Runnable) or not depth:
-        return
-    parts = [getattr(cast("Any", thing), name, None) for name in ("bound", "runnable")]
-    more = [getattr(cast("Any", thing), name, None) or () for name in ("steps", "fallbacks")]
-    for part in [
-        *parts,
-        *(each for group in more if isinstance(group, list | tuple) for each in cast("Any", group)),
-    ]:
-        yield from find_models(part, depth - 1)
+def find_parts(thing: Any, depth: int = MAX_DEPTH) -> Iterator[Any]:
+    """Yields what a chain is made of: what is bound, what is tried again, what stands in for another, and what comes in sequence.
+    Anything else is its only part.
+    """
+    parts = list[Any]()
+    if isinstance(thing, Runnable) and not isinstance(thing, BaseLanguageModel) and depth:
+        chain = cast("Any", thing)
+        parts += [part for name in _ONE if (part := getattr(chain, name, None)) is not None]
+        groups: list[Any] = [getattr(chain, name, None) for name in _SEVERAL]
+        parts += [part for group in groups if isinstance(group, list) for part in cast("list[Any]", group)]
+    for part in parts:
+        yield from find_parts(part, depth - 1)
+    if not parts:
+        yield thing

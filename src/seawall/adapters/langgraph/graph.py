@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, S
 from contextvars import ContextVar
 from typing import Any, TypeVar, cast
 
+from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableConfig, RunnableSequence
 from langchain_core.runnables.config import ensure_config
 from langgraph.errors import GraphInterrupt
@@ -21,7 +22,7 @@ from langgraph.pregel.protocol import PregelProtocol  # pyright: ignore[reportMi
 from seawall.adapters.langchain_core.places import GraphPlace, find_place, performs_tool
 from seawall.adapters.langchain_core.questions import SeawallHeld
 from seawall.adapters.langchain_core.tools import gate_tool_call, gate_tool_call_async
-from seawall.adapters.langchain_core.used import find_models, list_used
+from seawall.adapters.langchain_core.used import find_parts, list_used
 from seawall.adapters.langgraph.invocation import GraphOptions, Invocation
 from seawall.adapters.langgraph.model import GATED_TAG
 from seawall.core.errors import Misused
@@ -79,9 +80,8 @@ def _gate(graph: GraphT, options: GraphOptions) -> GraphT:
     }
     for name, branches in getattr(getattr(graph, "builder", None), "branches", {}).items():
         for branch in branches.values():
-            options.engine.note_not_gated(
-                *_list_inside(f"a branch after node {name!r}", branch.path, options)
-            )
+            where = f"in a branch after node {name!r} of {options.name!r}"
+            options.engine.note_not_gated(*_list_models(where, branch.path))
     return gated
 
 
@@ -148,7 +148,7 @@ def _gate_node(name: str, node: Any, options: GraphOptions) -> Any:
     if isinstance(bound, PregelProtocol) and not isinstance(bound, Pregel):
         options.engine.note_not_gated(f"node {name!r} of {options.name!r}: it runs in another process")
     elif not isinstance(bound, Pregel):
-        options.engine.note_not_gated(*_list_inside(f"node {name!r}", bound, options))
+        options.engine.note_not_gated(*_list_inside(name, bound, options))
     if isinstance(
         bound, RunnableSequence
     ):  # LangGraph would run its parts but the first without the task's context
@@ -168,27 +168,37 @@ def _name(options: GraphOptions, name: str) -> GraphOptions:
     )
 
 
-def _list_inside(place: str, work: Any, options: GraphOptions) -> Iterator[str]:
-    """Yields the models and tools of a node that pass the gate by callbacks alone, each with the consequence."""
-    where, told = f"in {place} of {options.name!r}", set[int]()
-    for used, value in list_used(work):
-        for model in find_models(value):
-            if GATED_TAG not in (getattr(model, "tags", None) or []) and id(model) not in told:
-                told.add(id(model))
-                yield (
-                    f"replies of model {used!r} {where}: its calls are counted and can be refused, "
-                    "but it is not told the guards' advice, and is asked anew after a crash; gate_model removes both limits"
-                )
-        if isinstance(value, Pregel) and not isinstance(value, _GatedGraph) and not _has_middleware(value):
+def _list_inside(name: str, bound: Any, options: GraphOptions) -> Iterator[str]:
+    """Yields the models, graphs and tools of a node that pass the gate by callbacks alone, each with the consequence."""
+    where = f"in node {name!r} of {options.name!r}"
+    yield from _list_models(where, bound)
+    for used, part in _list_parts(bound):
+        if isinstance(part, Pregel) and not isinstance(part, _GatedGraph) and not _has_middleware(part):
             yield (
                 f"results of graph {used!r} {where}: its calls are gated, but recorded results are "
                 "not returned after a crash, and it has no frame of its own; gate_graph removes both limits"
             )
-        elif isinstance(value, ToolNode):
+        elif isinstance(part, ToolNode):
             yield (
                 f"results of {used!r} {where}: its calls are gated, but recorded results are "
                 "not returned after a crash; add it to the graph as a node of its own"
             )
+
+
+def _list_models(where: str, work: Any) -> Iterator[str]:
+    """As `_list_inside`, for the models of a node or of the function of a branch."""
+    told = set[int]()
+    for used, part in _list_parts(work):
+        if isinstance(part, BaseChatModel) and GATED_TAG not in (part.tags or []) and id(part) not in told:
+            told.add(id(part))
+            yield (
+                f"replies of model {used!r} {where}: its calls are counted and can be refused, "
+                "but it is not told the guards' advice, and is asked anew after a crash; gate_model removes both limits"
+            )
+
+
+def _list_parts(work: Any) -> Iterator[tuple[str, Any]]:
+    yield from ((used, part) for used, value in list_used(work) for part in find_parts(value))
 
 
 def _has_middleware(graph: Any) -> bool:
