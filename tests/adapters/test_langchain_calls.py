@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain.agents.middleware import ToolRetryMiddleware
 from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
+from langchain_core.caches import InMemoryCache
+from langchain_core.globals import set_llm_cache
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.tools import InjectedToolCallId, tool
 from langgraph.checkpoint.memory import InMemorySaver
@@ -21,6 +25,7 @@ from adapters.langchain_desk import (
     ASK,
     USAGE,
     Bank,
+    ScriptedChat,
     StreamingChat,
     build_graph,
     call,
@@ -148,6 +153,22 @@ IN_TOOL = AIMessage(
 IN_TEXT = AIMessage('{"text": "hi"}', usage_metadata=USAGE)
 
 
+def test_langchains_cache_does_not_take_the_place_of_a_recorded_reply(tmp_path: Path) -> None:
+    def answer(run: str) -> str:
+        model = ScriptedChat(script=[say(f"The answer of {run}.")], cache=False)
+        with make_engine(tmp_path / "desk.db") as engine:
+            agent: Any = create_agent(model, [], middleware=[SeawallMiddleware(engine)])
+            found = agent.invoke(ASK, {"configurable": {"seawall_request_id": run}})
+        return found["messages"][-1].text
+
+    set_llm_cache(InMemoryCache())
+    try:
+        answers = [answer(run) for run in ("r-1", "r-2", "r-1", "r-2")]
+    finally:
+        set_llm_cache(None)
+    assert answers == ["The answer of r-1.", "The answer of r-2."] * 2
+
+
 @pytest.mark.parametrize(
     ("form", "reply"),
     [(Answer, IN_TOOL), (ToolStrategy(Answer), IN_TOOL), (ProviderStrategy(Answer), IN_TEXT)],
@@ -251,3 +272,31 @@ def test_coverage_names_an_agent_that_a_node_calls_by_itself(engine: Engine, gat
     graph: Any = gate_graph(engine, builder.compile(name="desk"))
     assert graph.invoke(ASK)["messages"][-1].text == "hi"
     assert ("graph 'clerk' in node 'answer' of 'desk'" in str(engine.coverage())) == (gated == "not")
+
+
+@pytest.mark.parametrize(("wanted", "refunds", "answers"), [("refund", [1042], 2), ("find_order", [], 4)])
+def test_an_agent_in_a_tool_that_is_called_again_makes_its_effect_once(
+    engine: Engine, wanted: str, refunds: list[int], answers: int
+) -> None:
+    bank, failures = Bank(), [ConnectionError("later")]
+    model = make_model([call((wanted, {"order": 1042})), say("Done.")])
+    clerk: Any = create_agent(model, bank.tools, middleware=[SeawallMiddleware(engine)])
+
+    @tool
+    def ask_clerk(request: str) -> str:
+        """Ask the clerk."""
+        answer = clerk.invoke(ASK)["messages"][-1].text
+        if failures:
+            raise failures.pop()
+        return answer
+
+    middleware = [ToolRetryMiddleware(initial_delay=0, jitter=False), SeawallMiddleware(engine)]
+    desk: Any = create_agent(
+        make_model([call(("ask_clerk", {"request": "refund"})), say("All done.")]),
+        [ask_clerk],
+        middleware=middleware,
+    )
+    found = desk.invoke(ASK)["messages"]
+    assert [each.text for each in found[-2:]] == ["Done.", "All done."]
+    assert bank.refunds == refunds
+    assert len(model.seen) == answers

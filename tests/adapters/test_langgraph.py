@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from langchain_core.messages import AIMessage
-from langchain_core.tools import tool
+from langchain_core.tools import InjectedToolCallId, StructuredTool, tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
@@ -32,7 +33,7 @@ from adapters.langchain_desk import (
     say,
 )
 from seawall import Limits, Misused
-from seawall.adapters.langgraph import SeawallHalted, gate_graph, gate_model
+from seawall.adapters.langgraph import SeawallHalted, SeawallHeld, gate_graph, gate_model
 from seawall.core.errors import Refused
 from seawall.core.events import StepDone, StepIntended
 from seawall.runtime.foreign.engine import Engine
@@ -144,6 +145,64 @@ def test_a_tool_that_a_node_calls_by_itself_is_gated_by_its_callbacks(engine: En
     with pytest.raises(SeawallHalted):
         ask(gated, mode=mode)
     assert bank.refunds == [1, 2]
+
+
+@BOTH
+def test_a_tool_may_pass_its_call_id_on_to_another_tool(engine: Engine, mode: str) -> None:
+    bank = Bank()
+    refund = bank.tools[1]
+
+    def pass_on(call_id: str) -> Any:
+        return {"type": "tool_call", "name": "refund", "args": {"order": 1042}, "id": call_id}
+
+    @tool
+    async def pay(order: int, tool_call_id: Annotated[str, InjectedToolCallId]) -> Any:
+        """Pay an order back."""
+        return await refund.ainvoke(pass_on(tool_call_id))
+
+    @tool("pay")
+    def pay_sync(order: int, tool_call_id: Annotated[str, InjectedToolCallId]) -> Any:
+        """Pay an order back."""
+        return refund.invoke(pass_on(tool_call_id))
+
+    tools = [pay_sync if mode == "sync" else pay]
+    model = make_model([call(("pay", {"order": 1042})), say("Done.")])
+    graph = gate_graph(engine, build_graph(model, tools, mode=mode), limits=Limits(active_s=5))
+    assert ask(graph, mode=mode)["messages"][-1].text == "Done."
+    assert bank.refunds == [1042]
+    (run,) = list_runs(engine)
+    made = [each.name for each in list_events(engine, run.run) if isinstance(each, StepIntended)]
+    assert made == ["scripted:scripted", "pay", "refund", "scripted:scripted"]
+
+
+class Stubborn(StructuredTool):
+    """A tool that is called again if it fails."""
+
+    def invoke(self, input: Any, config: Any = None, **options: Any) -> Any:  # noqa: A002 -- LangChain's name
+        with contextlib.suppress(ConnectionError):
+            return super().invoke(input, config, **options)
+        return super().invoke(input, config, **options)
+
+
+@pytest.mark.parametrize(("name", "calls"), [("refund", 1), ("find_order", 2)])
+def test_a_tool_that_is_called_again_within_its_call_makes_no_effect_twice(
+    engine: Engine, name: str, calls: int
+) -> None:
+    made: list[int] = []
+
+    def work(order: int) -> str:
+        """Work on an order."""
+        made.append(order)
+        raise ConnectionError("lost")
+
+    model = make_model([call((name, {"order": 1042})), say("Done.")])
+    graph = gate_graph(
+        engine, build_graph(model, [Stubborn.from_function(work, name=name)]), limits=Limits(active_s=5)
+    )
+    with contextlib.suppress(SeawallHeld):
+        ask(graph)
+    assert made == [1042] * calls
+    assert [run.state for run in list_runs(engine)] == ["waiting" if name == "refund" else "ended"]
 
 
 def test_an_exception_ends_the_run_as_failed(engine: Engine) -> None:

@@ -1,4 +1,4 @@
-"""LangGraph's `RetryPolicy` repeats a task in which an agent or a graph has worked: what was done there is given again."""
+"""LangGraph's `RetryPolicy` repeats a task in which an agent, a graph or a tool has worked: no effect is made twice."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage
+from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, RetryPolicy
 
 from adapters.langchain_agents import HAS_AGENTS, KINDS, make_agent
@@ -26,12 +28,14 @@ from adapters.langchain_desk import (
     say,
 )
 from seawall.adapters.langgraph import gate_graph, gate_model
+from seawall.core.errors import Refused
 from seawall.runtime.foreign.engine import Engine
 
 BOTH = pytest.mark.parametrize("mode", ["sync", "async"])
 WHERE = pytest.mark.parametrize("where", ["inside", "after"])
 CONFIG: Any = {"configurable": {"thread_id": "t-1"}}
 AGAIN = RetryPolicy(initial_interval=0, jitter=False, max_attempts=3, retry_on=ConnectionError)
+REFUSED_TOO = AGAIN._replace(retry_on=Exception)
 
 
 @pytest.fixture
@@ -110,6 +114,99 @@ def test_an_effect_of_a_graph_among_the_nodes_is_made_once(engine: Engine, mode:
     outer = gate_graph(engine, graph.compile(checkpointer=InMemorySaver(), name="outer"))
     assert ask(outer, ASK, mode)["messages"][-1].text == "Done."
     assert task.bank.refunds == [1042]
+
+
+@BOTH
+def test_an_effect_in_a_graph_that_a_task_calls_is_made_once(engine: Engine, mode: str) -> None:
+    task = Task("after")
+    inner = StateGraph(MessagesState)
+    inner.add_node(
+        "desk", gate_graph(engine, build_graph(gate_model(task.model), task.bank.tools, mode=mode))
+    )
+    inner.add_edge(START, "desk")
+    outer = gate_graph(engine, task.build(inner.compile(), mode))
+    assert ask(outer, ASK, mode)["messages"][-1].text == "Done."
+    assert task.bank.refunds == [1042]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("wanted", "refunds", "asked"), [("refund", [1042], 2), ("find_order", [], 6)], ids=["effect", "read"]
+)
+def test_a_repeated_tool_begins_anew_unless_an_effect_was_made_in_it(
+    engine: Engine, kind: str, wanted: str, refunds: list[int], asked: int
+) -> None:
+    bank, failures = Bank(), [ConnectionError("later")] * 2
+    model = make_model([call((wanted, {"order": 1042})), say("Done.")])
+    desk: Any = (
+        make_agent(engine, model, bank.tools)
+        if kind == "agent"
+        else gate_graph(engine, build_graph(gate_model(model), bank.tools))
+    )
+
+    @tool
+    def ask_desk(request: str) -> str:
+        """Ask the desk."""
+        answer = desk.invoke(ASK)["messages"][-1].text
+        if failures:
+            raise failures.pop()
+        return answer
+
+    graph = StateGraph(MessagesState)
+    graph.add_node("tools", ToolNode([ask_desk], handle_tool_errors=False), retry_policy=AGAIN)
+    graph.add_edge(START, "tools")
+    outer = gate_graph(engine, graph.compile())
+    found = outer.invoke({"messages": [call(("ask_desk", {"request": "refund"}))]})
+    assert found["messages"][-1].text == "Done."
+    assert bank.refunds == refunds
+    assert len(model.seen) == asked
+
+
+@BOTH
+@pytest.mark.parametrize("done", [True, False], ids=["made", "not made"])
+@pytest.mark.parametrize("call_id", ["", "call-1"])
+def test_an_effect_that_a_repeated_task_makes_by_itself_is_made_once(
+    mode: str, call_id: str, done: bool
+) -> None:
+    made: list[int] = []
+    failures = [ConnectionError("later")] * 2
+
+    @tool
+    def refund(order: int) -> str:
+        """Refund an order."""
+        if failures and not done:
+            raise failures.pop()
+        made.append(order)
+        return "refunded"
+
+    given: Any = {"order": 1042}
+    if call_id:
+        given = {"type": "tool_call", "name": "refund", "args": given, "id": call_id}
+
+    def pay(state: MessagesState) -> Any:
+        refund.invoke(given)
+        if failures:
+            raise failures.pop()
+        return {"messages": [say("Done.")]}
+
+    async def pay_async(state: MessagesState) -> Any:
+        await refund.ainvoke(given)
+        if failures:
+            raise failures.pop()
+        return {"messages": [say("Done.")]}
+
+    graph = StateGraph(MessagesState)
+    graph.add_node("pay", pay if mode == "sync" else pay_async, retry_policy=REFUSED_TOO)
+    graph.add_edge(START, "pay")
+    with make_engine() as engine:
+        gated = gate_graph(engine, graph.compile(), not_done=(ConnectionError,))
+        if done:
+            with pytest.raises(Refused, match="can't give its result again"):
+                gated.invoke(ASK) if mode == "sync" else asyncio.run(gated.ainvoke(ASK))
+        else:
+            found = gated.invoke(ASK) if mode == "sync" else asyncio.run(gated.ainvoke(ASK))
+            assert found["messages"][-1].text == "Done."
+    assert made == [1042]
 
 
 @BOTH

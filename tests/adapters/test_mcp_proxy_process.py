@@ -15,10 +15,10 @@ from typing import Any
 
 import httpx2
 import pytest
-import warm_python
 from fastmcp import Client
 from fastmcp.client.transports import StdioTransport
 
+import warm_python
 from adapters.mcp_place import Place, make_tool, wait_for
 
 SEAWALL = str(Path(sys.executable).with_name("seawall"))

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from threading import Lock
 from typing import Annotated, Any, NamedTuple, NotRequired, TypeVar, cast
+from weakref import WeakSet
 
 from langchain.agents.middleware.types import (
     AgentMiddleware,
@@ -23,6 +24,7 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command, TracePolicy, omit_payload
 from langsmith.utils import tracing_is_enabled  # pyright: ignore[reportUnknownVariableType] -- of a dict of anything
 
+from seawall.adapters.langchain.neighbours import has_models, list_middleware
 from seawall.adapters.langchain_core.messages import (
     RecordedModel,
     ToolDescriptions,
@@ -39,12 +41,15 @@ from seawall.adapters.langchain_core.messages import (
     tell_notes,
 )
 from seawall.adapters.langchain_core.places import (
+    PLACE_KEY,
     PRINCIPAL_KEY,
     REQUEST_KEY,
     TENANT_KEY,
     GraphPlace,
+    SeawallHalted,
     count_depth,
     find_config_around,
+    find_nodes,
     find_place,
     find_tasks,
     inside_model,
@@ -58,6 +63,7 @@ from seawall.adapters.langchain_core.places import (
 from seawall.adapters.langchain_core.questions import CHECKPOINTER_KEY
 from seawall.adapters.langchain_core.tools import gate_tool_call, gate_tool_call_async
 from seawall.core.canonical import digest_of
+from seawall.core.errors import Misused
 from seawall.core.limits import Limits
 from seawall.runtime.foreign.asks import Settled, Turn
 from seawall.runtime.foreign.engine import Engine
@@ -66,6 +72,8 @@ from seawall.runtime.foreign.tools import Effects
 
 T = TypeVar("T")
 LOOP = "langchain"
+_ANOTHER = "_chain_"
+"""How the names of the functions begin by which LangChain calls the next middleware, and not the model or the tool."""
 MAX_PLACES = 10_000
 """Invocations of one middleware that are remembered at once. Beyond this the middleware detaches from the oldest, and reads it
 from the journal if it is needed again."""
@@ -111,6 +119,8 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
     ) -> None:
         super().__init__()
         self.tools = []
+        self._seen: WeakSet[Any] = WeakSet()
+        """The nodes of the agents whose middleware was looked at."""
         self._engine, self._effects = engine, effects
         self._reads, self._polls = tuple(reads), tuple(polls)
         self._limits, self._name, self._not_done = limits, name, not_done
@@ -190,8 +200,27 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
                 await place.session.close_frame(place.frame, read_answer(state))
         return None
 
+    def _note_neighbours(self, config: Mapping[str, Any]) -> None:
+        """Notes which other middleware of this agent calls models by itself, once for each agent."""
+        nodes = find_nodes(config)
+        first = next(iter(nodes.values()), None)
+        if first is None or first in self._seen:
+            return
+        self._seen.add(first)
+        if PLACE_KEY in config.get("configurable", {}):
+            return  # the callbacks of a gated graph gate them
+        self._engine.note_not_gated(
+            *(
+                f"models that {type(each).__name__} calls by itself: a middleware can't gate those of another one; "
+                "gate_graph(sea, agent) does"
+                for each in list_middleware(nodes.values())
+                if has_models(each)
+            )
+        )
+
     def _make_request_id(self, state: Any) -> str:
         config = get_config()
+        self._note_neighbours(config)
         configurable = config.get("configurable", {})
         said = list_said(state["messages"])
         above = find_place()
@@ -319,6 +348,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
     ) -> ModelResponse[Any]:
         """Takes a call of the model through the gate."""
         place = self._enter(request.state)
+        self._note_order(handler)
 
         def perform(turn: Turn) -> tuple[Any, Any]:
             with inside_model():
@@ -338,6 +368,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
     ) -> ModelResponse[Any]:
         """As `wrap_model_call`."""
         place = await self._enter_async(request.state)
+        self._note_order(handler)
 
         async def perform(turn: Turn) -> tuple[Any, Any]:
             with inside_model():
@@ -368,10 +399,12 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
     ) -> ToolMessage | Command[Any]:
         """Takes a call of a tool through the gate."""
-        brought = gate_tool_call(self._enter(request.state), request, handler)
-        if _leaves_graph(brought) and (place := self._take_handed_over(request.state)) is not None:
+        place = self._enter(request.state)
+        self._check_order(place, request, handler)
+        brought = gate_tool_call(place, request, handler)
+        if _leaves_graph(brought) and (left := self._take_handed_over(request.state)) is not None:
             with translated():
-                place.session.end_sync(describe_way(brought))
+                left.session.end_sync(describe_way(brought))
         return brought
 
     async def awrap_tool_call(
@@ -381,11 +414,33 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
     ) -> ToolMessage | Command[Any]:
         """As `wrap_tool_call`."""
         place = await self._enter_async(request.state)
+        self._check_order(place, request, handler)
         brought = await gate_tool_call_async(place, request, handler)
         if _leaves_graph(brought) and (left := self._take_handed_over(request.state)) is not None:
             with translated():
                 await left.session.end(describe_way(brought))
         return brought
+
+    def _note_order(self, handler: Callable[..., Any]) -> bool:
+        """Returns whether the model or the tool comes next, and notes if another middleware does."""
+        if not getattr(handler, "__qualname__", "").startswith(_ANOTHER):
+            return True
+        self._engine.note_not_gated(
+            "calls that middleware after SeawallMiddleware makes or makes again: they are a part of one step; put "
+            "SeawallMiddleware last"
+        )
+        return False
+
+    def _check_order(self, place: GraphPlace, request: ToolCallRequest, handler: Callable[..., Any]) -> None:
+        """Raises `SeawallHalted` before an effect that another middleware could make again within one step."""
+        name = request.tool_call["name"]
+        if not self._note_order(handler) and place.find_kind(name, self._declared) == "effect":
+            raise SeawallHalted(
+                Misused(
+                    f"effect {name!r} was not made: middleware after SeawallMiddleware could make it again within one step. Put "
+                    "SeawallMiddleware last in the list"
+                )
+            )
 
     def _take_handed_over(self, state: Any) -> GraphPlace | None:
         """Removes and returns the place of an agent whose run ends with a command to the graph around it, after which no hook
@@ -470,5 +525,6 @@ def _recall(request: ModelRequest[Any], settled: Settled) -> ModelRequest[Any]:
         reply=make_reply(settled),
         profile=getattr(request.model, "profile", None),
         model_name=find_model_name(request.model),
+        cache=False,  # LangChain's cache may hold another reply to the same request
     )
     return request.override(model=model)

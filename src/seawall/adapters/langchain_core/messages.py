@@ -14,6 +14,7 @@ from langchain_core.messages import (
     BaseMessage,
     HumanMessage,
     ToolMessage,
+    UsageMetadata,
     message_to_dict,
     messages_from_dict,
 )
@@ -245,7 +246,7 @@ def read_reply(reply: AIMessage | None, *, delivered: bool = False) -> ModelResu
     return ModelResult(
         str(reply.text),
         calls,
-        usage=read_usage(lambda: _read_usage(reply)),
+        usage=read_usage(lambda: read_counts(reply.usage_metadata)),
         raw=json.dumps(message_to_dict(reply), default=str),
         delivered=delivered,
     )
@@ -255,8 +256,8 @@ _CACHE_WRITES = ("cache_creation", "ephemeral_5m_input_tokens", "ephemeral_1h_in
 """Tokens that were written to a cache. Where Anthropic's model reports the times of life, the first count is zero."""
 
 
-def _read_usage(reply: AIMessage) -> Usage:
-    usage = reply.usage_metadata
+def read_counts(usage: UsageMetadata | None) -> Usage:
+    """Returns the tokens that a model has reported."""
     if not usage:
         return NO_USAGE
     details = cast("Mapping[str, int | None]", usage.get("input_token_details") or {})

@@ -29,7 +29,7 @@ from seawall.runtime.foreign.asks import Ask, Halted, Held, Settled, Turn
 from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.own_errors import OwnErrors
 from seawall.runtime.foreign.session import Performed, Session
-from seawall.runtime.foreign.tools import ToolDeclarations
+from seawall.runtime.foreign.tools import ToolDeclarations, ToolKind
 
 T = TypeVar("T")
 PLACE_KEY = "__seawall_place"
@@ -53,6 +53,10 @@ class FrameRefused(GraphBubbleUp):
     """An agent inside a tool may not begin; the tool's call ends with the reason."""
 
 
+Attempts = tuple[int, ...]
+"""The attempt of each task around some code, innermost first."""
+
+
 @dataclass(kw_only=True, eq=False)
 class GraphPlace:
     """A session, and the frame in it in which an agent or a graph works."""
@@ -71,27 +75,40 @@ class GraphPlace:
     """The newest reply that called no tools."""
     written: WrittenMessages = field(default_factory=WrittenMessages)
     """The newest conversation that a model was sent here."""
-    begun: Counter[tuple[str, int]] = field(default_factory=Counter[tuple[str, int]])
+    begun: Counter[tuple[str, Attempts]] = field(default_factory=Counter[tuple[str, Attempts]])
     """How often each agent and graph was begun here in one attempt of one task, by name and input: an equal one that begins again
     gets another frame."""
 
     repeated: set[str] = field(default_factory=set[str])
-    """The keys of agents and graphs that begin in a task which the graph repeats."""
+    """The keys of agents and graphs that begin in a task or in a tool's call which is repeated."""
 
     def make_inner(self, name: str, said: Any, config: Mapping[str, Any]) -> str:
         """Returns a key for an agent or a graph that begins here, in the task of this config. The key is the same in another process,
         and after a checkpoint was lost.
         """
         tasks = find_tasks(config)
-        key = f"{self.call}/{name}/{digest_of(said)[:16]}"
+        call, attempt = self.read_call()
+        attempts = attempt, *tasks.attempts
+        key = f"{call}/{name}/{digest_of(said)[:16]}"
         at = digest_of(tasks.path)[:16]
-        self.begun[key + at, tasks.attempt] += 1
-        number = self.begun[key + at, tasks.attempt]
+        self.begun[key + at, attempts] += 1
+        number = self.begun[key + at, attempts]
         since = "" if tasks.first is None else f"{digest_of(tasks.path_since_start)[:16]}/{number}"
         key = f"{key}@{at}/{number}@{since}"
-        if tasks.attempt > 1:
+        if max(attempts) > 1:
             self.repeated.add(key)
         return key
+
+    def find_kind(self, name: str, own: ToolDeclarations | None = None) -> ToolKind:
+        """Returns the kind of a tool that is called here. `own`: what is declared for this run alone, before its first step."""
+        team = self.session.team
+        declared = (own or self.engine.tools) if team is None else team.find_declarations(self.frame)
+        return declared.find_kind(name)
+
+    def read_call(self) -> tuple[str, int]:
+        """Returns the key of the tool's call without the attempt, and which attempt it is if the framework repeats the call."""
+        call, _, attempt = self.call.partition("~")
+        return call, int(attempt or 1)
 
 
 _CALL_KEY, _RUNTIME_KEY = "__pregel_call", "__pregel_runtime"
@@ -106,6 +123,8 @@ class ToolTurn:
 
     runtime: object
     """LangGraph's runtime object, of which each call has its own."""
+    name: str
+    call_id: str
     begun: bool = False
 
 
@@ -137,8 +156,8 @@ class GraphTasks(NamedTuple):
     the same after a checkpoint was lost."""
     first: int | None
     """The step with which the outermost graph has begun; None if it goes on from its checkpoint."""
-    attempt: int
-    """Which attempt of the innermost task this is, if the graph repeats it."""
+    attempts: Attempts
+    """Which attempt of each of these tasks this is, if its graph repeats it."""
 
     @property
     def path_since_start(self) -> list[tuple[int, str]]:
@@ -148,10 +167,11 @@ class GraphTasks(NamedTuple):
 
 def find_tasks(config: Mapping[str, Any]) -> GraphTasks:
     """Returns the task that has this config, and those around it."""
-    runtime: Any = config.get("configurable", {}).get(_RUNTIME_KEY)
-    path, graph = list[tuple[int, str]](), _find_graph(config)
+    path, attempts, graph = list[tuple[int, str]](), list[int](), _find_graph(config)
     while "langgraph_step" in (metadata := cast("Mapping[str, Any]", config.get("metadata") or {})):
         path.append((metadata["langgraph_step"], str(metadata.get("langgraph_path"))))
+        runtime: Any = config.get("configurable", {}).get(_RUNTIME_KEY)
+        attempts.append(getattr(getattr(runtime, "execution_info", None), "node_attempt", 1))
         around = _find_graph(config)
         if around is None:
             break
@@ -160,14 +180,18 @@ def find_tasks(config: Mapping[str, Any]) -> GraphTasks:
     first = (
         None if given is None or isinstance(given, Command) else graph.stop - graph.config["recursion_limit"]
     )
-    attempt = getattr(getattr(runtime, "execution_info", None), "node_attempt", 1)
-    return GraphTasks(path, first, attempt)
+    return GraphTasks(path, first, tuple(attempts))
 
 
 def find_config_around(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Returns the config with which the graph of this task runs: that of the task around it, if there is one."""
     graph = _find_graph(config)
     return {} if graph is None else graph.config
+
+
+def find_nodes(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns the nodes of the graph of this task."""
+    return getattr(_find_graph(config), "nodes", None) or {}
 
 
 def _find_graph(config: Mapping[str, Any]) -> Any:
@@ -185,7 +209,10 @@ def count_depth(config: Mapping[str, Any]) -> int:
 
 def is_streamed() -> bool:
     """Returns whether the caller is sent the pieces of a model's reply as they come, as with `stream_mode="messages"`."""
-    manager: Any = get_config().get("callbacks")
+    try:
+        manager: Any = get_config().get("callbacks")
+    except RuntimeError:  # a thread of the application, without the task's context
+        return False
     handlers = getattr(manager, "handlers", manager) or ()
     return any(isinstance(each, _StreamingCallbackHandler) for each in handlers)
 
@@ -209,8 +236,8 @@ def translated(own: OwnErrors | None = None) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def inside_tool(place: GraphPlace, call: str, runtime: object) -> Generator[None]:
-    """Marks a block as a tool's work: an agent that runs in it works in a frame below `place`. `runtime`: see `ToolTurn`."""
+def inside_tool(place: GraphPlace, call: str, turn: ToolTurn) -> Generator[None]:
+    """Marks a block as a tool's work: an agent that runs in it works in a frame below `place`."""
     inner = GraphPlace(
         engine=place.engine,
         session=place.session,
@@ -219,11 +246,11 @@ def inside_tool(place: GraphPlace, call: str, runtime: object) -> Generator[None
         call=call,
         level=place.level + 1,
     )
-    token, turn = _current.set(inner), performs_tool.set(ToolTurn(runtime))
+    token, around = _current.set(inner), performs_tool.set(turn)
     try:
         yield
     finally:
-        performs_tool.reset(turn)
+        performs_tool.reset(around)
         _current.reset(token)
 
 
@@ -341,7 +368,7 @@ async def open_frame_async(
 
 
 def _repeat(above: GraphPlace, key: str, frame: int) -> None:
-    """Has what is recorded in a frame given again, if the graph repeats the task in which it was opened."""
+    """Has what is recorded in a frame given again, if the task or the tool's call in which it was opened is repeated."""
     if key in above.repeated:
         above.repeated.discard(key)
         above.session.begin_again(frame)
@@ -361,7 +388,7 @@ def _ask_frame(
         declared=declared,
     )
     # the checkpoint of an earlier version holds a key without places
-    return asked._replace(asked_from=AskedFrom(*places)) if places else asked
+    return asked._replace(asked_from=AskedFrom(*places, repeats=key in above.repeated)) if places else asked
 
 
 def _make_below(above: GraphPlace, agent: str, frame: int) -> GraphPlace:

@@ -15,6 +15,7 @@ from seawall.adapters.langchain_core.messages import make_tool_message, read_too
 from seawall.adapters.langchain_core.places import (
     FrameRefused,
     GraphPlace,
+    ToolTurn,
     inside_tool,
     pass_gate,
     pass_gate_async,
@@ -35,7 +36,7 @@ def gate_tool_call(
     def perform(turn: Turn) -> tuple[Result, Any]:
         edited = _edit(request, turn)
         try:
-            with inside_tool(place, turn.call, cast("Any", request).runtime):
+            with inside_tool(place, turn.call, _make_turn(request)):
                 brought = handler(edited)
         except FrameRefused as refused:
             brought = _write_refusal(request, refused)
@@ -57,7 +58,7 @@ async def gate_tool_call_async(
     async def perform(turn: Turn) -> tuple[Result, Any]:
         edited = _edit(request, turn)
         try:
-            with inside_tool(place, turn.call, cast("Any", request).runtime):
+            with inside_tool(place, turn.call, _make_turn(request)):
                 brought = await handler(edited)
         except FrameRefused as refused:
             brought = _write_refusal(request, refused)
@@ -103,6 +104,10 @@ def _fits(request: ToolCallRequest) -> bool:
 
 def _read_id(request: ToolCallRequest) -> str:
     return str(request.tool_call["id"] or "")
+
+
+def _make_turn(request: ToolCallRequest) -> ToolTurn:
+    return ToolTurn(cast("Any", request).runtime, request.tool_call["name"], _read_id(request))
 
 
 def _ask(place: GraphPlace, request: ToolCallRequest) -> Any:

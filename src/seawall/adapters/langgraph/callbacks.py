@@ -1,7 +1,8 @@
 """Models and tools that a graph's nodes call by themselves: LangChain's callbacks take them through the gate.
 
 A callback can forbid a call by raising, and sees the call's result. It can't replace the call by a recorded result: after a
-crash a model is asked anew, and an effect that is recorded is refused.
+crash a model is asked anew, and an effect that is recorded is refused. So is an effect that a task has made when the graph
+repeats the task.
 
 LangChain has two managers of callbacks. The one for sync code runs the coroutines of handlers too late, and loses their
 errors; the one for async code blocks the event loop while a sync handler waits. So the handler has both kinds of methods, and
@@ -20,13 +21,16 @@ from uuid import UUID
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langgraph.callbacks import GraphCallbackHandler, GraphInterruptEvent
+from langgraph.config import get_config
 
-from seawall.adapters.langchain_core.messages import list_tools, read_reply, read_tool_result
+from seawall.adapters.langchain_core.messages import list_tools, read_counts, read_reply, read_tool_result
 from seawall.adapters.langchain_core.places import (
+    Attempts,
     GraphPlace,
     ask_gate,
     ask_gate_async,
     find_place,
+    find_tasks,
     is_streamed,
     performs_model,
     performs_tool,
@@ -34,9 +38,9 @@ from seawall.adapters.langchain_core.places import (
 )
 from seawall.adapters.langgraph.model import GATED_TAG, note_answer
 from seawall.core.errors import Refused
-from seawall.runtime.foreign.asked import Asked
+from seawall.runtime.foreign.asked import Asked, ToolAsk
 from seawall.runtime.foreign.asks import Ask, Settled, Turn
-from seawall.runtime.foreign.results import ModelResult, make_tool_result
+from seawall.runtime.foreign.results import ModelResult, make_tool_result, read_usage, write_text
 
 Brought = Any
 
@@ -49,12 +53,24 @@ class _Begun(NamedTuple):
     ask: Ask
 
 
+class _TaskEffect(NamedTuple):
+    """An effect that a task of the graph, or a tool which it calls, makes by itself."""
+
+    path: tuple[tuple[int, str], ...]
+    call: str
+    frame: int
+    name: str
+    arguments: str
+
+
 class PendingCalls:
     """The calls of one invocation that are in progress, for sync and async code."""
 
     def __init__(self, root: GraphPlace) -> None:
         self._root = root
         self._begun: dict[UUID, _Begun] = {}
+        self._made: dict[_TaskEffect, Attempts] = {}
+        """The effects that tasks have made by themselves, each with the attempt."""
         self.interrupted = False
 
     def __repr__(self) -> str:
@@ -89,13 +105,37 @@ class PendingCalls:
         return place, asked
 
     def ask_tool(self, name: str, inputs: Any, more: Mapping[str, Any]) -> tuple[GraphPlace, Asked]:
-        """Returns the place where a tool is called, and the ask for its result."""
+        """Returns the place where a tool is called, and the ask for its result. Raises `Refused` for an effect that is made again."""
         place = self.find_place()
         given: Any = inputs
         plain = json.loads(json.dumps(given if isinstance(given, dict) else {"input": given}, default=str))
         agent = _name_agent(place, more.get("metadata") or {})
-        call = str(more.get("tool_call_id") or "")
-        return place, place.session.tool(agent, name, plain, call_id=call, frame=place.frame, halts=True)
+        call, around = str(more.get("tool_call_id") or ""), performs_tool.get()
+        within = around is not None and around.call_id == call
+        if within or self._is_passed_on(name, call):
+            call = ""  # a call of its own: the tool around it has passed its id on
+        asked = place.session.tool(agent, name, plain, call_id=call, frame=place.frame, halts=True)
+        if _is_effect(place, asked):
+            if within and around is not None and around.name == name:
+                raise Refused(f"{name!r}: this call is under way, and it is made only once", guard="gate")
+            task, attempts = _find_task(place, asked)
+            if self._made.get(task, attempts) != attempts:
+                raise Refused(
+                    f"{name!r}: an earlier attempt of this task has made it, and a callback can't give its result again",
+                    guard="gate",
+                )
+        return place, asked
+
+    def _is_passed_on(self, name: str, call: str) -> bool:
+        """Returns whether a call has the id of another tool's call that is in progress."""
+        calls = [each.asked for each in [*self._begun.values()] if isinstance(each.asked, ToolAsk)]
+        return any(each.call_id == call and each.name != name for each in calls)
+
+    def note_made(self, begun: _Begun) -> None:
+        """Notes a call that was made: an effect is not made again if the graph repeats the task."""
+        if isinstance(begun.asked, ToolAsk) and _is_effect(begun.place, begun.asked):
+            task, attempts = _find_task(begun.place, begun.asked)
+            self._made[task] = attempts
 
     def note(self, run_id: UUID, place: GraphPlace, asked: Asked, found: tuple[Ask, Turn] | Settled) -> None:
         """Keeps a call that the gate allows. Raises `Refused` for a call that it does not allow, or that is recorded already."""
@@ -113,8 +153,20 @@ class PendingCalls:
 
 
 def _is_effect(place: GraphPlace, asked: Asked) -> bool:
-    team = place.session.team
-    return team is not None and team.find_declarations(asked.frame).find_kind(asked.name) == "effect"
+    return place.find_kind(asked.name) == "effect"
+
+
+def _find_task(place: GraphPlace, asked: ToolAsk) -> tuple[_TaskEffect, Attempts]:
+    """Returns an effect that the task or the tool which runs here makes, and the attempt."""
+    try:
+        tasks = find_tasks(get_config())
+    except RuntimeError:  # a thread of the application, without the task's context
+        path, attempts = (), ()
+    else:
+        path, attempts = tuple(tasks.path), tasks.attempts
+    call, attempt = place.read_call()
+    arguments = json.dumps(asked.arguments, sort_keys=True)
+    return _TaskEffect(path, call, asked.frame, asked.name, arguments), (attempt, *attempts)
 
 
 def _write(place: GraphPlace, messages: Sequence[BaseMessage] | Sequence[str]) -> list[Any]:
@@ -165,8 +217,21 @@ def _check_stands(begun: _Begun, settled: Settled) -> None:
         raise Refused(f"{begun.asked.name!r}: {settled.text}", guard="gate")
 
 
+def _is_decision(more: Mapping[str, Any]) -> bool:
+    """Returns whether a chain is a decision model, which LangChain reports as a chain."""
+    return more.get("run_type") == "llm" and not _is_gated_model(more.get("tags"))
+
+
+def _read_decision(outputs: Any) -> ModelResult:
+    usage = read_usage(lambda: read_counts(getattr(outputs, "usage", None)))
+    return ModelResult(write_text(outputs), usage=usage, raw="null")
+
+
 _EVENTS = frozenset(
     [
+        "on_chain_start",
+        "on_chain_end",
+        "on_chain_error",
         "on_chat_model_start",
         "on_llm_start",
         "on_tool_start",
@@ -226,6 +291,20 @@ class CallsHandler(GraphCallbackHandler):
             place, asked = self._calls.ask_tool(_name_tool(serialized, more), given, more)
             self._calls.note(run_id, place, asked, ask_gate(place, asked))
 
+    def on_chain_start(self, serialized: Any, inputs: Any, *, run_id: UUID, **more: Any) -> None:
+        """Asks for a call of a decision model."""
+        if _is_decision(more):
+            place, asked = self._calls.ask_model([write_text(inputs)], more)
+            self._calls.note(run_id, place, asked, ask_gate(place, asked))
+
+    def on_chain_end(self, outputs: Any, *, run_id: UUID, **more: Any) -> None:
+        """Settles a decision model's step with the answers."""
+        self._give(run_id, lambda place: _read_decision(outputs))
+
+    def on_chain_error(self, error: BaseException, *, run_id: UUID, **more: Any) -> None:
+        """Settles a decision model's step with the error."""
+        self._fail(run_id, error)
+
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **more: Any) -> None:
         """Settles a model's step with the reply."""
         self._give(run_id, lambda place: _read_response(place, response))
@@ -247,6 +326,7 @@ class CallsHandler(GraphCallbackHandler):
         if begun is not None:
             with translated():
                 settled = begun.place.session.give_sync(begun.ask, begun.asked, read(begun.place))
+            self._calls.note_made(begun)
             _check_stands(begun, settled)
 
     def _fail(self, run_id: UUID, error: BaseException) -> None:
@@ -286,6 +366,20 @@ class CallsHandlerAsync:
             place, asked = self._calls.ask_tool(_name_tool(serialized, more), given, more)
             self._calls.note(run_id, place, asked, await ask_gate_async(place, asked))
 
+    async def on_chain_start(self, serialized: Any, inputs: Any, *, run_id: UUID, **more: Any) -> None:
+        """See `CallsHandler`."""
+        if _is_decision(more):
+            place, asked = self._calls.ask_model([write_text(inputs)], more)
+            self._calls.note(run_id, place, asked, await ask_gate_async(place, asked))
+
+    async def on_chain_end(self, outputs: Any, *, run_id: UUID, **more: Any) -> None:
+        """See `CallsHandler`."""
+        await self._give(run_id, lambda place: _read_decision(outputs))
+
+    async def on_chain_error(self, error: BaseException, *, run_id: UUID, **more: Any) -> None:
+        """See `CallsHandler`."""
+        await self._fail(run_id, error)
+
     async def on_llm_end(self, response: LLMResult, *, run_id: UUID, **more: Any) -> None:
         """See `CallsHandler`."""
         await self._give(run_id, lambda place: _read_response(place, response))
@@ -307,6 +401,7 @@ class CallsHandlerAsync:
         if begun is not None:
             with translated():
                 settled = await begun.place.session.give(begun.ask, begun.asked, read(begun.place))
+            self._calls.note_made(begun)
             _check_stands(begun, settled)
 
     async def _fail(self, run_id: UUID, error: BaseException) -> None:

@@ -6,13 +6,12 @@ import asyncio
 import contextlib
 import copy
 import functools
-import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, TypeVar, cast
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import RunnableConfig, RunnableSequence
 from langchain_core.runnables.config import ensure_config
 from langgraph.errors import GraphInterrupt
 from langgraph.prebuilt import ToolNode
@@ -23,6 +22,7 @@ from langgraph.pregel.protocol import PregelProtocol  # pyright: ignore[reportMi
 from seawall.adapters.langchain_core.places import GraphPlace, find_place, performs_tool
 from seawall.adapters.langchain_core.questions import SeawallHeld
 from seawall.adapters.langchain_core.tools import gate_tool_call, gate_tool_call_async
+from seawall.adapters.langchain_core.used import find_parts, list_used
 from seawall.adapters.langgraph.invocation import GraphOptions, Invocation
 from seawall.adapters.langgraph.model import GATED_TAG
 from seawall.core.errors import Misused
@@ -73,7 +73,15 @@ def _gate(graph: GraphT, options: GraphOptions) -> GraphT:
     gated = copy.copy(graph)
     gated.__class__ = _make_class(type(graph))
     cast("_GatedGraph", gated).seawall_options = options
-    gated.nodes = {name: _gate_node(name, node, options) for name, node in graph.nodes.items()}
+    in_full = "model" if _has_middleware(graph) else ""  # the middleware gates an agent's own model
+    gated.nodes = {
+        name: node if name == in_full else _gate_node(name, node, options)
+        for name, node in graph.nodes.items()
+    }
+    for name, branches in getattr(getattr(graph, "builder", None), "branches", {}).items():
+        for branch in branches.values():
+            where = f"in a branch after node {name!r} of {options.name!r}"
+            options.engine.note_not_gated(*_list_models(where, branch.path))
     return gated
 
 
@@ -139,8 +147,12 @@ def _gate_node(name: str, node: Any, options: GraphOptions) -> Any:
         return node.copy({"bound": inner, "subgraphs": [inner]})
     if isinstance(bound, PregelProtocol) and not isinstance(bound, Pregel):
         options.engine.note_not_gated(f"node {name!r} of {options.name!r}: it runs in another process")
-    else:
+    elif not isinstance(bound, Pregel):
         options.engine.note_not_gated(*_list_inside(name, bound, options))
+    if isinstance(
+        bound, RunnableSequence
+    ):  # LangGraph would run its parts but the first without the task's context
+        return node.copy({"bound": cast("Any", bound).with_config()})
     return node
 
 
@@ -157,32 +169,36 @@ def _name(options: GraphOptions, name: str) -> GraphOptions:
 
 
 def _list_inside(name: str, bound: Any, options: GraphOptions) -> Iterator[str]:
-    """Yields the models and tools of a node's function that pass the gate by callbacks alone, each with the consequence."""
-    for function in (getattr(bound, "func", None), getattr(bound, "afunc", None)):
-        if not inspect.isfunction(function):
-            continue
-        found = inspect.getclosurevars(function)
-        for used, value in {**found.globals, **found.nonlocals}.items():
-            model = getattr(value, "bound", value)
-            if isinstance(model, BaseChatModel) and GATED_TAG not in (model.tags or []):
-                yield (
-                    f"replies of model {used!r} in node {name!r} of {options.name!r}: its calls are counted and can be refused, "
-                    "but it is not told the guards' advice, and is asked anew after a crash; gate_model removes both limits"
-                )
-            elif (
-                isinstance(value, Pregel)
-                and not isinstance(value, _GatedGraph)
-                and not _has_middleware(value)
-            ):
-                yield (
-                    f"results of graph {used!r} in node {name!r} of {options.name!r}: its calls are gated, but recorded results are "
-                    "not returned after a crash, and it has no frame of its own; gate_graph removes both limits"
-                )
-            elif isinstance(value, ToolNode):
-                yield (
-                    f"results of {used!r} in node {name!r} of {options.name!r}: its calls are gated, but recorded results are "
-                    "not returned after a crash; add it to the graph as a node of its own"
-                )
+    """Yields the models, graphs and tools of a node that pass the gate by callbacks alone, each with the consequence."""
+    where = f"in node {name!r} of {options.name!r}"
+    yield from _list_models(where, bound)
+    for used, part in _list_parts(bound):
+        if isinstance(part, Pregel) and not isinstance(part, _GatedGraph) and not _has_middleware(part):
+            yield (
+                f"results of graph {used!r} {where}: its calls are gated, but recorded results are "
+                "not returned after a crash, and it has no frame of its own; gate_graph removes both limits"
+            )
+        elif isinstance(part, ToolNode):
+            yield (
+                f"results of {used!r} {where}: its calls are gated, but recorded results are "
+                "not returned after a crash; add it to the graph as a node of its own"
+            )
+
+
+def _list_models(where: str, work: Any) -> Iterator[str]:
+    """As `_list_inside`, for the models of a node or of the function of a branch."""
+    told = set[int]()
+    for used, part in _list_parts(work):
+        if isinstance(part, BaseChatModel) and GATED_TAG not in (part.tags or []) and id(part) not in told:
+            told.add(id(part))
+            yield (
+                f"replies of model {used!r} {where}: its calls are counted and can be refused, "
+                "but it is not told the guards' advice, and is asked anew after a crash; gate_model removes both limits"
+            )
+
+
+def _list_parts(work: Any) -> Iterator[tuple[str, Any]]:
+    yield from ((used, part) for used, value in list_used(work) for part in find_parts(value))
 
 
 def _has_middleware(graph: Any) -> bool:
@@ -268,9 +284,8 @@ class _Together:
 
 
 def _count_effects(place: GraphPlace, options: GraphOptions, calls: Sequence[Any]) -> int:
-    team = place.session.team
-    declared = (options.own or options.engine.tools) if team is None else team.find_declarations(place.frame)
-    return sum(declared.find_kind(call["name"]) == "effect" for call in calls)
+    own = options.own
+    return sum(place.find_kind(call["name"], own) == "effect" for call in calls)
 
 
 def _find_place(request: ToolCallRequest) -> GraphPlace | None:

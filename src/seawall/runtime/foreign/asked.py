@@ -85,6 +85,8 @@ class AskedFrom(NamedTuple):
     """The loop's own place, which stays the same if the loop goes on from its checkpoint."""
     since_start: str = ""
     """The place counted from the loop's start; "" if the loop has not started from its request, but goes on."""
+    repeats: bool = False
+    """True if the loop repeats what it does here. A hand-off that has ended without an effect is then made anew."""
 
 
 class HandoffAsk(NamedTuple):

@@ -159,22 +159,26 @@ class StepFinder:
         there.
         """
         frame, place, standing = asked.frame, asked.asked_from, self._standing
+        recorded = standing.recorded
         base = self._make_key(frame, asked.name, asked.call_id, task, bodies, prefix="handoff/")
         if place is None:
             return base
-        if (
-            standing.recorded.find_frame(frame, base) is not None
-        ):  # a version that knew no places has recorded it
+        if recorded.find_frame(frame, base) is not None:  # by a version that knew no places
             return base
-        at = 1 if place.since_start else 0
-        placed = standing.recorded.find_placed(frame, base, at, place[at])
+        at, where = (1, place.since_start) if place.since_start else (0, place.place)
+        placed = recorded.find_placed(frame, base, at, where)
         base = placed or f"{base}@{place.place}@{place.since_start}"
         key = write_key(base, standing.find_attempt(frame, base))
-        opened = standing.recorded.find_frame(frame, key)
-        if opened is not None and standing.is_used_up(opened):
+        opened = recorded.find_frame(frame, key)
+        if opened is None or not recorded.is_closed(opened):
+            return key
+        if standing.is_used_up(opened):
             standing.leave_frame(opened)
-            return write_key(base, standing.find_attempt(frame, base))
-        return key
+        elif place.repeats and not recorded.has_effects(opened):
+            standing.repeat_frame(opened)
+        else:
+            return key
+        return write_key(base, standing.find_attempt(frame, base))
 
 
 def _is_written_as(arguments: Ref, text: str) -> bool:

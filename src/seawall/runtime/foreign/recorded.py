@@ -219,6 +219,11 @@ class Recorded:
         known = [*self._in_doubt.values(), *(each.intent for each in self._by_key.values())]
         return {each.name for each in known if each.frame == frame and each.effect}
 
+    def has_effects(self, frame: int) -> bool:
+        """Returns whether an effect is recorded in a frame or in one below it."""
+        below = [opened for opened, (above, _) in self._openings.items() if above == frame]
+        return bool(self.list_effects(frame)) or any(map(self.has_effects, below))
+
     def has_doubt(self, name: str, frame: int, key: str) -> bool:
         """Returns whether nobody has said what became of another call of this effect."""
         return any(

@@ -151,9 +151,13 @@ class Standing:
         return frame in self._anew and self.recorded.is_closed(frame)
 
     def leave_frame(self, frame: int) -> None:
-        """Has the work of a closed frame done anew in another one, as if its hand-off had failed."""
+        """Has the work of a closed frame done anew in another one, because its replies can't be given again."""
         self._diverged = True
         self._attempted |= self.recorded.list_effects(frame)
+        self.repeat_frame(frame)
+
+    def repeat_frame(self, frame: int) -> None:
+        """Has the work of a closed frame done once more in another one, as if its hand-off had failed."""
         if (opening := self.recorded.find_opening(frame)) is not None:
             self._note_failure(*opening)
 
