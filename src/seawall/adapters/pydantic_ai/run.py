@@ -452,6 +452,14 @@ async def _decide(
         )
 
 
+async def has_ended(sea: Seawall, identity: Identity) -> bool:
+    """Returns whether a request is recorded, and its run has ended."""
+    if identity.request_id is None:
+        return False
+    run = await sea.journal.run_of_request(identity.tenant, identity.request_id)
+    return run is not None and (await sea.journal.row(run)).state == "ended"
+
+
 async def _reject(sea: Seawall, identity: Identity, denied: Mapping[str, str]) -> None:
     """Rejects the open proposals of the calls that were denied."""
     if identity.request_id is None:
