@@ -329,6 +329,8 @@ class _GatedInvoker:
         self._state = dict(tool.__dict__)
         inner = copy.copy(tool)
         self._has_default = resolve_function_tool_failure_error_function(tool) is default_tool_error_function
+        as_result = tool.timeout_seconds is not None and tool.timeout_behavior == "error_as_result"
+        self._raises = resolve_function_tool_failure_error_function(tool) is None and not as_result
         self._is_formatted = getattr(tool, "_use_default_failure_error_function", True)
         if not self._has_default:
             set_function_tool_failure_error_function(inner, self._note_failure)
@@ -373,6 +375,8 @@ class _GatedInvoker:
                 asking=run.take(place.frame, call_id),
             )
             done = await step
+        if self._raises and place.frame and done.settled.replayed and done.settled.status == "error":
+            raise RuntimeError(done.settled.text)  # the agent above has gone on after it
         return _write_result(done)
 
     async def _perform(

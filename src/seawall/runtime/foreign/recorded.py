@@ -65,6 +65,8 @@ class Recorded:
         self._by_key: dict[tuple[int, str], RecordedStep] = {}
         self._frames: dict[tuple[int, str], int] = {}
         """The newest hand-off by frame and key. Its step is the number of the frame that it opens."""
+        self._closed: set[int] = set()
+        """The frames whose hand-off has ended."""
         self._placed: dict[tuple[int, str, int, str], str] = {}
         """The keys of the hand-offs of a loop that says where it makes them, by each field of `AskedFrom`."""
         self._models: dict[int, dict[str, deque[RecordedStep]]] = {}
@@ -123,6 +125,7 @@ class Recorded:
             self._intents,
             self._by_key,
             self._frames,
+            self._closed,
             self._placed,
             self._asked_by,
             self._replies,
@@ -165,11 +168,10 @@ class Recorded:
 
     def _forget_last(self) -> None:
         """Forgets the calls that were left out, in frames that are still open, because the limits were raised."""
-        ended = {frame for place, frame in self._frames.items() if place in self._by_key}
         for place, known in list(self._by_key.items()):
-            if known.done.output in self._left_out and place[0] not in ended:
+            if known.done.output in self._left_out and place[0] not in self._closed:
                 del self._by_key[place]
-        gone = {step for step, frame in self._last.items() if frame not in ended}
+        gone = {step for step, frame in self._last.items() if frame not in self._closed}
         for replies in self._replies.values():
             replies[:] = [each for each in replies if each.done.step not in gone]
         for calls in self._asked_by.values():
@@ -249,6 +251,8 @@ class Recorded:
         if cut_off or intent.kind not in ("tool", "handoff"):
             return
         self._by_key[place] = RecordedStep(intent, done, self._notes.pop(place, ()))
+        if intent.kind == "handoff":
+            self._closed.add(intent.step)
         if not self.replays:
             self._note_attempt(place, done)
 
@@ -407,33 +411,47 @@ class Recorded:
         """Returns a recorded reply to a request, each reply only once; None if the model must be asked.
 
         A model that had failed before another one has replied is asked again, and the other one's reply is kept. If the run
-        has ended, the failure is returned: no model is asked any more.
+        has ended, the failure is returned: no model is asked any more. Nor is one in a frame that is closed: there, the
+        replies come in their order, also if a request says something new, such as the time.
         """
-        replies = self._models.get(frame)
+        replies = self._models.get(frame) or {}
+        failure = self._failures.get((frame, request.digest))
+        if found := replies.get(request.digest):
+            return self._take(replies, found)
+        if frame in self._closed:
+            return failure or self._take_next(frame, replies)
         if not replies:
             return None
-        found = replies.get(request.digest)
-        if found:
-            step = found.popleft()
-            if not found:
-                del replies[request.digest]
-            self._told.add(step.done.step)
-            return step
-        if (failure := self._failures.get((frame, request.digest))) is not None:
+        if failure is not None:
             return failure if ended else None
         if (recorded := self._replies.get(frame)) and not self._goes_on(frame, request, recorded, bodies):
             self.diverged.add(frame)
         replies.clear()
         return None
 
+    def _take(self, replies: dict[str, deque[RecordedStep]], found: deque[RecordedStep]) -> RecordedStep:
+        step = found.popleft()
+        if not found:
+            del replies[step.intent.asked]
+        self._told.add(step.done.step)
+        return step
+
+    def _take_next(self, frame: int, replies: dict[str, deque[RecordedStep]]) -> RecordedStep | None:
+        """Returns the next reply in a frame that is closed; after the last one, the failure of a model that has ended it."""
+        following = min(
+            (each for each in replies.values() if each), key=lambda each: each[0].done.step, default=None
+        )
+        if following is not None:
+            return self._take(replies, following)
+        return next((each for (at, _), each in reversed(self._failures.items()) if at == frame), None)
+
     def begin_again(self, frame: int) -> None:
         """Gives the recorded replies of a frame again, up to the newest one of whose calls one has a result: the loop begins its
         work in this frame anew. Later replies have done nothing, and one of them may be why, unless the frame was closed.
         """
         replies = self._replies.get(frame, [])
-        closed = any(opened == frame and place in self._by_key for place, opened in self._frames.items())
         while (
-            not closed
+            frame not in self._closed
             and replies
             and not any(
                 self._is_known(frame, replies[-1].done.step, call.id) for call in replies[-1].done.calls
