@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import warm_python
 from fastmcp import Client
 from fastmcp.client.transports import StdioTransport
 
@@ -46,15 +47,7 @@ class Shop:
         return self._run(*self.command, *options)
 
     def _run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [SEAWALL, *words],
-            cwd=self.path,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        return warm_python.run(["-m", "seawall", *words], cwd=self.path, text=True, timeout=60)
 
     @property
     def command(self) -> list[str]:
