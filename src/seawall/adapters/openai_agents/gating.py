@@ -392,7 +392,7 @@ class _GatedInvoker:
         except ModelBehaviorError as error:
             if not _is_rejected(error):
                 raise
-            return self._make_failure(error), _Raised(error)
+            return self._make_failure(error), _RaisedInstead(error)
         finally:
             _failure.reset(token)
         if place.stops:
@@ -501,7 +501,7 @@ def _declare_once_inspected(inner: FunctionTool) -> Callable[[ToolContext[Any], 
     return functools.update_wrapper(first, invoke)
 
 
-class _Raised(NamedTuple):
+class _RaisedInstead(NamedTuple):
     """What a tool has raised, in the place of its value."""
 
     error: BaseException
@@ -521,7 +521,7 @@ def _is_rejected(error: BaseException) -> bool:
 def _write_result(done: Performed) -> Any:
     settled = done.settled
     if settled.performed:
-        if isinstance(done.value, _Raised):
+        if isinstance(done.value, _RaisedInstead):
             raise done.value.error
         return add_result_notes(done.value, settled.notes)
     return add_result_notes(recall_result(settled.text, settled.raw), settled.notes)

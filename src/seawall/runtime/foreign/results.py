@@ -112,7 +112,14 @@ def make_model_result(reply: ModelResult, price: Price | None) -> Result:
         return result
     told = f"Error: the reader has left the stream before its end, after: {text}"
     return replace(
-        result, status="error", output=told, error="cancelled", endpoint="cut", reasoning=None, calls=(), answer=None
+        result,
+        status="error",
+        output=told,
+        error="cancelled",
+        endpoint="cut",
+        reasoning=None,
+        calls=(),
+        answer=None,
     )
 
 
