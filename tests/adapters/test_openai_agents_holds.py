@@ -265,6 +265,33 @@ def test_a_hold_below_another_agent_goes_on_there(engine: Engine, make: Any, how
     assert len(model.requests) == 3
 
 
+def test_two_holds_far_below_are_decided_one_by_one(engine: Engine) -> None:
+    """The SDK makes none of the two calls before both are decided."""
+    bank = Bank()
+
+    def reply(items: list[Any]) -> Any:
+        order = int(items[0]["content"])
+        return "Refunded." if len(items) > 1 else [("refund", {"order": order, "amount": 5})]
+
+    clerk = Agent(name="clerk", model=PlayedModel(reply, "clerk"), tools=bank.make_tools())
+    both: Any = [("ask_clerk", {"input": "1"}), ("ask_clerk", {"input": "2"})]
+    head = Agent(
+        name="head", model=PlayedModel([both, "Both."], "head"), tools=[clerk.as_tool("ask_clerk", "Asks.")]
+    )
+    top = PlayedModel([[("ask_head", {"input": ASK})], ANSWER], "top")
+    agent = Agent(name="chief", model=top, tools=[head.as_tool("ask_head", "Asks.")])
+    runner = SeawallRunner(engine)
+    result = ask(runner, agent, request_id="r-1")
+    for waiting in (2, 1):
+        assert len(result.interruptions) == waiting
+        assert bank.refunds == []
+        state = result.to_state()
+        state.approve(result.interruptions[0])
+        result = ask(runner, agent, state, credential=BOSS)
+    assert result.final_output == ANSWER
+    assert sorted(bank.refunds) == [(1, 5), (2, 5)]
+
+
 @pytest.mark.parametrize("make", [make_tool_tree, make_handoff_tree])
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_state_goes_on_with_a_context_that_is_no_json(engine: Engine, make: Any, streamed: bool) -> None:

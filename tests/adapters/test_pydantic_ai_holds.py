@@ -28,6 +28,7 @@ from runtime.foreign.boss import approve, change, identify, reject
 from seawall import Effect, Seawall, always
 from seawall.adapters.pydantic_ai import AgentHeld, SeawallCapability
 from seawall.runtime.foreign.engine import Engine
+from seawall.team.team import Team
 
 HELD = {"refund": Effect(approve=always())}
 OUTPUT = [str, DeferredToolRequests]
@@ -195,6 +196,54 @@ def test_what_a_person_has_changed_in_the_framework_is_performed(journal: Path) 
         assert (done.output, desk.refunds) == (ANSWER, [(1042, 3)])
         told = [str(part.content) for part in done.all_messages()[-2].parts if hasattr(part, "content")]
         assert any('"amount":3' in each for each in told)
+
+
+async def approve_less(sea: Seawall, team: Team) -> None:
+    await approve(sea, {"order": 1042, "amount": 3, "note": ""}, team)
+
+
+@pytest.mark.parametrize("earlier", ["approve", "change"])
+@pytest.mark.parametrize(
+    ("decision", "metadata", "made"),
+    [
+        (ToolApproved(override_args={"order": 1042, "amount": 2}), BOSS, {"approve": 2, "change": 2}),
+        (ToolApproved(override_args={"order": 1042, "amount": 2}), None, {"approve": 0, "change": 0}),
+        (True, BOSS, {"approve": 5, "change": 3}),
+    ],
+    ids=["changed", "changed by nobody", "unchanged"],
+)
+def test_what_is_changed_in_the_framework_after_an_approval_needs_one_of_its_own(
+    journal: Path, earlier: str, decision: Any, metadata: Any, made: dict[str, int]
+) -> None:
+    desk = Desk()
+    refunds: list[int] = []
+
+    def refund(order: int, amount: int, note: str = "") -> str:
+        refunds.append(amount)
+        return "refunded"
+
+    with Engine(journal, effects=HELD, authenticate=identify) as engine:
+        gate = SeawallCapability(engine)
+        agent: Agent[Any, Any] = Agent(
+            desk.make_model(),
+            name="clerk",
+            tools=[desk.find_order, refund],
+            output_type=OUTPUT,
+            capabilities=[gate],
+        )
+        held = run_sync(agent, ASKED)
+        team = engine.make_team("clerk")
+        engine.call(approve if earlier == "approve" else lambda sea: approve_less(sea, team))
+        decided = decide(held, decision, metadata)
+        done = run_sync(agent, message_history=held.all_messages(), deferred_tool_results=decided)
+
+        if not made[earlier]:
+            assert isinstance(done.output, DeferredToolRequests)
+            (question,) = done.output.metadata.values()
+            assert "credential" in question["problem"]
+            decided = decide(done, decision)
+            done = run_sync(agent, message_history=done.all_messages(), deferred_tool_results=decided)
+        assert (done.output, refunds) == (ANSWER, [made[earlier] or 2])
 
 
 def test_a_call_with_a_secret_is_approved_as_it_is(engine: Engine) -> None:

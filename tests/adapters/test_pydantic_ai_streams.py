@@ -98,7 +98,7 @@ def test_a_structured_answer_streams_and_is_given_again(engine: Engine) -> None:
     assert desk.model_calls == 1
 
 
-def test_a_stream_that_is_left_early_is_recorded_as_far_as_it_came(engine: Engine) -> None:
+def test_a_stream_that_is_left_early_is_charged_and_is_no_answer(engine: Engine) -> None:
     desk = Desk(["one two three four five six"])
     agent = desk.make_agent(engine, request_id="r-1")
 
@@ -109,7 +109,10 @@ def test_a_stream_that_is_left_early_is_recorded_as_far_as_it_came(engine: Engin
 
     asyncio.run(leave())
     (done,) = [each for each in read_events(engine, "r-1") if isinstance(each, StepDone)]
-    assert done.status == "ok"
+    assert (done.status, done.error, done.answer) == ("error", "cancelled", None)
+    assert done.output_tokens > 0
+    assert asyncio.run(agent.run("Count")).output == "one two three four five six"
+    assert desk.model_calls == 2
 
 
 def test_the_end_of_the_run_closes_a_stream_that_hangs(engine: Engine) -> None:

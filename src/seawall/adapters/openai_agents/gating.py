@@ -12,15 +12,17 @@ import copy
 import dataclasses
 import functools
 import inspect
+import itertools
 import threading
+import traceback
 import weakref
 from collections.abc import Callable, Generator
 from contextvars import ContextVar
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 from agents.agent import Agent
-from agents.exceptions import ToolTimeoutError
+from agents.exceptions import ModelBehaviorError, ToolTimeoutError
 from agents.handoffs import Handoff, handoff
 from agents.memory import is_openai_responses_compaction_aware_session
 from agents.models.interface import Model
@@ -327,6 +329,8 @@ class _GatedInvoker:
         self._state = dict(tool.__dict__)
         inner = copy.copy(tool)
         self._has_default = resolve_function_tool_failure_error_function(tool) is default_tool_error_function
+        as_result = tool.timeout_seconds is not None and tool.timeout_behavior == "error_as_result"
+        self._raises = resolve_function_tool_failure_error_function(tool) is None and not as_result
         self._is_formatted = getattr(tool, "_use_default_failure_error_function", True)
         if not self._has_default:
             set_function_tool_failure_error_function(inner, self._note_failure)
@@ -371,6 +375,8 @@ class _GatedInvoker:
                 asking=run.take(place.frame, call_id),
             )
             done = await step
+        if self._raises and place.frame and done.settled.replayed and done.settled.status == "error":
+            raise RuntimeError(done.settled.text)  # the agent above has gone on after it
         return _write_result(done)
 
     async def _perform(
@@ -383,6 +389,10 @@ class _GatedInvoker:
         try:
             with inside(place), self._watched(ctx, failures):
                 value = await self._invoke(ctx, text)
+        except ModelBehaviorError as error:
+            if not _is_rejected(error):
+                raise
+            return self._make_failure(error), _RaisedInstead(error)
         finally:
             _failure.reset(token)
         if place.stops:
@@ -390,8 +400,13 @@ class _GatedInvoker:
         if not failures:
             text = write_result_text(value)
             return make_tool_result(text, raw=write_value(value, text)), value
-        failed = make_failure(failures[-1], f"tool {self.tool.name!r}", self._not_done)
+        failed = self._make_failure(failures[-1])
         return msgspec.structs.replace(failed, output=write_result_text(value)), value
+
+    def _make_failure(self, error: BaseException) -> Result:
+        """Returns the result of a call that has raised `error`."""
+        not_done = (*self._not_done, ModelBehaviorError) if _is_rejected(error) else self._not_done
+        return make_failure(error, f"tool {self.tool.name!r}", not_done)
 
     async def _invoke(self, ctx: ToolContext[Any], text: str) -> Any:
         """Calls the tool itself, with the tool's own timeout."""
@@ -486,8 +501,27 @@ def _declare_once_inspected(inner: FunctionTool) -> Callable[[ToolContext[Any], 
     return functools.update_wrapper(first, invoke)
 
 
+class _RaisedInstead(NamedTuple):
+    """What a tool has raised, in the place of its value."""
+
+    error: BaseException
+
+
+def _is_rejected(error: BaseException) -> bool:
+    """Returns whether the SDK has raised an error while it read a call's arguments: then it has not called the function."""
+    if not isinstance(error, ModelBehaviorError):
+        return False
+    codes = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+    for code, inner in itertools.pairwise(codes):
+        if code.co_name == "_on_invoke_tool_impl":  # from here on, it is the function itself that may raise
+            return inner.co_name == "_prepare_arguments" and inner.co_filename == code.co_filename
+    return False
+
+
 def _write_result(done: Performed) -> Any:
     settled = done.settled
     if settled.performed:
+        if isinstance(done.value, _RaisedInstead):
+            raise done.value.error
         return add_result_notes(done.value, settled.notes)
     return add_result_notes(recall_result(settled.text, settled.raw), settled.notes)

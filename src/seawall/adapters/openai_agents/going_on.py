@@ -113,7 +113,6 @@ async def _settle_item(
                 reason="decided in the RunState",
             )
         )
-        await _ask(invocation, item, arguments, frame)
     elif held is None and decided is None:
         _tell_state(invocation, state, item, frame)
 

@@ -260,10 +260,16 @@ def _finish(invocation: RunnerInvocation, done: Performed, read: Any = None) -> 
 
 
 def _check_reply(invocation: RunnerInvocation, settled: Settled) -> None:
-    """Raises `AgentsHalted` if there is no reply. The SDK would take a text in its place for the agent's answer."""
-    if settled.status not in ("ok", "replaced", "simulated"):
-        with invocation.run.translated():
-            raise Refused(settled.text, guard="model")
+    """Raises `AgentsHalted` if there is no reply. The SDK would take a text in its place for the agent's answer.
+
+    A failure that is given again, below an agent that has gone on after it, is an error of the model again.
+    """
+    if settled.status in ("ok", "replaced", "simulated"):
+        return
+    if settled.replayed and settled.status == "error" and invocation.frame:
+        raise ModelBehaviorError(settled.text)
+    with invocation.run.translated():
+        raise Refused(settled.text, guard="model")
 
 
 class GatedProvider(ModelProvider):

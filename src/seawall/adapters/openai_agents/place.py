@@ -81,16 +81,17 @@ class GatedRun:
 
     @contextlib.contextmanager
     def translated(self) -> Generator[None]:
-        """Turns an error that ends a run into `AgentsHeld` or `AgentsHalted`, which end the SDK's run, and remembers it."""
-        if self.stop is not None:
-            raise self.stop
+        """Turns an error that ends a run into `AgentsHeld` or `AgentsHalted`, which end the SDK's run, and remembers it.
+
+        The first one stays: calls that were under way at that moment fail later, and only because the run was let go of.
+        """
+        self.check()
         try:
             yield
-        except Held as held:
-            self.stop = AgentsHeld(held)
-            raise self.stop from held
         except SeawallError as error:
-            self.stop = AgentsHalted(error)
+            if self.stop is not None:
+                raise self.stop from self.stop.__cause__
+            self.stop = AgentsHeld(error) if isinstance(error, Held) else AgentsHalted(error)
             raise self.stop from error
 
     def check(self) -> None:

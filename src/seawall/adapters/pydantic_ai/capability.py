@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Self
 
 from pydantic_ai.capabilities import AbstractCapability, CapabilityOrdering
@@ -14,9 +15,15 @@ from pydantic_ai.run import AgentRunResult
 from pydantic_ai.tools import RunContext
 from pydantic_ai.toolsets import AbstractToolset
 
-from seawall.adapters.pydantic_ai.identity import LOOP, IdentitySource, Reads
+from seawall.adapters.pydantic_ai.identity import LOOP, IdentitySource, Reads, may_begin_anew
 from seawall.adapters.pydantic_ai.models import gate_model
-from seawall.adapters.pydantic_ai.run import PASSES, GatedAgentRun, current_place, make_inner_id
+from seawall.adapters.pydantic_ai.run import (
+    PASSES,
+    GatedAgentRun,
+    current_place,
+    has_ended,
+    make_inner_id,
+)
 from seawall.adapters.pydantic_ai.toolset import GatedToolset
 from seawall.core.errors import Misused
 from seawall.core.limits import Limits
@@ -107,6 +114,8 @@ class SeawallCapability(AbstractCapability[Any]):
             )
             mine.run = GatedAgentRun(self._engine, above.session, agent, identity, self._not_done, handoff)
             return mine
+        if may_begin_anew(ctx) and await self._engine.call_async(partial(has_ended, identity=identity)):
+            identity = self._source.read(ctx, anew=True)
         session = self._engine.begin(
             identity.request,
             loop=LOOP,

@@ -43,11 +43,11 @@ class IdentitySource(NamedTuple):
     tenant: Reads = None
     principal: Reads = None
 
-    def read(self, ctx: RunContext[Any]) -> Identity:
-        """Returns the identity of a run. By default the session is the run's conversation."""
+    def read(self, ctx: RunContext[Any], *, anew: bool = False) -> Identity:
+        """Returns the identity of a run. By default the session is the run's conversation. `anew`: see `make_request_id`."""
         return Identity(
-            request=_read_request(ctx),
-            request_id=_read(self.request_id, ctx, "seawall_request_id") or make_request_id(ctx),
+            request=_read_request(ctx, anew=anew),
+            request_id=_read(self.request_id, ctx, "seawall_request_id") or make_request_id(ctx, anew=anew),
             session=_read(self.session, ctx, "seawall_session") or ctx.conversation_id,
             tenant=_read(self.tenant, ctx, "seawall_tenant") or "",
             principal=_read(self.principal, ctx, "seawall_principal") or "",
@@ -61,21 +61,29 @@ def _read(reads: Reads, ctx: RunContext[Any], key: str) -> str | None:
     return None if given is None else str(given)
 
 
-def make_request_id(ctx: RunContext[Any]) -> str:
+def make_request_id(ctx: RunContext[Any], *, anew: bool = False) -> str:
     """Returns a request id made from the conversation, the message before the prompt, and the prompt.
 
     A run that continues a message history, because calls in it were deferred or cut off, has the request id of the earlier
-    run. If the caller gives no conversation id, each run has a new conversation id and so a new request id.
+    run, unless it begins `anew` with its own prompt. If the caller gives no conversation id, each run has a new conversation
+    id and so a new request id.
     """
-    prompt, before = _find_prompt(ctx)
+    prompt, before = _find_prompt(ctx, anew=anew)
     anchor = None if before is None else [before.run_id, str(before.timestamp)]
     return digest_of([LOOP, ctx.conversation_id, anchor, to_json_value(prompt)])
 
 
-def _find_prompt(ctx: RunContext[Any]) -> tuple[Any, ModelMessage | None]:
+def may_begin_anew(ctx: RunContext[Any]) -> bool:
+    """Returns whether a run has a prompt of its own after a history that an error or a cancellation has cut off: the framework
+    makes none of the calls there any more.
+    """
+    return bool(ctx.prompt is not None and ctx.messages and ctx.messages[-1].state == "interrupted")
+
+
+def _find_prompt(ctx: RunContext[Any], *, anew: bool) -> tuple[Any, ModelMessage | None]:
     """Returns the prompt that a run answers, and the message before it."""
     messages = ctx.messages
-    if ctx.prompt is not None and not _is_unfinished(messages):
+    if ctx.prompt is not None and (anew or not _is_unfinished(messages)):
         return ctx.prompt, messages[-1] if messages else None
     for index in range(len(messages) - 1, -1, -1):
         if (prompts := _read_prompts(messages, index)) is not None:
@@ -107,8 +115,8 @@ def _is_unfinished(messages: Sequence[ModelMessage]) -> bool:
     return not {call.tool_call_id for call in newest.tool_calls} <= find_answered(messages)
 
 
-def _read_request(ctx: RunContext[Any]) -> str:
-    prompt, _ = _find_prompt(ctx)
+def _read_request(ctx: RunContext[Any], *, anew: bool) -> str:
+    prompt, _ = _find_prompt(ctx, anew=anew)
     if prompt is None or isinstance(prompt, str):
         return prompt or ""
     return "\n".join(write_text(each) for each in prompt)

@@ -176,8 +176,8 @@ def add_notes(messages: list[ModelMessage], notes: tuple[str, ...]) -> list[Mode
     return [*messages, ModelRequest(parts=told)]
 
 
-def read_response(response: ModelResponse, *, delivered: bool = False) -> ModelResult:
-    """Returns a reply as a step's result, with all that is needed to restore it. `delivered`: it was streamed."""
+def read_response(response: ModelResponse, *, delivered: bool = False, cut: bool = False) -> ModelResult:
+    """Returns a reply as a step's result, with all that is needed to restore it. `delivered` and `cut`: see `ModelResult`."""
     calls = [(call.tool_call_id, call.tool_name, call.args_as_json_str()) for call in response.tool_calls]
     raw = ModelMessagesTypeAdapter.dump_json([response], fallback=name_type).decode()
     return ModelResult(
@@ -186,6 +186,7 @@ def read_response(response: ModelResponse, *, delivered: bool = False) -> ModelR
         usage=read_usage(lambda: _read_usage(response)),
         raw=raw,
         delivered=delivered,
+        cut=cut,
     )
 
 

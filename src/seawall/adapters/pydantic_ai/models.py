@@ -254,7 +254,7 @@ class _Following:
     def _read_so_far(self, stream: StreamedResponse) -> Any:
         """Returns the reply of a stream whose reader has left it, or the error that keeps it from being read."""
         try:
-            return read_response(stream.get(), delivered=True)
+            return read_response(stream.get(), delivered=True, cut=True)
         except Exception as error:  # noqa: BLE001 -- it is recorded as the result of the call
             return error
 

@@ -81,8 +81,13 @@ class AgentHeld(AgentRunError):
         self.held = held
 
 
-PASSES = (ApprovalRequired, CallDeferred, AgentHeld)
-"""Errors of a tool whose call was not made: the call is deferred, or an agent inside of the tool waits for a person."""
+class _Overridden(Exception):
+    """A person has changed a call's arguments in the framework, and the call was approved with others before that."""
+
+
+PASSES = (ApprovalRequired, CallDeferred, AgentHeld, _Overridden)
+"""Errors of a tool whose call was not made: the call is deferred or asked for anew, or an agent inside of the tool waits for a
+person."""
 
 
 class _ToolError(NamedTuple):
@@ -251,7 +256,11 @@ class GatedAgentRun:
 
         def fit(turn: Turn) -> dict[str, Any]:
             changed = dict(turn.arguments)
-            return arguments if changed == given else _validate(name, changed, ctx, tool)
+            if changed == given:
+                return arguments
+            if ctx.tool_call_approved and _is_overridden(given, ctx, tool):
+                raise _Overridden
+            return _validate(name, changed, ctx, tool)
 
         async def perform(turn: Turn) -> tuple[Any, Any]:
             with self._inside(turn):
@@ -278,6 +287,8 @@ class GatedAgentRun:
                     if not problem:
                         continue
                 raise ApprovalRequired(held.describe(problem)) from held
+            except _Overridden:  # the earlier approval is used up, so these arguments are asked about
+                continue
             self.held.pop(call_id, None)
             return _finish(done)
 
@@ -441,6 +452,14 @@ async def _decide(
         )
 
 
+async def has_ended(sea: Seawall, identity: Identity) -> bool:
+    """Returns whether a request is recorded, and its run has ended."""
+    if identity.request_id is None:
+        return False
+    run = await sea.journal.run_of_request(identity.tenant, identity.request_id)
+    return run is not None and (await sea.journal.row(run)).state == "ended"
+
+
 async def _reject(sea: Seawall, identity: Identity, denied: Mapping[str, str]) -> None:
     """Rejects the open proposals of the calls that were denied."""
     if identity.request_id is None:
@@ -469,6 +488,19 @@ def _validate(
         raise NotDone(
             f"tool {name!r} does not accept the arguments that a person has changed: {error}"
         ) from error
+
+
+def _is_overridden(given: Any, ctx: RunContext[Any], tool: ToolsetTool[Any]) -> bool:
+    """Returns whether the arguments with which a call was approved in the framework are not those of the model's call."""
+    replies = (message for message in reversed(ctx.messages) if isinstance(message, ModelResponse))
+    calls = (call for reply in replies for call in reply.tool_calls)
+    proposed = next((call for call in calls if call.tool_call_id == ctx.tool_call_id), None)
+    if proposed is None:
+        return False
+    with contextlib.suppress(ValidationError):
+        text, known = proposed.args_as_json_str(), ctx.validation_context
+        return to_json_value(tool.args_validator.validate_json(text, context=known)) != given
+    return False
 
 
 def _finish(done: Performed) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, cast
 
+from msgspec.structs import replace
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from seawall.core.canonical import escape_surrogates_in_json, escape_unsendable, to_canonical_text
@@ -73,13 +74,15 @@ class ModelResult:
         usage: Usage = NO_USAGE,
         raw: str = "",
         delivered: bool = False,
+        cut: bool = False,
     ) -> None:
         """`calls`: (id, name, arguments as JSON text). `raw`: the reply as JSON, from which the adapter makes it again.
 
-        `delivered`: the text was passed on piece by piece, before the step was settled.
+        `delivered`: the text was passed on piece by piece, before the step was settled. `cut`: it is only the beginning of a
+        reply, because its reader has left the stream: it is charged, and never given again.
         """
         self.text, self.calls, self.usage, self.raw = text, tuple(calls), usage, raw
-        self.delivered = delivered
+        self.delivered, self.cut = delivered, cut
 
     def __repr__(self) -> str:
         return f"<ModelResult of {len(self.calls)} calls>"
@@ -91,7 +94,7 @@ def make_model_result(reply: ModelResult, price: Price | None) -> Result:
     text = escape_unsendable(reply.text)
     calls = tuple([_read_call(*call) for call in reply.calls])
     message = Assistant(text or (None if calls else "[empty]"), calls)
-    return Result(
+    result = Result(
         status="ok",
         output=encode_assistant(message),
         reasoning=reply.raw or to_canonical_text(reply.text),
@@ -104,6 +107,19 @@ def make_model_result(reply: ModelResult, price: Price | None) -> Result:
         usd=usd or Decimal(0),
         usage_problem=usage.problem,
         delivered=reply.delivered,
+    )
+    if not reply.cut:
+        return result
+    told = f"Error: the reader has left the stream before its end, after: {text}"
+    return replace(
+        result,
+        status="error",
+        output=told,
+        error="cancelled",
+        endpoint="cut",
+        reasoning=None,
+        calls=(),
+        answer=None,
     )
 
 

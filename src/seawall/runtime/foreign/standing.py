@@ -177,23 +177,37 @@ class Standing:
         """Returns a recorded reply to a request, each reply only once; None if the model must be asked.
 
         A model that had failed before another one has replied is asked again, and the other one's reply is kept. If the run
-        has ended, the failure is returned: no model is asked any more.
+        has ended, the failure is returned: no model is asked any more. Nor is one in a frame that is closed: there, the
+        replies come in their order, also if a request says something new, such as the time.
         """
-        untold = self._untold.get(frame)
+        untold = self._untold.get(frame, {})
+        for reply in untold.values():
+            if reply.intent.asked == request.digest and reply.done.step not in self.recorded.forgotten:
+                return self._take(untold, reply)
+        failure = self._failed_requests.get((frame, request.digest))
+        if self.recorded.is_closed(frame):
+            return failure or self._take_next(frame, untold)
         if not untold:
             return None
-        for step, reply in untold.items():
-            if reply.intent.asked == request.digest and step not in self.recorded.forgotten:
-                del untold[step]
-                self._told.add(step)
-                return reply
-        if (failure := self._failed_requests.get((frame, request.digest))) is not None:
+        if failure is not None:
             return failure if ended else None
         recorded = self.recorded.list_replies(frame)
         if recorded and not self._goes_on(frame, request, recorded, bodies):
             self._diverged = True
         untold.clear()
         return None
+
+    def _take(self, untold: dict[int, RecordedStep], reply: RecordedStep) -> RecordedStep:
+        del untold[reply.done.step]
+        self._told.add(reply.done.step)
+        return reply
+
+    def _take_next(self, frame: int, untold: dict[int, RecordedStep]) -> RecordedStep | None:
+        """Returns the next reply in a frame that is closed; after the last one, the failure of a model that has ended it."""
+        for reply in untold.values():
+            if reply.done.step not in self.recorded.forgotten:
+                return self._take(untold, reply)
+        return next((each for (at, _), each in reversed(self._failed_requests.items()) if at == frame), None)
 
     def give_up_replies(self, frame: int, taken: RecordedStep) -> None:
         """Forgets the recorded replies of a frame that can't be given again: the model is asked anew, and the loop diverges."""
