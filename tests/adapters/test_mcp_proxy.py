@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from mcp_types import ElicitRequestParams, ElicitResult
 
 from adapters.mcp_place import Place, make_tool, wait_for
 from adapters.proxy_place import Desk, User, ask, run_proxy
@@ -143,6 +144,22 @@ def test_what_the_user_leaves_open_stays_open(tmp_path: Path) -> None:
             works, told = await ask(client, "bank__refund", order="7")
             assert not works and "seawall approve p-" in told
             assert len(await desk.sea.approvals()) == 1
+
+    run_proxy(place, scenario, effects=CONFIRM)
+    assert place.calls == []
+
+
+def test_a_client_that_can_not_ask_though_it_says_so_is_told_who_must_decide(tmp_path: Path) -> None:
+    place = Place(tmp_path, REFUND)
+
+    class Broken(User):
+        async def __call__(self, context: object, params: ElicitRequestParams) -> ElicitResult:
+            raise ValueError("there is no window")
+
+    async def scenario(desk: Desk) -> None:
+        async with desk.connect(user=Broken("accept")) as client:
+            works, told = await ask(client, "bank__refund", order="7")
+            assert not works and "seawall approve p-" in told
 
     run_proxy(place, scenario, effects=CONFIRM)
     assert place.calls == []

@@ -349,7 +349,8 @@ class McpProxy:
 
         The user may confirm only a tool that was declared with `confirm`. An approval must come from another person.
         """
-        from mcp_types import (  # noqa: PLC0415 -- it comes with the extra
+        from mcp import MCPError  # noqa: PLC0415 -- it comes with the extra
+        from mcp_types import (  # noqa: PLC0415 -- as above
             ClientCapabilities,
             ElicitationCapability,
             ElicitRequest,
@@ -367,7 +368,12 @@ class McpProxy:
             return _refuse(str(held))
         message = _write_question(asked.place.name, approval.arguments_text, approval.flags)
         if context.session.can_send_request:
-            answer = await context.session.elicit_form(message, _FORM, related_request_id=context.request_id)
+            try:
+                answer = await context.session.elicit_form(
+                    message, _FORM, related_request_id=context.request_id
+                )
+            except MCPError:  # it says that it can ask, and then can't
+                return _refuse(str(held))
         else:
             answer = (params.input_responses or {}).get(_ALLOW)
             if answer is None or params.request_state != held.proposal or held.proposal not in run.proposals:
