@@ -403,8 +403,9 @@ def test_what_a_crew_remembers_in_the_background_is_asked_for_by_the_run(
 
     desk = Desk()
     memory = Memory(llm=analyst.llm, embedder=embed, storage=str(tmp_path / "memory"))
-    agent = desk.make_agent(**({"memory": memory} if whose == "agent" else {}))
-    crew = make_crew([agent], [make_task(agent)], **({"memory": memory} if whose == "crew" else {}))
+    remembers: dict[str, Any] = {"memory": memory}
+    agent = desk.make_agent(**(remembers if whose == "agent" else {}))
+    crew = make_crew([agent], [make_task(agent)], **(remembers if whose == "crew" else {}))
     with crewai.gate(engine, request_id="r-1"):
         assert crew.kickoff().raw == ANSWER
 

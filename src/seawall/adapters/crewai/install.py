@@ -213,7 +213,10 @@ def _gate_crew_async(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _gate_replay(method: Callable[..., Any]) -> Callable[..., Any]:
-    kickoff = _gate_crew(lambda crew, inputs, task: method(crew, task, inputs))
+    def perform(crew: Crew, inputs: Any, task_id: str) -> Any:
+        return method(crew, task_id, inputs)
+
+    kickoff = _gate_crew(perform)
 
     @functools.wraps(method)
     def replay(crew: Crew, task_id: str, inputs: Any = None) -> Any:
