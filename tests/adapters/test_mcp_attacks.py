@@ -86,16 +86,28 @@ async def scenario_of_a_quarantined_tool(sea: Seawall, tools: McpTools) -> None:
     assert "it is quarantined" in texts(found.told)
 
 
-def test_what_a_server_was_given_it_does_not_tell_the_agents(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["env", "args"])
+def test_what_a_server_was_given_it_does_not_tell_the_agents(tmp_path: Path, where: str) -> None:
+    says = f"my token is {TOKEN}"
     place, journal = (
-        Place(tmp_path / "bank", make_tool("balance", {"text": f"my token is {TOKEN}"})),
+        Place(
+            tmp_path / "bank",
+            make_tool("balance", {"text": says}),
+            make_tool("state", {"error": says}),
+            make_tool("history", {"code": -32000, "message": says}),
+        ),
         tmp_path / "desk.db",
     )
-    entry = {"command": place.command[0], "args": place.command[1:], "env": {"BANK_TOKEN": TOKEN}}
+    command, *arguments = place.command
+    entry = {"command": command, "args": arguments, "env": {"BANK_TOKEN": TOKEN}}
+    if where == "args":
+        entry = {"command": command, "args": [*arguments, "--api-key", TOKEN]}
 
     async def main() -> None:
         async with Seawall(journal) as sea, mcp_tools({"bank": entry}, sea) as tools:
-            assert (await play(sea, tools, ("bank__balance", {}))).told == ["my token is [redacted]"]
+            calls = [(f"bank__{name}", dict[str, Any]()) for name in ("balance", "state", "history")]
+            for told in (await play(sea, tools, *calls)).told:
+                assert "my token is [redacted]" in told
 
     asyncio.run(main())
     assert not any(TOKEN.encode() in file.read_bytes() for file in tmp_path.glob("desk.db*"))

@@ -236,6 +236,22 @@ def test_a_request_goes_to_the_address_that_was_checked_and_keeps_its_host() -> 
     assert request.extensions["sni_hostname"] == "bank.example"
 
 
+@pytest.mark.parametrize(
+    ("entry", "secrets"),
+    [
+        ("https://bank.example/mcp?key=abc-12345&page=2", ["abc-12345", "2"]),
+        ("https://bank.example/mcp?api_key=9f8e%2F7d6c5b4a", ["9f8e/7d6c5b4a", "9f8e%2F7d6c5b4a"]),
+        ("https://kim:pw%40123456@bank.example/mcp", ["pw%40123456", "pw@123456"]),
+        (["bank", "--token=abcDEF123456x", "/srv/data"], ["abcDEF123456x"]),
+        (["bank", "--api-key", "9f8e7d6c5b4a3f2e1d"], ["9f8e7d6c5b4a3f2e1d"]),
+        (["bank", "--directory", "/srv/data"], []),
+    ],
+)
+def test_what_an_entry_holds_of_secrets_is_known(entry: str | list[str], secrets: list[str]) -> None:
+    (source,) = read_servers({"bank": entry})
+    assert sorted(set(source.list_secrets())) == sorted(secrets)
+
+
 def test_a_server_that_redirects_elsewhere_is_not_followed_and_no_token_goes_there() -> None:
     seen: list[str | None] = []
 

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from mcp_types import ElicitRequestParams, ElicitResult
 
 from adapters.mcp_place import Place, make_tool, wait_for
 from adapters.proxy_place import Desk, User, ask, run_proxy
@@ -148,6 +149,22 @@ def test_what_the_user_leaves_open_stays_open(tmp_path: Path) -> None:
     assert place.calls == []
 
 
+def test_a_client_that_can_not_ask_though_it_says_so_is_told_who_must_decide(tmp_path: Path) -> None:
+    place = Place(tmp_path, REFUND)
+
+    class Broken(User):
+        async def __call__(self, context: object, params: ElicitRequestParams) -> ElicitResult:
+            raise ValueError("there is no window")
+
+    async def scenario(desk: Desk) -> None:
+        async with desk.connect(user=Broken("accept")) as client:
+            works, told = await ask(client, "bank__refund", order="7")
+            assert not works and "seawall approve p-" in told
+
+    run_proxy(place, scenario, effects=CONFIRM)
+    assert place.calls == []
+
+
 @MODES
 def test_an_approval_is_somebody_elses_whatever_the_client_says(tmp_path: Path, mode: str) -> None:
     place = Place(tmp_path, REFUND)
@@ -223,13 +240,16 @@ def test_an_effect_that_was_sent_and_failed_is_not_made_again(
     assert place.calls == ["refund"]
 
 
-def test_an_error_that_means_nothing_done_lets_the_client_go_on(tmp_path: Path) -> None:
-    place = Place(tmp_path, make_tool("refund", {"error": "too much"}))
+@pytest.mark.parametrize("does", [{"error": "too much"}, {"code": -32000, "message": "too much"}])
+def test_an_error_that_means_nothing_done_lets_the_client_go_on(
+    tmp_path: Path, does: dict[str, object]
+) -> None:
+    place = Place(tmp_path, make_tool("refund", does))
 
     async def scenario(desk: Desk) -> None:
         async with desk.connect() as client:
             works, told = await ask(client, "bank__refund", order="7")
-            assert not works and told == "too much"
+            assert not works and told.startswith("too much")
             assert [effect.state for effect in await desk.sea.effects()] == ["failed"]
 
     run_proxy(place, scenario, effects=["bank.*"], options=ProxyOptions(not_done=["bank.refund"]))

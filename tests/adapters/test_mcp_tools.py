@@ -7,6 +7,7 @@ import base64
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -157,31 +158,45 @@ def test_an_error_of_the_server_is_told_and_not_tried_again(tmp_path: Path) -> N
     place = Place(
         tmp_path,
         make_tool("balance", {"error": "no such order"}),
-        make_tool("history", {"code": -32000 - 50, "message": "closed on Sundays"}),
+        make_tool("history", {"code": -32000, "message": "closed on Sundays"}),
     )
 
     async def scenario() -> None:
         async with Seawall() as sea, mcp_tools({"bank": place.command}, sea) as tools:
             found = await play(sea, tools, ("bank__balance", {}), ("bank__history", {}))
             assert found.told[0] == "Error: no such order"
-            assert found.told[1] == "Error: closed on Sundays (code -32050)"
+            assert found.told[1] == "Error: closed on Sundays (code -32000)"
 
     asyncio.run(scenario())
     assert place.calls == ["balance", "history"]
+    assert place.sessions == 1  # the client library uses this code for a connection that was closed
 
 
-def test_an_error_of_an_effect_is_unknown_unless_it_was_said_to_mean_nothing_done(tmp_path: Path) -> None:
-    place = Place(
-        tmp_path, make_tool("refund", {"error": "too much"}), make_tool("post", {"error": "too long"})
-    )
+@pytest.mark.parametrize("told", [{"error": "too much"}, {"code": -32000, "message": "too much"}])
+def test_an_error_of_an_effect_is_unknown_unless_it_was_said_to_mean_nothing_done(
+    tmp_path: Path, told: dict[str, Any]
+) -> None:
+    place = Place(tmp_path, make_tool("refund", told), make_tool("post", {"error": "too long"}))
     options = McpOptions(effects=["bank.*"], not_done=["bank.refund"])
 
     async def scenario() -> None:
         async with Seawall() as sea, mcp_tools({"bank": place.command}, sea, options) as tools:
             found = await play(sea, tools, ("bank__refund", {}), ("bank__post", {}))
-            assert found.told == ["Error: not done: too much"]
+            assert len(found.told) == 1 and found.told[0].startswith("Error: not done: too much")
             assert isinstance(found.rest, Waiting)
             assert sorted(effect.state for effect in await sea.effects()) == ["failed", "unknown"]
+
+    asyncio.run(scenario())
+
+
+def test_an_answer_that_can_not_be_read_says_nothing_of_what_was_done(tmp_path: Path) -> None:
+    place = Place(tmp_path, make_tool("refund", {"content": [{"type": "text"}]}))
+    options = McpOptions(effects=["bank.refund"], not_done=["bank.refund"])
+
+    async def scenario() -> None:
+        async with Seawall() as sea, mcp_tools({"bank": place.command}, sea, options) as tools:
+            await play(sea, tools, ("bank__refund", {}))
+            assert [effect.state for effect in await sea.effects()] == ["unknown"]
 
     asyncio.run(scenario())
 

@@ -14,6 +14,7 @@ from agent_framework import (
     Content,
     InMemoryCheckpointStorage,
     Message,
+    WorkflowBuilder,
 )
 from agent_framework_orchestrations import (
     ConcurrentBuilder,
@@ -34,7 +35,7 @@ from apart.agent_framework.agents_desk import (
 )
 from seawall import Effect, Limits, Principal, Seawall, always
 from seawall.adapters.agent_framework import MiddlewareHalted, gate, gated_request
-from seawall.core.events import StepIntended
+from seawall.core.events import CommandTaken, StepIntended
 from seawall.runtime.foreign.engine import Engine
 
 BOTH: tuple[Reply, ...] = (
@@ -355,6 +356,40 @@ def test_a_workflow_asks_a_person_in_its_own_way_and_goes_on(journal: Path, chec
         assert (outcome.status, outcome.answer) == ("completed", "Checked.")
         assert (desk.refunds, desk.model_calls, checker.model_calls) == ([(1042, 5)], 3, 1)
         assert list_frames(engine, "w-1") == [("workflow", "clerk"), ("workflow", "checker")]
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_who_answers_a_workflow_is_told_to_the_block_and_reaches_no_checkpoint(
+    journal: Path, checkpointed: bool
+) -> None:
+    desk, storage = Desk(), InMemoryCheckpointStorage()
+
+    def build(engine: Engine) -> Any:
+        return WorkflowBuilder(start_executor=desk.make_agent(engine), checkpoint_storage=storage).build()
+
+    async def run(engine: Engine) -> Any:
+        workflow = build(engine)
+        async with gated_request(engine, ASKED, request_id="w-1"):
+            (event,) = (await workflow.run(ASKED)).get_request_info_events()
+        answers = {event.request_id: event.data.to_function_approval_response(True)}
+        newest = await storage.get_latest(workflow_name=workflow.name)
+        assert newest is not None
+        again = build(engine) if checkpointed else workflow
+        restored = {"checkpoint_id": newest.checkpoint_id} if checkpointed else {}
+        async with gated_request(
+            engine, ASKED, request_id="w-1", credential="boss", reason="it was late"
+        ) as request:
+            result = await again.run(responses=answers, **restored)
+            request.answer = str(result.get_outputs()[-1].text)
+        kept = await storage.list_checkpoints(workflow_name=workflow.name)
+        assert "boss" not in str([each.to_dict() for each in kept])
+
+    effects = {"refund": Effect(approve=always())}
+    with Engine(journal, effects=effects, authenticate={"boss": Principal("boss")}.get) as engine:
+        asyncio.run(run(engine))
+        assert desk.refunds == [(1042, 5)]
+        decided = [each for each in read_events(engine, "w-1") if isinstance(each, CommandTaken)]
+        assert [(each.by, each.reason) for each in decided] == [("boss", "it was late")]
 
 
 def test_an_agent_of_another_engine_is_a_request_of_its_own(engine: Engine, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from crewai.tools import tool as make_tool
 
 from apart.crewai.crew_desk import (
     ANSWER,
+    ASKED,
     REFUND,
     Desk,
     Reply,
@@ -23,9 +24,11 @@ from apart.crewai.crew_desk import (
     make_crew,
     make_task,
     read_outcome,
+    read_request,
 )
 from seawall import Effect, Halted, Held, Limits, always
 from seawall.adapters import crewai
+from seawall.adapters.crewai.frames import save_scope
 from seawall.runtime.foreign.engine import Engine
 
 
@@ -316,6 +319,65 @@ def test_a_halt_ends_a_flow(engine: Engine) -> None:
     assert len(desk.reads) == 2
 
 
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_a_halt_of_a_call_that_a_flow_makes_by_itself_is_raised_where_the_flow_was_kicked_off(
+    engine: Engine, way: str
+) -> None:
+    desk = Desk()
+    refund, _ = desk.make_tools()
+
+    class Pay(Flow[Any]):
+        @start()
+        def pay(self) -> str:
+            return refund.run(order=1, amount=5)
+
+        @listen(pay)
+        def pay_again(self, found: str) -> str:
+            return refund.run(order=2, amount=5)
+
+    before, caught = save_scope(), list[Exception]()
+
+    def kick_off() -> None:
+        flow = Pay(suppress_flow_events=True)
+        try:
+            flow.kickoff() if way == "sync" else asyncio.run(flow.kickoff_async())
+        except Halted as halted:
+            caught.append(halted)
+
+    with pytest.raises(Halted), crewai.gate(engine, limits=Limits(tool_calls=1, at_limit="halt")):
+        kick_off()
+
+    assert len(caught) == 1
+    assert desk.refunds == [(1, 5)]
+    assert save_scope() == before
+
+
+def test_a_crew_that_is_replayed_from_a_task_is_gated(engine: Engine) -> None:
+    desk = Desk()
+    crew = desk.make_crew()
+    crew.kickoff()
+    task = str(crew.tasks[0].id)
+    with crewai.gate(engine, request_id="r-1"):
+        assert crew.replay(task).raw == ANSWER
+    assert read_request(engine, "r-1") == ASKED
+    assert read_outcome(engine, "r-1").answer == ANSWER
+    assert desk.refunds == [(1042, 5)] * 2
+
+    before, caught = save_scope(), list[Exception]()
+
+    def replay() -> None:
+        try:
+            crew.replay(task)
+        except Halted as halted:
+            caught.append(halted)
+
+    with pytest.raises(Halted), crewai.gate(engine, limits=Limits(model_calls=1, at_limit="halt")):
+        replay()
+    assert len(caught) == 1
+    assert save_scope() == before  # CrewAI refuses to go on once a hundred events are open
+    assert desk.refunds == [(1042, 5)] * 2
+
+
 def test_a_crew_that_plans_has_a_model_call_of_the_crew(engine: Engine) -> None:
     planner = Desk(
         ['{"list_of_plans_per_task": [{"task_number": 1, "task": "t", "plan": "Look, then refund."}]}']
@@ -330,8 +392,9 @@ def test_a_crew_that_plans_has_a_model_call_of_the_crew(engine: Engine) -> None:
     assert read_outcome(engine, "r-1").model_calls == planner.model_calls + desk.model_calls
 
 
+@pytest.mark.parametrize("whose", ["crew", "agent"])
 def test_what_a_crew_remembers_in_the_background_is_asked_for_by_the_run(
-    engine: Engine, tmp_path: Path
+    engine: Engine, tmp_path: Path, whose: str
 ) -> None:
     analyst = Desk(['{"memories": ["Order 1042 was refunded, and the customer is content."]}'])
 
@@ -339,9 +402,10 @@ def test_what_a_crew_remembers_in_the_background_is_asked_for_by_the_run(
         return [[1.0, float(len(text))] for text in texts]
 
     desk = Desk()
-    agent = desk.make_agent()
     memory = Memory(llm=analyst.llm, embedder=embed, storage=str(tmp_path / "memory"))
-    crew = make_crew([agent], [make_task(agent)], memory=memory)
+    remembers: dict[str, Any] = {"memory": memory}
+    agent = desk.make_agent(**(remembers if whose == "agent" else {}))
+    crew = make_crew([agent], [make_task(agent)], **(remembers if whose == "crew" else {}))
     with crewai.gate(engine, request_id="r-1"):
         assert crew.kickoff().raw == ANSWER
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from google.adk.agents import LoopAgent, ParallelAgent, SequentialAgent
 from google.adk.events import Event as AdkEvent
 from google.adk.sessions import InMemorySessionService
 from google.adk.tools import FunctionTool, LongRunningFunctionTool, ToolContext
@@ -21,12 +23,14 @@ from apart.google_adk.adk_desk import (
     ScriptedLlm,
     ask,
     read_answer,
+    read_events,
     read_outcome,
     read_results,
     read_rows,
 )
 from seawall import Effect, Principal, always
 from seawall.adapters.google_adk import AdkHeld, find_held
+from seawall.core.events import StepIntended
 from seawall.runtime.foreign.engine import Engine
 
 KEY = "key-of-dana"
@@ -250,6 +254,30 @@ def test_a_held_call_of_a_sub_agent_is_confirmed_in_the_framework(
     assert desk.refunds == [(1042, 5)]
     assert len(read_rows(engine)) == 1
     assert read_outcome(engine).status == "completed"
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
+@pytest.mark.parametrize("resumable", [False, True])
+@pytest.mark.parametrize("kind", [SequentialAgent, partial(LoopAgent, max_iterations=1), ParallelAgent])
+def test_one_approval_is_enough_for_a_held_call_of_an_agent_of_a_workflow(
+    engine: Engine, kind: Any, resumable: bool
+) -> None:
+    desk = Desk([[("refund", {"order": 1042, "amount": 5})], ANSWER])
+    # without ADK's way to resume, the answer goes to the clerk itself, past the agent above
+    runner = desk.make_runner(
+        engine, agent=kind(name="flow", sub_agents=[desk.make_agent()]), resumable=resumable
+    )
+
+    async def run() -> list[AdkEvent]:
+        question = find_question(await ask(runner))
+        await approve(engine)
+        return await ask(runner, answer(question, True, credential=None))
+
+    assert read_answer(asyncio.run(run())) == ANSWER
+    assert desk.refunds == [(1042, 5)]
+    steps = [each for each in read_events(engine) if isinstance(each, StepIntended)]
+    assert len({each.frame for each in steps if each.kind != "handoff"}) == 1
+    assert len([each for each in steps if each.kind == "approval"]) == 1
 
 
 @pytest.mark.filterwarnings("ignore:The `plugins` argument is deprecated:DeprecationWarning")

@@ -178,6 +178,8 @@ class GateMiddleware(AgentMiddleware):
         agent = getattr(context.agent, "name", None) or self._name or "agent"
         identity = self._source.read(context)
         above = current_place.get()
+        if above is not None and above.engine is self.engine and identity.credential is None:
+            identity = identity._replace(credential=above.credential, reason=identity.reason or above.reason)
         return AgentFrame(
             self.engine,
             agent,

@@ -55,6 +55,8 @@ async def gated_request(
     polls: Sequence[str] = (),
     waits: bool = False,
     not_done: tuple[type[BaseException], ...] = (),
+    credential: object = None,
+    reason: str = "",
 ) -> AsyncGenerator[GatedRequest]:
     """Opens a request for all gated agents that run inside of the block, with the limits of one request for all of them.
 
@@ -62,7 +64,8 @@ async def gated_request(
             result = await workflow.run("Refund order 1042")
             request.answer = str(result.get_outputs()[-1])
 
-    The options are those of `Engine.begin`. The request ends with its `answer`. If the block is left without an answer, the
+    The options are those of `Engine.begin`. `credential` and `reason` are those of the person whose answers to the workflow's
+    questions the block brings: a workflow keeps what is given to its `run` for its tools, also in its checkpoints. The request ends with its `answer`. If the block is left without an answer, the
     request stays open, and a later block with the same request id continues it. Raises `MiddlewareHalted` if a guard or a
     person has ended the request before.
     """
@@ -86,7 +89,9 @@ async def gated_request(
             passes=PASSES,
         )
     )
-    token = current_place.set(AgentPlace(engine, opened.session, name, 0, "", Counter(), False))
+    token = current_place.set(
+        AgentPlace(engine, opened.session, name, 0, "", Counter(), False, credential, reason)
+    )
     try:
         yield opened
     except BaseException as error:

@@ -114,6 +114,10 @@ class AgentPlace(NamedTuple):
     """How often each agent was asked each question here."""
     in_tool: bool
     """True inside of a tool's call. The framework can't ask a person for an agent that runs there."""
+    credential: object = None
+    """The credential of the person who answers questions of agents that run there; None: each agent is told it by itself."""
+    reason: str = ""
+    """This person's reason."""
 
 
 current_place: ContextVar[AgentPlace | None] = ContextVar("seawall_agent_framework_place", default=None)

@@ -61,8 +61,7 @@ def note_crew(run: CrewRun, crew: Crew) -> None:
     """Notes for the coverage which calls of a crew can't be gated."""
     for agent in crew.agents:
         note_agent(run, agent)
-    if crew.memory or crew.knowledge_sources:
-        run.engine.note_not_gated("embeddings of memory and knowledge: they come from a client of their own")
+    _note_embeddings(run, crew)
 
 
 def note_agent(run: CrewRun, agent: Any) -> None:
@@ -73,6 +72,12 @@ def note_agent(run: CrewRun, agent: Any) -> None:
         )
     elif getattr(agent, "a2a", None):
         run.engine.note_not_gated(f"what agent {agent.role!r} has remote agents do (A2A)")
+    _note_embeddings(run, agent)
+
+
+def _note_embeddings(run: CrewRun, who: Any) -> None:
+    if getattr(who, "memory", None) or getattr(who, "knowledge_sources", None):
+        run.engine.note_not_gated("embeddings of memory and knowledge: they come from a client of their own")
 
 
 # ---- what is kicked off
@@ -86,11 +91,11 @@ def kicked_off(place: CrewPlace) -> Generator[None]:
     failure of the task or the tool.
     """
     inside = bool(place.frame or place.call)
-    scope = _save_scope()
+    scope = save_scope()
     try:
         yield
     except CrewStopped as stopped:
-        _restore_scope(scope)
+        restore_scope(scope)
         if inside:
             raise
         raise stopped.error from None
@@ -102,15 +107,19 @@ def kicked_off(place: CrewPlace) -> Generator[None]:
         raise place.run.failure
 
 
-def _save_scope() -> dict[ContextVar[Any], Any]:
-    """Returns the values of CrewAI's context variables, which hold the events that have begun here and not ended."""
+Scope = Mapping[ContextVar[Any], Any]
+"""The values of CrewAI's context variables that hold the events which have begun and not ended."""
+
+
+def save_scope() -> Scope:
+    """Returns the scope as it is now."""
     values: list[Any] = list(vars(event_context).values())
     found = [cast("ContextVar[Any]", each) for each in values if isinstance(each, ContextVar)]
     return {each: each.get() for each in found}
 
 
-def _restore_scope(scope: Mapping[ContextVar[Any], Any]) -> None:
-    """Forgets the events that have begun since `_save_scope` and will never end: CrewAI stops once a hundred are open."""
+def restore_scope(scope: Scope) -> None:
+    """Forgets the events that have begun since `save_scope` and will never end: CrewAI stops once a hundred are open."""
     for each, value in scope.items():
         if each.get() is not value:
             each.set(value)

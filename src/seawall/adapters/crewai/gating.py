@@ -9,6 +9,7 @@ from contextvars import Token
 from types import TracebackType
 from typing import Self
 
+from seawall.adapters.crewai.frames import Scope, restore_scope, save_scope
 from seawall.adapters.crewai.place import LOOP, CrewPlace, CrewRun, CrewStopped, CrewWaits, current
 from seawall.core.errors import Broken, Misused, Refused, describe_error
 from seawall.core.limits import Limits
@@ -80,6 +81,7 @@ class CrewGate:
     def __init__(self, run: CrewRun, name: str) -> None:
         self._run, self._name = run, name
         self._tokens: list[Token[CrewPlace | None]] = []
+        self._scope: Scope = {}
 
     def __repr__(self) -> str:
         return f"<CrewGate {self._run!r}>"
@@ -92,10 +94,13 @@ class CrewGate:
     def _enter(self) -> None:
         if self._tokens or self._run.over:
             raise Misused("a gate is one run and is entered once: make another gate")
+        self._scope = save_scope()
         self._tokens.append(current.set(CrewPlace(run=self._run, agent=self._name)))
 
-    def _leave(self) -> None:
+    def _leave(self, error: BaseException | None) -> None:
         self._run.over = True
+        if self._find_failure(error) is not None:
+            restore_scope(self._scope)
         with contextlib.suppress(ValueError):  # the gate was entered in another context
             current.reset(self._tokens[0])
 
@@ -120,13 +125,13 @@ class CrewGate:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._leave()
+        self._leave(error)
         self._finish(error)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._leave()
+        self._leave(error)
         context = contextvars.copy_context()
         await start_in_thread(lambda: context.run(self._finish, error), "seawall-crew")
 

@@ -5,6 +5,7 @@ CrewAI's own hooks can't hold a gate: CrewAI swallows what a hook raises, and th
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import inspect
@@ -14,6 +15,7 @@ from typing import Any
 from crewai.agent.core import Agent
 from crewai.agents.cache.cache_handler import CacheHandler
 from crewai.crew import Crew
+from crewai.flow.runtime import Flow
 from crewai.llms.base_llm import BaseLLM
 from crewai.memory.unified_memory import Memory
 from crewai.task import Task
@@ -85,6 +87,9 @@ def install() -> None:
     _wrap(Memory, "_submit_save", leave_work)
     _wrap(Crew, "kickoff", _gate_crew)
     _wrap(Crew, "akickoff", _gate_crew_async)
+    _wrap(Crew, "replay", _gate_replay)
+    _wrap(Flow, "kickoff", _gate_flow)
+    _wrap(Flow, "kickoff_async", _gate_flow_async)
     _wrap(Task, "_execute_task_async", gate_thread)
     _wrap(Agent, "kickoff", _gate_agent)
     _wrap(Agent, "kickoff_async", _gate_agent_async)
@@ -205,6 +210,39 @@ def _gate_crew_async(method: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return akickoff
+
+
+def _gate_replay(method: Callable[..., Any]) -> Callable[..., Any]:
+    def perform(crew: Crew, inputs: Any, task_id: str) -> Any:
+        return method(crew, task_id, inputs)
+
+    kickoff = _gate_crew(perform)
+
+    @functools.wraps(method)
+    def replay(crew: Crew, task_id: str, inputs: Any = None) -> Any:
+        return kickoff(crew, inputs, task_id)
+
+    return replay
+
+
+def _gate_flow(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def kickoff(flow: Any, *arguments: Any, **options: Any) -> Any:
+        place = current.get()
+        with contextlib.nullcontext() if place is None else kicked_off(place):
+            return method(flow, *arguments, **options)
+
+    return kickoff
+
+
+def _gate_flow_async(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    async def kickoff_async(flow: Any, *arguments: Any, **options: Any) -> Any:
+        place = current.get()
+        with contextlib.nullcontext() if place is None else kicked_off(place):
+            return await method(flow, *arguments, **options)
+
+    return kickoff_async
 
 
 def _gate_agent(method: Callable[..., Any]) -> Callable[..., Any]:

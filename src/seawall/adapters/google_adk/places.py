@@ -266,11 +266,14 @@ class Frames:
 
     async def _find(self, agent: BaseAgent, context: InvocationContext) -> int:
         with self._gated.translated():
-            # ADK goes on with an invocation that was cut off
-            for call in _list_handoffs(agent.name, context):
+            # ADK goes on with an invocation that was cut off, or answers a question of one of its agents
+            is_root = agent.name == self._root.agent
+            for call in _list_handoffs(agent.name, context) or (
+                _list_own_calls(agent, context) if is_root else []
+            ):
                 if len(path := await self._gated.session.find_frames(call)) > 1:
                     return self._note_opened(path[-1])
-            if agent.name == self._root.agent:
+            if is_root:
                 return self._root.frame
             above = self._find_above(agent, context)
             call = f"agent/{context.branch or ''}/{agent.name}"
@@ -314,4 +317,16 @@ def _list_handoffs(agent: str, context: InvocationContext) -> list[str]:
         for call in event.get_function_calls()
         if call.id
         and (call.name == agent or (call.name == TRANSFER and (call.args or {}).get("agent_name") == agent))
+    ]
+
+
+def _list_own_calls(agent: BaseAgent, context: InvocationContext) -> list[str]:
+    """Returns the calls of tools that an agent has asked for in this invocation, the newest first."""
+    below = {TRANSFER, *(each.name for each in agent.sub_agents)}
+    return [
+        call.id
+        for event in reversed(context.session.events)
+        if event.invocation_id == context.invocation_id and event.author == agent.name
+        for call in event.get_function_calls()
+        if call.id and call.name not in below
     ]

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import sys
 from collections.abc import Mapping
 from importlib import import_module
@@ -15,6 +16,7 @@ from seawall.adapters.mcp.definitions import Redact, ToolDefinition, add_definit
 from seawall.adapters.mcp.servers import ServerSource
 from seawall.adapters.versions import check_version
 from seawall.core.errors import Broken, Misused, describe_error
+from seawall.core.redact import Redactor
 from seawall.core.threads import start_in_thread
 
 if TYPE_CHECKING:
@@ -36,6 +38,11 @@ _log = logging.getLogger("seawall.mcp")
 
 Fate = Literal["unsent", "unknown"]
 
+_GONE = re.compile(
+    r"connection closed|sse stream|timed out|202 accepted|session|not initialized", re.IGNORECASE
+)
+"""What the client library and the usual servers say of a session that has ended, and of a call without an answer."""
+
 
 class McpBroken(Broken):
     """A server could not be reached, or went away. `fate` says whether a call may have reached it."""
@@ -49,6 +56,10 @@ class McpDeclined(Exception):
     """A server answered a call with a protocol error, such as an unknown tool."""
 
 
+class McpUnreadable(McpDeclined):
+    """A server answered a call with something that can't be read, so that nothing is known of what it has done."""
+
+
 class McpConnection:
     """One server, and the session with it. All calls come from one event loop."""
 
@@ -58,6 +69,8 @@ class McpConnection:
         """`log` gets the messages that a server process writes to stderr; without it they are dropped."""
         check_version("fastmcp", lowest="4.2.3", below="5.0", extra="mcp")
         self.source = source
+        self.redactor = Redactor(source.list_secrets())
+        """Removes what the server was given and may repeat."""
         self._connect_s = connect_s
         self._log = log
         self._dropped: TextIO | None = None
@@ -92,7 +105,7 @@ class McpConnection:
             except Exception as error:
                 if old == self.connects:
                     continue
-                text = f"MCP server {self.source.name!r}: its tools can't be read: {_describe(error)}"
+                text = f"MCP server {self.source.name!r}: its tools can't be read: {self._describe(error)}"
                 raise McpBroken(text, fate="unsent") from error
 
     async def _list(self, redact: Redact) -> list[ToolDefinition]:
@@ -134,10 +147,11 @@ class McpConnection:
         meta: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
     ) -> CallToolResult:
-        """Calls a tool. Raises `McpBroken` if the server went away, also since its tools were read, and `McpDeclined` for a
-        protocol error.
+        """Calls a tool. Raises `McpBroken` if the server went away, also since its tools were read, `McpDeclined` for a
+        protocol error, and `McpUnreadable` for an answer that can't be read.
         """
         from mcp import MCPError  # noqa: PLC0415 -- it comes with the extra
+        from mcp_types import INVALID_REQUEST, PARSE_ERROR  # noqa: PLC0415 -- as above
 
         client = await self._get_client()
         if self.connects != self._listed:
@@ -150,12 +164,13 @@ class McpConnection:
             )
         except MCPError as error:
             if not _is_gone(error.error.code, error.error.message):
-                raise McpDeclined(f"{_shorten(error.error.message)} (code {error.error.code})") from error
+                kind = McpUnreadable if error.error.code in (PARSE_ERROR, INVALID_REQUEST) else McpDeclined
+                raise kind(f"{self._shorten(error.error.message)} (code {error.error.code})") from error
             raise await self._break(client, error) from error
         except Exception as error:
             # The server answered, but not with a valid result.
             if isinstance(error, RuntimeError | ValueError) and client.is_connected():
-                raise McpDeclined(_describe(error)) from error
+                raise McpUnreadable(self._describe(error)) from error
             raise await self._break(client, error) from error
         finally:
             await self._end_call(client)
@@ -171,7 +186,7 @@ class McpConnection:
     async def _break(self, client: Client[Any], error: Exception) -> McpBroken:
         await self._drop(client)
         return McpBroken(
-            f"MCP server {self.source.name!r} went away during the call: {_describe(error)}",
+            f"MCP server {self.source.name!r} went away during the call: {self._describe(error)}",
             fate="unknown",
         )
 
@@ -193,7 +208,7 @@ class McpConnection:
                     await client.close()
                 raise McpBroken(
                     f"MCP server {self.source.name!r} ({self.source.describe()}) can't be reached: "
-                    f"{_describe(error)}",
+                    f"{self._describe(error)}",
                     fate="unsent",
                 ) from error
             self._client, self.stale = client, True
@@ -268,6 +283,14 @@ class McpConnection:
         with contextlib.suppress(Exception):
             await client.close()
 
+    def _describe(self, error: Exception) -> str:
+        return self._shorten(describe_error(error))
+
+    def _shorten(self, text: str) -> str:
+        """Returns an error message of a server, or of a library that quotes it, without secrets and cut to `MAX_ERROR_CHARS`."""
+        told = self.redactor.text(text[: 2 * MAX_ERROR_CHARS])  # a secret may stand where the text is cut
+        return told if len(told) <= MAX_ERROR_CHARS else f"{told[:MAX_ERROR_CHARS]}…"
+
     async def close(self) -> None:
         """Ends the session, and the process of a server that was started for it."""
         async with self._lock:
@@ -278,15 +301,6 @@ class McpConnection:
         if self._dropped is not None:
             self._dropped.close()
             self._dropped = None
-
-
-def _describe(error: Exception) -> str:
-    return _shorten(describe_error(error))
-
-
-def _shorten(text: str) -> str:
-    """Returns an error message of a server, or of a library that quotes it, cut to `MAX_ERROR_CHARS`."""
-    return text if len(text) <= MAX_ERROR_CHARS else f"{text[:MAX_ERROR_CHARS]}…"
 
 
 def _import_fastmcp() -> None:
@@ -300,16 +314,16 @@ def _import_fastmcp() -> None:
 
 
 def _is_gone(code: int, message: str) -> bool:
-    """Returns whether a protocol error says that the session has ended, or that no answer came."""
+    """Returns whether a protocol error says that the session has ended, or that no answer came.
+
+    The codes alone do not say it: servers give them to errors of their own, too.
+    """
     from mcp_types import CONNECTION_CLOSED, INTERNAL_ERROR, INVALID_REQUEST, REQUEST_TIMEOUT  # noqa: PLC0415 -- comes with the extra
 
-    if code in (CONNECTION_CLOSED, REQUEST_TIMEOUT):
-        return True
-    # The client library's own texts for an HTTP status.
-    return (code, message) in (
-        (INVALID_REQUEST, "Session terminated"),
-        (INTERNAL_ERROR, "Server returned an error response"),
-    )
+    if code in (CONNECTION_CLOSED, REQUEST_TIMEOUT, INVALID_REQUEST):
+        return _GONE.search(message) is not None
+    # The client library's own text for an HTTP status.
+    return (code, message) == (INTERNAL_ERROR, "Server returned an error response")
 
 
 async def _ignore(_: object) -> None:

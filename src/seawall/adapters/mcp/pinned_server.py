@@ -12,7 +12,6 @@ from seawall.adapters.mcp.content import read_result
 from seawall.adapters.mcp.names import join_name
 from seawall.adapters.mcp.pin_store import PinStore
 from seawall.adapters.mcp.pins import Pin, explain_refusal
-from seawall.core.redact import Redactor
 from seawall.runtime.seawall import Seawall
 
 if TYPE_CHECKING:
@@ -49,9 +48,8 @@ class PinnedServer:
         self._supervisor = sea.supervisor
         self._store = PinStore(sea.journal, sea.supervisor.clock)
         self._clock = sea.supervisor.clock
-        secrets = connection.source.list_secrets()
-        self._redactor = Redactor(secrets)
-        self._secrets = [json.dumps(each)[1:-1] for each in secrets if each in self._redactor.values]
+        self._redactor = connection.redactor
+        self._secrets = [json.dumps(each)[1:-1] for each in self._redactor.values]
         self._check_s = check_s
         self._trust_first = trust_first
         self._live: dict[str, str] = {}

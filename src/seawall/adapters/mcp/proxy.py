@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from seawall.adapters.mcp.clients import CALL_FIELD, RUN_FIELD, ClientRun, ProxyClients, digest_call
-from seawall.adapters.mcp.connection import CONNECT_S, McpBroken, McpConnection, McpDeclined
+from seawall.adapters.mcp.connection import CONNECT_S, McpBroken, McpConnection, McpDeclined, McpUnreadable
 from seawall.adapters.mcp.content import read_result
 from seawall.adapters.mcp.definitions import ToolDefinition
 from seawall.adapters.mcp.names import find_look_alikes, join_name, make_model_name, matches_any
@@ -297,6 +297,7 @@ class McpProxy:
     async def _perform(self, asked: _ProxyCall, turn: Turn) -> tuple[Result, CallToolResult]:
         """Calls the server. Raises `NotDone` if it is certain that an effect was not done."""
         place, clock = asked.place, self._sea.supervisor.clock
+        fails = matches_any(place.name, self._options.not_done)
         arguments = dict(turn.arguments)
         problem = self._find_problem(place, arguments)  # a person may have changed them
         if problem is not None:
@@ -322,9 +323,13 @@ class McpProxy:
             if error.fate == "unsent":
                 raise NotDone(str(error)) from error
             raise
+        except McpDeclined as error:
+            if asked.effect and fails and not isinstance(error, McpUnreadable):
+                raise NotDone(str(error)) from error
+            raise
         text = read_result(result)
         if result.is_error and asked.effect:
-            if matches_any(place.name, self._options.not_done):
+            if fails:
                 raise NotDone(text)
             raise McpToolError(text or "the server says that the call has failed, but not why")
         return make_tool_result(text, failed=bool(result.is_error)), result
@@ -344,7 +349,8 @@ class McpProxy:
 
         The user may confirm only a tool that was declared with `confirm`. An approval must come from another person.
         """
-        from mcp_types import (  # noqa: PLC0415 -- it comes with the extra
+        from mcp import MCPError  # noqa: PLC0415 -- it comes with the extra
+        from mcp_types import (  # noqa: PLC0415 -- as above
             ClientCapabilities,
             ElicitationCapability,
             ElicitRequest,
@@ -362,7 +368,12 @@ class McpProxy:
             return _refuse(str(held))
         message = _write_question(asked.place.name, approval.arguments_text, approval.flags)
         if context.session.can_send_request:
-            answer = await context.session.elicit_form(message, _FORM, related_request_id=context.request_id)
+            try:
+                answer = await context.session.elicit_form(
+                    message, _FORM, related_request_id=context.request_id
+                )
+            except MCPError:  # it says that it can ask, and then can't
+                return _refuse(str(held))
         else:
             answer = (params.input_responses or {}).get(_ALLOW)
             if answer is None or params.request_state != held.proposal or held.proposal not in run.proposals:

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from seawall.core.errors import Misused
+from seawall.core.redact import Redactor
 
 MAX_SERVERS = 100
 """Servers of one program. Each is a process or a connection, and their tools are more than a model can be shown."""
@@ -63,7 +64,14 @@ class ServerSource:
         parts = urlsplit(self.url)
         values = [*self.environment.values(), *self.headers.values(), parts.password or ""]
         bare = [value.partition(" ")[2] for value in self.headers.values()]  # `Bearer …`
-        return [value for value in [*values, *bare] if value]
+        asked = [value for _, value in parse_qsl(parts.query)]
+        seen = [
+            text[start:end]
+            for text in (self.url, *self.command, " ".join(self.command))
+            for start, end in Redactor().places(text)
+        ]
+        found = [*values, *bare, *asked, *seen]
+        return [value for value in [*found, *map(unquote, seen)] if value]
 
 
 def read_servers(servers: Servers, environment: Mapping[str, str] | None = None) -> list[ServerSource]:

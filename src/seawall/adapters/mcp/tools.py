@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast, overload
 
-from seawall.adapters.mcp.connection import CONNECT_S, McpBroken, McpConnection, McpDeclined
+from seawall.adapters.mcp.connection import CONNECT_S, McpBroken, McpConnection, McpDeclined, McpUnreadable
 from seawall.adapters.mcp.definitions import ToolDefinition
 from seawall.adapters.mcp.names import (
     advise_on_unused,
@@ -241,8 +241,8 @@ def _make_tool(
             if error.fate == "unsent":
                 raise NotDone(read_error_text(error)) from error
             raise
-        except McpToolError as error:
-            if failed:
+        except (McpToolError, McpDeclined) as error:
+            if failed and not isinstance(error, McpUnreadable):
                 raise NotDone(read_error_text(error)) from error
             raise
 
