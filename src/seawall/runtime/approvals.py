@@ -185,7 +185,7 @@ class Decisions:
         hash: str,  # noqa: A002 -- the word that everybody sees
         decider: Decider,
         reason: str = "",
-        edit: Mapping[str, Any] | str | None = None,
+        edit: str | None = None,
         team: Team | Agent | None = None,
         stop: bool = False,
         link: str = "",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import inspect
 import logging
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
@@ -25,7 +24,7 @@ from seawall.run.frame import Frame
 from seawall.run.state import RunState
 from seawall.run.step import Ownership, Result, Step
 from seawall.run.traces import find_traces
-from seawall.runtime.calls import await_apart
+from seawall.runtime.calls import await_apart, is_awaitable
 from seawall.runtime.exceptions import classify_exception, read_seconds
 from seawall.runtime.remembering import MemorySteps
 from seawall.runtime.threads import QueuedCall, ThreadPool
@@ -211,7 +210,7 @@ class TeamExecutor:
     async def _call_beside(self, tool: Tool, call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
         """Calls a preview or reconcile function of a tool. A sync function runs in a thread of the tool."""
         value, error = await self._resources.get_pool(tool).call(lambda: call, QueuedCall())
-        if error is None and inspect.isawaitable(value):
+        if error is None and is_awaitable(value):
             return await await_apart(partial(_await, value, None))
         return value, error
 
@@ -337,7 +336,7 @@ class TeamExecutor:
                 value, error = await self._resources.get_pool(tool).call(_prepare, queued)
             finally:
                 self._queued.pop(context.step, None)
-            if inspect.isawaitable(value):  # a wrapper around an async function: its awaitable runs here
+            if is_awaitable(value):  # a wrapper around an async function: its awaitable runs here
                 value, error = await await_apart(partial(_await, value, ownership))
         if error is not None and is_error(error, _Withheld):
             raise error.why

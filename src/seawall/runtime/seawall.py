@@ -45,6 +45,7 @@ from seawall.run.state import RunState
 from seawall.runtime.admission import Admission
 from seawall.runtime.approval_views import Approval, RecordedEffect
 from seawall.runtime.approvals import LINK_S, Authenticate, Decisions
+from seawall.runtime.edits import write_edit
 from seawall.runtime.errands import Errands
 from seawall.runtime.factory import Factory
 from seawall.runtime.given import check_journal, check_names, check_options, check_request
@@ -380,9 +381,10 @@ class Seawall:
         Raises `Refused` (guard `approval`) for a decision that is not valid, and `Misused` for an unknown proposal and for an
         edit that the tool does not accept.
         """
+        text = write_edit(edit)
         decider = await self._decisions.identify(credential, by, on=proposal)
         return await self._decisions.decide(
-            proposal, approve=True, hash=hash, decider=decider, edit=edit, team=team, reason=reason
+            proposal, approve=True, hash=hash, decider=decider, edit=text, team=team, reason=reason
         )
 
     async def reject(
