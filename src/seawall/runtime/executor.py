@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 from msgspec.structs import replace
 
 from seawall.core.big_values import BIG_CHARS, is_big
-from seawall.core.canonical import measure_bytes
+from seawall.core.canonical import escape_unsendable, measure_bytes
 from seawall.core.errors import Broken, describe_error, format_trace, is_error, name_error, read_error_text
 from seawall.core.frozen import thaw
 from seawall.models.protocol import Model, ModelFailed, ModelReply, ModelRequest, Price, TextDelta, ToolSpec
@@ -486,7 +486,7 @@ def _read_model_failed(error: ModelFailed, model: Model) -> Result:
     return Result(
         status="error",
         output=f"Error: {text}" if named in text else f"Error: {named}: {text}",
-        error=error.kind,
+        error=escape_unsendable(error.kind),
         uncharged=not error.charged,
         retryable=bool(error.retryable),
         retry_after_s=read_seconds(error.retry_after_s),

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
-from seawall.core.canonical import Ref, check_recordable
+from seawall.core.canonical import Ref, check_recordable, check_texts
 from seawall.core.clock import Clock, SystemClock
 from seawall.core.errors import Misused
 from seawall.core.events import EffectState, Mode, RunStarted
@@ -522,6 +522,8 @@ class Seawall:
         SQLite, such as Python's `sqlite3`, in a process that has it open: see the page on keeping a journal. Raises
         `Misused` if there is a file at `path` (`force` replaces it), `JournalFull`, and `JournalFailed`.
         """
+        if not isinstance(cast("object", path), str | Path):
+            raise Misused(f"backup: path is {path!r}; it must be a path")
         return await self.journal.backup(str(path), force=force)
 
     async def replay(
@@ -567,6 +569,8 @@ class Seawall:
         Raises `Misused` for a step after which no fork is possible, for a request id that another run has, and if the run's
         events were pruned or its request was erased.
         """
+        check_recordable(app=app, request_id=request_id)
+        check_texts(result="" if result is None else result)
         given, run = None if team is None else as_team(team), self._ids.make_run_id()
         raised = await sign_limits(self._decisions, self._clock, limits, by, credential, reason)
         change = ForkOptions(at, result, live_effects, app, raised, request_id)
