@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from seawall import Agent, Guard, Misused, Seawall, Team, tool
+from seawall import Agent, Engine, Guard, Misused, Seawall, StoppedBy, Team, tool
 from seawall.events import RunTaken
 from seawall.journal.protocol import Command
 from seawall.models.protocol import Assistant, ModelReply, ModelRequest, ToolCall, Usage
@@ -137,3 +137,33 @@ def test_half_a_character_in_an_agents_instructions_is_refused_where_they_are_gi
 ) -> None:
     with pytest.raises(Misused, match="which has no UTF-8"):
         Agent("clerk", model=ScriptedModel([]), **given)
+
+
+@pytest.mark.parametrize("what", ["tenant", "principal"])
+@pytest.mark.parametrize("value", [None, 5, b"x"])
+def test_a_run_that_is_begun_for_nobody_by_mistake_is_refused_and_not_recorded(what: str, value: Any) -> None:
+    async def main() -> None:
+        async with Seawall(clock=ManualClock()) as sea:
+            with pytest.raises(Misused, match=f"{what} is .*; it must be text"):
+                await sea.start(make_team(say("ok")), "go", **{what: value})
+            assert await sea.journal.runs() == []
+
+    asyncio.run(main())
+    engine = Engine(":memory:")
+    with pytest.raises(Misused, match=f"{what} is .*; it must be text"):
+        engine.begin("go", loop="desk", **{what: value})
+    engine.close()
+
+
+@pytest.mark.parametrize("given", [{"guard": 5}, {"reason": None}, {"limit": 3}, {"value": 4.5}])
+def test_a_loop_of_others_may_not_say_in_numbers_what_has_stopped_it(given: dict[str, Any]) -> None:
+    stopped = StoppedBy(**({"guard": "mine", "reason": "too many"} | given))
+    with Engine(":memory:") as engine, engine.begin("go", loop="desk") as session:
+        with pytest.raises(Misused, match=f"{next(iter(given))} is .*; it must be text"):
+            session.end_sync(stopped_by=stopped)
+        outcome = session.end_sync(stopped_by=StoppedBy(guard="mine", reason="half \ud83d", limit="3"))
+        assert (outcome.status, outcome.stopped_by and outcome.stopped_by.reason) == (
+            "refused",
+            r"half \ud83d",
+        )
+        assert engine.call(lambda sea: sea.journal.verify()).ok

@@ -271,6 +271,7 @@ class Seawall:
         """
         team = as_team(team)
         check_request(request, stream=stream, modes=modes)
+        check_texts(tenant=tenant, principal=principal)
         check_recordable(session=session, tenant=tenant, principal=principal, request_id=request_id, app=app)
         bounds = validate_limits(limits) if limits is not None else team.limits
         usd_cap = self._budget.get_usd_cap(tenant) if self._budget.active else None

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 from msgspec.structs import replace
 
-from seawall.core.canonical import check_recordable
+from seawall.core.canonical import check_recordable, check_texts
 from seawall.core.clock import SystemClock
 from seawall.core.errors import Broken, Misused, name_error
 from seawall.core.events import Mode
@@ -165,7 +165,9 @@ class Engine:
             session=session,
             tenant=tenant,
             request_id=request_id,
+            principal=principal,
         )
+        check_texts(tenant=tenant, principal=principal)
         if not loop:
             raise Misused("begin: loop is empty; name the framework whose loop asks for the steps")
         bounds = self._limits if limits is None else validate_limits(limits)
