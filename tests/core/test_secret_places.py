@@ -65,7 +65,11 @@ KEYS = [
     ),
     *("[(b'x-api-key', b'{}')]", '["--api-key", "{}"]', "define('API_KEY', '{}');", "| **API key** | `{}` |"),
     *("<td>API key</td><td>{}</td>", "<key>APIKey</key>\n\t<string>{}</string>"),
-    '<property name="apiKey">{}</property>',
+    *(
+        '<property name="apiKey">{}</property>',
+        '{{"headers": {{"X-Api-Key": ["{}"]}}}}',
+        '{{"api_key": [\n  "{}"\n]}}',
+    ),
 ]
 COMMANDS = [
     *(
@@ -188,6 +192,7 @@ def test_a_secret_is_found_by_its_place_at_once_in_pieces_and_in_json(template: 
             '{"k":"' + "a1" * 32 + '"}',
             '{"id":"X4cTteJY_gn4FYPsXB8rdXix5vwsg1FLN5E3EaG6RJo"}',
         ),
+        *('{"password": ["must have 8 characters"]}', '{"required": ["password", "user2"]}', '{"token": []}'),
         *("costs $6$ and $5$ each", "next_token,x\nabc123def,3\n", "password: {SHA}"),
         *("We have api2 and have secreta", "the password to the account is due", "password - required"),
     ],

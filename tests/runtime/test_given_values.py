@@ -157,7 +157,7 @@ def test_a_run_that_is_begun_for_nobody_by_mistake_is_refused_and_not_recorded(w
 
 @pytest.mark.parametrize("given", [{"guard": 5}, {"reason": None}, {"limit": 3}, {"value": 4.5}])
 def test_a_loop_of_others_may_not_say_in_numbers_what_has_stopped_it(given: dict[str, Any]) -> None:
-    stopped = StoppedBy(**({"guard": "mine", "reason": "too many"} | given))
+    stopped = StoppedBy(**cast("dict[str, Any]", {"guard": "mine", "reason": "too many"} | given))
     with Engine(":memory:") as engine, engine.begin("go", loop="desk") as session:
         with pytest.raises(Misused, match=f"{next(iter(given))} is .*; it must be text"):
             session.end_sync(stopped_by=stopped)

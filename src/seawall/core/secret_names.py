@@ -177,6 +177,8 @@ _IN_PAIR = re.compile(r"\\{0,7}[\"'],\s{0,8}(?=b?\\{0,7}[\"'])")
 """Text between a name and its value in a list of arguments or a pair: `("x-api-key", "…")`, `"--password", "…"`."""
 _PAIR_BEGINS = re.compile(r"[(\[]\s{0,8}b?\\{0,7}[\"']\Z")
 _PAIR_ENDS = re.compile(r"\\{0,7}[\"'],?\s{0,8}[)\]]")
+_IN_LIST = re.compile(r"\\{0,7}[\"']\s{0,4}:\s{0,4}\[\s{0,24}(?=\\{0,7}(?:[\"']|\Z))")
+"""Text between a name and the first value of its list in JSON, as libraries write headers: `"X-Api-Key": ["…"]`."""
 _CALLED = re.compile(r"\(\s{0,8}(?=\\{0,7}(?:[\"']|\Z))")
 """Text between the name of a function and its one argument."""
 _SETS = re.compile(
@@ -506,8 +508,7 @@ def _values(text: str, name: _Name) -> Iterator[tuple[_Value, Form]]:
             yield value, "query" if form == "bare" else form
         elif _PAIR_BEGINS.search(head) and (value.end == len(text) or _PAIR_ENDS.match(text, value.end)):
             yield value, "said"
-    if (match := _CALLED.match(text, name.end)) and _SETS.search(text[name.start : name.end]):
-        yield _value(text, match.end(), name.kind, False, False, False)
+    yield from _first_values(text, name)
     if match := _SAID.match(text, name.end):
         value, form = _value(text, match.end(), name.kind, False, False, False)
         yield value, "said" if form == "bare" else form
@@ -520,6 +521,16 @@ def _values(text: str, name: _Name) -> Iterator[tuple[_Value, Form]]:
         if not (option and text[value.start : value.start + 1] == "-"):
             behind_option: Form = "query" if name.kind == "password" else "said"
             yield value, behind_option if form == "bare" else form
+
+
+def _first_values(text: str, name: _Name) -> Iterator[tuple[_Value, Form]]:
+    """Yields the first value of a list, and the argument of a function, that `name` names."""
+    if match := _IN_LIST.match(text, name.end):
+        value, _ = _value(text, match.end(), name.kind, False, False, False)
+        # with a space it is a message: `"password": ["must have 8 characters"]`
+        yield (value if " " not in text[value.start : value.end] else value._replace(start=value.end)), "said"
+    if (match := _CALLED.match(text, name.end)) and _SETS.search(text[name.start : name.end]):
+        yield _value(text, match.end(), name.kind, False, False, False)
 
 
 def _value(text: str, at: int, kind: Kind, line: bool, query: bool, xml: bool) -> tuple[_Value, Form]:
