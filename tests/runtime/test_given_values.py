@@ -13,6 +13,7 @@ from seawall.events import RunTaken
 from seawall.journal.protocol import Command
 from seawall.models.protocol import Assistant, ModelReply, ModelRequest, ToolCall, Usage
 from seawall.run.outcome import Waiting
+from seawall.run.step import Result
 from seawall.testing import ManualClock, ScriptedModel, call, say
 from team.play import play
 
@@ -167,3 +168,21 @@ def test_a_loop_of_others_may_not_say_in_numbers_what_has_stopped_it(given: dict
             r"half \ud83d",
         )
         assert engine.call(lambda sea: sea.journal.verify()).ok
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *({"status": "fine"}, {"status": ["ok"]}, {"error": 5}, {"retry_after_s": "5"}, {"retryable": 1}),
+        *({"input_tokens": None}, {"usd": "0.1"}, {"usage_problem": None}, {"approved": "yes"}),
+    ],
+)
+def test_a_loops_result_that_nobody_could_read_again_is_its_steps_failure(given: dict[str, Any]) -> None:
+    brought = Result(**cast("dict[str, Any]", {"status": "ok", "output": "here"} | given))
+    with Engine(":memory:") as engine, engine.begin("go", loop="desk") as session:
+        asked = session.tool("clerk", "look", {"what": "lamp"}, call_id="c1")
+        with pytest.raises(Misused, match=next(iter(given))):
+            session.step_sync(asked, lambda turn: (brought, None))
+        assert session.end_sync("done").status == "completed"
+        assert engine.call(lambda sea: sea.journal.verify()).ok
+        assert len(engine.call(lambda sea: sea.journal.runs())) == 1

@@ -26,7 +26,13 @@ from seawall.runtime.foreign.asked import Asked, HandoffAsk, ModelAsk, ToolAsk
 from seawall.runtime.foreign.asks import Ask, Settled, Turn
 from seawall.runtime.foreign.loop_side import LoopSide
 from seawall.runtime.foreign.reply import CallerReply, LoopReply, ThreadReply
-from seawall.runtime.foreign.results import ModelResult, make_failure, make_model_result, make_tool_result
+from seawall.runtime.foreign.results import (
+    ModelResult,
+    check_result,
+    make_failure,
+    make_model_result,
+    make_tool_result,
+)
 from seawall.runtime.foreign.team import ForeignTeam
 from seawall.runtime.foreign.tools import ToolDeclarations
 
@@ -270,7 +276,7 @@ class Session:
             raise Misused(
                 f"{asked.name!r}: {brought!r} was brought; it must be text, a Result, or a ModelResult of a model"
             )
-        return brought
+        return check_result(asked.name, brought)
 
     async def _bring(self, ask: Ask, result: Result) -> Settled:
         try:
