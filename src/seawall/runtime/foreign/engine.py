@@ -157,16 +157,8 @@ class Engine:
         Raises `Misused` for an argument that can't be recorded. The first step raises `Misused` if the request id belongs to
         another principal.
         """
-        check_recordable(
-            request=request,
-            loop=loop,
-            name=name,
-            agent=agent,
-            session=session,
-            tenant=tenant,
-            request_id=request_id,
-            principal=principal,
-        )
+        check_recordable(request=request, loop=loop, name=name, agent=agent)
+        check_recordable(session=session, tenant=tenant, principal=principal, request_id=request_id)
         check_texts(tenant=tenant, principal=principal)
         if not loop:
             raise Misused("begin: loop is empty; name the framework whose loop asks for the steps")
