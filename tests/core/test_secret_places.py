@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import random
 
 import pytest
 from hypothesis import given
@@ -63,7 +65,11 @@ KEYS = [
     ),
     *("[(b'x-api-key', b'{}')]", '["--api-key", "{}"]', "define('API_KEY', '{}');", "| **API key** | `{}` |"),
     *("<td>API key</td><td>{}</td>", "<key>APIKey</key>\n\t<string>{}</string>"),
-    '<property name="apiKey">{}</property>',
+    *(
+        '<property name="apiKey">{}</property>',
+        '{{"headers": {{"X-Api-Key": ["{}"]}}}}',
+        '{{"api_key": [\n  "{}"\n]}}',
+    ),
 ]
 COMMANDS = [
     *(
@@ -76,7 +82,23 @@ COMMANDS = [
     *("ldapsearch -x -w {} -b dc=x", "openssl rsa -passin pass:{}", "unzip -P {} x.zip", "7z x -p{} x.7z"),
     *("['docker', 'login', '-p', '{}']", '["mysqldump", "--password", "{}"]', "smbclient //a/b -U bob%{}"),
 ]
+CALLS = [
+    *(
+        "pw: {}",
+        'pw="{}"',
+        "DB_PW={}",
+        "my pw is {}",
+        '{{"pw": "{}"}}',
+        '{{"user": "ada", "pass": "{}"}}',
+        "/?pass={}&a=b",
+    ),
+    *('ds.setPassword("{}");', "user.set_password('{}')", 'Options.builder().password("{}").build()'),
+    *('requests.get(url, auth=("ada", "{}"))', "http_auth=('ada','{}')", 'auth=HTTPBasicAuth("ada", "{}")'),
+    *('smtp.login("ada@example.org", "{}")', "page.login('ada', '{}')", "userPassword: {{SSHA}}{}"),
+    *("db.example.org:5432:app:ada:{}\n", "*:*:*:ada:{}", "x\nlocalhost:5432:*:ada:{}\ny\n"),
+]
 TABLES = [
+    *("user,pw\nada,{}\n", "user,pass\nada,{}\n", "name,access_token\nprod,{}\n"),
     *(
         "user,password,role\nann,x1y2z3,a\nbob,{},b\n",
         '"user","password"\n"bob","{}"\n',
@@ -94,7 +116,7 @@ TABLES = [
 
 
 @pytest.mark.parametrize("before", ["", "Here it is.\n"])
-@pytest.mark.parametrize("template", [*SENTENCES, *KEYS, *COMMANDS, *TABLES])
+@pytest.mark.parametrize("template", [*SENTENCES, *KEYS, *COMMANDS, *CALLS, *TABLES])
 def test_a_secret_is_found_by_its_place_at_once_in_pieces_and_in_json(template: str, before: str) -> None:
     secret = KEY if template in KEYS or "api_key" in template else PASSWORD.replace("&", "")
     text = before + template.format(secret)
@@ -151,12 +173,74 @@ def test_a_secret_is_found_by_its_place_at_once_in_pieces_and_in_json(template: 
             "密码：必填",
             "I want to pass 2 exams",
         ),
+        *("pw: 1200", "PASS: TestFoo2 (0.00s)", '"pass": "12/14"', "pass=12 fail=0", "pass,fail\n12,3\n"),
+        *(
+            "get_secret('prod-db-2024')",
+            "get_password('prompt2x')",
+            'os.getenv("API_KEY2X")',
+            "withKey('item42x')",
+        ),
+        *(
+            'auth=("user", "pass")',
+            "auth=(user, password)",
+            'page.login("ada", "password")',
+            "set_password(value)",
+        ),
+        *("app.py:1042:ERROR:root:job7failed", "src/main.c:1234:5:note:x2y2z2", "web.example.org:8080:80"),
+        *(
+            '{"d":"M10 10H90V90H10L10 10"}',
+            '{"k":"' + "a1" * 32 + '"}',
+            '{"id":"X4cTteJY_gn4FYPsXB8rdXix5vwsg1FLN5E3EaG6RJo"}',
+        ),
+        *('{"password": ["must have 8 characters"]}', '{"required": ["password", "user2"]}', '{"token": []}'),
+        *("costs $6$ and $5$ each", "next_token,x\nabc123def,3\n", "password: {SHA}"),
         *("We have api2 and have secreta", "the password to the account is due", "password - required"),
     ],
 )
 def test_an_ordinary_table_command_or_sentence_stays_as_it_is(text: str) -> None:
     assert REDACTOR.text(text) == text
     assert told(list(text)) == text
+
+
+def make_key(kind: str, **members: int) -> dict[str, str]:
+    """Returns a key as JSON whose members have so many bytes each."""
+    rng = random.Random(7)
+    drawn = {
+        name: base64.urlsafe_b64encode(rng.randbytes(size)).decode().rstrip("=")
+        for name, size in members.items()
+    }
+    return {"kty": kind, **drawn}
+
+
+@pytest.mark.parametrize(
+    ("key", "private"),
+    [
+        (make_key("EC", x=32, y=32, d=32), ["d"]),
+        (make_key("EC", x=66, y=66, d=66), ["d"]),
+        (make_key("OKP", x=32, d=32), ["d"]),
+        (make_key("oct", k=64), ["k"]),
+        (
+            make_key("RSA", n=256, e=3, d=256, p=128, q=128, dp=128, dq=128, qi=128),
+            ["d", "p", "q", "dp", "dq", "qi"],
+        ),
+    ],
+)
+@pytest.mark.parametrize("is_sorted", [False, True])
+def test_the_private_members_of_a_key_in_json_are_secrets(
+    key: dict[str, str], private: list[str], is_sorted: bool
+) -> None:
+    text = json.dumps(key, sort_keys=is_sorted)
+
+    shown = REDACTOR.text(text)
+
+    assert json.loads(shown) == {name: MARK if name in private else value for name, value in key.items()}
+    assert told(list(text)) == shown
+    assert all(key[name] not in REDACTOR.json(json.dumps({"content": text})) for name in private)
+
+
+def test_a_short_key_in_a_table_is_found_without_a_word_as_long_as_a_key() -> None:
+    text = "name,api_key\nprod,a8Kd3xQ\n"
+    assert REDACTOR.text(text) == told(list(text)) == f"name,api_key\nprod,{MARK}\n"
 
 
 PARTS = st.sampled_from(

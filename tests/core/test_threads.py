@@ -29,6 +29,24 @@ def test_an_error_comes_back_from_the_thread() -> None:
         asyncio.run(main())
 
 
+class Ended(StopIteration):
+    """An iterator of the user's own has ended."""
+
+
+@pytest.mark.parametrize("error", [StopIteration(7), Ended(7)])
+def test_an_iterator_that_ends_in_the_thread_is_an_error_of_the_work(error: StopIteration) -> None:
+    def work() -> int:
+        raise error
+
+    async def main() -> None:
+        async with asyncio.timeout(60):
+            await start_in_thread(work, "ended")
+
+    with pytest.raises(RuntimeError, match=type(error).__name__) as raised:
+        asyncio.run(main())
+    assert raised.value.__cause__ is error
+
+
 def test_work_that_never_returns_holds_neither_its_caller_nor_the_loop() -> None:
     async def main() -> None:
         held = start_in_thread(threading.Event().wait, "held")

@@ -131,9 +131,29 @@ def test_an_edit_is_what_is_done_and_the_agent_is_told_so() -> None:
     asked(work, bank, bank.make_team("250"))
 
 
+def test_an_edit_that_is_changed_while_it_is_decided_on_is_done_as_it_was_given() -> None:
+    bank = Bank()
+
+    async def work(sea: Seawall, run: Run, approvals: list[Approval]) -> None:
+        (approval,) = approvals
+        amount = {"amount": "99.5", "currency": "EUR"}
+        edit: dict[str, Any] = {"order_id": "0", "amount": amount}
+        deciding = asyncio.ensure_future(
+            sea.approve(approval.id, hash=approval.hash, credential="ann", edit=edit)
+        )
+        await asyncio.sleep(0)
+        amount["amount"] = "200"
+        assert str((await deciding).amount) == "99.50 EUR"
+        await run.outcome()
+        assert bank.paid == ["0 99.50 EUR"]
+
+    asked(work, bank, bank.make_team("250"))
+
+
 @pytest.mark.parametrize(
     ("edit", "error", "message"),
     [
+        ({"order_id": "0", "amount": object()}, Misused, "edit is a dict that has no JSON form"),
         (
             {"order_id": "0", "amount": {"amount": "250.01", "currency": "EUR"}},
             Refused,

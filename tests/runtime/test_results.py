@@ -45,6 +45,35 @@ def test_an_effect_that_returned_was_made_whatever_its_result_is(value: Any, opt
     assert "x\\ud83d" in told or told.startswith("['pay' was done; its result can't be shown: ")
 
 
+class Unbound:
+    """A proxy of something that is not there: whatever it is asked raises."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise SystemExit("working outside of a request")
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_an_effect_that_returned_a_proxy_which_refuses_to_be_looked_at_was_made(is_async: bool) -> None:
+    made: list[int] = []
+
+    def pay() -> Any:
+        """Pay."""
+        made.append(1)
+        return Unbound()
+
+    async def pay_later() -> Any:
+        """Pay."""
+        return pay()
+
+    paying = Tool(pay_later if is_async else pay, name="pay", effect=True)
+    model = ScriptedModel([call("pay"), say("ok")])
+    played = play(Team(Agent("clerk", model=model, tools=[paying])))
+
+    assert (played.outcome.status, made) == ("completed", [1])
+    assert [effect.state for effect in played.outcome.effects] == ["committed"]
+    assert sent(model)[-1].startswith("['pay' was done; its result can't be shown: ")
+
+
 @pytest.mark.parametrize("value", ["half \ud83d of a pair", {"a": ["half \ud83d of a pair"]}, "zero \0 byte"])
 def test_half_a_surrogate_pair_and_a_zero_byte_stay_readable(value: Any) -> None:
     def look() -> Any:

@@ -311,6 +311,18 @@ def test_a_tool_with_a_schema_gets_its_context_and_no_model_writes_it() -> None:
     assert not any("8 for" in text for text in texts)
 
 
+def test_a_schema_that_is_changed_after_it_was_given_changes_neither_what_is_sent_nor_what_is_checked() -> (
+    None
+):
+    schema: dict[str, Any] = {"type": "object", "properties": {"order": {"type": "integer"}}}
+    made = Tool(lambda order: f"order {order}", name="read_order", schema=schema)
+
+    schema["properties"]["order"]["type"] = "string"
+
+    assert made.spec.parameters["properties"] == {"order": {"type": "integer"}}
+    assert any("order 7" in text for text in tell(made, {"order": 7}, {"order": "7"}))
+
+
 @pytest.mark.parametrize(
     ("schema", "problem"),
     [

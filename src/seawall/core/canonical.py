@@ -92,6 +92,13 @@ def digest_of(value: object) -> str:
     return hashlib.blake2b(_encoder.encode(value), digest_size=16).hexdigest()
 
 
+def check_texts(**texts: str) -> None:
+    """Raises `Misused` for a value that is not text. The keyword says what it stands for."""
+    for what, text in texts.items():
+        if not isinstance(cast("object", text), str):
+            raise Misused(f"{what} is {text!r}; it must be text")
+
+
 def check_recordable(**names: str | None) -> None:
     """Raises `Misused` for a name that is not text or has no UTF-8. The keyword says what the name stands for."""
     for what, name in names.items():

@@ -18,6 +18,7 @@ import msgspec
 
 from seawall.core.big_values import CleanTexts
 from seawall.core.secret_commands import MAY_BE_OPTION, PROGRAMS
+from seawall.core.secret_files import KEY_MEMBERS, LOGIN_PORT
 from seawall.core.secret_shapes import (
     AT_END,
     AT_START,
@@ -292,23 +293,28 @@ def _look(text: str) -> int:
 
 def _may_have_name(text: str, kinds: int, has_digit: bool) -> bool:
     lower = text.lower()
-    separated = "=" in text or ":" in text or ">" in text
+    separated = "=" in text or ":" in text or ">" in text or '("' in text or "('" in text
+    in_lines = "\n" in text and ("," in text or ";" in text or "\t" in text or "|" in text)
     return (
         "pass" in lower
         or "basic" in lower
         or ((separated or has_digit or kinds) and "bearer" in lower)
         or "identified by" in lower
-        or (separated and ("auth" in lower or "cookie" in lower))
+        or (separated and ("auth" in lower or "cookie" in lower or "login(" in lower))
         or (
             (
                 separated
                 or kinds & _SHAPES
-                or (has_digit and (" is " in lower or ("-" in text and "--" in text)))
+                or (has_digit and (in_lines or " is " in lower or ("-" in text and "--" in text)))
             )
             and ("token" in lower or "secret" in lower or "key" in lower or "pwd" in lower)
         )
         or ("@" in text and "://" in text)
-        or ((separated or has_digit) and ("kennwort" in lower or "senha" in lower or "contrasena" in lower))
+        or (
+            (separated or has_digit)
+            and ("pw" in lower or "kennwort" in lower or "senha" in lower or "contrasena" in lower)
+        )
+        or (":" in text and text.count(":") >= 4 and LOGIN_PORT.search(text) is not None)
         or ("-" in text and MAY_BE_OPTION.search(text) and any(map(lower.__contains__, PROGRAMS)))
         or (not lower.isascii() and any(map(lower.__contains__, BEYOND_ASCII)))
         or (
@@ -316,6 +322,7 @@ def _may_have_name(text: str, kinds: int, has_digit: bool) -> bool:
             and (
                 ("sig=" in lower or "signature=" in lower or "AKIA" in text or "ASIA" in text)
                 or (separated and ("jeton" in lower or AVE in lower))
+                or (":" in text and any(map(text.__contains__, KEY_MEMBERS)))
             )
         )
     )

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from seawall.core.secret_commands import MAY_BE_OPTION, find_in_commands
+from seawall.core.secret_files import find_in_files
 from seawall.core.secret_shapes import AT_START, CONTEXT_CHARS, MAX_SECRET_CHARS
 from seawall.core.secret_values import (
     SCHEME,
@@ -41,7 +42,8 @@ from seawall.core.secret_words import (
 )
 
 STEMS = (
-    *("pass", "pwd", "identified by", "secret", "token", "key", "authorization", "auth", "cookie"),
+    *("pass", "pwd", "pw", "identified by", "secret", "token", "key", "authorization", "auth", "login("),
+    "cookie",
     *("sig=", "signature=", "bearer"),
     *("basic", "akia", "asia", "://"),
     *(*IN_ASCII, AVE),
@@ -78,12 +80,14 @@ _REST: dict[str, re.Pattern[str]] = {
         r"(?:[_-]?(?:confirm(?:ation)?|again|repeat|current|old|new|plain(?:text)?|value))?[0-9]{0,2}(?![a-z0-9_])"
     ),
     "pwd": re.compile(r"pwd[0-9]{0,2}(?![a-z0-9_])"),
+    "pw": re.compile(r"pw[0-9]{0,2}(?![a-z0-9_])"),
     "identified by": re.compile(r"identified by(?![a-z0-9_])"),
     "secret": re.compile(r"secret(?:[_-]?value)?[0-9]{0,2}(?![a-z0-9_])"),
     "token": re.compile(r"token(?:[_-]?value| de acc?ess?o)?[0-9]{0,2}(?![a-z0-9_])"),
     "key": re.compile(r"key(?:[_-]?(?:value|base))?[0-9]{0,2}(?![a-z0-9_])"),
     "authorization": re.compile(r"authorization(?![a-z0-9_])"),
     "auth": re.compile(r"auth(?![a-z0-9_])"),
+    "login(": re.compile(r"login(?=\()"),
     "cookie": re.compile(r"cookie2?(?![a-z0-9_])"),
     "sig=": re.compile(r"sig(?==)"),
     "signature=": re.compile(r"signature(?==)"),
@@ -95,12 +99,14 @@ _REST.update({name: re.compile(rf"{re.escape(name)}(?![a-z0-9_])") for name in (
 _KINDS: dict[str, Kind] = {
     "pass": "password",
     "pwd": "password",
+    "pw": "hint",
     "identified by": "password",
     "secret": "secret",
     "token": "token",
     "key": "secret",
     "authorization": "authorization",
     "auth": "login",
+    "login(": "login",
     "cookie": "cookie",
     "sig=": "signature",
     "signature=": "signature",
@@ -171,6 +177,22 @@ _IN_PAIR = re.compile(r"\\{0,7}[\"'],\s{0,8}(?=b?\\{0,7}[\"'])")
 """Text between a name and its value in a list of arguments or a pair: `("x-api-key", "…")`, `"--password", "…"`."""
 _PAIR_BEGINS = re.compile(r"[(\[]\s{0,8}b?\\{0,7}[\"']\Z")
 _PAIR_ENDS = re.compile(r"\\{0,7}[\"'],?\s{0,8}[)\]]")
+_IN_LIST = re.compile(r"\\{0,7}[\"']\s{0,4}:\s{0,4}\[\s{0,24}(?=\\{0,7}(?:[\"']|\Z))")
+"""Text between a name and the first value of its list in JSON, as libraries write headers: `"X-Api-Key": ["…"]`."""
+_CALLED = re.compile(r"\(\s{0,8}(?=\\{0,7}(?:[\"']|\Z))")
+"""Text between the name of a function and its one argument."""
+_SETS = re.compile(
+    r"(?:\A|[._])(?:set|with|use|update|change|reset)_?(?=[A-Za-z])[^.]*\Z|\.[^.]*\Z", re.IGNORECASE
+)
+"""The name of a function that is given a secret: `setPassword`, `with_api_key`, or of a builder, `.password`. The
+argument of `get_secret` is a name."""
+_LOGIN = re.compile(
+    r"(?:\s{0,4}[=:]\s{0,4}[\w.]{0,40})?\(\s{0,8}b?(?P<quote>\\{0,7}[\"'])[^\s\"'\\]{1,64}(?P=quote)\s?,\s{0,8}b?(?=(?P=quote))"
+)
+"""Text between `auth` and a password after a user's name."""
+_LOGIN_BEGUN = re.compile(
+    r"(?:\s{0,4}(?:[=:]\s{0,4}[\w.]{0,40})?)(?:\(\s{0,8}b?(?:\\{0,7}[\"'][^\s\"'\\]{0,64}\\{0,7}[\"']?\s?,?\s{0,8}b?\\{0,7})?)?"
+)
 _SAID = re.compile(rf"\s{{1,4}}(?:{'|'.join(IS)})[: ]{{1,4}}")
 """Separator in a sentence: `the password is …`."""
 _BEHIND_OPTION = re.compile(r"[ \t]{1,4}")
@@ -261,6 +283,9 @@ def find_names(text: str, since: int = 0) -> Iterator[Place]:
                 yield place
             # names within a value are part of it
             at = lower.find(stem, max(at + len(stem), 0 if place is None else place.end))
+    if ":" in text:
+        for start, end, named_at, is_open in find_in_files(text, since):
+            yield Place(start, end, named_at, is_open)
     if "-" in text and MAY_BE_OPTION.search(text):
         for start, end, named_at, is_open in find_in_commands(text, lower, since):
             yield Place(start, end, named_at, is_open)
@@ -339,8 +364,9 @@ def _name_at(lower: str, stem: str, at: int) -> _Name | None:
     before = lower[max(0, at - MAX_NAME_CHARS) : at]
     if not _may_follow(before, stem, rest[0]):
         return None
+    kind: Kind = "hint" if rest[0] == "pass" and before[-1:] not in ("_", "-") else _KINDS[stem]
     words = before[:-1] if stem == "key" and before[-1:] == " " else before
-    return _Name(_KINDS[stem], at - len(before) + len(words.rstrip(_NAME_CHARS)), rest.end())
+    return _Name(kind, at - len(before) + len(words.rstrip(_NAME_CHARS)), rest.end())
 
 
 def _may_follow(before: str, stem: str, name: str) -> bool:
@@ -350,11 +376,13 @@ def _may_follow(before: str, stem: str, name: str) -> bool:
         words = before[:-1] if last in _WORD_GAPS else before
         return words.endswith(_OF_KEYS) if stem == "key" else not words.endswith(_NO_TOKENS)
     if stem == "pass":
-        return (name != "pass" or last in ("_", "-")) and (name != "passe" or before.endswith(BEFORE_PASSE))
+        return (name != "pass" or not last.isalnum() or _ESCAPED.search(before) is not None) and (
+            name != "passe" or before.endswith(BEFORE_PASSE)
+        )
     if stem == AVE:
         return before.endswith(BEFORE_AVE)
     is_short = len(stem) < _LONG_WORD_CHARS and stem in _FOREIGN and stem[0] < _FIRST_WITHOUT_SPACES
-    if is_short or stem in ("bearer", "basic"):
+    if is_short or stem in ("bearer", "basic", "pw"):
         return not last.isalnum() or _ESCAPED.search(before) is not None
     return True
 
@@ -416,7 +444,10 @@ def _cookie(text: str, name: _Name) -> Place | None:
 
 def _valued(text: str, name: _Name, stem: str) -> Place | None:
     option = text[name.start] == "-"
-    none_follows = _NO_SEPARATOR.match(text, name.end) is not None
+    if name.kind == "login" and (place := _login(text, name)):
+        return place
+    called = _CALLED.match(text, name.end) if _SETS.search(text[name.start : name.end]) else None
+    none_follows = called is None and _NO_SEPARATOR.match(text, name.end) is not None
     if none_follows and not option and not (name.kind == "password" and text[name.end].isspace()):
         return None
     is_open = not none_follows and len(text) - name.end <= MAX_SEPARATOR_CHARS
@@ -429,6 +460,18 @@ def _valued(text: str, name: _Name, stem: str) -> Place | None:
         ):
             return Place(start, end, name.start, reaches)
     return Place(0, 0, name.start, True) if is_open else None
+
+
+def _login(text: str, name: _Name) -> Place | None:
+    """Returns the password after a user's name, as an HTTP client takes them: `auth=("ada", "…")`."""
+    match = _LOGIN.match(text, name.end)
+    if match is None:
+        begun = _LOGIN_BEGUN.match(text, name.end)
+        return Place(0, 0, name.start, True) if begun is not None and begun.end() == len(text) else None
+    value, _ = _value(text, match.end(), "password", False, False, False)
+    is_one = is_secret(text[value.start : value.end], "password", "quoted", "pass")
+    start, end = value[:2] if is_one else (0, 0)
+    return Place(start, end, name.start, value.reached >= len(text))
 
 
 class _Value(NamedTuple):
@@ -465,6 +508,7 @@ def _values(text: str, name: _Name) -> Iterator[tuple[_Value, Form]]:
             yield value, "query" if form == "bare" else form
         elif _PAIR_BEGINS.search(head) and (value.end == len(text) or _PAIR_ENDS.match(text, value.end)):
             yield value, "said"
+    yield from _first_values(text, name)
     if match := _SAID.match(text, name.end):
         value, form = _value(text, match.end(), name.kind, False, False, False)
         yield value, "said" if form == "bare" else form
@@ -477,6 +521,16 @@ def _values(text: str, name: _Name) -> Iterator[tuple[_Value, Form]]:
         if not (option and text[value.start : value.start + 1] == "-"):
             behind_option: Form = "query" if name.kind == "password" else "said"
             yield value, behind_option if form == "bare" else form
+
+
+def _first_values(text: str, name: _Name) -> Iterator[tuple[_Value, Form]]:
+    """Yields the first value of a list, and the argument of a function, that `name` names."""
+    if match := _IN_LIST.match(text, name.end):
+        value, _ = _value(text, match.end(), name.kind, False, False, False)
+        # with a space it is a message: `"password": ["must have 8 characters"]`
+        yield (value if " " not in text[value.start : value.end] else value._replace(start=value.end)), "said"
+    if (match := _CALLED.match(text, name.end)) and _SETS.search(text[name.start : name.end]):
+        yield _value(text, match.end(), name.kind, False, False, False)
 
 
 def _value(text: str, at: int, kind: Kind, line: bool, query: bool, xml: bool) -> tuple[_Value, Form]:

@@ -415,6 +415,40 @@ SHAPES: tuple[Shape, ...] = (
         "RFC 7468, as in a file of kubectl",
     ),
     Shape(
+        "password hash of crypt",
+        ("$",),
+        r"\$(?:2[abxy]\$[0-9]{2}\$[A-Za-z0-9./]{53}|(?:1|apr1)\$[A-Za-z0-9./]{1,8}\$[A-Za-z0-9./]{22}"
+        r"|5\$(?:rounds=[0-9]{1,9}\$)?[A-Za-z0-9./]{1,16}\$[A-Za-z0-9./]{43}"
+        r"|6\$(?:rounds=[0-9]{1,9}\$)?[A-Za-z0-9./]{1,16}\$[A-Za-z0-9./]{86}"
+        r"|g?y\$[A-Za-z0-9./]{1,12}\$[A-Za-z0-9./]{1,86}\$[A-Za-z0-9./]{43}|7\$[A-Za-z0-9./]{11,97}\$[A-Za-z0-9./]{43}"
+        r"|sha1\$[0-9]{1,9}\$[A-Za-z0-9./]{1,64}\$[A-Za-z0-9./]{28})",
+        "crypt(5)",
+        behind=r"(?:2[abxy]|apr1|g?y|sha1|[1567])\$",
+        sample=r"\$(?:2b\$1[0-2]\$[A-Za-z0-9./]{53}|6\$[A-Za-z0-9]{16}\$[A-Za-z0-9]{86}|1\$[A-Za-z0-9]{8}\$[A-Za-z0-9]{22})",
+    ),
+    Shape(
+        "password hash of Argon2 or scrypt",
+        ("$",),
+        r"p=[0-9]{1,3}\$[A-Za-z0-9+/]{11,86}={0,2}\$[A-Za-z0-9+/]{22,172}={0,2}(?!=)",
+        "password-hashing.net, PHC string format",
+        offsets=(3, 4, 5),
+        behind=r"[A-Za-z0-9+/]{11,86}={0,2}\$[A-Za-z0-9+/]{22}",
+    ),
+    Shape(
+        "password hash of PBKDF2",
+        ("$pbkdf2", "pbkdf2_sha"),
+        r"(?:\$pbkdf2(?:-sha[0-9]{1,3})?\$[0-9]{1,9}|pbkdf2_sha[0-9]{1,3}\$[0-9]{1,9})\$[A-Za-z0-9./+]{1,86}\$[A-Za-z0-9./+]{22,86}={0,2}(?!=)",
+        "docs.djangoproject.com, passlib.readthedocs.io",
+        sample=r"pbkdf2_sha256\$[1-9][0-9]{5}\$[A-Za-z0-9]{22}\$[A-Za-z0-9+/]{43}=",
+    ),
+    Shape(
+        "password hash of PostgreSQL",
+        ("SCRAM-SHA-256$",),
+        r"SCRAM-SHA-256\$[0-9]{1,9}:[A-Za-z0-9+/]{8,88}={0,2}\$[A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{43}=(?!=)",
+        "RFC 5803",
+        sample=r"SCRAM-SHA-256\$4096:[A-Za-z0-9+/]{22}==\$[A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{43}=",
+    ),
+    Shape(
         "JSON web token, signed or encrypted",
         ("eyJ",),
         rf"eyJ{_B64URL}{{10,4000}}\.(?:eyJ{_B64URL}{{4,7900}}(?:\.{_JWT_PART}){{1,3}}"

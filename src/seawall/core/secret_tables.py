@@ -17,7 +17,7 @@ MAX_LINE_CHARS = 4_096
 """Characters of the longest row."""
 MAX_HEADER_CHARS = 1_024
 _LEAST_TOKEN_CHARS = 20
-"""Characters of the shortest token in a table: the tokens of a text are words."""
+"""Characters of the shortest token in a column that is named `token` alone: the tokens of a text are words."""
 
 _HEADER_CELL = re.compile(
     r"(?:(?<=[|,;\t\n])|(?<![\s\S]))[ \"'`*]{0,16}(?P<name>[^\W\d](?:[^\W_]|[_ ./()#’'-]){1,47}?)[ \"'`*]{0,48}(?=[|,;\t\r\n]|\Z)"
@@ -49,7 +49,8 @@ class _Header(NamedTuple):
     end: int
     mark: str
     cells: int
-    columns: tuple[tuple[int, Kind, str], ...]
+    columns: tuple[tuple[int, Kind, str, int], ...]
+    """The place of each column of secrets, their kind, the word that says so, and their fewest characters."""
 
 
 def find_tables(text: str, cells: list[int], since: int, at_line: bool) -> Tables:
@@ -89,7 +90,11 @@ def _read_header(text: str, at: int) -> _Header | None:
         return None
     cells = [line[a:b] for a, b in _cells(line, mark)]
     kinds = [find_kind(cell) for cell in cells]
-    columns = tuple((place, *kind) for place, kind in enumerate(kinds) if kind is not None)
+    columns = tuple(
+        (place, *kind, _LEAST_TOKEN_CHARS if cells[place].lower() == "token" else 0)
+        for place, kind in enumerate(kinds)
+        if kind is not None
+    )
     if len(cells) < 2 or not columns:
         return None
     if mark == "|":
@@ -117,12 +122,12 @@ def _read_rows(text: str, header: _Header, places: list[tuple[int, int]]) -> tup
         cells = list(_cells(line, header.mark))
         if len(cells) != header.cells and end < len(text):
             return -1, at
-        for column, kind, stem in header.columns:
+        for column, kind, stem, least_chars in header.columns:
             if column < len(cells):
                 start, stop = cells[column]
                 value = line[start:stop]
-                long_enough = kind != "token" or len(value) >= _LEAST_TOKEN_CHARS
-                if long_enough and " " not in value and is_secret(value, kind, form, stem):
+                of_kind: Form = "query" if kind == "hint" else form
+                if len(value) >= least_chars and " " not in value and is_secret(value, kind, of_kind, stem):
                     places.append((at + start, at + stop))
         if end == len(text):
             return at, end

@@ -13,7 +13,17 @@ import re
 from typing import Literal
 
 Kind = Literal[
-    "password", "secret", "token", "authorization", "login", "cookie", "signature", "bearer", "basic", "pair"
+    "password",
+    "hint",
+    "secret",
+    "token",
+    "authorization",
+    "login",
+    "cookie",
+    "signature",
+    "bearer",
+    "basic",
+    "pair",
 ]
 Form = Literal["quoted", "line", "query", "bare", "said"]
 """The form in which a value is written: in quotes, alone on the rest of its line, in a URL's query, in code, or in a
@@ -27,7 +37,7 @@ MAX_SPACES = 5
 _MASKED = re.compile(r"(?:[^A-Za-z0-9]|[xX0])*|.*(?:\*{3}|•|…|\.{3}|x{6}|X{6}).*")
 """A value that somebody has masked: `****`, `xxx`, `…`, zeros."""
 _TEMPLATE = re.compile(
-    r"<[^>]{0,99}>?|\$[A-Z_{(].*|\$[a-z_]+|\{.*|%[sdr(].*|%[A-Z_]+%|\[[\w .-]*\]?|\(.*\)|!(?:secret|ref|sub|env|vault)\b.*"
+    r"<[^>]{0,99}>?|\$[A-Z_{(].*|\$[a-z_]+|\{(?!(?:S?SHA|S?MD5|CRYPT|PBKDF2)[0-9-]*\}[^{]).*|%[sdr(].*|%[A-Z_]+%|\[[\w .-]*\]?|\(.*\)|!(?:secret|ref|sub|env|vault)\b.*"
     r"|.*(?:\$\{|\{\{|\$\(|\{[a-z_.]+\}|<[a-z_ -]+>).*|(?:env|vault|file|op|ref\+\w+|arn|ssm|https?|secretref):.*"
 )
 """A placeholder for a value: `${TOKEN}`, `{{ token }}`, `<token>`, `%s`, or the place where it is looked up: `vault:…`,
@@ -89,6 +99,11 @@ def has_digit_and_letter(value: str) -> bool:
     return re.search(r"[0-9]", value) is not None and re.search(r"[A-Za-z]", value) is not None
 
 
+def has_all_kinds(value: str) -> bool:
+    """Returns whether a text has a small letter, a capital and a digit, in the first characters by which it is judged."""
+    return _ALL_KINDS.match(value[:MAX_JUDGED_CHARS]) is not None
+
+
 def is_secret(value: str, kind: Kind, form: Form, stem: str) -> bool:
     """Returns whether `value`, written in `form` behind a name of `kind` that ends with `stem`, is a secret."""
     if kind == "login":
@@ -116,6 +131,8 @@ def is_secret(value: str, kind: Kind, form: Form, stem: str) -> bool:
         )
     if kind == "password":
         return _is_password(value, form, stem)
+    if kind == "hint":
+        return _is_hinted(value, form, stem)
     return _is_random(value, form, kind)
 
 
@@ -135,6 +152,20 @@ def _is_password(value: str, form: Form, stem: str) -> bool:
     if form == "said":
         return len(value) >= 6 and has_digit_and_letter(value)
     return not _is_path(value)
+
+
+def _is_hinted(value: str, form: Form, stem: str) -> bool:
+    """Returns whether a value is a password behind a name that has other meanings as well, such as `pass` or `pw`."""
+    if stem == "pass" and form not in ("quoted", "query"):
+        return False
+    return (
+        len(value) >= 6
+        and " " not in value
+        and has_digit_and_letter(value)
+        and not SLUG.fullmatch(value)
+        and not _DATE.fullmatch(value)
+        and not _is_path(value)
+    )
 
 
 def _is_path(value: str) -> bool:

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from seawall.core.errors import describe_error, is_error
+
 T = TypeVar("T")
 
 
@@ -106,5 +108,8 @@ def resolve_future(future: asyncio.Future[Any], result: Any, error: BaseExceptio
     if error is None:
         future.set_result(result)
     else:
+        if is_error(error, StopIteration):  # a future refuses it, and its waiter would wait for ever
+            stopped, error = error, RuntimeError(f"the work raised {describe_error(error)}")
+            error.__cause__ = stopped
         future.set_exception(error)
         future.exception()  # marks the error as retrieved: the task that began the work may have stopped waiting

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 import msgspec
 
+from seawall.core.canonical import check_texts
 from seawall.core.clock import Clock
 from seawall.core.errors import Misused, Refused
 from seawall.core.events import CALLED, StepKind
@@ -26,6 +27,7 @@ TARGET_KINDS = ("tool", "agent", "tenant", "run")
 
 def check_target(what: str) -> None:
     """Raises `Misused` if `what` names nothing that can be paused."""
+    check_texts(what=what)
     kind, colon, name = what.partition(":")
     if what != ALL and not (colon and name.strip() and kind in TARGET_KINDS):
         forms = ", ".join(f"{kind}:NAME" for kind in TARGET_KINDS)

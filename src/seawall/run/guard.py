@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from seawall.core.canonical import escape_unsendable
 from seawall.core.errors import describe_error
 from seawall.core.events import Event, Mode
 from seawall.run.state import RunState
@@ -44,7 +45,9 @@ class Guard:
         return memory
 
     def carry(self, memory: Any) -> str | None:
-        """Returns a short text that the session's next run gets with its `RunTaken`; None for nothing."""
+        """Returns a short text that the session's next run gets with its `RunTaken`; None, or what is no text, for
+        nothing.
+        """
         return None
 
     def before(self, step: Step, run: RunState, memory: Any) -> Verdict:
@@ -79,11 +82,11 @@ def collect_handover(state: RunState, guards: Sequence[Guard]) -> dict[str, str]
         if isinstance(memory, FoldFailed):
             continue
         try:
-            text = guard.carry(memory)
+            text: object = guard.carry(memory)
+            if isinstance(text, str):  # an event with something else could be written, and not be read again
+                left[guard.memory_key] = escape_unsendable(text)
         except KeyboardInterrupt:
             raise
         except BaseException:  # noqa: BLE001 -- the handover is only advice, and must not cost the outcome
             continue
-        if text is not None:
-            left[guard.memory_key] = text
     return left

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from seawall.core.canonical import Ref, check_recordable
+from seawall.core.canonical import Ref, check_recordable, check_texts
 from seawall.core.errors import Broken, Misused, Refused, name_error
 from seawall.effects.credentials import Decider, Principal, find_by_key
 from seawall.effects.links import Link, LinkSigner, digest_of_token, make_nonce
@@ -130,6 +130,7 @@ class Decisions:
         return decider.principal.name
 
     async def _identify(self, credential: object, by: str) -> Decider:
+        check_texts(by=by)
         if credential is None:
             if self._authenticate is not None or not by.strip():
                 raise Misused("who decides? give the credential of the person")
@@ -185,13 +186,13 @@ class Decisions:
         hash: str,  # noqa: A002 -- the word that everybody sees
         decider: Decider,
         reason: str = "",
-        edit: Mapping[str, Any] | str | None = None,
+        edit: str | None = None,
         team: Team | Agent | None = None,
         stop: bool = False,
         link: str = "",
     ) -> Approval:
         """Records a decision, and lets the run go on if this process has it. Returns the proposal after the decision."""
-        _check_text(hash=hash, reason=reason)
+        check_texts(proposal=proposal, hash=hash, reason=reason)
         if " " in proposal:
             run, _, step = proposal.partition(" ")
             raise Misused(
@@ -231,7 +232,7 @@ class Decisions:
 
         Raises `Misused` if the run does not wait for a decision on that step, and if another decision was made.
         """
-        _check_text(reason=reason)
+        check_texts(reason=reason)
         state = await self._supervisor.read_state(run)
         waiting = state.open.get(step)
         decision = StepDecision(step, approve, decider, stop)
@@ -325,7 +326,7 @@ class Decisions:
 
     async def _make_finding(self, committed: object, failed: str | None, reason: str) -> _Finding:
         """Returns a person's finding. Raises `Misused` unless exactly one of `committed` and `failed` is given."""
-        _check_text(failed=failed, reason=reason)
+        check_texts(failed="" if failed is None else failed, reason=reason)
         if (committed is None) == (failed is None):
             raise Misused("say what became of the effect: committed=RECEIPT or failed=TEXT, and not both")
         bodies = self._supervisor.make_bodies()
@@ -336,7 +337,11 @@ class Decisions:
                     f"failed is empty ({failed!r}): say how you know that the effect did not happen and will not"
                 )
             return _Finding(False, None, told, {})
-        encoded = encode(committed, "committed=…")
+        try:
+            encoded = encode(committed, "committed=…")
+        except TypeError as error:
+            kind = type(committed).__name__
+            raise Misused(f"reconcile: committed is a {kind} that has no JSON form: {error}") from None
         text = encoded.decode("utf-8", "replace") if isinstance(encoded, bytes) else encoded
         await put_apart(text, bodies)
         return _Finding(True, bodies.put(text), told, bodies.unsaved())
@@ -462,9 +467,3 @@ def _refuse_agent(principal: Principal) -> None:
             guard="approval",
             value=principal.name,
         )
-
-
-def _check_text(**texts: object) -> None:
-    for name, text in texts.items():
-        if text is not None and not isinstance(text, str):
-            raise Misused(f"{name} is {text!r}; it must be text")

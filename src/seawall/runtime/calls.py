@@ -9,7 +9,10 @@ import threading
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from functools import partial
+from types import GeneratorType
 from typing import Any, NamedTuple
+
+from typing_extensions import TypeIs
 
 from seawall.core.errors import Broken, is_error, list_inner
 from seawall.core.forks import leave_child
@@ -57,9 +60,15 @@ async def call_apart(
             async with asyncio.timeout(timeout_s):
                 return await function(*arguments)
         value = await start_in_thread(partial(copy_context().run, function, *arguments), thread)
-        return await value if inspect.isawaitable(value) else value
+        return await value if is_awaitable(value) else value
 
     return await await_apart(call)
+
+
+def is_awaitable(value: object) -> TypeIs[Awaitable[Any]]:
+    """Returns whether a value can be awaited, without asking its `__class__`: that of a proxy may raise."""
+    kind = type(value)
+    return issubclass(kind, Awaitable) or (kind is GeneratorType and inspect.isawaitable(value))
 
 
 def is_async(function: Callable[..., Any]) -> bool:

@@ -17,23 +17,31 @@ from seawall.team.team import Team
 from seawall.team.tool import Tool, encode
 
 
+def write_edit(edit: Mapping[str, Any] | str | None) -> str | None:
+    """Returns an edit as JSON text, which nobody changes while the decision waits. Raises `Misused` if it has no JSON."""
+    try:
+        text = None if edit is None else encode(edit, "edit")
+    except TypeError:
+        raise Misused(f"approve: edit is a {type(edit).__name__} that has no JSON form") from None
+    return text.decode() if isinstance(text, bytes) else text
+
+
 def prepare_edit(
     ballot: Ballot,
     proposal: Proposal,
     team: Team | None,
-    edit: Mapping[str, Any] | str,
+    edit: str,
     bodies: Bodies,
 ) -> Ballot:
-    """Returns the ballot with other arguments, which are kept in `bodies`.
+    """Returns the ballot with other arguments, JSON text, which are kept in `bodies`.
 
     Raises `Misused` if the tool does not accept them, and if this process does not have the tool's proposed version.
     """
     tool = _find_tool(proposal, team)
-    if isinstance(edit, str) and not edit.strip():  # empty arguments of a model would mean the defaults
+    if not edit.strip():  # empty arguments of a model would mean the defaults
         raise Misused(f"proposal {proposal.id}: the edit is empty; write all arguments as a JSON object")
-    given = edit if isinstance(edit, str) else encode(edit, "edit")
     try:
-        text, amount = read_edit(tool, given if isinstance(given, str) else given.decode())
+        text, amount = read_edit(tool, edit)
     except ValueError as error:
         raise Misused(
             f"proposal {proposal.id}: tool {tool.name!r} does not take this edit: {error}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import inspect
 import logging
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,7 +13,7 @@ from typing import Any, TypeVar, cast
 from msgspec.structs import replace
 
 from seawall.core.big_values import BIG_CHARS, is_big
-from seawall.core.canonical import measure_bytes
+from seawall.core.canonical import escape_unsendable, measure_bytes
 from seawall.core.errors import Broken, describe_error, format_trace, is_error, name_error, read_error_text
 from seawall.core.frozen import thaw
 from seawall.models.protocol import Model, ModelFailed, ModelReply, ModelRequest, Price, TextDelta, ToolSpec
@@ -25,7 +24,7 @@ from seawall.run.frame import Frame
 from seawall.run.state import RunState
 from seawall.run.step import Ownership, Result, Step
 from seawall.run.traces import find_traces
-from seawall.runtime.calls import await_apart
+from seawall.runtime.calls import await_apart, is_awaitable
 from seawall.runtime.exceptions import classify_exception, read_seconds
 from seawall.runtime.remembering import MemorySteps
 from seawall.runtime.threads import QueuedCall, ThreadPool
@@ -211,7 +210,7 @@ class TeamExecutor:
     async def _call_beside(self, tool: Tool, call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
         """Calls a preview or reconcile function of a tool. A sync function runs in a thread of the tool."""
         value, error = await self._resources.get_pool(tool).call(lambda: call, QueuedCall())
-        if error is None and inspect.isawaitable(value):
+        if error is None and is_awaitable(value):
             return await await_apart(partial(_await, value, None))
         return value, error
 
@@ -337,7 +336,7 @@ class TeamExecutor:
                 value, error = await self._resources.get_pool(tool).call(_prepare, queued)
             finally:
                 self._queued.pop(context.step, None)
-            if inspect.isawaitable(value):  # a wrapper around an async function: its awaitable runs here
+            if is_awaitable(value):  # a wrapper around an async function: its awaitable runs here
                 value, error = await await_apart(partial(_await, value, ownership))
         if error is not None and is_error(error, _Withheld):
             raise error.why
@@ -487,7 +486,7 @@ def _read_model_failed(error: ModelFailed, model: Model) -> Result:
     return Result(
         status="error",
         output=f"Error: {text}" if named in text else f"Error: {named}: {text}",
-        error=error.kind,
+        error=escape_unsendable(error.kind),
         uncharged=not error.charged,
         retryable=bool(error.retryable),
         retry_after_s=read_seconds(error.retry_after_s),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import cast
 
+from seawall.core.canonical import check_recordable, check_texts
 from seawall.core.errors import Misused
 from seawall.guards.pauses import check_target
 from seawall.journal.protocol import Setting, SettingKind
@@ -24,6 +25,8 @@ async def put_setting(
     for_s: float | None,
 ) -> None:
     """Records a setting. Raises `Misused` if `by` is empty, or if `for_s` is not above zero."""
+    check_recordable(**{kind: name})
+    check_texts(why=why)
     check_by(f"{kind} {name!r}", by)
     if not isinstance(cast("object", for_s), int | float | None) or not (for_s is None or for_s > 0):
         raise Misused(f"{kind} {name!r}: for_s is {for_s!r}; it must be a number of seconds above zero")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from seawall.core.canonical import check_texts
 from seawall.core.clock import Clock
 from seawall.core.errors import Misused
 from seawall.core.events import Mode
@@ -29,6 +30,7 @@ def _read_mode(setting: Setting) -> Mode:
 
 def check_by(what: str, by: str) -> None:
     """Raises `Misused` if `by` does not name who made the change `what`."""
+    check_texts(by=by)
     if not by.strip():
         raise Misused(f"{what}: by is {by!r}; name who does it, it is recorded")
 

@@ -10,7 +10,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from seawall.core.canonical import Ref, check_recordable
+from seawall.core.canonical import Ref, check_recordable, check_texts
 from seawall.core.clock import Clock
 from seawall.core.errors import Misused
 from seawall.core.events import EffectMoved, Event, LimitsRaised, StepDone, StoppedBy
@@ -58,6 +58,7 @@ async def sign_limits(
     if limits is None:
         return None
     limits = validate_limits(limits)
+    check_texts(by=by, reason=reason)
     check_recordable(reason=reason)
     if credential is None and not by.strip():
         raise Misused("who gives the run other limits? give by=… or credential=…; it is recorded")

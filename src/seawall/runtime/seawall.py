@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
-from seawall.core.canonical import Ref, check_recordable
+from seawall.core.canonical import Ref, check_recordable, check_texts
 from seawall.core.clock import Clock, SystemClock
 from seawall.core.errors import Misused
 from seawall.core.events import EffectState, Mode, RunStarted
@@ -45,6 +45,7 @@ from seawall.run.state import RunState
 from seawall.runtime.admission import Admission
 from seawall.runtime.approval_views import Approval, RecordedEffect
 from seawall.runtime.approvals import LINK_S, Authenticate, Decisions
+from seawall.runtime.edits import write_edit
 from seawall.runtime.errands import Errands
 from seawall.runtime.factory import Factory
 from seawall.runtime.given import check_journal, check_names, check_options, check_request
@@ -270,6 +271,7 @@ class Seawall:
         """
         team = as_team(team)
         check_request(request, stream=stream, modes=modes)
+        check_texts(tenant=tenant, principal=principal)
         check_recordable(session=session, tenant=tenant, principal=principal, request_id=request_id, app=app)
         bounds = validate_limits(limits) if limits is not None else team.limits
         usd_cap = self._budget.get_usd_cap(tenant) if self._budget.active else None
@@ -380,9 +382,10 @@ class Seawall:
         Raises `Refused` (guard `approval`) for a decision that is not valid, and `Misused` for an unknown proposal and for an
         edit that the tool does not accept.
         """
+        text = write_edit(edit)
         decider = await self._decisions.identify(credential, by, on=proposal)
         return await self._decisions.decide(
-            proposal, approve=True, hash=hash, decider=decider, edit=edit, team=team, reason=reason
+            proposal, approve=True, hash=hash, decider=decider, edit=text, team=team, reason=reason
         )
 
     async def reject(
@@ -520,6 +523,8 @@ class Seawall:
         SQLite, such as Python's `sqlite3`, in a process that has it open: see the page on keeping a journal. Raises
         `Misused` if there is a file at `path` (`force` replaces it), `JournalFull`, and `JournalFailed`.
         """
+        if not isinstance(cast("object", path), str | Path):
+            raise Misused(f"backup: path is {path!r}; it must be a path")
         return await self.journal.backup(str(path), force=force)
 
     async def replay(
@@ -565,6 +570,8 @@ class Seawall:
         Raises `Misused` for a step after which no fork is possible, for a request id that another run has, and if the run's
         events were pruned or its request was erased.
         """
+        check_recordable(app=app, request_id=request_id)
+        check_texts(result="" if result is None else result)
         given, run = None if team is None else as_team(team), self._ids.make_run_id()
         raised = await sign_limits(self._decisions, self._clock, limits, by, credential, reason)
         change = ForkOptions(at, result, live_effects, app, raised, request_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from typing import Any
 
@@ -24,7 +23,7 @@ from seawall.memory.calls import MAX_VALUE_CHARS
 from seawall.memory.options import Resolver
 from seawall.memory.sameness import make_loose
 from seawall.run.bodies import Bodies
-from seawall.runtime.calls import await_apart
+from seawall.runtime.calls import await_apart, is_awaitable
 from seawall.runtime.remembering import decode_value
 from seawall.team.team import Team
 
@@ -59,7 +58,7 @@ class ConflictSolver:
         async def solve() -> str | None:
             async with asyncio.timeout(RESOLVE_S):
                 value = resolve(*values)
-                return _encode(await value if inspect.isawaitable(value) else value)
+                return _encode(await value if is_awaitable(value) else value)
 
         text, error = await await_apart(solve)
         if error is not None:  # a person decides

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
-from seawall.core.canonical import Ref
+from seawall.core.canonical import Ref, check_texts
 from seawall.core.clock import Clock
 from seawall.core.errors import Broken, Misused, Refused, SeawallError
 from seawall.core.events import Event, GuardSet, Mode, RunStarted, RunTaken
@@ -526,6 +526,7 @@ class Supervisor:
 
     async def send(self, run: str, command: Command, bodies: Mapping[Ref, bytes] | None = None) -> None:
         """Puts a command into a run's inbox, and delivers it if this process has the run."""
+        check_texts(by=command.by, reason=command.reason)
         redact = self.make_bodies().redact
         command = replace(command, by=redact(command.by), reason=redact(command.reason))
         await self.journal.send(run, command, bodies)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypedDict, Unpack, cast, overload
 
-from seawall.core.canonical import digest_of
+from seawall.core.canonical import check_recordable, digest_of
 from seawall.core.errors import Misused
 from seawall.core.limits import Limits, validate_limits
 from seawall.memory.options import Memory
@@ -132,9 +132,7 @@ class Agent(Generic[Output_co]):
             raise Misused(
                 f"agent {name!r}: model is {model!r}; it must be a name such as 'openai:gpt-5.2', or a Model"
             )
-        for what, given in (("role", role), ("instructions", instructions)):
-            if not isinstance(cast("object", given), str | None):
-                raise Misused(f"agent {name!r}: {what} is {given!r}; it must be text")
+        check_recordable(**{f"agent {name!r}: role": role, f"agent {name!r}: instructions": instructions})
         check_items(f"agent {name!r}: tools", tools)
         check_items(f"agent {name!r}: asks", asks or ())
         for what, number in (("max_output_tokens", max_output_tokens), ("retries", retries)):

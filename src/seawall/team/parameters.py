@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import reprlib
@@ -90,7 +91,8 @@ class Parameters:
         else:
             self._validator = SchemaValidator(f"tool {tool!r}", schema) if checks else None
             self._named = frozenset(schema.get("properties", ()))
-            self.schema = schema
+            # a caller who changes its schema later would let models see another one than the one that is checked
+            self.schema = copy.deepcopy(schema) if checks else schema
 
     def __repr__(self) -> str:
         return f"<Parameters of {self._tool}{self._signature}>"

@@ -9,6 +9,7 @@ from typing import Any, cast
 from msgspec.structs import replace
 from pydantic import TypeAdapter, ValidationError
 
+from seawall.core.canonical import encode_text
 from seawall.models.protocol import Assistant, ModelReply, ToolCall, Usage
 from seawall.run.bodies import Bodies
 from seawall.run.frame import Frame
@@ -120,7 +121,7 @@ def _make_ids_unique(
             number = f"{number}-{index + 1}"
         seen.add(number)
         name = call.name if call.name in given else clean(call.name)[:MAX_NAME_CHARS]
-        distinct.append(ToolCall(number, name, call.arguments))
+        distinct.append(ToolCall(number, name, encode_text(call.arguments)))
     return tuple(distinct)
 
 

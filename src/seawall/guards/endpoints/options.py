@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from seawall.core.canonical import check_texts
 from seawall.core.errors import Misused
 
 KINDS = ("model", "tool")
@@ -120,6 +121,7 @@ def check_options(endpoints: Mapping[str, EndpointOptions]) -> dict[str, Endpoin
     if not isinstance(endpoints, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] -- what callers give
         raise Misused(f"endpoints is {endpoints!r}; it must be a dict of EndpointOptions(…) by name")
     for name, options in endpoints.items():
+        check_texts(endpoint=name)
         kind, _, rest = name.partition(":")
         if kind not in KINDS or (":" in name and not rest):
             raise Misused(

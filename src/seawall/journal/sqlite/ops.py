@@ -425,15 +425,28 @@ class ReleaseOp(QueuedOp):
         tx.block(self.lease, why)
 
 
+def _encode_readable(record: Command | Setting) -> bytes:
+    """Returns a record that a program has made as it is written. Raises `Misused` if nobody could read it again: each
+    process reads every setting, and would take the journal for damaged.
+    """
+    try:
+        data = encode([record])
+        msgspec.json.decode(data, type=list[type(record)])
+    except (TypeError, ValueError) as error:
+        raise Misused(f"{type(record).__name__} can't be recorded: {error}") from None
+    return data
+
+
 class SendOp(QueuedOp):
     """Puts a command into a run's inbox."""
 
-    __slots__ = ("bodies", "command", "name")
+    __slots__ = ("bodies", "command", "data", "name")
 
     def __init__(self, run: str, command: Command, bodies: Bodies = ()) -> None:
         super().__init__()
         self.name = run
         self.command = command
+        self.data = _encode_readable(command)
         self.bodies = bodies
 
     def get_runs(self) -> Sequence[str]:
@@ -447,21 +460,21 @@ class SendOp(QueuedOp):
             raise Misused(f"run {self.name} has ended; it accepts no {self.command.kind!r} command")
         self.result = state.next_inbox
         tx.add_bodies(state.tenant, self.bodies)
-        tx.add_run_entry(state, Box.INBOX, 1, encode([self.command]))
+        tx.add_run_entry(state, Box.INBOX, 1, self.data)
 
 
 class SetOp(QueuedOp):
     """Records a live setting."""
 
-    __slots__ = ("setting",)
+    __slots__ = ("data",)
 
     def __init__(self, setting: Setting) -> None:
         super().__init__()
-        self.setting = setting
+        self.data = _encode_readable(setting)
 
     def plan(self, tx: Transaction) -> None:
         """See `Op.plan`."""
-        tx.add_own_entry(Box.SETTINGS, encode([self.setting]))
+        tx.add_own_entry(Box.SETTINGS, self.data)
 
 
 class ChangeOp(QueuedOp):

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 from msgspec.structs import replace
 
-from seawall.core.canonical import check_recordable
+from seawall.core.canonical import check_recordable, check_texts
 from seawall.core.clock import SystemClock
 from seawall.core.errors import Broken, Misused, name_error
 from seawall.core.events import Mode
@@ -157,15 +157,9 @@ class Engine:
         Raises `Misused` for an argument that can't be recorded. The first step raises `Misused` if the request id belongs to
         another principal.
         """
-        check_recordable(
-            request=request,
-            loop=loop,
-            name=name,
-            agent=agent,
-            session=session,
-            tenant=tenant,
-            request_id=request_id,
-        )
+        check_recordable(request=request, loop=loop, name=name, agent=agent)
+        check_recordable(session=session, tenant=tenant, principal=principal, request_id=request_id)
+        check_texts(tenant=tenant, principal=principal)
         if not loop:
             raise Misused("begin: loop is empty; name the framework whose loop asks for the steps")
         bounds = self._limits if limits is None else validate_limits(limits)

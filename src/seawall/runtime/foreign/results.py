@@ -6,13 +6,15 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any, cast
+from types import NoneType
+from typing import Any, cast, get_args
 
 from msgspec.structs import replace
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from seawall.core.canonical import escape_surrogates_in_json, escape_unsendable, to_canonical_text
 from seawall.core.errors import Misused, describe_error, is_error, name_error, read_error_text
+from seawall.core.events import StepStatus
 from seawall.models.protocol import Assistant, Price, ToolCall, Usage
 from seawall.models.usage import check_usage
 from seawall.run.step import Result
@@ -25,6 +27,32 @@ DONE = ("ok", "replaced", "simulated")
 """The statuses of a step whose text is a result, and not a failure."""
 NO_USAGE = Usage(problem="the framework has reported no usage")
 """The usage of a call without a report, which is booked at its upper bound."""
+
+_TEXT, _FLAG, _COUNT = (str,), (bool,), (int,)
+_TYPES: tuple[tuple[str, tuple[type, ...]], ...] = (
+    *(("error", (str, NoneType)), ("reasoning", (str, NoneType)), ("answer", (str, NoneType))),
+    *(("problem", (str, NoneType)), ("problem_kind", _TEXT), ("usage_problem", _TEXT), ("trace", _TEXT)),
+    *(("retryable", _FLAG), ("uncharged", _FLAG), ("delivered", _FLAG), ("approved", (bool, NoneType))),
+    *(("input_tokens", _COUNT), ("output_tokens", _COUNT), ("cache_read_tokens", _COUNT)),
+    *(("cache_write_tokens", _COUNT), ("usd", (Decimal,)), ("retry_after_s", (float, int, NoneType))),
+)
+"""The types of the fields of a `Result` that are recorded as they are."""
+_STATUSES = get_args(StepStatus)
+
+
+def check_result(name: str, result: Result) -> Result:
+    """Returns a result that code of a loop has made. Raises `Misused` for one that nobody could read again from the record."""
+    if result.status not in _STATUSES:
+        raise Misused(
+            f"{name!r}: the status of its result is {result.status!r}; it is one of {', '.join(_STATUSES)}"
+        )
+    for field, types in _TYPES:
+        if not isinstance(getattr(result, field), types):
+            words = " or ".join("None" if each is NoneType else each.__name__ for each in types)
+            raise Misused(
+                f"{name!r}: {field} of its result is {getattr(result, field)!r}; it must be {words}"
+            )
+    return result
 
 
 def read_usage(read: Callable[[], Usage]) -> Usage:

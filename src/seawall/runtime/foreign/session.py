@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 from msgspec.structs import replace
 
-from seawall.core.canonical import check_recordable
+from seawall.core.canonical import check_recordable, check_texts, escape_unsendable
 from seawall.core.errors import Broken, Misused, Refused, describe_error
 from seawall.core.events import StoppedBy
 from seawall.core.forks import leave_child
@@ -26,7 +26,13 @@ from seawall.runtime.foreign.asked import Asked, HandoffAsk, ModelAsk, ToolAsk
 from seawall.runtime.foreign.asks import Ask, Settled, Turn
 from seawall.runtime.foreign.loop_side import LoopSide
 from seawall.runtime.foreign.reply import CallerReply, LoopReply, ThreadReply
-from seawall.runtime.foreign.results import ModelResult, make_failure, make_model_result, make_tool_result
+from seawall.runtime.foreign.results import (
+    ModelResult,
+    check_result,
+    make_failure,
+    make_model_result,
+    make_tool_result,
+)
 from seawall.runtime.foreign.team import ForeignTeam
 from seawall.runtime.foreign.tools import ToolDeclarations
 
@@ -270,7 +276,7 @@ class Session:
             raise Misused(
                 f"{asked.name!r}: {brought!r} was brought; it must be text, a Result, or a ModelResult of a model"
             )
-        return brought
+        return check_result(asked.name, brought)
 
     async def _bring(self, ask: Ask, result: Result) -> Settled:
         try:
@@ -406,15 +412,17 @@ class Session:
         self, answer: str | None = None, *, error: str | None = None, stopped_by: StoppedBy | None = None
     ) -> Outcome[Any]:
         """Ends the run with an answer or an error, and returns its outcome."""
+        ending = _make_end(error, stopped_by)
         self._ended = True
-        return await self._cross(lambda side: side.end(_make_end(error, stopped_by), answer))
+        return await self._cross(lambda side: side.end(ending, answer))
 
     def end_sync(
         self, answer: str | None = None, *, error: str | None = None, stopped_by: StoppedBy | None = None
     ) -> Outcome[Any]:
         """As `end`."""
+        ending = _make_end(error, stopped_by)
         self._ended = True
-        return self._wait(lambda side: side.end(_make_end(error, stopped_by), answer))
+        return self._wait(lambda side: side.end(ending, answer))
 
     async def fail(self, error: str) -> None:
         """Ends the run with an error of its loop.
@@ -597,7 +605,10 @@ async def _fail(side: LoopSide, error: str, *, has_asked: bool) -> None:
 
 def _make_end(error: str | None, stopped_by: StoppedBy | None) -> End | None:
     if stopped_by is not None:
-        return End(status="refused", stopped_by=stopped_by)
+        check_texts(guard=stopped_by.guard, reason=stopped_by.reason)
+        check_recordable(guard=stopped_by.guard, limit=stopped_by.limit, value=stopped_by.value)
+        reason = escape_unsendable(stopped_by.reason)
+        return End(status="refused", stopped_by=replace(stopped_by, reason=reason))
     return None if error is None else End(status="failed", error=error)
 
 
