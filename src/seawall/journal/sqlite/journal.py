@@ -199,6 +199,7 @@ class SqliteJournal:
         op = ops.CreateOp(started, 1 + len(events), data, self._pack(bodies))
         op.take, op.after, op.waiting, op.booked = take, after, waiting, kept
         op.records, op.since, op.merge = records, since, merge
+        op.history = ops.find_history(events, bodies)
         op.summary = None if summary is None else guard_names.to_recorded_name(summary)
         return await self._writer.submit(op)
 
@@ -230,6 +231,8 @@ class SqliteJournal:
             ops.count_taken(events),
         )
         op.since, op.merge = since, merge
+        if first_seq == 1:
+            op.history = ops.find_history(events, bodies)
         return self._writer.submit(op)
 
     def _pack(self, bodies: Mapping[Ref, bytes]) -> list[tuple[bytes, bytes]]:
