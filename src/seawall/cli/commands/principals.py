@@ -87,13 +87,10 @@ async def _add(screen: Screen, path: Path, name: str, roles: list[str], agent: b
     from seawall.cli.journals import open_seawall
     from seawall.cli.options import KEY_VARIABLE
     from seawall.core.clock import SystemClock
-    from seawall.core.errors import Misused
     from seawall.effects.credentials import make_principal
 
     record, key = make_principal(name, roles, agent=agent, now=SystemClock().wall_s())
     async with open_seawall(path, create=True) as sea:
-        if any(each.name == name and each.removed_at is None for each in await sea.journal.principals()):
-            raise Misused(f"principal {name!r} has a key; to give another: seawall principals remove {name}")
         await sea.journal.put_principal(record)
     if screen.json:
         screen.print_document({**_build_document(record), "key": key})

@@ -508,7 +508,7 @@ class EffectStore(Protocol):
         ...
 
     async def put_principal(self, principal: PrincipalRecord) -> None:
-        """Adds or changes a principal. Raises `Misused` for a key that another one has."""
+        """Adds or changes a principal. Raises `Misused` for a key that another one has, and for one that has another key."""
         ...
 
     async def principals(self) -> list[PrincipalRecord]:
