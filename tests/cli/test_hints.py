@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from contextvars import copy_context
 from pathlib import Path
 
 import pytest
 
 import seawall
 from cli.desks import Desks
-from seawall.cli.hints import complete_commands, find_program
+from seawall.cli.hints import complete_commands, find_program, note_journal
+from seawall.cli.render.outcome import format_unpause_option
 
 
 def test_a_hint_names_the_journal_that_is_not_the_default(desks: Desks) -> None:
@@ -36,6 +38,34 @@ def test_a_journal_that_the_environment_names_is_not_repeated(
     assert (
         complete_commands("on: seawall resume r-1a, or") == "on: seawall resume r-1a --journal seawall.db, or"
     )
+
+
+def test_a_name_in_a_hint_is_quoted(desks: Desks, monkeypatch: pytest.MonkeyPatch) -> None:
+    evil = "a; touch pwned #"
+    monkeypatch.setenv("SEAWALL_JOURNAL", "other.db")
+    desks("principals", "add", evil, "-j", "seawall.db")
+    again = desks("principals", "add", evil, "-j", "seawall.db")
+    lifts = [format_unpause_option(f"tenant:{evil}"), format_unpause_option("all")]
+
+    given = f"seawall: principal '{evil}' has a key; to give another: "
+    assert again.err == f"{given}seawall principals remove '{evil}' --journal seawall.db\n"
+    assert lifts == [f"--tenant '{evil}'", "--all"]
+
+
+def test_every_command_in_a_message_is_given_the_journal() -> None:
+    context = copy_context()
+    context.run(note_journal, Path("my desk.db"), Path("seawall.db"), "SEAWALL_JOURNAL")
+    option = "--journal 'my desk.db'"
+    for message, whole in (
+        ("with `seawall verify`, and", f"with `seawall verify {option}`, and"),
+        ("seawall fork r-1a --at STEP", f"seawall fork r-1a {option} --at STEP"),
+        ("with: seawall principals add NAME)", f"with: seawall principals add NAME {option})"),
+        ("seawall principals remove 'a; b'", f"seawall principals remove 'a; b' {option}"),
+        ("(x): seawall mcp diff bank.refund", f"(x): seawall mcp diff bank.refund {option}"),
+        ("seawall mcp diff 'b.a; c' now", f"seawall mcp diff 'b.a; c' {option} now"),
+        ("this seawall reads up to 8", "this seawall reads up to 8"),
+    ):
+        assert context.run(complete_commands, message) == whole
 
 
 @pytest.mark.parametrize("command", ["runs", "show", "why", "resume", "verify"])

@@ -12,9 +12,12 @@ from pathlib import Path
 
 _journal_option: ContextVar[str] = ContextVar("journal_option", default="")
 
+_NAME = r"""(?:'(?:[^']|'"'"')*'|[\w.@-]*\w)"""
+"""A name as `shlex.quote` writes it."""
 _COMMAND = re.compile(
-    r"(?<![\w./-])seawall ((?>(?:resume|show|why|runs|approvals|approve|reject|reconcile|effects|cancel|memory [a-z]+"
-    r"|mcp diff [\w.-]*\w)\b(?: [rpe]-[\w-]*\w)?+(?: \d+)?+))(?! --journal)"
+    r"(?<![\w./-])seawall ((?>(?:(?:resume|show|why|runs|approvals|approve|reject|reconcile|effects|cancel|fork|verify"
+    r"|backup|pause|unpause|mcp list|memory [a-z]+)\b(?: [rpe]-[\w-]*\w)?+(?: \d+)?+"
+    rf"|mcp (?:diff|accept|reject) {_NAME}|principals(?: (?:add|remove) {_NAME})?+)))(?! --journal)"
 )
 
 
