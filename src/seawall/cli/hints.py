@@ -48,6 +48,19 @@ def format_command(words: str) -> str:
     return f"{find_program()} {words}{_journal_option.get()}"
 
 
+def explain_damage(*, verified: bool = False) -> str:
+    """Returns what a person does about a damaged journal. `verified`: the first bad place was named just now."""
+    look = (
+        ""
+        if verified
+        else f"the journal is damaged; the first bad place is named by: {format_command('verify')}\n"
+    )
+    return (
+        f"{look}to go back to a copy of seawall backup: stop every process, remove the journal's -wal and -shm, and put the "
+        "copy and its .mark in the places of the journal and its .mark"
+    )
+
+
 def complete_commands(message: str) -> str:
     """Returns a message from below the command line with each `seawall …` in it as `format_command` writes it."""
     return _COMMAND.sub(lambda found: format_command(found[1]), message)

@@ -43,6 +43,7 @@ def principals(
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
     from seawall.core.errors import Misused
+    from seawall.journal.sqlite.identity import find_size
 
     screen = Screen(json=json)
     match words or []:
@@ -51,7 +52,7 @@ def principals(
         case []:
             run_async(lambda _: _list(screen, journal))
         case ["add", name]:
-            is_new = not journal.exists()  # keys may be given before the first run
+            is_new = find_size(str(journal)) is None  # keys may be given before the first run
             run_async(lambda _: _add(screen, journal, name, role or [], agent))
             if is_new:
                 screen.print_note(f"the journal {journal} was not there, and was made")
