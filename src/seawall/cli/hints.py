@@ -17,7 +17,7 @@ _NAME = r"""(?:'(?:[^']|'"'"')*'|[\w.@-]*\w)"""
 _COMMAND = re.compile(
     r"(?<![\w./-])seawall ((?>(?:(?:resume|show|why|runs|approvals|approve|reject|reconcile|effects|cancel|fork|verify"
     r"|backup|pause|unpause|mcp list|memory [a-z]+)\b(?: [rpe]-[\w-]*\w)?+(?: \d+)?+"
-    rf"|mcp (?:diff|accept|reject) {_NAME}|principals(?: (?:add|remove) {_NAME})?+)))(?! --journal)"
+    rf"|mcp (?:diff|accept|reject) {_NAME}|principals (?:add|remove) {_NAME})))(?! --journal)"
 )
 
 

@@ -55,7 +55,7 @@ def draw_resumed(resumed: Resumed) -> Text:
 
 
 def _print_waiting(screen: Screen, waiting: Waiting) -> None:
-    screen.print_text(f"waiting: {wording.format_waiting_for(waiting)}, {wording.format_question(waiting)}")
+    screen.print_line(f"waiting: {wording.format_waiting_for(waiting)}, {wording.format_question(waiting)}")
     if waiting.kind == "pause":
         if waiting.until is not None:
             until = format_until(waiting.until, SystemClock().wall_s())
@@ -81,7 +81,7 @@ def format_unpause_option(what: str) -> str:
 
 def _print_outcome(screen: Screen, outcome: Outcome, streamed: str) -> None:
     if outcome.answer is None:
-        screen.print_text(str(outcome))
+        screen.print_line(str(outcome))
     elif streamed.strip() and streamed.rstrip().endswith(outcome.answer.strip()):
         screen.print_text("" if streamed.endswith("\n") else "\n")
     else:
