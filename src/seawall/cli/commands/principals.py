@@ -92,7 +92,7 @@ async def _add(screen: Screen, path: Path, name: str, roles: list[str], agent: b
 
     record, key = make_principal(name, roles, agent=agent, now=SystemClock().wall_s())
     async with open_seawall(path, create=True) as sea:
-        await sea.journal.put_principal(record)
+        await sea.journal.put_principal(record, new=True)
     if screen.json:
         screen.print_document({**_build_document(record), "key": key})
         return

@@ -422,9 +422,9 @@ class SqliteJournal:
         now = self._clock.wall_s()
         return await self._readers.run(lambda c: effect_reading.list_effects(c, wanted, limit, now))
 
-    async def put_principal(self, principal: PrincipalRecord) -> None:
+    async def put_principal(self, principal: PrincipalRecord, *, new: bool = False) -> None:
         """See `Journal.put_principal`."""
-        await self._submit(effect_ops.PutPrincipalOp(principal))
+        await self._submit(effect_ops.PutPrincipalOp(principal, new))
 
     async def principals(self) -> list[PrincipalRecord]:
         """See `Journal.principals`."""
