@@ -55,7 +55,8 @@ class Table:
 
     def add_row(self, cells: Sequence[str | Text], notes: Sequence[Text] = ()) -> None:
         """Adds a row; `notes` are whole lines below it."""
-        self._rows.append(([Text(each) if isinstance(each, str) else each for each in cells], notes))
+        texts = [Text(" ".join(each.splitlines())) if isinstance(each, str) else each for each in cells]
+        self._rows.append((texts, notes))
 
     def draw(self, width: int | None, fit: Callable[[str], str] = str) -> DrawnTable:
         """Returns the head, then each row with its notes, and which columns do not fit into `width`.
