@@ -86,8 +86,21 @@ def test_an_effect_that_happened_gets_its_receipt(desks: Desks) -> None:
         "statement",
     )
     again = desks("reconcile", effect.id, "--failed", "no", "--by", "bob")
-    assert again.exit_code in (0, 3)  # what happened stays so
+    assert again.exit_code == Exit.REFUSED  # what happened stays so
     assert desks("effects", "--json").document["effects"][0]["state"] == "committed"
+
+
+def test_a_second_finding_is_refused_before_the_run_knows_the_first(desks: Desks) -> None:
+    run = desks("run", desks.app("unsure"), "Pay.", "--json").document["run"]
+    Path("receipt.txt").write_text("rc-9")
+
+    said = desks("reconcile", run, "--committed", "receipt.txt", "--by", "ann")
+    again = desks("reconcile", run, "--failed", "no such payment", "--by", "bob")
+
+    assert "DID happen" in said.out
+    assert (again.exit_code, again.out) == (Exit.REFUSED, "")
+    assert "it is committed, and that is final" in again.err
+    assert "Paid." in desks("resume", run).out
 
 
 def test_an_effect_that_did_not_happen_has_failed(desks: Desks) -> None:

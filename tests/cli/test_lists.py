@@ -122,6 +122,34 @@ def test_a_pipe_without_columns_gets_whole_tables(
     assert done.err == ""
 
 
+def test_a_name_of_several_lines_is_one_line(desks: Desks) -> None:
+    desks("run", desks.app("desk"), "Hi.")
+    forged = "a\nok: all is well"
+
+    lists = [desks(each, "--tenant", forged) for each in ("runs", "approvals", "effects")]
+    desks("guards", "set", forged, "off")
+
+    assert all(done.err.endswith("with tenant a ok: all is well\n") for done in lists)
+    assert desks("runs", "--tenant", "", "--team", "x").err.endswith("with tenant '', team x\n")
+    assert [line[:18] for line in desks("guards").out.splitlines() if "ok: all" in line] == [
+        "a ok: all is well "
+    ]
+
+
+def test_one_long_name_takes_no_column_from_the_other_rows(desks: Desks) -> None:
+    long = "x" * 300
+    for tenant in ("acme", "ajax", long):
+        desks("run", desks.app("desk"), "Hi.", "--tenant", tenant)
+        desks("pause", "--tenant", tenant, "--by", "ann")
+
+    paused, spent = desks("pause", width=80), desks("budget", width=80)
+
+    assert "PAUSED       BY   SINCE" in paused.out
+    assert f"tenant:{long}" in paused.out.splitlines()
+    assert "not shown" not in paused.err + spent.err
+    assert paused.out.count("ann") == 3
+
+
 @pytest.mark.parametrize(
     ("given", "shown"),
     [("90min", "1 h 30 min"), ("90s", "1 min 30 s"), ("1h30m15s", "1 h 30 min 15 s"), ("2w", "14 d")],

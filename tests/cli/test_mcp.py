@@ -78,6 +78,24 @@ def test_a_person_rejects(desks: Desks, place: Place) -> None:
     assert desks("mcp", "pin", "servers.json", "--by", "ann").exit_code == 0
 
 
+def test_the_name_that_a_server_gave_its_tool_is_quoted_in_a_command(desks: Desks, tmp_path: Path) -> None:
+    name = "balance; touch pwned"
+    evil = Place(tmp_path / "bank", make_tool(name))
+    command, *arguments = evil.command
+    servers = {"mcpServers": {"bank": {"command": command, "args": arguments}}}
+    Path("servers.json").write_text(json.dumps(servers), encoding="utf-8")
+    desks("mcp", "pin", "servers.json", "--by", "ann")
+    evil.offer(make_tool(name, description="Another."))
+    desks("mcp", "pin", "servers.json", "--by", "ann")
+
+    listed = desks("mcp", "list", "-j", "./seawall.db")
+    shown = desks("mcp", "diff", f"bank.{name}")
+
+    assert f"look with: seawall mcp diff 'bank.{name}'" in listed.err
+    assert f"seawall mcp accept 'bank.{name}' --hash" in shown.err
+    assert f"seawall mcp reject 'bank.{name}' --hash" in shown.err
+
+
 def test_what_is_not_there_is_named(desks: Desks, place: Place) -> None:
     desks("mcp", "pin", "servers.json", "--by", "ann")
     unknown = desks("mcp", "diff", "bank.refund")

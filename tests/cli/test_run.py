@@ -55,6 +55,38 @@ rejected = Team("rejected", Agent("writer", model=ScriptedModel(lambda request: 
     assert "Traceback" not in done.err
 
 
+def test_what_stopped_a_run_steers_no_terminal_behind_a_pipe(desks: Desks) -> None:
+    desks.write("""
+failing = Team(Agent("failing", model=ScriptedModel([fail("rejected", "no\\x1b]0;all\\x07 model")])))
+class Asks2(Guard):
+    name = "asks2"
+    def before(self, step, run, memory):
+        return Hold("look\\x1b[31m") if step.kind == "tool" else ALLOW
+held = Team(Agent("held", model=script(call("find_order", order_id="1")), tools=[find_order]), guards=[Asks2()])
+""")
+
+    failed, waits = desks("run", desks.app("failing"), "Hi."), desks("run", desks.app("held"), "Hi.")
+
+    assert (failed.exit_code, waits.exit_code) == (5, 7)
+    assert "no\ufffd]0;all\ufffd model" in failed.out
+    assert "look\ufffd[31m" in waits.out
+    assert "\x1b" not in failed.out + failed.err + waits.out + waits.err
+
+
+def test_a_directory_that_is_gone_is_named(
+    desks: Desks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+
+    done = desks("run", desks.app("desk"), "Hi.", "-j", str(tmp_path / "a.db"))
+
+    assert done.exit_code == 2
+    assert "the current directory is gone" in done.err
+
+
 def test_json_is_one_document_with_decimals_as_strings_whatever_the_tools_print(desks: Desks) -> None:
     desks.write("""
 print("imported")

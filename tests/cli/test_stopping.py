@@ -13,10 +13,15 @@ from typing import Any, cast
 import pytest
 
 from cli.desks import Child, Desks
+from seawall.cli import decisions
+from seawall.cli.exits import Exit
 from seawall.cli.signals import Shutdown, await_start
+from seawall.journal.sqlite import SqliteJournal
 from seawall.runtime.registry import Registry
 from seawall.runtime.run import Run
 from seawall.testing import ManualClock
+
+RECORDED = "what was recorded before that stays recorded: look at it before you try again"
 
 STUCK = """
 def stuck(tool):
@@ -228,3 +233,31 @@ app_module.main()
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (130, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "stopped", "said"),
+    [
+        (("erase", "--tenant", "acme", "--yes"), "SqliteJournal.erase", RECORDED),
+        (("prune", "--older-than", "1d"), "SqliteJournal.prune", RECORDED),
+        (("pause", "--all"), "SqliteJournal.settings", RECORDED),
+        (("approve", "last", "--by", "ann"), "decisions._await_taken_up", RECORDED),
+        (("verify",), "SqliteJournal.verify", "nothing was started"),
+        (("runs",), "SqliteJournal.runs", "nothing was started"),
+    ],
+)
+def test_a_command_that_may_have_written_does_not_say_that_nothing_was_started(
+    desks: Desks, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], stopped: str, said: str
+) -> None:
+    async def be_stopped(*given: Any, **options: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.Event().wait()
+
+    desks("run", desks.app("parked"), "Refund.")
+    owner, _, name = stopped.partition(".")
+    monkeypatch.setattr({"SqliteJournal": SqliteJournal, "decisions": decisions}[owner], name, be_stopped)
+
+    done = desks(*words)
+
+    assert done.exit_code == Exit.INTERRUPTED
+    assert f"seawall: interrupted; {said}" in done.err

@@ -355,6 +355,8 @@ class DecisionContract:
                 await journal.put_principal(alice)
                 with pytest.raises(Misused, match="'alice' has this key"):
                     await journal.put_principal(replace(alice, name="bob"))
+                with pytest.raises(Misused, match="'alice' has a key"):
+                    await journal.put_principal(replace(alice, key_hash="k-2"), new=True)
                 assert (await journal.decide(ballot)).votes[0].roles == ("finance",)
                 await journal.put_principal(replace(alice, removed_at=5.0))
                 with pytest.raises(Refused, match="alice has no such key"):

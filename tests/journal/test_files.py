@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import shutil
 import sqlite3
@@ -21,6 +22,7 @@ from seawall.core.errors import JournalFailed, Misused
 from seawall.journal.protocol import Journal
 from seawall.journal.sqlite import SqliteJournal
 from seawall.journal.sqlite.database import Database
+from seawall.journal.sqlite.mark import Mark
 from seawall.journal.sqlite.watch import Watchers
 from seawall.testing import ManualClock
 
@@ -431,6 +433,33 @@ def test_two_backups_to_one_place_at_once_are_both_whole(tmp_path: Path) -> None
         assert not list(tmp_path.glob("*.partial*"))
 
     asyncio.run(scenario())
+
+
+def test_no_other_process_gives_a_copy_its_name_before_it_has_its_mark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[bool] = []
+    write_mark = Mark.write
+
+    def look_and_write(mark: Mark, database: Database) -> None:
+        folder = os.open(tmp_path, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held.append(True)
+        finally:
+            os.close(folder)
+        write_mark(mark, database)
+
+    async def scenario() -> None:
+        async with opened(lambda: open_at(tmp_path / "one.db")) as journal:
+            await whole_run(journal, "r-1")
+            with monkeypatch.context() as patch:
+                patch.setattr(Mark, "write", look_and_write)
+                await journal.backup(str(tmp_path / "copy.db"))
+
+    asyncio.run(scenario())
+    assert held == [True]
 
 
 def test_a_backup_that_is_stopped_leaves_nothing_behind(tmp_path: Path) -> None:

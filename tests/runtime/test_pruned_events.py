@@ -131,3 +131,79 @@ def test_an_operation_that_needs_the_events_says_that_they_were_pruned(what: str
         assert "seawall runs" in str(misused.value)
 
     asyncio.run(main())
+
+
+# ---- what is pruned between the moment it is read and the moment a run that goes on from it is recorded
+
+
+async def pruned_before(
+    sea: Seawall, clock: ManualClock, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prunes everything just before the journal makes its next `change`."""
+    make = getattr(sea.journal, change)
+
+    async def make_late(*given: Any, **options: Any) -> Any:
+        monkeypatch.setattr(sea.journal, change, make)
+        await pruned(sea, clock)
+        return await make(*given, **options)
+
+    monkeypatch.setattr(sea.journal, change, make_late)
+
+
+def test_a_fork_of_a_run_that_is_pruned_meanwhile_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        clock = ManualClock()
+        team, _ = clerk(call("look", what="1"), "One.")
+        async with Seawall(clock=clock, environment={}) as sea:
+            run = await sea.start(team, "go")
+            await run.outcome()
+            await pruned_before(sea, clock, "create", monkeypatch)
+            with pytest.raises(Misused, match=f"run {run.id}: its events were pruned"):
+                await sea.fork(run.id, team, at=2)
+            found = await sea.journal.verify()
+
+        assert found.bad is None
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("waits_in_line", [False, True])
+def test_a_run_whose_conversation_is_pruned_as_it_begins_begins_anew(
+    monkeypatch: pytest.MonkeyPatch, waits_in_line: bool
+) -> None:
+    async def main() -> None:
+        clock = ManualClock()
+        release = asyncio.Event()
+
+        async def look(what: str) -> str:
+            """Look."""
+            await release.wait()
+            return what
+
+        model = ScriptedModel([call("look", what="A-1"), "It is there.", "Two."], clock=clock)
+        team = Team(Agent("clerk", model=model, tools=[look]))
+        async with Seawall(clock=clock, environment={}) as sea:
+            first = await sea.start(team, "first", session="s")
+            if waits_in_line:
+                second = await sea.start(team, "second", session="s")
+                begin_in_line = sea.supervisor.begin_in_line
+
+                async def begin_late(*given: Any) -> Any:
+                    monkeypatch.setattr(sea.supervisor, "begin_in_line", begin_in_line)
+                    await pruned(sea, clock)
+                    return await begin_in_line(*given)
+
+                monkeypatch.setattr(sea.supervisor, "begin_in_line", begin_late)
+                release.set()
+            else:
+                release.set()
+                await clock.until(first.outcome())
+                await pruned_before(sea, clock, "create", monkeypatch)
+                second = await sea.start(team, "second", session="s")
+            outcome = await clock.until(second.outcome())
+            found = await sea.journal.verify()
+
+        assert (outcome.answer, found.bad) == ("Two.", None)
+        assert sent(model) == ["You are clerk.", "second"]
+
+    asyncio.run(main())

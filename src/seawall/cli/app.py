@@ -44,9 +44,9 @@ from seawall.cli.commands.worker import worker
 from seawall.cli.commands.wrap import wrap
 from seawall.cli.exits import HELP, Exit, get_error_code
 from seawall.cli.help_text import HelpfulCommand
-from seawall.cli.hints import complete_commands
+from seawall.cli.hints import complete_commands, explain_damage
 from seawall.cli.streams import READER_GONE, open_streams
-from seawall.core.errors import Broken, SeawallBug, SeawallError
+from seawall.core.errors import Broken, JournalDamaged, SeawallBug, SeawallError
 
 
 class Commands(TyperGroup):
@@ -60,6 +60,9 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except SeawallError as error:
             _print_error(error, debug=bool(ctx.params.get("debug")))
+            if isinstance(error, JournalDamaged):
+                verified = ctx.invoked_subcommand == "verify"
+                typer.echo(f"seawall: {explain_damage(verified=verified)}", err=True)
             raise typer.Exit(get_error_code(error)) from None
         except OSError as error:
             if error.filename is None:  # the error is about no file

@@ -12,9 +12,12 @@ from pathlib import Path
 
 _journal_option: ContextVar[str] = ContextVar("journal_option", default="")
 
+_NAME = r"""(?:'(?:[^']|'"'"')*'|[\w.@-]*\w)"""
+"""A name as `shlex.quote` writes it."""
 _COMMAND = re.compile(
-    r"(?<![\w./-])seawall ((?>(?:resume|show|why|runs|approvals|approve|reject|reconcile|effects|cancel|memory [a-z]+"
-    r"|mcp diff [\w.-]*\w)\b(?: [rpe]-[\w-]*\w)?+(?: \d+)?+))(?! --journal)"
+    r"(?<![\w./-])seawall ((?>(?:(?:resume|show|why|runs|approvals|approve|reject|reconcile|effects|cancel|fork|verify"
+    r"|backup|pause|unpause|mcp list|memory [a-z]+)\b(?: [rpe]-[\w-]*\w)?+(?: \d+)?+"
+    rf"|mcp (?:diff|accept|reject) {_NAME}|principals (?:add|remove) {_NAME})))(?! --journal)"
 )
 
 
@@ -43,6 +46,19 @@ def find_program(*, elsewhere: bool = False) -> str:
 def format_command(words: str) -> str:
     """Returns `seawall WORDS` with the journal of this command."""
     return f"{find_program()} {words}{_journal_option.get()}"
+
+
+def explain_damage(*, verified: bool = False) -> str:
+    """Returns what a person does about a damaged journal. `verified`: the first bad place was named just now."""
+    look = (
+        ""
+        if verified
+        else f"the journal is damaged; the first bad place is named by: {format_command('verify')}\n"
+    )
+    return (
+        f"{look}to go back to a copy of seawall backup: stop every process, remove the journal's -wal and -shm, and put the "
+        "copy and its .mark in the places of the journal and its .mark"
+    )
 
 
 def complete_commands(message: str) -> str:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from seawall.cli.signals import Shutdown
+from seawall.cli.signals import Shutdown, get_shutdown
 from seawall.core.canonical import Ref
 from seawall.core.clock import SystemClock
 from seawall.core.errors import Misused, SeawallError
@@ -54,6 +54,7 @@ async def open_journal(path: Path, *, writes: bool = False) -> AsyncGenerator[Jo
     try:
         if writes:
             journal.check_writable()
+            get_shutdown().note_writing()
         yield journal
     finally:
         await journal.close()
@@ -90,6 +91,8 @@ async def open_seawall(
         except SeawallError:
             await journal.close()
             raise
+        if shutdown is None:  # no run is started, whose own message says more
+            get_shutdown().note_writing()
     key = find_key()
     async with Seawall(journal, secrets=[] if key is None else [key.decode("utf-8", "replace")]) as sea:
         yield sea

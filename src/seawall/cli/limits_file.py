@@ -35,7 +35,8 @@ def _read_file(file: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise Misused(f"there is no file {file}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise Misused(f"{file} can't be read: {error}") from None
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise Misused(f"{file} can't be read: {why}") from None
     except tomllib.TOMLDecodeError as error:
         raise Misused(f"{file} is not TOML: {error}") from None
     return {key: _convert_value(file, key, value) for key, value in table.items()}

@@ -135,7 +135,10 @@ def _call_factory(function: FunctionType, path: str, attribute: str) -> Any:
 
 
 def _import_module(name: str, path: str) -> ModuleType:
-    here = str(Path.cwd())
+    try:
+        here = str(Path.cwd())
+    except FileNotFoundError:
+        raise Misused(f"{path}: the current directory is gone; go to another one") from None
     if here not in sys.path:
         sys.path.insert(0, here)
     if not all(part.isidentifier() for part in name.split(".")) or Path(name).is_file():

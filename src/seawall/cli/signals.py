@@ -13,6 +13,7 @@ import signal
 import threading
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -52,6 +53,10 @@ class Shutdown:
         """The one run that the message is about."""
         self._has_ended = False
 
+    def note_writing(self) -> None:
+        """Sets the message for a stop while the command may have changed the journal already."""
+        self.message = "what was recorded before that stays recorded: look at it before you try again"
+
     def note_starting(self, run_id: str) -> None:
         """Sets the message for a stop while the run's first events are being written."""
         self.message = f"run {run_id} may not be recorded yet; look with:\n  {format_command('runs')}"
@@ -84,9 +89,18 @@ class Shutdown:
         os._exit(128 + number)
 
 
+_current: ContextVar[Shutdown | None] = ContextVar("shutdown", default=None)
+
+
+def get_shutdown() -> Shutdown:
+    """Returns what a signal finds when it stops the command that runs now."""
+    return _current.get() or Shutdown()
+
+
 def run_async(work: Callable[[Shutdown], Coroutine[Any, Any, T]]) -> T:
     """Runs `work` to its end. Raises `CommandInterrupted` if a signal came first."""
     shutdown = Shutdown()
+    _current.set(shutdown)
     loop = asyncio.new_event_loop()
     try:
         task = loop.create_task(work(shutdown))

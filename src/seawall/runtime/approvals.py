@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from seawall.core.canonical import Ref, check_recordable, check_texts
 from seawall.core.errors import Broken, Misused, Refused, name_error
+from seawall.core.events import EffectState
 from seawall.effects.credentials import Decider, Principal, find_by_key
 from seawall.effects.links import Link, LinkSigner, digest_of_token, make_nonce
 from seawall.journal.ballot_rules import check_may_vote, is_same_person
@@ -321,8 +322,16 @@ class Decisions:
         effect = None if waiting is None else find_effect_in_doubt(state, waiting)
         if effect is None:
             raise Misused(f"run {run}: step {step} does not ask what became of an effect")
-        records = await self._journal.effects(EffectFilter(run=run, state="unknown"), limit=1_000)
-        return next((each.id for each in records if each.step == effect), None)
+        wanted: tuple[EffectState | None, ...] = (
+            "unknown",
+            None,
+        )  # None: it was settled, and the run does not know it yet
+        for among in wanted:
+            records = await self._journal.effects(EffectFilter(run=run, state=among), limit=1_000)
+            found = next((each.id for each in records if each.step == effect), None)
+            if found is not None:
+                return found
+        return None
 
     async def _make_finding(self, committed: object, failed: str | None, reason: str) -> _Finding:
         """Returns a person's finding. Raises `Misused` unless exactly one of `committed` and `failed` is given."""

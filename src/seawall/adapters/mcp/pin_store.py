@@ -124,7 +124,9 @@ class PinStore:
 
         def write(old: bytes | None) -> bytes:
             if old is None:
-                raise Misused(f"there is no tool {server}.{tool} in this journal: seawall mcp lists them")
+                raise Misused(
+                    f"there is no tool {server}.{tool} in this journal: seawall mcp list names them"
+                )
             return msgspec.json.encode(change(_decoder.decode(old)))
 
         value = await self._journal.change(_make_key(server, tool), write)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -129,7 +130,7 @@ def _check_hash(pin: Pin, hash_: str) -> None:
     if len(hash_) < LEAST_HASH_CHARS or not pin.waiting.startswith(hash_):
         raise Misused(
             f"{name}: the definition that waits has the hash {pin.waiting[:LEAST_HASH_CHARS]}, not {hash_!r}: look at it "
-            f"with seawall mcp diff {name}"
+            f"with seawall mcp diff {shlex.quote(name)}"
         )
 
 
@@ -144,10 +145,12 @@ def explain_refusal(pin: Pin | None, live: str | None) -> str | None:
         return "its server does not offer it any more"
     if pin.waiting:
         why = "; ".join(pin.reasons)
-        return f"it is quarantined until a person has looked at it ({why}): seawall mcp diff {name}"
+        return (
+            f"it is quarantined until a person has looked at it ({why}): seawall mcp diff {shlex.quote(name)}"
+        )
     if live == pin.rejected:
         why = f": {pin.rejected_why}" if pin.rejected_why else ""
         return f"{pin.rejected_by} has rejected the definition that its server offers now{why}"
     if live != pin.digest:
-        return f"its server offers another definition than the accepted one: seawall mcp diff {name}"
+        return f"its server offers another definition than the accepted one: seawall mcp diff {shlex.quote(name)}"
     return None

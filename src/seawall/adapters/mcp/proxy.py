@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shlex
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -127,7 +128,7 @@ class McpProxy:
             name = show_plainly(join_name(pin.server, pin.tool))
             if pin.waiting:
                 told.append(
-                    f"{name} is quarantined ({'; '.join(pin.reasons)}): look at it with  seawall mcp diff {name}"
+                    f"{name} is quarantined ({'; '.join(pin.reasons)}): look at it with  seawall mcp diff {shlex.quote(name)}"
                 )
             if self._engine.tools.find_kind(name) == "undeclared" and seems_to_write(pin.tool):
                 told.append(

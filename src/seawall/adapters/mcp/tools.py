@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shlex
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -164,7 +165,9 @@ async def _collect(
             name = show_plainly(join_name(pin.server, pin.tool))
             if pin.waiting:
                 why = "; ".join(pin.reasons)
-                advice.append(f"{name} is quarantined ({why}): look at it with  seawall mcp diff {name}")
+                advice.append(
+                    f"{name} is quarantined ({why}): look at it with  seawall mcp diff {shlex.quote(name)}"
+                )
             if not pin.digest:
                 continue
             definition = ToolDefinition(pin.definition)

@@ -67,6 +67,7 @@ async def _list(
     from seawall.cli.journals import open_journal
     from seawall.cli.proposal_groups import read_grouped_page, read_page
     from seawall.cli.render.approvals_table import make_approvals_table
+    from seawall.cli.render.formats import format_filters
     from seawall.core.clock import SystemClock
     from seawall.journal.protocol import ProposalFilter
 
@@ -81,8 +82,7 @@ async def _list(
         return
     if not page.entries:
         given = {"role": role, "run": run, "tenant": tenant}
-        filters = ", ".join(f"{name} {value}" for name, value in given.items() if value is not None)
-        screen.print_note(f"nobody is asked for anything in {path}{f' with {filters}' if filters else ''}")
+        screen.print_note(f"nobody is asked for anything in {path}{format_filters(given)}")
         return
     screen.print_table(make_approvals_table(page.entries, screen.width, now))
     if page.cut:

@@ -105,6 +105,7 @@ async def _list(screen: Screen, path: Path, given: dict[str, str | None], limit:
     from seawall.cli.hints import format_command
     from seawall.cli.journals import open_journal
     from seawall.cli.render.approvals_table import make_effects_table
+    from seawall.cli.render.formats import format_filters
     from seawall.core.clock import SystemClock
     from seawall.journal.protocol import EffectFilter
     from seawall.runtime.approval_views import build_effects
@@ -120,8 +121,7 @@ async def _list(screen: Screen, path: Path, given: dict[str, str | None], limit:
         screen.print_document({"effects": found, "cut": cut})
         return
     if not found:
-        filters = ", ".join(f"{name} {value}" for name, value in given.items() if value is not None)
-        screen.print_note(f"no effects in {path}{f' with {filters}' if filters else ''}")
+        screen.print_note(f"no effects in {path}{format_filters(given)}")
         return
     screen.print_table(make_effects_table(found, screen.width, SystemClock().wall_s()))
     if cut:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -150,7 +151,8 @@ def _print_pins(screen: Screen, path: Path, pins: list[Pin]) -> None:
     screen.print_table(make_pins_table(pins, SystemClock().wall_s()))
     waiting = next((pin for pin in pins if pin.waiting), None)
     if waiting is not None:
-        screen.print_note(f"look with: {format_command(f'mcp diff {waiting.server}.{waiting.tool}')}")
+        name = shlex.quote(f"{waiting.server}.{waiting.tool}")
+        screen.print_note(f"look with: {format_command(f'mcp diff {name}')}")
 
 
 async def _diff(screen: Screen, path: Path, name: str) -> None:
@@ -171,7 +173,7 @@ async def _diff(screen: Screen, path: Path, name: str) -> None:
         screen.print_note(f"nothing of {name} waits for a decision: it is {found.state}")
     else:
         screen.print_lines([*(show_plainly(f"{name}: {reason}") for reason in found.reasons), *lines])
-        decide = f"{name} --hash {found.waiting[:LEAST_HASH_CHARS]} --by NAME"
+        decide = f"{shlex.quote(name)} --hash {found.waiting[:LEAST_HASH_CHARS]} --by NAME"
         screen.print_note(f"to let it be called like this:  {format_command(f'mcp accept {decide}')}")
         screen.print_note(f"to keep what was accepted:      {format_command(f'mcp reject {decide}')}")
     if found.waiting:

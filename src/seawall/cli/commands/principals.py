@@ -43,6 +43,7 @@ def principals(
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
     from seawall.core.errors import Misused
+    from seawall.journal.sqlite.identity import find_size
 
     screen = Screen(json=json)
     match words or []:
@@ -51,7 +52,7 @@ def principals(
         case []:
             run_async(lambda _: _list(screen, journal))
         case ["add", name]:
-            is_new = not journal.exists()  # keys may be given before the first run
+            is_new = find_size(str(journal)) is None  # keys may be given before the first run
             run_async(lambda _: _add(screen, journal, name, role or [], agent))
             if is_new:
                 screen.print_note(f"the journal {journal} was not there, and was made")
@@ -87,14 +88,11 @@ async def _add(screen: Screen, path: Path, name: str, roles: list[str], agent: b
     from seawall.cli.journals import open_seawall
     from seawall.cli.options import KEY_VARIABLE
     from seawall.core.clock import SystemClock
-    from seawall.core.errors import Misused
     from seawall.effects.credentials import make_principal
 
     record, key = make_principal(name, roles, agent=agent, now=SystemClock().wall_s())
     async with open_seawall(path, create=True) as sea:
-        if any(each.name == name and each.removed_at is None for each in await sea.journal.principals()):
-            raise Misused(f"principal {name!r} has a key; to give another: seawall principals remove {name}")
-        await sea.journal.put_principal(record)
+        await sea.journal.put_principal(record, new=True)
     if screen.json:
         screen.print_document({**_build_document(record), "key": key})
         return

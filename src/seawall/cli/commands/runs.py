@@ -68,6 +68,7 @@ def runs(
 
     Several options list the runs that fit all of them. A run that was pruned has no text and no principal any more.
     """
+    from seawall.cli.render.formats import format_filters
     from seawall.cli.render.screen import Screen
     from seawall.cli.signals import run_async
 
@@ -84,8 +85,7 @@ def runs(
         "text": text,
     }
     wanted = _make_filter(given)
-    filters = ", ".join(f"{name} {value}" for name, value in given.items() if value is not None)
-    run_async(lambda _: _runs(screen, journal, wanted, filters, limit))
+    run_async(lambda _: _runs(screen, journal, wanted, format_filters(given), limit))
 
 
 def _make_filter(given: dict[str, str | None]) -> RunFilter:
@@ -126,7 +126,7 @@ async def _runs(screen: Screen, path: Path, wanted: RunFilter, filters: str, lim
         screen.print_document({"runs": [build_entry_document(each) for each in entries], "cut": cut})
         return
     if not entries:
-        screen.print_note(f"no runs in {path}{f' with {filters}' if filters else ''}")
+        screen.print_note(f"no runs in {path}{filters}")
         return
     screen.print_table(make_runs_table(entries, screen.width, SystemClock().wall_s()))
     if cut:

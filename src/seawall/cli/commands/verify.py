@@ -52,6 +52,7 @@ def _check_head(head: str | None) -> str | None:
 async def _verify(screen: Screen, path: Path, head: str | None, key: Path | None) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from seawall.cli.hints import explain_damage
     from seawall.cli.journals import open_journal
     from seawall.cli.render.formats import format_number
 
@@ -90,4 +91,5 @@ async def _verify(screen: Screen, path: Path, head: str | None, key: Path | None
     batch = f"batch {bad.batch}" if bad.batch else "the file"
     screen.print_line(f"bad: {batch}{where}: {bad.what}")
     screen.print_note(f"before it: {', '.join(parts)}")
+    screen.print_note(explain_damage(verified=True))
     return Exit.BROKEN

@@ -108,4 +108,6 @@ async def _work(
 
 def _describe_journal(path: Path) -> str:
     """Returns the path, and says if the journal is new, because the user may have meant another one."""
-    return str(path) if path.exists() else f"{path}, which was not there and is empty"
+    from seawall.journal.sqlite.identity import find_size
+
+    return str(path) if find_size(str(path)) is not None else f"{path}, which was not there and is empty"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 
@@ -176,6 +177,14 @@ def replace_controls(text: str) -> str:
 def join_lines(text: str) -> str:
     """Returns text as one line, with white space folded and control characters replaced."""
     return " ".join(replace_controls(text).split())
+
+
+def format_filters(given: Mapping[str, str | None]) -> str:
+    """Returns the filters of a list that shows nothing, as ` with tenant acme, team desk`; "" for none."""
+    parts = [
+        f"{name} {join_lines(value) or repr(value)}" for name, value in given.items() if value is not None
+    ]
+    return f" with {', '.join(parts)}" if parts else ""
 
 
 def shorten_text(text: str, width: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -54,12 +55,12 @@ def draw_resumed(resumed: Resumed) -> Text:
 
 
 def _print_waiting(screen: Screen, waiting: Waiting) -> None:
-    screen.print_text(f"waiting: {wording.format_waiting_for(waiting)}, {wording.format_question(waiting)}")
+    screen.print_line(f"waiting: {wording.format_waiting_for(waiting)}, {wording.format_question(waiting)}")
     if waiting.kind == "pause":
         if waiting.until is not None:
             until = format_until(waiting.until, SystemClock().wall_s())
             screen.print_note(f"it ends by itself at {until}")
-        lift = format_command(f"unpause {_format_unpause_option(waiting.what)}")
+        lift = format_command(f"unpause {format_unpause_option(waiting.what)}")
         screen.print_note(f"lift it: {lift}   then: {format_command(f'resume {waiting.run}')}")
         return
     if waiting.kind == "hold":
@@ -72,15 +73,15 @@ def _print_waiting(screen: Screen, waiting: Waiting) -> None:
         )
 
 
-def _format_unpause_option(what: str) -> str:
+def format_unpause_option(what: str) -> str:
     """Returns the option of `seawall unpause` that names a pause: `--tool refund` for `tool:refund`."""
     kind, _, name = what.partition(":")
-    return f"--{kind} {name}".strip()
+    return f"--{kind} {shlex.quote(name)}" if name else f"--{kind}"
 
 
 def _print_outcome(screen: Screen, outcome: Outcome, streamed: str) -> None:
     if outcome.answer is None:
-        screen.print_text(str(outcome))
+        screen.print_line(str(outcome))
     elif streamed.strip() and streamed.rstrip().endswith(outcome.answer.strip()):
         screen.print_text("" if streamed.endswith("\n") else "\n")
     else:

@@ -55,7 +55,8 @@ class Table:
 
     def add_row(self, cells: Sequence[str | Text], notes: Sequence[Text] = ()) -> None:
         """Adds a row; `notes` are whole lines below it."""
-        self._rows.append(([Text(each) if isinstance(each, str) else each for each in cells], notes))
+        texts = [Text(" ".join(each.splitlines())) if isinstance(each, str) else each for each in cells]
+        self._rows.append((texts, notes))
 
     def draw(self, width: int | None, fit: Callable[[str], str] = str) -> DrawnTable:
         """Returns the head, then each row with its notes, and which columns do not fit into `width`.
@@ -64,7 +65,7 @@ class Table:
         """
         rows = [([_fit_cell(cell, fit) for cell in cells], notes) for cells, notes in self._rows]
         widths = [
-            max(len(name), *(cells[column].cell_len for cells, _ in rows), 0)
+            max(len(name), self._measure_column(column, [cells[column].cell_len for cells, _ in rows], width))
             for column, name in enumerate(self._names)
         ]
         every = range(len(self._names))
@@ -74,7 +75,10 @@ class Table:
         below = [column for column in left_out if self._names[column] in self._below]
         lines = [self._draw_row([Text(name, style="dim") for name in self._names], shown, widths)]
         for cells, notes in rows:
-            lines.append(self._draw_row(cells, shown, widths))
+            long = [column for column in shown if cells[column].cell_len > widths[column]]
+            lines.extend(cells[column] for column in long)
+            short = [Text() if column in long else cell for column, cell in enumerate(cells)]
+            lines.append(self._draw_row(short, shown, widths))
             lines.extend(
                 Text(f"  └ {self._names[each].lower()}: ") + cells[each] for each in below if cells[each]
             )
@@ -97,6 +101,17 @@ class Table:
                 break
             shown.add(column)
         return sorted(shown)
+
+    def _measure_column(self, column: int, cells: Sequence[int], width: int | None) -> int:
+        """Returns the width that the cells of a column need.
+
+        If only a few cells of a required column are wider than half the screen, these do not count, because they would
+        take the other columns from all rows. Each stands alone on the line above its row.
+        """
+        if width is None or self._names[column] not in self._required:
+            return max(cells, default=0)
+        usual = [each for each in cells if each <= width // 2]
+        return max(usual if 2 * len(usual) > len(cells) else cells, default=0)
 
     def _draw_row(self, cells: Sequence[Text], shown: Sequence[int], widths: Sequence[int]) -> Text:
         line = Text()

@@ -507,8 +507,10 @@ class EffectStore(Protocol):
         """Returns effects, newest first."""
         ...
 
-    async def put_principal(self, principal: PrincipalRecord) -> None:
-        """Adds or changes a principal. Raises `Misused` for a key that another one has."""
+    async def put_principal(self, principal: PrincipalRecord, *, new: bool = False) -> None:
+        """Adds or changes a principal. Raises `Misused` for a key that another one has and, with `new`, if one of this name
+        has a key already.
+        """
         ...
 
     async def principals(self) -> list[PrincipalRecord]:

@@ -133,8 +133,9 @@ class RunStore(Protocol):
         processes can't both continue from it. `waiting`, `summary`, `booked` and `records` are as in `append`, for a
         run that parks or ends at its very first step. `since` and `merge` are as in `append`. Raises
         `Refused(guard="session")` if another run is the newest, or was told one of the facts, or if, with `after`,
-        another run of the session is at work: it has begun, is not waiting, and its owner is alive. Raises `Misused`
-        for a tenant `*`, `JournalFull`, `JournalFailed`.
+        another run of the session is at work: it has begun, is not waiting, and its owner is alive; or if the
+        conversation that the events go on from was pruned. Raises `Misused` for a tenant `*`, and for a fork of a run
+        that was pruned, `JournalFull`, `JournalFailed`.
         """
         ...
 
@@ -165,8 +166,8 @@ class RunStore(Protocol):
         this run continues, and its number of events: nothing is recorded if that run has gone on since. `merge` is what
         the run writes to memory, in the same commit as its end. The awaitable raises `Fenced` (the lease has an old
         epoch, or an effect is begun that the run has not claimed), `JournalFull`, `JournalFailed`, and
-        `Refused(guard="session")` for a run that begins or stops waiting while another run of its session is at work,
-        and `MemoryConflicts` for a merge that finds conflicts which it does not name: append again, with those named or
+        `Refused(guard="session")` for a run that begins or stops waiting while another run of its session is at work, or
+        whose conversation was pruned, and `MemoryConflicts` for a merge that finds conflicts which it does not name: append again, with those named or
         solved. Then neither these events are recorded nor any that were enqueued for that run after them.
         """
         ...

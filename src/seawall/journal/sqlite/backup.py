@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -162,6 +163,17 @@ def _remove(partial: Path) -> None:
         Path(f"{partial}{suffix}").unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def _hold_folder(folder: Path) -> Generator[None]:
+    """Keeps other backups from giving names in this folder meanwhile, so that no copy gets the mark of another one."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _give_name(partial: Path, target: Path, clock: Clock) -> int:
     """Makes the copy durable under its name, and then its mark: a mark alone would mean that the journal is gone.
 
@@ -171,12 +183,13 @@ def _give_name(partial: Path, target: Path, clock: Clock) -> int:
     try:
         genesis = database.fetch_value("SELECT value FROM meta WHERE key = 'genesis'")
         mark = Mark(str(target), genesis, clock, 0.0, 1)
-        for stale in (mark.path, Path(f"{target}-wal"), Path(f"{target}-shm")):
-            stale.unlink(missing_ok=True)
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
-        partial.replace(target)
-        mark.write(database)
+        with _hold_folder(target.parent):
+            for stale in (mark.path, Path(f"{target}-wal"), Path(f"{target}-shm")):
+                stale.unlink(missing_ok=True)
+            partial.replace(target)
+            mark.write(database)
     finally:
         database.close()
     sync_directory(str(target))

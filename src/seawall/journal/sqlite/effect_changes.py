@@ -7,6 +7,7 @@ So an operation that is refused part of the way has written nothing.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -326,15 +327,20 @@ class RecordDraft:
         if effect is not None and effect.state == "proposed" and effect.proposal in ("", record.id):
             self.free_effect(effect)
 
-    def put_principal(self, record: PrincipalRecord) -> PrincipalRecord | None:
+    def put_principal(self, record: PrincipalRecord, *, new: bool) -> PrincipalRecord | None:
         """Changes or adds a principal; returns its earlier record. Raises `Misused` for a key that another principal
-        has.
+        has and, with `new`, for a principal that has a key.
         """
         holder = self.find_principal(key_hash=record.key_hash)
         if holder is not None and holder.name != record.name:
             raise Misused(f"principal {record.name!r}: {holder.name!r} has this key")
         row = self._database.fetch_first(f"{SELECT_PRINCIPAL} WHERE name = ?", (record.name,))
         before = None if row is None else decode_principal(row)
+        if new and before is not None and before.removed_at is None:
+            raise Misused(
+                f"principal {record.name!r} has a key; to give another: seawall principals remove "
+                f"{shlex.quote(record.name)}"
+            )
         self._principals[record.name] = _Slot(None if row is None else row[1:], record, True)
         return before
 

@@ -248,16 +248,17 @@ class MarkOp(QueuedOp):
 class PutPrincipalOp(QueuedOp):
     """Adds or changes a principal."""
 
-    __slots__ = ("principal",)
+    __slots__ = ("new", "principal")
 
-    def __init__(self, principal: PrincipalRecord) -> None:
+    def __init__(self, principal: PrincipalRecord, new: bool) -> None:
         super().__init__()
         self.principal = principal
+        self.new = new
 
     def plan(self, tx: Transaction) -> None:
         """See `Op.plan`."""
         record, draft = self.principal, RecordDraft(tx)
-        before = draft.put_principal(record)
+        before = draft.put_principal(record, new=self.new)
         if before == record:
             return
         draft.note(

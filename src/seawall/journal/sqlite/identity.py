@@ -14,6 +14,7 @@ then it is too short for the pages that SQLite knows to be in it.
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from seawall.core.errors import JournalFailed, Misused
@@ -114,15 +115,21 @@ def _identify(path: str) -> Identity | None:
 
 
 def find_size(path: str) -> int | None:
-    """Returns the bytes of a file; None if there is none. Raises `Misused` for a path at which no file can be found."""
+    """Returns the bytes of a file; None if there is none. Raises `Misused` for a path at which no file can be found, and
+    for a directory, a pipe, a socket or a device.
+    """
     try:
-        return os.stat(path).st_size  # noqa: PTH116 -- a `Path` takes no text with a zero byte
+        found = os.stat(path)  # noqa: PTH116 -- a `Path` takes no text with a zero byte
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         # a folder that may not be searched, a name that is too long, or a zero byte
         what = error.strerror if isinstance(error, OSError) else error
         raise Misused(f"journal {path!r:.200} can't be opened: {what}") from None
+    if not stat.S_ISREG(found.st_mode):
+        what = "a directory" if stat.S_ISDIR(found.st_mode) else "a pipe, a socket or a device"
+        raise Misused(f"journal {path} is {what}; name a file")
+    return found.st_size
 
 
 def refuse_second_name(path: str) -> None:

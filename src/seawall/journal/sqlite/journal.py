@@ -199,6 +199,7 @@ class SqliteJournal:
         op = ops.CreateOp(started, 1 + len(events), data, self._pack(bodies))
         op.take, op.after, op.waiting, op.booked = take, after, waiting, kept
         op.records, op.since, op.merge = records, since, merge
+        op.history = ops.find_history(events, bodies)
         op.summary = None if summary is None else guard_names.to_recorded_name(summary)
         return await self._writer.submit(op)
 
@@ -230,6 +231,8 @@ class SqliteJournal:
             ops.count_taken(events),
         )
         op.since, op.merge = since, merge
+        if first_seq == 1:
+            op.history = ops.find_history(events, bodies)
         return self._writer.submit(op)
 
     def _pack(self, bodies: Mapping[Ref, bytes]) -> list[tuple[bytes, bytes]]:
@@ -419,9 +422,9 @@ class SqliteJournal:
         now = self._clock.wall_s()
         return await self._readers.run(lambda c: effect_reading.list_effects(c, wanted, limit, now))
 
-    async def put_principal(self, principal: PrincipalRecord) -> None:
+    async def put_principal(self, principal: PrincipalRecord, *, new: bool = False) -> None:
         """See `Journal.put_principal`."""
-        await self._submit(effect_ops.PutPrincipalOp(principal))
+        await self._submit(effect_ops.PutPrincipalOp(principal, new))
 
     async def principals(self) -> list[PrincipalRecord]:
         """See `Journal.principals`."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
-from seawall.core.canonical import encode_text
+from seawall.core.canonical import Ref, encode_text
 from seawall.core.errors import Fenced, Misused, Refused, SeawallBug
-from seawall.core.events import CommandTaken, Event, RunStarted
+from seawall.core.events import CommandTaken, Event, RunStarted, RunTaken
 from seawall.journal.protocol import (
     NOTHING,
     Booking,
@@ -129,8 +129,8 @@ class AppendOp(QueuedOp):
     """Appends events to a run under a lease."""
 
     __slots__ = (
-        *("bodies", "booked", "data", "first_seq", "lease", "merge", "n", "records", "since", "summary"),
-        *("taken", "waiting"),
+        *("bodies", "booked", "data", "first_seq", "history", "lease", "merge", "n", "records", "since"),
+        *("summary", "taken", "waiting"),
     )
 
     def __init__(
@@ -162,6 +162,7 @@ class AppendOp(QueuedOp):
         self.records = records
         self.taken = taken
         self.since: tuple[str, int] | None = None
+        self.history: Ref | None = None
         self.merge: MemoryMerge | None = None
         size = len(data) + 128 + 512 * len(records)
         for _, body in bodies:
@@ -179,6 +180,8 @@ class AppendOp(QueuedOp):
         begins = (self.n and self.first_seq == 1) or (state.waiting and self.waiting is False)
         if begins and state.session is not None and self.summary is None:
             check_session(tx, state.tenant, state.session, run, self.since)
+        if self.history is not None:
+            check_history(tx, lease.tenant, state.session, self.history)
         merge = plan_merge(tx, lease.tenant, run, self)
         draft = None
         if self.records or self.summary is not None:
@@ -241,8 +244,8 @@ class CreateOp(QueuedOp):
     """Creates a run."""
 
     __slots__ = (
-        *("after", "bodies", "booked", "data", "merge", "n", "records", "since", "started", "summary"),
-        *("take", "waiting"),
+        *("after", "bodies", "booked", "data", "history", "merge", "n", "records", "since", "started"),
+        *("summary", "take", "waiting"),
     )
 
     def __init__(self, started: RunStarted, n: int, data: bytes, bodies: Bodies) -> None:
@@ -258,12 +261,15 @@ class CreateOp(QueuedOp):
         self.booked: Sequence[Booking] = ()
         self.records: Sequence[RecordChange] = ()
         self.since: tuple[str, int] | None = None
+        self.history: Ref | None = None
         self.merge: MemoryMerge | None = None
         self.size = len(data) + 512 + sum(len(body) + 64 for _, body in bodies)
 
     def get_runs(self) -> Sequence[str]:
         """See `Op.get_runs`."""
-        return (self.started.run,) if self.since is None else (self.started.run, self.since[0])
+        started = self.started
+        others = () if self.since is None else (self.since[0],)
+        return (started.run, *others) if started.fork is None else (started.run, *others, started.fork.run)
 
     def get_request(self) -> tuple[str, str] | None:
         """See `Op.get_request`."""
@@ -280,6 +286,7 @@ class CreateOp(QueuedOp):
             return
         if tx.find(started.run) is not None:
             raise Misused(f"run {started.run} is in the journal already; a new run needs a new id")
+        self._check_kept(tx)
         self._check_newest(tx)
         merge = plan_merge(tx, started.tenant, started.run, self)
         draft = None
@@ -304,6 +311,16 @@ class CreateOp(QueuedOp):
         if merge is not None:
             merge.write(started.principal)
         self.result = Lease(started.run, started.tenant, tx.owner if self.take else "", state.epoch)
+
+    def _check_kept(self, tx: Transaction) -> None:
+        """Raises an error if the texts of earlier runs that this one goes on from were pruned since they were read."""
+        started = self.started
+        if started.fork is not None:
+            origin = tx.find(started.fork.run)
+            if origin is not None and origin.pruned:
+                raise Misused(f"run {origin.run}: its events were pruned, only its summary is left")
+        elif self.history is not None:
+            check_history(tx, started.tenant, started.session, self.history)
 
     def _check_newest(self, tx: Transaction) -> None:
         """Raises `Refused` if the session's newest run is not `after`, or another of its runs is at work."""
@@ -398,6 +415,21 @@ def check_session(
             guard="session",
             value=other,
         )
+
+
+def find_history(events: Sequence[Event], bodies: Container[Ref]) -> Ref | None:
+    """Returns the conversation that a run's first events go on from; None if there is none, or if it is in `bodies`, which
+    are recorded with them.
+    """
+    first = events[0] if events else None
+    history = first.history if type(first) is RunTaken else None
+    return None if history is None or history in bodies else history
+
+
+def check_history(tx: Transaction, tenant: str, session: str | None, history: Ref) -> None:
+    """Raises `Refused` if a conversation was pruned since it was read."""
+    if not tx.has_body(tenant, bytes.fromhex(history)):
+        raise Refused(f"session {session!r}: what was said in it before was pruned just now", guard="session")
 
 
 class ReleaseOp(QueuedOp):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import struct
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -97,18 +98,19 @@ def translate_errors(path: str, database: Database | None = None) -> Generator[N
             raise _explain_open_failure(path, error) from None
         raise JournalFailed(f"journal {path}: {error}") from error
     except apsw.NotADBError:
-        raise Misused(f"{path} is not a Seawall journal: it is not a SQLite database") from None
+        raise Misused(
+            f"{path} is not a Seawall journal: it is not a SQLite database; name another file"
+        ) from None
     except (apsw.BusyError, *OUTSIDE) as error:
         is_busy = isinstance(error, apsw.BusyError)
-        what = f"another process holds the file's lock ({error})" if is_busy else describe_error(error)
+        busy = f"another process holds the file's lock ({error}): try again once it is done; fuser {shlex.quote(path)} names it"
+        what = busy if is_busy else describe_error(error)
         raise Broken(f"journal {path}: {what}") from error
     except apsw.ReadOnlyError:
         raise JournalReadOnly(
             f"journal {path} can't be written: the file or its directory is read-only"
         ) from None
-    except apsw.CorruptError as error:
-        raise JournalFailed(f"journal {path}: {error}") from error
-    except apsw.Error as error:  # a table or column is gone, or a page is of another kind
+    except apsw.Error as error:  # a page is damaged or of another kind, or a table or column is gone
         raise JournalDamaged(f"journal {path} is damaged: {error}") from error
     except UnicodeEncodeError as error:  # the error is in the caller's text: nothing that was read is encoded
         raise Misused(f"{error.object!r} has no UTF-8") from None
@@ -123,8 +125,6 @@ def translate_errors(path: str, database: Database | None = None) -> Generator[N
 
 def _explain_open_failure(path: str, error: apsw.CantOpenError) -> Misused | JournalFull:
     file = Path(path)
-    if file.is_dir():
-        return Misused(f"journal {path} is a directory; name a file")
     if not file.parent.is_dir():
         return Misused(f"journal {path}: the directory {file.parent} does not exist")
     if file.exists() and not os.access(file, os.R_OK):
