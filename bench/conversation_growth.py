@@ -89,7 +89,9 @@ def make_request(turn: int) -> str:
 def make_answer(turn: int) -> str:
     """Returns what the clerk answers."""
     rng = random.Random(-turn)
-    return f"It left at {rng.randrange(24)}:{rng.randrange(60):02d} and is on shelf {rng.randrange(10**6)} now."
+    return (
+        f"It left at {rng.randrange(24)}:{rng.randrange(60):02d} and is on shelf {rng.randrange(10**6)} now."
+    )
 
 
 def _make_langchain(play: Talk, engine: Engine | None) -> Serve:
@@ -186,6 +188,7 @@ def _measure(journal: Path) -> int:
         [(size,)] = connection.execute(query).fetchall()
     finally:
         connection.close()
+    assert isinstance(size, float)
     return int(size)
 
 
@@ -286,7 +289,10 @@ def main() -> int:
             print(f"{system}, {gate} …", file=sys.stderr, flush=True)
             cells.append(_measure_apart(system, gate, options.turns))
     grown = [cell for cell in cells if _compute_growth(cell) > MOST_BYTES]
-    packages = ("seawall", *(name for each in options.systems if each in ADAPTERS for name in ADAPTERS[each][1]))
+    packages = (
+        "seawall",
+        *(name for each in options.systems if each in ADAPTERS for name in ADAPTERS[each][1]),
+    )
     results = {
         "command": shlex.join(["python", *sys.argv]),
         "python": platform.python_version(),
@@ -302,7 +308,9 @@ def main() -> int:
     else:
         Console().print(_make_table(cells))
         for cell in grown:
-            print(f"bar missed: {cell.system} adds {_compute_growth(cell):.2f} times the bytes, not {MOST_BYTES}")
+            print(
+                f"bar missed: {cell.system} adds {_compute_growth(cell):.2f} times the bytes, not {MOST_BYTES}"
+            )
     return 1 if grown else 0
 
 
