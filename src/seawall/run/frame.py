@@ -447,11 +447,11 @@ def describe_cut(step: StepIntended, frame: Frame | None) -> str:
     if pending is None:
         return ""
     unknown = (
-        pending.unknown is not None or pending.doubtful is not None or status_when_cut(step) == "unknown"
+        pending.unknown is not None or pending.doubtful is not None or get_status_when_cut(step) == "unknown"
     )
     return NOT_KNOWN if unknown else NOT_MADE
 
 
-def status_when_cut(step: StepIntended) -> StepStatus:
+def get_status_when_cut(step: StepIntended) -> StepStatus:
     """Returns the status of a step that is in flight when its run ends."""
     return "unknown" if step.effect and step.perform and step.kind == "tool" else "cancelled"

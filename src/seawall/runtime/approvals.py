@@ -215,7 +215,7 @@ class Decisions:
             found = await self._journal.proposal(proposal)
             known = self._find_team(found) if team is None else as_team(team)
             ballot = prepare_edit(ballot, found, known, edit, bodies)
-        decided = await self._journal.decide(ballot, bodies.unsaved())
+        decided = await self._journal.decide(ballot, bodies.take_unsaved())
         await self._supervisor.inbox.deliver(decided.run)
         return (await build_approvals(self._journal, [decided]))[0]
 
@@ -339,7 +339,7 @@ class Decisions:
         encoded = encode(committed, "committed=…")
         text = encoded.decode("utf-8", "replace") if isinstance(encoded, bytes) else encoded
         await put_apart(text, bodies)
-        return _Finding(True, bodies.put(text), told, bodies.unsaved())
+        return _Finding(True, bodies.put(text), told, bodies.take_unsaved())
 
     async def allow_again(self, effect: str, *, decider: Decider) -> RecordedEffect:
         """Allows an effect that was done once more."""

@@ -97,7 +97,7 @@ async def raise_limits(supervisor: Supervisor, run: str, team: Team, raised: Lim
     answered = has_answered(state)
     if not state.started.loop:  # what a framework asks for next is not known
         await check_next_step(supervisor, team, [*events, *known, raised], bodies.known(), answered=answered)
-    await journal.reopen(run, len(events), [*known, raised], bodies.unsaved())
+    await journal.reopen(run, len(events), [*known, raised], bodies.take_unsaved())
     return bool(state.started.loop)
 
 

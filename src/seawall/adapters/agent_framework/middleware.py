@@ -334,7 +334,7 @@ class FunctionGate(FunctionMiddleware):
     async def _step(self, context: FunctionInvocationContext, call_next: Next, asked: ToolAsk) -> None:
         async def perform(turn: Turn) -> tuple[Any, Any]:
             try:
-                with self._frame.inside(turn):
+                with self._frame.enter_tool(turn):
                     value = await _invoke(context, call_next, asked, turn)
             except (*PASSES, MiddlewareHalted):
                 raise

@@ -79,7 +79,7 @@ def note_agent(run: CrewRun, agent: Any) -> None:
 
 
 @contextlib.contextmanager
-def kicked_off(place: CrewPlace) -> Generator[None]:
+def raise_gate_error(place: CrewPlace) -> Generator[None]:
     """Raises the gate's error itself, in place of `CrewStopped`, out of a crew or an agent that the caller has kicked off.
 
     Out of one that was kicked off inside of a task or a tool, `CrewStopped` passes, so that CrewAI does not take it for a
@@ -157,7 +157,7 @@ def _ask_frame(place: CrewPlace, work: _Work) -> HandoffAsk:
 
 
 @contextlib.contextmanager
-def _working(place: CrewPlace, work: _Work, frame: int) -> Generator[None]:
+def _enter_work(place: CrewPlace, work: _Work, frame: int) -> Generator[None]:
     """Marks a block as the agent's work: calls in it are made by the agent, in its frame."""
     token = current.set(place.enter_frame(frame, work.role, work.identity))
     at_work.enter(work.identity[0])
@@ -178,7 +178,7 @@ def work_sync(place: CrewPlace, work: _Work, perform: Callable[[], Any]) -> Any:
         return perform()
     frame = place.run.open_frame_sync(_ask_frame(place, work))
     try:
-        with _working(place, work, frame):
+        with _enter_work(place, work, frame):
             result = perform()
     except Exception as error:
         place.run.close_frame_sync(frame, describe_error(error), failed=True)
@@ -194,7 +194,7 @@ async def work_async(place: CrewPlace, work: _Work, perform: Callable[[], Awaita
         return await perform()
     frame = await place.run.open_frame(_ask_frame(place, work))
     try:
-        with _working(place, work, frame):
+        with _enter_work(place, work, frame):
             result = await perform()
     except Exception as error:
         await place.run.close_frame(frame, describe_error(error), failed=True)

@@ -15,7 +15,7 @@ from seawall.adapters.langchain_core.messages import make_tool_message, read_too
 from seawall.adapters.langchain_core.places import (
     FrameRefused,
     GraphPlace,
-    inside_tool,
+    enter_tool,
     pass_gate,
     pass_gate_async,
 )
@@ -35,7 +35,7 @@ def gate_tool_call(
     def perform(turn: Turn) -> tuple[Result, Any]:
         edited = _edit(request, turn)
         try:
-            with inside_tool(place, turn.call, cast("Any", request).runtime):
+            with enter_tool(place, turn.call, cast("Any", request).runtime):
                 brought = handler(edited)
         except FrameRefused as refused:
             brought = _write_refusal(request, refused)
@@ -57,7 +57,7 @@ async def gate_tool_call_async(
     async def perform(turn: Turn) -> tuple[Result, Any]:
         edited = _edit(request, turn)
         try:
-            with inside_tool(place, turn.call, cast("Any", request).runtime):
+            with enter_tool(place, turn.call, cast("Any", request).runtime):
                 brought = await handler(edited)
         except FrameRefused as refused:
             brought = _write_refusal(request, refused)

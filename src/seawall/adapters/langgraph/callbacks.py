@@ -30,7 +30,7 @@ from seawall.adapters.langchain_core.places import (
     is_streamed,
     performs_model,
     performs_tool,
-    translated,
+    translate_errors,
 )
 from seawall.adapters.langgraph.model import GATED_TAG, note_answer
 from seawall.core.errors import Refused
@@ -245,14 +245,14 @@ class CallsHandler(GraphCallbackHandler):
     def _give(self, run_id: UUID, read: Callable[[GraphPlace], Brought]) -> None:
         begun = self._calls.pop(run_id)
         if begun is not None:
-            with translated():
+            with translate_errors():
                 settled = begun.place.session.give_sync(begun.ask, begun.asked, read(begun.place))
             _check_stands(begun, settled)
 
     def _fail(self, run_id: UUID, error: BaseException) -> None:
         begun = self._calls.pop(run_id)
         if begun is not None:
-            with translated():
+            with translate_errors():
                 begun.place.session.give_sync(begun.ask, begun.asked, error)
 
 
@@ -305,12 +305,12 @@ class CallsHandlerAsync:
     async def _give(self, run_id: UUID, read: Callable[[GraphPlace], Brought]) -> None:
         begun = self._calls.pop(run_id)
         if begun is not None:
-            with translated():
+            with translate_errors():
                 settled = await begun.place.session.give(begun.ask, begun.asked, read(begun.place))
             _check_stands(begun, settled)
 
     async def _fail(self, run_id: UUID, error: BaseException) -> None:
         begun = self._calls.pop(run_id)
         if begun is not None:
-            with translated():
+            with translate_errors():
                 await begun.place.session.give(begun.ask, begun.asked, error)
