@@ -34,7 +34,7 @@ from seawall.team.team import Team
 
 GO_ON = (
     "[Not from the user: the limits of this run were raised. Go on with what your last reply says is missing, and then "
-    "answer anew, and in full.]"
+    "answer again, and in full.]"
 )
 """The note for the coordinator of a run that had answered at its limit."""
 HAVE_TOOLS = (

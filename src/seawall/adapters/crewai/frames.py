@@ -125,7 +125,7 @@ def note_answer(place: CrewPlace, result: Any) -> None:
 def gate_thread(method: Callable[..., None]) -> Callable[..., None]:
     """Returns the method that does a task in a thread, so that `CrewStopped` comes out of the task's future, too.
 
-    CrewAI has only an `Exception` come out of it, and would wait for ever.
+    CrewAI has only an `Exception` come out of it, and would wait forever.
     """
 
     @functools.wraps(method)

@@ -1,7 +1,7 @@
 """Models and tools that a graph's nodes call by themselves: LangChain's callbacks take them through the gate.
 
 A callback can forbid a call by raising, and sees the call's result. It can't replace the call by a recorded result: after a
-crash a model is asked anew, and an effect that is recorded is refused.
+crash a model is asked again, and an effect that is recorded is refused.
 
 LangChain has two managers of callbacks. The one for sync code runs the coroutines of handlers too late, and loses their
 errors; the one for async code blocks the event loop while a sync handler waits. So the handler has both kinds of methods, and

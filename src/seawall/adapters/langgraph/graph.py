@@ -167,7 +167,7 @@ def _list_inside(name: str, bound: Any, options: GraphOptions) -> Iterator[str]:
             if isinstance(model, BaseChatModel) and GATED_TAG not in (model.tags or []):
                 yield (
                     f"replies of model {used!r} in node {name!r} of {options.name!r}: its calls are counted and can be refused, "
-                    "but it is not told the guards' advice, and is asked anew after a crash; gate_model removes both limits"
+                    "but it is not told the guards' advice, and is asked again after a crash; gate_model removes both limits"
                 )
             elif (
                 isinstance(value, Pregel)

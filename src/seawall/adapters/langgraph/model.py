@@ -44,7 +44,7 @@ MAX_CLASSES = 1000
 def gate_model(model: ModelT) -> ModelT:
     """Returns a copy of a chat model whose calls pass the gate of the graph around it. It may be called in gated graphs only.
 
-    Raises `Misused` for what is no chat model, such as one with tools bound to it: `gate_model(model).bind_tools(…)`.
+    Raises `Misused` for anything but a chat model, also for one with tools bound to it: `gate_model(model).bind_tools(…)`.
     """
     if not isinstance(model, BaseChatModel):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without types
         raise Misused(

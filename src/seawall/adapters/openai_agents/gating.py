@@ -400,7 +400,7 @@ class _GatedInvoker:
         except ToolTimeoutError as error:
             if self.tool.timeout_behavior == "raise_exception":
                 raise
-            if (failures := _failure.get()) is not None:  # an agent as a tool is no step
+            if (failures := _failure.get()) is not None:  # an agent as a tool is not a step
                 failures.append(error)
             write = self.tool.timeout_error_function
             if write is None:
@@ -456,7 +456,7 @@ async def _invoke_whole(ctx: ToolContext[Any], input: str) -> Any:  # noqa: A002
 
 
 _SIGNATURE = inspect.signature(_invoke_whole, eval_str=True)
-"""The signature of every invoker, with its types. The SDK asks for it at each call: it would compute the signature anew, and
+"""The signature of every invoker, with its types. The SDK asks for it at each call: it would compute the signature again, and
 parse the names of the types.
 """
 

@@ -154,7 +154,7 @@ def _ask_frame(agent: Any, given: Any) -> HandoffAsk:
         (found.agent, found.frame, found.call) if is_call else (invocation.agent, invocation.frame, "beside")
     )
     if is_call and found.is_agent:
-        # the tool begins anew, and its agent's state may have another input by now
+        # the tool starts again, and its agent's state may have another input by now
         key = invocation.number_agent(frame, f"{call}/agent/{digest_of(name)[:16]}")
     else:
         key = invocation.number_agent(frame, f"{call}/{digest_of([name, items])[:16]}", goes_on=goes_on)

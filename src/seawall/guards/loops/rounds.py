@@ -67,7 +67,7 @@ def make_recurring_key(question: str, observation: Observation) -> str:
 
 
 def count_rounds(round_: Round) -> int:
-    """Returns how often the round has come again. One call by itself is no round."""
+    """Returns how often the round has come again. One call by itself is not a round."""
     return round_.count // round_.period if round_.period > 1 else 0
 
 

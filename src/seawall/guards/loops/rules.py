@@ -591,7 +591,7 @@ def _find_previous(state: LoopState, question: str, fingerprint: str) -> int:
 def _count_rounds(cycle: Cycle) -> tuple[int, int]:
     """Returns the rounds, and the calls beyond them.
 
-    One call by itself is no cycle. A longer cycle counts as several of `PERIOD` calls.
+    One call by itself is not a cycle. A longer cycle counts as several of `PERIOD` calls.
     """
     return divmod(cycle.calls, min(cycle.period, PERIOD)) if cycle.period > 1 else (0, 0)
 

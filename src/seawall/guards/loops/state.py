@@ -14,7 +14,7 @@ Two kinds of events end a streak of calls without new information:
   something, and polls that returned something new.
 
 The pair of the two numbers names a streak. A counter holds for the streak that stands beside it; once one of the two
-numbers has moved on, the counter is void and begins anew:
+numbers has moved on, the counter is void and starts again:
 
 - `LastAnswer.repeats`: how often a question got what it had returned before (rules `unfinished` and `polls`), and
   `plain_repeats`: those of them when nothing spoke for another answer (rule `no_news`).

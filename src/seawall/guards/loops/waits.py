@@ -33,7 +33,7 @@ def note_reply(state: LoopState, began_at: float, ended_at: float) -> LoopState:
 def note_end(state: LoopState, observation: Observation) -> LoopState:
     """Returns the state after noting when a call ended, and whether time passed while it was made."""
     waits, began_at, ended_at = state.waits, observation.began_at, observation.ended_at
-    if observation.kind != "handoff":  # that it takes long is no sign: its agent was at work
+    if observation.kind != "handoff":  # a long hand-off is not a wait: its agent was at work
         waits += bool(began_at) and ended_at - began_at >= WAIT_S
     return replace(state, waits=waits, ended_at=max(state.ended_at, ended_at), replied_s=0.0)
 

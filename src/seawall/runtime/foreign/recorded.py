@@ -13,7 +13,7 @@ ids, and asks again for steps that are recorded. A step is the same if these are
 Calls that were not made because a limit was used up, and the last replies after them, are forgotten once the limits are
 raised: the loop asks for them again. A hand-off that has ended keeps its answer.
 
-If the loop says that it begins anew in a frame, the frame's replies are given again, too, as after a crash.
+If the loop says that it starts again in a frame, the frame's replies are given again, too, as after a crash.
 
 A loop *diverges* if its first request that is not recorded does not go on from the newest recorded reply of its frame, or if it
 begins by saying the frame's task again after that reply: a framework that keeps the conversation was sent the same request
@@ -113,7 +113,7 @@ class Recorded:
     # ---- learning
 
     def relearn(self, events: Sequence[Event], known: int) -> None:
-        """Learns all events of the run anew, because events that were learned before may not have become durable.
+        """Learns all events of the run again, because events that were learned before may not have become durable.
 
         The first `known` events were learned before. The others were recorded by another process, or before the loop began.
         """
@@ -307,7 +307,7 @@ class Recorded:
         opened = self._frames.get((frame, last))
         if opened not in self._anew or (frame, last) not in self._by_key:
             return last
-        # The frame is closed, and its replies can't be given again, so the work is done anew in another frame.
+        # The frame is closed, and its replies can't be given again, so the work is done again in another frame.
         self.diverged.add(opened)
         self._note_attempted(opened)
         self._attempts[frame, key] = attempt + 1
@@ -428,7 +428,7 @@ class Recorded:
 
     def begin_again(self, frame: int) -> None:
         """Gives the recorded replies of a frame again, up to the newest one of whose calls one has a result: the loop begins its
-        work in this frame anew. Later replies have done nothing, and one of them may be why, unless the frame was closed.
+        work in this frame again. Later replies have done nothing, and one of them may be why, unless the frame was closed.
         """
         replies = self._replies.get(frame, [])
         closed = any(opened == frame and place in self._by_key for place, opened in self._frames.items())
@@ -461,7 +461,7 @@ class Recorded:
         return place in self._by_key or place in self._in_doubt
 
     def give_up_replies(self, frame: int, taken: RecordedStep) -> None:
-        """Forgets the recorded replies of a frame that can't be given again: the model is asked anew, and the loop diverges."""
+        """Forgets the recorded replies of a frame that can't be given again: the model is asked again, and the loop diverges."""
         self._models.pop(frame, None)
         self._told.discard(taken.done.step)
         self.diverged.add(frame)

@@ -387,10 +387,10 @@ class Session:
         )
 
     def begin_again(self, frame: int) -> None:
-        """Says that the loop begins its work in a frame anew, because it has failed, and is going to ask for the same again.
+        """Says that the loop starts its work in a frame again, because it has failed, and is going to ask for the same again.
 
         Recorded replies and results are given again, so that no effect is made twice. The replies after the newest call that
-        was made are asked for anew.
+        was made are asked for again.
         """
         self._tell(lambda side: side.recorded.begin_again(frame))
 
