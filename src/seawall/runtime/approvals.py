@@ -452,7 +452,11 @@ class Decisions:
             if each.name == link.principal and each.removed_at is None and each.created_at <= link.made_at:
                 principal = Principal(each.name, each.roles, each.agent)
                 return Decider(principal=principal, key=each.key_hash)
-        raise Refused("this link is of somebody who was removed", guard="approval", value=link.principal)
+        raise Refused(
+            "the principal of this link was removed: ask for a new link",
+            guard="approval",
+            value=link.principal,
+        )
 
 
 def _refuse_agent(principal: Principal) -> None:

@@ -247,7 +247,9 @@ class ChatGate(ChatMiddleware):
             await call_next()
             response = context.result
             if not isinstance(response, ChatResponse):
-                raise Misused(f"{type(response).__name__} came for a reply, which can't be gated")
+                raise Misused(
+                    f"{type(response).__name__} was returned in place of a reply, which can't be gated"
+                )
             return read_response(response), response
 
         try:
@@ -272,7 +274,9 @@ class ChatGate(ChatMiddleware):
         try:
             await call_next()
             if not isinstance(context.result, ResponseStream):
-                raise Misused(f"{type(context.result).__name__} came for a stream, which can't be gated")
+                raise Misused(
+                    f"{type(context.result).__name__} was returned in place of a stream, which can't be gated"
+                )
         except BaseException as error:
             await follower.fail(error)
             raise

@@ -95,7 +95,7 @@ class Recorded:
         self._notes: dict[tuple[int, str], tuple[Ref, ...]] = {}
         """The advice on calls that have no result yet, by frame and key."""
         self._in_doubt: dict[tuple[int, str], StepIntended] = {}
-        """Effects that were attempted and of which the record does not say whether they happened, by frame and key."""
+        """Effects that were attempted and whose fate the record does not tell, by frame and key."""
         self.replays = False
         """True while events are learned that were recorded before the loop began."""
         self.attempted: set[str] = set()

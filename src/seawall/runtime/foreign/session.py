@@ -381,7 +381,7 @@ class Session:
         )
 
     async def is_attempted(self, frame: int, call_id: str) -> bool:
-        """Returns whether a tool's call with an id is recorded as made, or as one of which it is not known whether it was."""
+        """Returns whether a tool's call with an id is recorded as made, or as one whose fate is unknown."""
         return await self._cross(
             lambda side: side.look(lambda recorded: recorded.is_attempted(frame, call_id))
         )
