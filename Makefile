@@ -64,7 +64,7 @@ WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 AT_ONCE = $(MAKE) --no-print-directory --jobs=$(WORKERS) $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 # Programs in bench/, in the order in which `make bench` runs them.
-BENCHES ?= limit growth peers adapters limits_peers conversations conversations_adapters redaction loops loops_hard deadline storm effects context drift memory lint authority
+BENCHES ?= limit growth peers adapters conversation_growth limits_peers conversations conversations_adapters redaction loops loops_hard deadline storm effects context drift memory lint authority
 
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -b constraints.txt
 INPUTS  = pyproject.toml constraints.txt

@@ -18,6 +18,7 @@ import pytest
 from fastmcp import Client
 from fastmcp.client.transports import StdioTransport
 
+import warm_python
 from adapters.mcp_place import Place, make_tool, wait_for
 
 SEAWALL = str(Path(sys.executable).with_name("seawall"))
@@ -46,15 +47,7 @@ class Shop:
         return self._run(*self.command, *options)
 
     def _run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [SEAWALL, *words],
-            cwd=self.path,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        return warm_python.run(["-m", "seawall", *words], cwd=self.path, text=True, timeout=60)
 
     @property
     def command(self) -> list[str]:

@@ -10,7 +10,14 @@ import msgspec
 import pytest
 
 from seawall.core import big_values
-from seawall.core.big_values import BIG_CHARS, TextCache, decode_in_pieces, encode_in_pieces, is_big
+from seawall.core.big_values import (
+    BIG_CHARS,
+    CleanTexts,
+    TextCache,
+    decode_in_pieces,
+    encode_in_pieces,
+    is_big,
+)
 from seawall.core.canonical import to_canonical_bytes
 
 ROW = {"b": "é\n", "a": [1, None, 0.5], "c": {"z": True, "y": "x" * 20}}
@@ -141,3 +148,18 @@ def test_the_oldest_is_forgotten_when_the_texts_are_too_many(monkeypatch: pytest
     assert repr(cache) == "<TextCache 2 values, 40,000 characters>"
     assert cache.compute(str.upper, "c" * 90_000) == "C" * 90_000
     assert repr(cache) == "<TextCache 1 values, 90,000 characters>"
+
+
+def test_texts_without_secrets_are_searched_once_and_the_oldest_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(big_values, "CLEAN_CHARS", 1_000)
+    clean = CleanTexts()
+    texts = [f"{number}{'x' * 300}" for number in range(3)]
+    for text in (*texts, texts[-1]):
+        clean.add(text)
+    assert [text in clean for text in texts] == [False, True, True]
+
+    clean.add("x" * 20_000)
+    assert "x" * 20_000 not in clean
+    assert texts[2] in clean

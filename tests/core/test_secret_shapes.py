@@ -15,7 +15,7 @@ from seawall.core.redact import MARK, Redactor, StreamRedactor
 from seawall.core.secret_names import is_secret_value
 from seawall.core.secret_shapes import SHAPES
 
-SEEDS = range(4)
+SEEDS = range(2)
 REDACTOR = Redactor()
 
 
@@ -43,7 +43,7 @@ def test_every_secret_is_found_as_text_as_bytes_and_in_pieces(seed: int) -> None
 @pytest.mark.parametrize("kind", texts.KINDS)
 def test_a_text_without_a_secret_stays_as_it_is(kind: str) -> None:
     rng = random.Random(kind)
-    for _ in range(300):
+    for _ in range(60):
         text = texts.written(rng, kind)
         assert REDACTOR.text(text) == text
         assert REDACTOR.data(text.encode()) == text.encode()
@@ -181,7 +181,7 @@ SLOW = [
 
 @pytest.mark.parametrize("slow", SLOW)
 def test_names_that_are_made_to_be_slow_are_gone_through_once(slow: str) -> None:
-    text = slow * (200_000 // len(slow))
+    text = slow * (50_000 // len(slow))
     assert REDACTOR.text(text).encode() == REDACTOR.data(text.encode())
 
 

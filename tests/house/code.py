@@ -55,11 +55,17 @@ def tree(path: Path) -> ast.Module:
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """The statements, handlers and cases right below one. No function is defined in an expression, and those are many."""
+    for field in ("body", "handlers", "orelse", "finalbody", "cases"):
+        yield from getattr(node, field, ())
+
+
 def functions(path: Path) -> Iterator[tuple[str, Function]]:
     """Every function of a file with its qualified name, inner ones included."""
 
     def walk(node: ast.AST, prefix: str) -> Iterator[tuple[str, Function]]:
-        for child in ast.iter_child_nodes(node):
+        for child in _statements(node):
             if isinstance(child, Function):
                 yield f"{prefix}{child.name}", child
                 yield from walk(child, f"{prefix}{child.name}.")

@@ -9,7 +9,15 @@ from seawall.core.canonical import Ref
 from seawall.core.events import EVERYTHING, Cause, Source, StepDone, StepIntended, StepKind
 from seawall.core.redact import Redactor
 from seawall.run.bodies import Bodies
-from seawall.run.causes import MAX_EDGES, MAX_HOLDERS, MAX_PHRASE_HOLDERS, MAX_TRACES_A_RUN, Causes, Edges
+from seawall.run.causes import (
+    MAX_EDGES,
+    MAX_HISTORY_MESSAGES,
+    MAX_HOLDERS,
+    MAX_PHRASE_HOLDERS,
+    MAX_TRACES_A_RUN,
+    Causes,
+    Edges,
+)
 from seawall.run.frame import MessageRef
 from seawall.run.traces import MAX_INDEXED_CHARS, find_traces
 
@@ -146,6 +154,34 @@ def test_an_earlier_run_of_the_session_is_a_source() -> None:
     edges = causes.find_edges("C-7001: 99.95, as all loyal customers get")
     assert edges.causes == (Cause(0, "value"),)
     assert set(edges.sources) == {Source(run="r-1"), Source(run="r-1", step=0), Source(run="r-1", step=2)}
+
+
+def test_of_a_conversation_of_very_many_messages_the_newest_are_sources() -> None:
+    bodies, causes = Bodies(Redactor()), Causes()
+    history = [
+        MessageRef("user", bodies.put(f"order {number}"), run=f"r-{number}")
+        for number in range(MAX_HISTORY_MESSAGES + 1)
+    ]
+    causes.learn_history(history, bodies)
+    newest = causes.find_edges(f"order {MAX_HISTORY_MESSAGES}")
+    assert Source(run=f"r-{MAX_HISTORY_MESSAGES}", step=0) in newest.sources
+    assert Source(run="r-0", step=0) not in causes.find_edges("order 0").sources
+
+
+def test_each_run_of_a_session_finds_the_same_sources() -> None:
+    found: list[Edges] = []
+    for _ in range(2):
+        bodies, causes = Bodies(Redactor()), Causes()
+        history = [
+            MessageRef("user", bodies.put("my number is C-7001"), run="r-1"),
+            MessageRef(
+                "tool", bodies.put(f"balance 99.95 {'of this account ' * 200}"), 2, "c", "find", run="r-1"
+            ),
+        ]
+        causes.learn_history(history, bodies)
+        found.append(causes.find_edges("C-7001: 99.95"))
+    assert found[0] == found[1]
+    assert len(found[0].sources) == 2
 
 
 def test_a_hand_off_that_passes_a_value_on_is_no_further_source() -> None:

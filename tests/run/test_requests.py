@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -157,6 +159,73 @@ def test_a_long_conversation_takes_room_in_proportion_to_its_length() -> None:
 
     small, large = measure(50), measure(500)
     assert large < 11 * small
+
+
+def make_turns(turns: int) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": f"question {turn}"} for turn in range(turns)]
+
+
+def record_first(conversation: list[dict[str, Any]]) -> tuple[Ref, Bodies]:
+    """Records the first request of a run."""
+    bodies = make_bodies()
+    return RequestRecord().put(prepare_request("m", conversation, [], 100), bodies), bodies
+
+
+def measure_runs(conversations: list[list[dict[str, Any]]]) -> float:
+    """Records a run for each conversation; returns the bytes that the journal stores anew for a run, except the first."""
+    stored = dict(record_first(conversations[0])[1].known())
+    before = sum(map(len, stored.values()))
+    for conversation in conversations[1:]:
+        stored |= record_first(conversation)[1].known()
+    return (sum(map(len, stored.values())) - before) / (len(conversations) - 1)
+
+
+def test_a_conversation_of_many_runs_takes_room_in_proportion_to_its_length() -> None:
+    turns = make_turns(1640)
+    early = measure_runs([turns[:count] for count in range(100, 140)])
+    late = measure_runs([turns[:count] for count in range(1600, 1640)])
+    assert late < 3 * early
+
+
+def test_a_conversation_whose_oldest_messages_are_left_out_takes_as_much_room() -> None:
+    turns = make_turns(840)
+    whole = measure_runs([turns[:count] for count in range(800, 840)])
+    window = measure_runs([turns[count - 800 : count] for count in range(800, 840)])
+    assert window < 3 * whole
+
+
+@pytest.mark.parametrize("count", [1, 32, 33, 300, 3000])
+@pytest.mark.parametrize("different", [1, 2, 10_000])
+def test_a_long_request_is_read_back_whole(count: int, different: int) -> None:
+    conversation = [{"role": "user", "content": f"{turn % different}"} for turn in range(count)]
+    ref, bodies = record_first(conversation)
+    assert [json.loads(text) for text in read_back(ref, bodies)] == conversation
+    assert max(len(data) for data in bodies.known().values()) < 64 * 70
+
+
+def test_a_request_of_which_a_part_was_erased_is_not_known() -> None:
+    ref, bodies = record_first(make_turns(300))
+    lists = [each for each, data in bodies.known().items() if data.startswith(b"[") and each != ref]
+    assert lists
+    for erased in lists:
+        asyncio.run(check_unknown(ref, bodies, {erased: None}))
+        asyncio.run(check_unknown(ref, bodies, {erased: b'{"role":"user"}'}))
+    bomb: tuple[Ref, ...] = (ref,) * 100
+    for depth in range(1, 6):
+        block = bodies.put_plain(json.dumps(bomb))
+        named = json.dumps({"add": [block] * 10, "depth": depth, "keep": 0, "prev": None, "tools": None})
+        if depth == 5:
+            asyncio.run(check_unknown(bodies.put_plain(named), bodies, {}))
+        bomb = (block,) * 100
+    deep = bodies.put_plain('{"add":[],"depth":1000000000,"keep":0,"prev":null,"tools":null}')
+    asyncio.run(check_unknown(deep, bodies, {}))
+
+
+async def check_unknown(ref: Ref, bodies: Bodies, changed: Mapping[Ref, bytes | None]) -> None:
+    async def read(ref: Ref) -> bytes | None:
+        return changed[ref] if ref in changed else bodies.data(ref)
+
+    assert await read_request(ref, read) is None
 
 
 def test_each_message_is_encoded_alone_whatever_another_one_has() -> None:

@@ -1,4 +1,4 @@
-"""Which values are big, and how their JSON is read and written piece by piece.
+"""Which values are big, how their JSON is read and written piece by piece, and what is kept of texts that come again.
 
 A big value is handled in a thread. That helps the event loop only between two steps of the interpreter, so no single
 step may be long: a long list is encoded in slices, and decoded item by item.
@@ -26,6 +26,12 @@ value is mostly the text itself."""
 LEAST_KEPT_CHARS = 16 * 1024
 """Characters of the shortest text whose computed values are kept. Values of shorter texts are computed again: they take
 no longer than the rest of their steps."""
+
+CLEAN_CHARS = 16 * 1024 * 1024
+CLEAN_TEXT_CHARS = 16 * 1024
+_CLEAN_ENTRY_CHARS = 128
+"""Characters of all texts that are known to hold no secret, of the longest one, and what an entry counts besides its text:
+for each redactor 16 MB, if the texts are ASCII, and some 30,000 messages of 400 characters."""
 
 _SLICE = 256
 """Items of a list or dictionary that are encoded in one call, if they are not big."""
@@ -292,3 +298,34 @@ class TextCache:
                 del self._values[oldest]
                 self._chars -= len(oldest[1])
         return value
+
+
+class CleanTexts:
+    """Short texts that hold no secret, the newest ones: a conversation is sent again with each of its turns, and would be
+    searched each time.
+    """
+
+    def __init__(self) -> None:
+        self._texts: dict[str, None] = {}
+        self._chars = 0
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<CleanTexts {len(self._texts)} texts, {self._chars:,}/{CLEAN_CHARS:,} characters>"
+
+    def __contains__(self, text: str) -> bool:
+        return len(text) <= CLEAN_TEXT_CHARS and text in self._texts
+
+    def add(self, text: str) -> None:
+        """Adds a text, and drops the oldest ones beyond `CLEAN_CHARS`."""
+        if len(text) > CLEAN_TEXT_CHARS:
+            return
+        with self._lock:
+            if text in self._texts:
+                return
+            self._texts[text] = None
+            self._chars += len(text) + _CLEAN_ENTRY_CHARS
+            while self._chars > CLEAN_CHARS:
+                oldest = next(iter(self._texts))
+                del self._texts[oldest]
+                self._chars -= len(oldest) + _CLEAN_ENTRY_CHARS

@@ -16,6 +16,7 @@ from typing import AnyStr, NamedTuple, cast
 
 import msgspec
 
+from seawall.core.big_values import CleanTexts
 from seawall.core.secret_commands import MAY_BE_OPTION, PROGRAMS
 from seawall.core.secret_shapes import (
     AT_END,
@@ -164,6 +165,7 @@ class Redactor:
         as_bytes = [value.encode("utf-8", "surrogateescape").decode("latin-1") for value in self.values]
         self._values = _compile_any(self.values)
         self._values_as_bytes = _compile_any(as_bytes)
+        self._clean = CleanTexts()
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], values: Iterable[str] = ()) -> Redactor:
@@ -189,6 +191,14 @@ class Redactor:
         JSON is decoded if it may hold a secret: a search of the text does not find the key `\u0073k-…`. Where a name
         says that a value is secret, the value may have quotes, and its end is only known once it is decoded.
         """
+        if text in self._clean:
+            return text
+        shown = self._find_in_json(text)
+        if shown == text:
+            self._clean.add(text)
+        return shown
+
+    def _find_in_json(self, text: str) -> str:
         if ("\\" not in text or self._is_plain(text)) and self.text(text) == text:
             return text
         try:

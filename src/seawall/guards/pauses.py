@@ -81,16 +81,14 @@ class InFlight(msgspec.Struct, frozen=True, kw_only=True):
     """Wall seconds when the intent of the step was recorded."""
 
 
-async def find_in_flight(
-    journal: Journal, whats: Collection[str], *, limit: int = MAX_RUNS
-) -> tuple[list[InFlight], bool]:
-    """Returns the steps in flight that these pauses name, oldest first, and whether there were runs beyond `limit`.
+async def find_in_flight(journal: Journal, whats: Collection[str]) -> tuple[list[InFlight], bool]:
+    """Returns the steps in flight that these pauses name, oldest first, and whether there were runs beyond `MAX_RUNS`.
 
-    The steps of runs beyond `limit` are missing.
+    The steps of runs beyond `MAX_RUNS` are missing.
     """
-    rows = await journal.runs(RunFilter(state="running"), limit=limit + 1)
+    rows = await journal.runs(RunFilter(state="running"), limit=MAX_RUNS + 1)
     found: list[InFlight] = []
-    for row in rows[:limit]:
+    for row in rows[:MAX_RUNS]:
         events = await journal.events(row.run)
         for step in fold(events).in_flight if events else ():
             names = list_pause_names(step.kind, step.name, step.agent, row.tenant, row.run)
@@ -108,7 +106,7 @@ async def find_in_flight(
                         since=step.at,
                     )
                 )
-    return sorted(found, key=lambda each: each.since), len(rows) > limit
+    return sorted(found, key=lambda each: each.since), len(rows) > MAX_RUNS
 
 
 class Pauses:

@@ -54,8 +54,13 @@ MAX_TRACES_A_RUN = 100_000
 MAX_EDGES = 64
 """Most edges by value of one input, the newest ones. An input with more is a summary of everything."""
 MAX_HISTORY_CHARS = 64_000
-"""Characters of the session's conversation that are indexed, the newest ones. This is done at the beginning of each
-run, in some 10 ms."""
+MAX_HISTORY_MESSAGES = 2_000
+"""Characters and messages of the session's conversation that are indexed, the newest ones. This is done at the beginning
+of each run, in some 10 ms; the values of short messages are cached."""
+SHORT_CHARS = 1_000
+KEPT_TEXTS = 4_096
+"""Most texts of conversations, each shorter than `SHORT_CHARS`, whose traces are cached, by newest use: each run of a
+session indexes the messages that the run before it has indexed. They take 50 megabytes at most."""
 MAX_HISTORY_RUNS = 8
 """Newest answers of the conversation to which a run counts as exposed. These answers were exposed to the earlier
 ones."""
@@ -175,7 +180,8 @@ class Causes:
         self.descent.begin([Source(run=run) for run in shown])
         answered = set[str]()
         left = MAX_HISTORY_CHARS
-        for message in reversed(messages):
+        self._partial |= len(messages) > MAX_HISTORY_MESSAGES
+        for message in reversed(messages[-MAX_HISTORY_MESSAGES:]):
             source = _name_message(message, answered)
             if source is None:
                 continue
@@ -183,7 +189,8 @@ class Causes:
                 self._partial = True
                 break
             text = bodies.text(message.ref)
-            self._add(0, source, self._find(text[:left]), _NO_TRACES)
+            find = _recall_traces if len(text) < SHORT_CHARS else self._find
+            self._add(0, source, find(text[:left]), _NO_TRACES)
             if message.role != "user" or not message.step:  # a guard's note quotes a claim, and makes none
                 is_recent = message.run == messages[-1].run
                 read = message.role == "tool"
@@ -487,6 +494,9 @@ class Causes:
                     beyond |= dict.fromkeys(step.sources)
             wave = onward
         return [*path.values(), *map(_describe_source, list(beyond)[: MAX_PATH_STEPS - len(path)])]
+
+
+_recall_traces = functools.lru_cache(maxsize=KEPT_TEXTS)(find_traces)
 
 
 @functools.lru_cache(maxsize=256)  # the runs of an application have few prompts in common

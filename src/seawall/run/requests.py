@@ -4,14 +4,16 @@
 framework that goes on from its own checkpoint makes new ids and leaves out empty fields.
 
 *Record*: each message is a body of its own, and a request is a list of messages that begins where the request before it
-in its frame ended. So the space for a conversation of n turns is proportional to n.
+in its frame ended. The first request of a run holds the whole conversation before it: a long list is recorded in blocks,
+which are bodies too, and a block that an earlier run has recorded is stored once. So the space for a conversation of n
+turns is proportional to n, whether they are steps of a run or runs.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
@@ -142,16 +144,30 @@ def _means_nothing(name: str) -> bool:
 _recall_field = functools.lru_cache(maxsize=1024)(_MEANS_NOTHING.fullmatch)
 
 
-class RequestManifest(msgspec.Struct, frozen=True):
+MAX_LIST = 32
+"""Most addresses in one list. A longer list is cut into blocks, and is then the list of their addresses."""
+MIN_BLOCK, MAX_BLOCK = 8, 64
+"""Fewest addresses of a block, except for the last one, and most. In between a block ends by chance, after one of
+`BLOCK_ENDS`: so the same messages make the same blocks, whatever was put before them or left out."""
+BLOCK_ENDS = "0"
+"""The last digit of an address that ends a block: 1 of 16 does."""
+
+
+class RequestManifest(msgspec.Struct, frozen=True, omit_defaults=True):
     """A recorded request: the first `keep` messages of the request `prev`, and then the messages `add`."""
 
     add: tuple[Ref, ...]
     keep: int
     prev: Ref | None
     tools: Ref | None
+    depth: int = 0
+    """0: `add` are messages. 1: they are blocks of messages; 2: blocks of blocks; and so on."""
 
 
 _manifest = msgspec.json.Decoder(RequestManifest)
+_block = msgspec.json.Decoder(tuple[Ref, ...])
+MAX_MESSAGES = 10_000_000
+"""Most messages of a request that are read: a damaged list of blocks may name a block again and again."""
 
 
 class RecordedRequest(NamedTuple):
@@ -176,8 +192,50 @@ async def read_request(
         ref = parts[-1].prev
     messages: list[Ref] = []
     for part in reversed(parts):
-        messages = [*messages[: part.keep], *part.add]
+        added = await _read_blocks(part.add, part.depth, read)
+        if added is None:
+            return None
+        messages = [*messages[: part.keep], *added]
     return RecordedRequest(messages, parts[0].tools)
+
+
+async def _read_blocks(
+    refs: Sequence[Ref], depth: int, read: Callable[[Ref], Awaitable[bytes | None]]
+) -> Sequence[Ref] | None:
+    """Returns the messages in blocks that are nested `depth` levels; None if a block was erased or is not one."""
+    for _ in range(depth):
+        blocks: dict[Ref, tuple[Ref, ...]] = {}
+        for ref in dict.fromkeys(refs):
+            try:
+                blocks[ref] = _block.decode(await read(ref) or b"")
+            except msgspec.MsgspecError:
+                return None
+        if not refs or sum(len(blocks[ref]) for ref in refs) > MAX_MESSAGES:
+            return None
+        refs = [each for ref in refs for each in blocks[ref]]
+    return refs
+
+
+def _put_blocks(refs: tuple[Ref, ...], bodies: Bodies) -> tuple[tuple[Ref, ...], int]:
+    """Keeps a list of addresses in blocks, as long as it is longer than `MAX_LIST`. Returns the list that is left, and how
+    deeply the blocks are nested.
+    """
+    depth = 0
+    while len(refs) > MAX_LIST:
+        refs = tuple([bodies.put_plain(to_canonical_text(block)) for block in _cut(refs)])
+        depth += 1
+    return refs, depth
+
+
+def _cut(refs: Sequence[Ref]) -> Iterator[Sequence[Ref]]:
+    start = 0
+    for end, ref in enumerate(refs, 1):
+        count = end - start
+        if count >= MAX_BLOCK or (count >= MIN_BLOCK and ref.endswith(BLOCK_ENDS)):
+            yield refs[start:end]
+            start = end
+    if start < len(refs):
+        yield refs[start:]
 
 
 class RequestRecord:
@@ -196,7 +254,8 @@ class RequestRecord:
             keep += 1
         add = tuple([bodies.put_json(text) for text in request.messages[keep:]])
         tools = bodies.put_json(request.tools) if request.tools else None
-        manifest = RequestManifest(add, keep, self._manifest if keep else None, tools)
+        added, depth = _put_blocks(add, bodies)
+        manifest = RequestManifest(added, keep, self._manifest if keep else None, tools, depth)
         self._messages = request.messages
         self._manifest = bodies.put_plain(to_canonical_bytes(manifest).decode())
         return self._manifest

@@ -43,12 +43,10 @@ class Recovery(NamedTuple):
     (`doubted`). `lease_left_s` says when to look again."""
 
 
-async def find_resumable(
-    journal: Journal, *, max_tries: int = MAX_TRIES, teams: Collection[str] | None = None
-) -> Recovery:
+async def find_resumable(journal: Journal, *, teams: Collection[str] | None = None) -> Recovery:
     """Returns the interrupted runs, which `seawall resume` without a run takes up; with `teams` only those of these teams.
 
-    A poison run crashes each worker that takes it up. A run that was taken up `max_tries` times since its last
+    A poison run crashes each worker that takes it up. A run that was taken up `MAX_TRIES` times since its last
     finished step is set aside, so that the others go on; resuming it by its id tries it once more.
 
     After a lease has run out, any process may take the run, whether the owner was on this host, in a container or on
@@ -62,11 +60,11 @@ async def find_resumable(
         if teams is not None and row.team not in teams:
             continue
         tries = row.epoch - find_last_progress(await journal.events(row.run))
-        if tries < max_tries:
+        if tries < MAX_TRIES:
             recovery.resumable.append(row)
             continue
         reason = (
-            f"run {row.run} was taken {tries} times and no step got done (limit {max_tries}): it may be what "
+            f"run {row.run} was taken {tries} times and no step got done (limit {MAX_TRIES}): it may be what "
             f"ends its worker. Look at it with: seawall show {row.run}; try once more with: seawall resume {row.run}"
         )
         recovery.set_aside.append(SetAside(row, reason))

@@ -403,10 +403,10 @@ class Supervisor:
     ) -> SessionHistory:
         """Returns the history of a run of `team` after run `tail` of its session, with the facts that it is told.
 
-        Raises `Refused` if `tail` was taken up meanwhile.
+        A framework's loop brings its conversation itself. Raises `Refused` if `tail` was taken up meanwhile.
         """
         history = NO_HISTORY
-        if tail is not None:
+        if tail is not None and not (started.loop and tail.state == "ended"):
             answers_only, guards = team.history == "answers", self.factory.get_guards(team)
             history = await self.sessions.load_history(
                 self.journal, tail, bodies, answers_only=answers_only, guards=guards

@@ -13,6 +13,7 @@ import pytest
 from seawall import Engine, Seawall
 from seawall.core.events import Event, StepIntended
 from seawall.run.state import RunState
+from seawall.runtime.foreign.asked import ToolAsk
 from seawall.runtime.foreign.asks import Ask, Asks, Turn
 from seawall.runtime.foreign.session import Session
 
@@ -120,7 +121,7 @@ def test_a_call_whose_caller_goes_once_it_is_recorded_is_made_when_it_is_asked_f
 def test_an_ask_that_was_withdrawn_before_its_turn_is_given_none() -> None:
     async def run() -> str:
         asks = Asks()
-        ask = Ask("tool", "pay", "clerk", 0, "0/c1")
+        ask = Ask(ToolAsk("clerk", "pay", {}), "0/c1")
         asks.add(ask)
         asks.withdraw(ask)  # its step was recorded, and is about to be performed
         return (await asks.begin(ask, Turn(step=1), None)).status

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from seawall import Engine, Seawall
+from seawall.runtime.foreign.results import ModelResult
 from seawall.runtime.foreign.session import Session
 from seawall.team.tool import NotDone
 
@@ -80,3 +81,38 @@ def test_what_was_made_meanwhile_is_not_made_again(
         late.end_sync("paid")
 
     assert bank.made == 1
+
+
+class Model:
+    """A model that asks for the payment first."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def ask(self, turn: Any) -> tuple[ModelResult, None]:
+        """Performs a request."""
+        self.asked += 1
+        calls = [("c1", "pay", '{"order":7}')] if self.asked == 1 else []
+        return ModelResult("" if calls else "paid", calls), None
+
+
+def test_replies_that_were_read_before_the_run_went_on_elsewhere_are_given_again(tmp_path: Path) -> None:
+    model, bank = Model(), Bank()
+    bank.busy = False
+    messages = [{"role": "user", "content": "Pay order 7."}]
+    journal = tmp_path / "desk.db"
+    with Engine(journal, effects=["pay"]) as one, Engine(journal, effects=["pay"]) as other:
+        with one.begin("Pay", loop="own", request_id="r-1") as session:
+            session.step_sync(session.model("clerk", "openai:gpt-5.2", messages), model.ask)
+        late = other.begin("Pay", loop="own", request_id="r-1")
+        found = asyncio.run(late.find_frames("c1"))
+        with one.begin("Pay", loop="own", request_id="r-1") as session:
+            session.step_sync(session.model("clerk", "openai:gpt-5.2", messages), model.ask)
+            assert pay(session, bank, "c1") == "payment 1"
+        again = late.step_sync(late.model("clerk", "openai:gpt-5.2", messages), model.ask).settled
+        paid = pay(late, bank, "c1")
+        late.end_sync("paid")
+
+    assert found == (0,)
+    assert (again.replayed, model.asked) == (True, 1)
+    assert (paid, bank.made) == ("payment 1", 1)

@@ -14,6 +14,7 @@ import pytest
 
 from runtime.foreign.scripted_loop import USAGE, ScriptedLoop
 from seawall import Effect, Limits, Loops, Misused, Refused
+from seawall.journal.sqlite.journal import SqliteJournal
 from seawall.runtime.foreign.asks import Halted, Held
 from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.results import ModelResult, make_tool_result
@@ -411,3 +412,23 @@ def test_a_second_invocation_of_a_request_that_is_under_way_is_refused(engine: E
             second.ask_sync(second.tool("clerk", "look", {}, call_id="c2"))
         first.give_sync(ask[0], first.tool("clerk", "look", {}, call_id="c1"), make_tool_result("found"))
         first.end_sync("found")
+
+
+def test_a_run_of_a_long_conversation_reads_nothing_of_the_runs_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The framework brings the conversation itself."""
+    read: list[str] = []
+    events = SqliteJournal.events
+
+    async def note(journal: SqliteJournal, run: str, *, after: int = -1) -> Any:
+        read.append(run)
+        return await events(journal, run, after=after)
+
+    monkeypatch.setattr(SqliteJournal, "events", note)
+    with Engine(tmp_path / "desk.db") as engine:
+        for turn in range(5):
+            with engine.begin(f"question {turn}", loop="own", session="ann") as session:
+                ScriptedLoop([f"answer {turn}"], {}).run_sync(session, f"question {turn}")
+                session.end_sync(f"answer {turn}")
+    assert read == []

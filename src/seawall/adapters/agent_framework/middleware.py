@@ -58,9 +58,9 @@ from seawall.adapters.agent_framework.streams import ReplyFollower, follow_run, 
 from seawall.adapters.agent_framework.tools import find_tool
 from seawall.core.errors import Misused
 from seawall.core.limits import Limits
+from seawall.runtime.foreign.asked import ToolAsk
 from seawall.runtime.foreign.asks import Held, Settled, Turn
 from seawall.runtime.foreign.engine import Engine
-from seawall.runtime.foreign.loop_side import ToolAsk
 from seawall.runtime.foreign.results import make_failure, to_json_value
 from seawall.runtime.foreign.session import MAX_OUTPUT_TOKENS, Session
 from seawall.runtime.foreign.tools import Effects, ToolDeclarations

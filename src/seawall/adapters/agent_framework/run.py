@@ -39,9 +39,9 @@ from seawall.adapters.agent_framework.messages import (
 from seawall.adapters.agent_framework.tools import list_not_gated
 from seawall.core.errors import Broken, Misused, Refused, describe_error
 from seawall.run.outcome import Outcome
+from seawall.runtime.foreign.asked import Asked, ModelAsk, ToolAsk
 from seawall.runtime.foreign.asks import Ask, Halted, Held, Settled, Turn
 from seawall.runtime.foreign.engine import Engine
-from seawall.runtime.foreign.loop_side import Asked, ModelAsk, ToolAsk
 from seawall.runtime.foreign.own_errors import OwnErrors
 from seawall.runtime.foreign.session import Performed, Session
 from seawall.runtime.foreign.tools import ToolDeclarations

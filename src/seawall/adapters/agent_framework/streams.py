@@ -18,8 +18,8 @@ from agent_framework import (
 from seawall.adapters.agent_framework.messages import read_response
 from seawall.adapters.agent_framework.run import AgentFrame, MiddlewareHalted
 from seawall.core.errors import Refused
+from seawall.runtime.foreign.asked import ModelAsk
 from seawall.runtime.foreign.asks import Ask
-from seawall.runtime.foreign.loop_side import ModelAsk
 from seawall.runtime.foreign.session import CUT
 
 T = TypeVar("T")

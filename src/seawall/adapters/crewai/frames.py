@@ -19,7 +19,7 @@ from seawall.adapters.crewai.metering import leave_call
 from seawall.adapters.crewai.place import CrewPlace, CrewRun, CrewStopped, at_work, current
 from seawall.core.canonical import digest_of
 from seawall.core.errors import describe_error
-from seawall.runtime.foreign.loop_side import HandoffAsk
+from seawall.runtime.foreign.asked import HandoffAsk
 from seawall.runtime.foreign.results import to_json_value, write_text
 
 

@@ -16,8 +16,8 @@ from seawall.adapters.crewai.place import CrewPlace, CrewStopped, at_work, curre
 from seawall.adapters.crewai.replies import CrewReply, add_notes, find_calls, read_reply, recall_reply
 from seawall.adapters.crewai.tools import gate_functions
 from seawall.core.errors import Misused
+from seawall.runtime.foreign.asked import ModelAsk
 from seawall.runtime.foreign.asks import Turn
-from seawall.runtime.foreign.loop_side import ModelAsk
 from seawall.runtime.foreign.results import to_json_value
 from seawall.runtime.foreign.session import MAX_OUTPUT_TOKENS, Performed
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from seawall.core.errors import Broken, Misused, Refused
+from seawall.runtime.foreign.asked import Asked, HandoffAsk
 from seawall.runtime.foreign.asks import Held, Turn
 from seawall.runtime.foreign.engine import Engine
-from seawall.runtime.foreign.loop_side import Asked, HandoffAsk
 from seawall.runtime.foreign.own_errors import OwnErrors
 from seawall.runtime.foreign.session import Performed, Session
 from seawall.runtime.foreign.tools import ToolDeclarations

@@ -21,8 +21,8 @@ from seawall.adapters.crewai.metering import leave_call
 from seawall.adapters.crewai.place import CrewPlace, current
 from seawall.adapters.crewai.replies import keep_error, read_value, recall_value, write_refusal
 from seawall.core.canonical import digest_of
+from seawall.runtime.foreign.asked import ToolAsk
 from seawall.runtime.foreign.asks import Turn
-from seawall.runtime.foreign.loop_side import ToolAsk
 from seawall.runtime.foreign.results import make_failure, to_json_value
 from seawall.runtime.foreign.session import Performed
 from seawall.team.tool import NotDone

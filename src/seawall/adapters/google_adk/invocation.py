@@ -53,8 +53,8 @@ from seawall.adapters.google_adk.places import (
     enter_tool,
 )
 from seawall.core.errors import Broken, Misused, Refused, describe_error
+from seawall.runtime.foreign.asked import Asked, ModelAsk
 from seawall.runtime.foreign.asks import Ask, Held, Settled, Turn
-from seawall.runtime.foreign.loop_side import Asked, ModelAsk
 from seawall.runtime.foreign.own_errors import OwnErrors
 from seawall.runtime.foreign.results import ModelResult
 from seawall.runtime.foreign.session import CUT, MAX_OUTPUT_TOKENS, Performed

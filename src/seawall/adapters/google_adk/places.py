@@ -14,9 +14,9 @@ from google.adk.agents.invocation_context import InvocationContext
 from seawall.core.canonical import digest_of
 from seawall.core.errors import Refused, SeawallError
 from seawall.run.outcome import Outcome
+from seawall.runtime.foreign.asked import HandoffAsk
 from seawall.runtime.foreign.asks import Halted, Held
 from seawall.runtime.foreign.engine import Engine
-from seawall.runtime.foreign.loop_side import HandoffAsk
 from seawall.runtime.foreign.session import Session
 
 TRANSFER = "transfer_to_agent"

@@ -27,10 +27,11 @@ from seawall.run.traces import BLANKS, list_values
 MAX_CHARS = 200_000
 """Characters of a text that are searched: as many as are indexed for causes (`run.traces.MAX_INDEXED_CHARS`). This
 takes some ms."""
-SHORT_CHARS = 8_000
-KEPT_TEXTS = 256
+SHORT_CHARS = 4_000
+KEPT_TEXTS = 4_096
 """Most texts shorter than `SHORT_CHARS` whose claims are cached, by newest use: a result is searched when it is judged,
-and again when it is recorded. They take two megabytes at most; the run caches the values of longer texts."""
+again when it is recorded, and in each later run of the session (`run.causes.MAX_HISTORY_MESSAGES`). They take 16
+megabytes at most; the run caches the values of longer texts."""
 MAX_CLAIMS = 8
 """Most claims of one text. One is enough to judge the text, and a person reads the first few."""
 MAX_SENTENCE_CHARS = 300

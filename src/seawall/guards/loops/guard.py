@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from seawall.core.events import CALLED, REQUESTED, Event, Judged, RunTaken, StepDone, StepIntended
 from seawall.guards.loops import messages, rules, turns
+from seawall.guards.loops.cycles import check_cycle
 from seawall.guards.loops.delegations import check_delegation
 from seawall.guards.loops.failures import check_failures, find_refusals
 from seawall.guards.loops.options import LoopKeywords, LoopOptions
@@ -134,7 +135,7 @@ class Loops(Guard):
             or check_failures(state, step, options)
             or check_sameness(state, scope, step, options)
             or check_fruitless(state, step, answer, options)
-            or rules.check_cycle(state, step, options)
+            or check_cycle(state, step, options)
             or check_round(state, step, options)
             or check_delegation(state, step, options)
             or rules.check_writes(state, step, options)

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from seawall.core.canonical import ref_of
 from seawall.core.persistent import Log
+from seawall.guards.loops.cycles import find_previous, update_cycle
 from seawall.guards.loops.delegations import update_delegation
 from seawall.guards.loops.failures import update_failures
 from seawall.guards.loops.findings import Notice, Violation
@@ -25,14 +26,13 @@ from seawall.guards.loops.rounds import (
 )
 from seawall.guards.loops.sameness import count_fruitless, find_sameness
 from seawall.guards.loops.state import (
+    RECENT,
     SPELLED,
-    Cycle,
     Delegation,
     Failures,
     LastAnswer,
     LoopState,
     Observation,
-    RecentCall,
     SameAnswers,
     Scope,
     Streak,
@@ -43,12 +43,6 @@ from seawall.run.fingerprint import PROGRESS
 from seawall.run.step import Step
 from seawall.run.wording import decode_wording
 
-PERIOD = 4
-"""Calls of one round of a cycle, at most: a longer cycle, or one that is not made in the same order each time, is
-given as many calls as four rounds of this length."""
-RECENT = 16
-"""Calls whose answers an agent is sure to have in its context. An agent that asks again after more calls may have lost
-the answer: coding agents read their files once more when their context was cut."""
 ALIKE_STRETCH = 2
 """Calls in a row that returned nothing new except for noise, with any arguments: so many times the limit of one question,
 as `stretch` is twice `no_news`."""
@@ -118,7 +112,7 @@ def learn(state: LoopState, scope: Scope, observation: Observation, options: Loo
     recurrence = None
     if not waited:
         if not expects_change:
-            state = _update_cycle(state, observation, options, notices, is_known=is_known)
+            state = update_cycle(state, observation, options, notices, is_known=is_known)
         if not observation.poll:
             state, recurrence = update_round(state, observation, options, notices)
             if is_news and recurrence.call.number == 0 and observation.kind == "tool":
@@ -153,7 +147,7 @@ def is_new_in_every_way(state: LoopState, scope: Scope, observation: Observation
         scope.answers.get(observation.question) is None
         and scope.answers.get(SPELLED + observation.asked_question) is None
         and state.recurring.get(make_recurring_key(question, observation)) is None
-        and not _find_previous(state, question, observation.fingerprint)
+        and not find_previous(state, question, observation.fingerprint)
     )
 
 
@@ -546,73 +540,6 @@ def compute_poll_wait_s(state: LoopState, scope: Scope, answer: LastAnswer, opti
     if not answer.repeats or answer.streak != (scope.discoveries, state.world_changes):
         return 0.0
     return min(options.poll_wait_s * 2.0 ** min(answer.repeats - 1, 32), options.poll_wait_max_s)
-
-
-# ---- cycles
-
-
-def _update_cycle(
-    state: LoopState,
-    observation: Observation,
-    options: LoopOptions,
-    notices: list[Notice],
-    *,
-    is_known: bool,
-) -> LoopState:
-    """Counts how far the newest calls of the run, whatever agents made them, form a cycle.
-
-    A call belongs to it if it returned what it had returned lately. A call whose answer is known for longer (`is_known`)
-    neither belongs to the cycle nor ends it.
-    """
-    if observation.poll:
-        return state
-    question = make_agent_question(observation)
-    newest = RecentCall(question, observation.fingerprint, observation.name, observation.step)
-    back = _find_previous(state, question, observation.fingerprint)
-    cycle = state.cycle if is_known else Cycle()
-    if back:
-        cycle = Cycle(state.cycle.calls + 1, max(state.cycle.period, back))
-    since = state.recent[-back].step if back else 0
-    state = replace(state, recent=(*state.recent, newest)[-RECENT:], cycle=cycle)
-    rounds, rest = _count_rounds(cycle)
-    if back and rounds > 1 and not rest:  # a single repeated round may be a look whether all is well
-        notices.append(Notice("cycles", rounds, options.cycles, since, _describe_cycle(state)))
-    return state
-
-
-def _find_previous(state: LoopState, question: str, fingerprint: str) -> int:
-    """Returns how many calls ago this question got the same; 0: not lately."""
-    for back, call in enumerate(reversed(state.recent), 1):
-        if call.fingerprint == fingerprint and call.question == question:
-            return back
-    return 0
-
-
-def _count_rounds(cycle: Cycle) -> tuple[int, int]:
-    """Returns the rounds, and the calls beyond them.
-
-    One call by itself is not a cycle. A longer cycle counts as several of `PERIOD` calls.
-    """
-    return divmod(cycle.calls, min(cycle.period, PERIOD)) if cycle.period > 1 else (0, 0)
-
-
-def _describe_cycle(state: LoopState) -> str:
-    names = [each.name for each in state.recent[-state.cycle.period :]]
-    return " → ".join(names if len(names) <= PERIOD else [*names[:PERIOD], "…"])
-
-
-def check_cycle(state: LoopState, step: Step, options: LoopOptions) -> Violation | None:
-    """Forbids a call that would repeat the cycle once more."""
-    if not state.cycle.calls or step.poll:
-        return None
-    rounds, _ = _count_rounds(state.cycle)
-    if rounds < options.cycles:
-        return None
-    question = f"{step.agent}\0{make_question(step.name, step.asked_key)}"
-    for call in state.recent[-state.cycle.period :]:
-        if call.question == question:
-            return Violation("cycles", rounds, options.cycles, call.step, _describe_cycle(state))
-    return None
 
 
 # ---- write storms

@@ -30,7 +30,7 @@ Others hold until something else is counted:
   succeed (rule `failures`).
 - `LastAnswer.write_repeats`: how often a write was made again and returned the same except for numbers; it holds as long
   as `Scope.loose_discoveries` stays (rule `again`).
-- `Cycle.calls`: calls in a row of the whole run that each returned what they had returned at most `rules.RECENT` calls
+- `Cycle.calls`: calls in a row of the whole run that each returned what they had returned at most `RECENT` calls
   before (rule `cycles`).
 - `Round.count`: the same, without the calls that returned something new (rule `rounds`).
 - `Delegation.repeats`: how often nearly the same task was handed to an agent; it holds as long as the world stays
@@ -57,6 +57,9 @@ from seawall.run.step import Result, Step
 Streak = tuple[int, int]
 """A stretch of calls without new information: the discoveries of its scope, and the world changes of the run."""
 NO_STREAK: Streak = (-1, -1)
+RECENT = 16
+"""Calls whose answers an agent is sure to have in its context. An agent that asks again after more calls may have lost
+the answer: coding agents read their files once more when their context was cut."""
 TURNED_AWAY: tuple[StepStatus, ...] = ("invalid", "refused")
 """Statuses of calls that were not made."""
 
@@ -399,7 +402,7 @@ class LoopState(msgspec.Struct, frozen=True):
     """How often a process took the run over, or a write ended whose fate is not known. An answer of an earlier segment
     is not fresh."""
     recent: tuple[RecentCall, ...] = ()
-    """The newest `rules.RECENT` calls, newest last."""
+    """The newest `RECENT` calls, newest last."""
     cycle: Cycle = Cycle()
     """The cycle that the newest calls form."""
     round: Round = Round()

@@ -140,7 +140,7 @@ def prune_chunk(tx: Transaction, plan: PrunePlan, number: int) -> tuple[int, int
     database.run_many(
         "UPDATE entries SET data = NULL, leaf = ? WHERE id = ?", [(leaf_of(*row[1:]), row[0]) for row in rows]
     )
-    tx.replace_runs(plan.chunks[number], pruned=1)
+    tx.mark_pruned(plan.chunks[number])
     bodies = plan.list_bodies(number)
     database.run_many(
         "DELETE FROM bodies WHERE tenant = ? AND hash = ?", [(plan.tenant, hash_) for hash_, _ in bodies]

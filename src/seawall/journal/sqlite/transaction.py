@@ -547,8 +547,8 @@ class Transaction:
         self.head, self._hash, self._newest_at = number, hash_, at
         self._state, self._short_state = self._sum.value, short
 
-    def replace_runs(self, keys: Sequence[int], *, pruned: int) -> None:
-        """Marks runs as pruned, or not."""
+    def mark_pruned(self, keys: Sequence[int]) -> None:
+        """Marks runs as pruned."""
         for row in self.database.fetch_all(
             f"SELECT {STORED} FROM runs WHERE rk IN (SELECT value FROM json_each(?))",
             (json.dumps(keys),),
@@ -557,11 +557,11 @@ class Transaction:
             if state.digest is None:
                 raise JournalDamaged(f"run {state.run}: {state.problem}")
             self._sum.remove(state.digest)
-            state.pruned = pruned
+            state.pruned = 1
             digest = digest_row("runs", state.to_row())
             self._sum.add(digest)
             self.database.run(
-                "UPDATE runs SET pruned = ?, leaf = ? WHERE rk = ?", (pruned, digest[:LEAF_BYTES], state.rk)
+                "UPDATE runs SET pruned = 1, leaf = ? WHERE rk = ?", (digest[:LEAF_BYTES], state.rk)
             )
             self._runs.pop(state.run, None)
 

@@ -13,7 +13,6 @@ def make_finding(
     *,
     sentences: tuple[Sentence, ...] = (),
     tools: tuple[str, ...] = (),
-    mend: str = "",
     severity: Severity | None = None,
 ) -> LintFinding:
     """Returns a finding of a code."""
@@ -24,7 +23,7 @@ def make_finding(
         agents=agents,
         tools=tools,
         reason=reason,
-        mend=mend or known.mend,
+        mend=known.mend,
         sentences=sentences,
     )
 

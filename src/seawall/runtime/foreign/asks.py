@@ -19,11 +19,12 @@ from seawall.run.outcome import Outcome, build_outcome
 from seawall.run.requests import PreparedRequest
 from seawall.run.state import RunState
 from seawall.run.step import Close, End, Ownership, Result
-from seawall.runtime.foreign.asked import HandoffAsk
+from seawall.runtime.foreign.asked import Asked, HandoffAsk, ModelAsk, ToolAsk
 from seawall.runtime.foreign.reply import CallerReply
 from seawall.runtime.foreign.tools import AskedTool, ToolDeclarations
 
 AskKind = Literal["model", "tool", "handoff"]
+_KINDS: Mapping[type, AskKind] = {ModelAsk: "model", ToolAsk: "tool", HandoffAsk: "handoff"}
 ROOT = 0
 """The frame in which a run begins."""
 
@@ -140,39 +141,26 @@ class Ask:
 
     def __init__(
         self,
-        kind: AskKind,
-        name: str,
-        agent: str,
-        frame: int,
+        asked: Asked,
         key: str,
         *,
+        within: int = 0,
+        waits: bool = False,
         text: str = "",
         tool: AskedTool | None = None,
         request: PreparedRequest | None = None,
-        waits: bool = False,
         doubt: str = "",
-        within: int = 0,
-        transfers: bool = False,
-        halts: bool = False,
-        untrusted: bool = False,
-        declared: ToolDeclarations | None = None,
     ) -> None:
-        """Takes the fields of what was asked for.
-
-        `transfers`, `halts` and `declared`: see `HandoffAsk`. `within` is the tool's step during which this was asked for, if any.
-        `text` holds the arguments as canonical JSON, or the task of a hand-off. With `waits`, the asker waits for a held
-        step and gets no `Held`. `doubt`: see `EffectFacts.doubt`.
+        """`within` is the tool's step during which this was asked for, if any. With `waits`, the asker waits for a held step and
+        gets no `Held`. `text` holds the arguments as canonical JSON, or the task of a hand-off; `request` has the digest of its
+        redacted meaning. `doubt`: see `EffectFacts.doubt`.
         """
-        self.kind: AskKind = kind
-        self.name, self.agent, self.frame, self.key = name, agent, frame, key
-        self.text, self.tool, self.request = text, tool, request
-        self.waits, self.doubt, self.within = waits, doubt, within
-        self.transfers, self.halts = transfers, halts
-        self.untrusted, self.declared = untrusted, declared
+        self.asked, self.key, self.within, self.waits = asked, key, within, waits
+        self.kind: AskKind = _KINDS[type(asked)]
+        self.name, self.agent, self.frame, self.halts = asked.name, asked.agent, asked.frame, asked.halts
+        self.text, self.tool, self.request, self.doubt = text, tool, request, doubt
         self.reply: CallerReply[Any] | None = None
         """The reply to the caller that waits for its turn, or for the end of a step that it has performed."""
-        self.again: tuple[Any, int] | None = None
-        """What was asked for and the step within which it was asked for, so that it can be asked for again."""
         self.end: Settled | Exception | None = None
         """The end of the step, or the error; None while the ask is open."""
         self.result: asyncio.Future[Result] | None = None
@@ -256,7 +244,7 @@ class Asks:
         self.answer: str | None = None
         """The answer with which the loop ends the run."""
         self.bodies: Bodies | None = None
-        """The bodies of the run's current driver."""
+        """The bodies of the run's current or last driver; before the first driver, the loop's own."""
         self.on_event: Callable[[Event, RunState], None] = lambda event, before: None
         self.must_advise: Callable[[AskedTool], bool] = lambda tool: False
         """Returns whether the operator must be told now that a tool is undeclared and seems to write."""
@@ -268,8 +256,8 @@ class Asks:
         """Called when an asker gets its turn (1), and when its turn is taken back (-1)."""
         self.on_held: Callable[[Ask, Held], None] = lambda ask, held: ask.fail(held)
         """Called when a step waits for a person but its asker does not wait."""
-        self.on_failed: Callable[[Ask], None] = lambda ask: None
-        """Called when the run has ended or broke before an ask was settled."""
+        self.on_untold: Callable[[Ask], None] = lambda ask: None
+        """Called when an ask is over and its asker was told no result."""
         self.find_request: Callable[[int], AskedRequest | None] = lambda frame: None
         """Returns the newest request to a model in a frame."""
         self.transfers: set[int] = set()
@@ -329,8 +317,12 @@ class Asks:
                 )
         return frozenset(enclosing)
 
-    def note_frame(self, frame: int, opening: Ask | HandoffAsk) -> None:
-        """Notes whether the answer of an open hand-off is also the answer of the frame above, and what is declared there."""
+    def note_frame(self, frame: int, opening: HandoffAsk, within: int) -> None:
+        """Notes in which tool's step a hand-off was asked for, whether its answer is also the answer of the frame above, and what
+        is declared there.
+        """
+        if within:
+            self.within[frame] = within
         if opening.transfers:
             self.transfers.add(frame)
         above = self.declared.get(opening.frame, self.declared[ROOT])
@@ -344,13 +336,14 @@ class Asks:
             ask.result.set_result(Result(status="withdrawn"))
             self.on_turn(ask, -1)
         _finish(ask.over)
+        self.on_untold(ask)
 
     def fail_all(self, error: Exception) -> None:
         """Has every asker raise `error`, because the run has ended or is given up in this process."""
         asks, self.open = [*self.open.values(), *self._settling], {}
         self._settling = set()
         for ask in asks:
-            self.on_failed(ask)
+            self.on_untold(ask)
             ask.fail(error)
         closing, self._closing = list(self._closing.values()), {}
         for future in closing:
@@ -430,11 +423,9 @@ class Asks:
                 self.on_held(ask, self.make_held(intent, reason))
 
             self._unsent.append((hold, False))
-        elif intent.kind == "handoff" and intent.perform:
+        elif isinstance(ask.asked, HandoffAsk) and intent.kind == "handoff" and intent.perform:
             self._take(ask)
-            self.note_frame(intent.step, ask)
-            if ask.within:
-                self.within[intent.step] = ask.within
+            self.note_frame(intent.step, ask.asked, ask.within)
             settled = Settled(step=intent.step, status="ok")
             self._unsent.append((lambda: self._settle(ask, settled), True))
 

@@ -27,6 +27,7 @@ from seawall.run.step import (
     Result,
     Step,
 )
+from seawall.runtime.foreign.asked import HandoffAsk, ModelAsk, ToolAsk
 from seawall.runtime.foreign.asks import Ask, AskedRequest, Asks, Turn
 from seawall.runtime.foreign.tools import advise_on_undeclared
 from seawall.team.assembly import CLOSING_TOKENS
@@ -142,14 +143,14 @@ class ForeignLogic(LoopElsewhere):
                 endpoint=ask.tool.endpoint,
                 target=(ask.tool, {}),
             )
-        match ask.kind:
-            case "model":
+        match ask.asked:
+            case ModelAsk():
                 return self._prepare_model(step, ask)
-            case "handoff":
+            case HandoffAsk():
                 task = self._bodies.text(step.input)
                 return replace(step, arguments={"task": task}, gist=make_gist(task))
-            case "tool":
-                return self._prepare_tool(step, ask, state)
+            case ToolAsk(untrusted=untrusted):
+                return self._prepare_tool(step, ask, state, untrusted=untrusted)
 
     def _prepare_model(self, step: Step, ask: Ask) -> Step:
         request = ask.request
@@ -211,7 +212,7 @@ class ForeignLogic(LoopElsewhere):
             input_token_usd=max(rest.input_token_usd, compute_bound_usd(price, 1, 0) or _ZERO),
         )
 
-    def _prepare_tool(self, step: Step, ask: Ask, state: RunState) -> Step:
+    def _prepare_tool(self, step: Step, ask: Ask, state: RunState, *, untrusted: bool) -> Step:
         tool = ask.tool
         if tool is None:
             return replace(step, invalid=f"Error: nothing is known of tool {step.name!r}")
@@ -219,7 +220,7 @@ class ForeignLogic(LoopElsewhere):
         if ask.doubt and step.effect:
             step = replace(step, facts=replace(step.facts or EffectFacts(), doubt=ask.doubt))
         advice = advise_on_undeclared(tool.name) if self._asks.must_advise(tool) else ""
-        return replace(step, may_write=tool.undeclared, advice=advice, untrusted=ask.untrusted)
+        return replace(step, may_write=tool.undeclared, advice=advice, untrusted=untrusted)
 
 
 def _read_request(ask: Ask) -> AskedRequest | None:

@@ -1,13 +1,21 @@
-"""One run as a framework's loop asks for its steps, on the engine's event loop."""
+"""One run as a framework's loop asks for its steps, on the engine's event loop.
+
+    Session ── asks ──> LoopSide ── looks up ──> StepFinder ──> Standing ──> Recorded
+                           │                     which step     what the     what is
+                           │                     it is          loop was     recorded
+                           │                                    told of it
+                           └── if it is not recorded: Ask ──> Asks <──> the run's driver ──> the gate
+
+`LoopSide` begins the run, takes it up, releases it and ends it, and gives each asker its turn or the end of its step. Each
+event of the driver comes back to `Standing`, and through it to `Recorded`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, TypeVar
-
-import msgspec
 
 from seawall.core.clock import Timer
 from seawall.core.errors import Broken, Misused, Refused
@@ -17,20 +25,18 @@ from seawall.effects.guard import EFFECTS
 from seawall.engine.driver import Driver
 from seawall.history.recorded import read_outcome
 from seawall.journal.protocol import Command, RunFilter, RunRow
-from seawall.run.bodies import Bodies
 from seawall.run.frame import find_call
 from seawall.run.outcome import Outcome
-from seawall.run.requests import RequestRedactor
 from seawall.run.state import RunState
 from seawall.run.step import Close, End, Result
-from seawall.runtime.foreign.asked import OTHER_ARGUMENTS, Asked, BeginOptions, HandoffAsk, ModelAsk, ToolAsk
-from seawall.runtime.foreign.asks import Ask, Asks, Halted, Held, Settled, Turn
+from seawall.runtime.foreign.asked import Asked, BeginOptions
+from seawall.runtime.foreign.asks import Ask, AskedRequest, Asks, Halted, Held, Settled, Turn
 from seawall.runtime.foreign.coverage import Coverage
+from seawall.runtime.foreign.finding import StepFinder
 from seawall.runtime.foreign.parked import look_at_error, wait_ended_elsewhere
-from seawall.runtime.foreign.recorded import Recorded, RecordedStep
 from seawall.runtime.foreign.reply import CLOSED, CallerReply
+from seawall.runtime.foreign.standing import Standing
 from seawall.runtime.foreign.team import ForeignTeam
-from seawall.runtime.foreign.tools import write_arguments
 from seawall.runtime.raising import lift_budget_halt
 from seawall.runtime.seawall import Seawall
 
@@ -53,28 +59,26 @@ class LoopSide:
     ) -> None:
         self._sea, self._supervisor, self.team = sea, sea.supervisor, team
         self._options, self._coverage = options, coverage
+        self.standing = Standing()
+        self.finder = StepFinder(team, self.standing, waits=options.waits)
         self._asks: Asks = team.asks
         self._asks.journal_path = sea.journal_path
+        self._asks.bodies = self._supervisor.make_bodies(options.tenant, options.session)
         self._asks.on_event, self._asks.on_turn = self._on_event, self._on_turn
-        self._asks.on_held, self._asks.on_failed = self._on_held, self._on_failed
+        self._asks.on_held, self._asks.on_untold = self._on_held, self.finder.note_unsettled
         self._asks.must_advise = coverage.must_advise
         self._asks.on_parked = self._on_parked
-        self.recorded = Recorded()
-        self._asks.find_request = self.recorded.find_request
+        self._asks.find_request = self._find_request
         self._lock = asyncio.Lock()
         self._run: str | None = None
         self._starting: asyncio.Task[Any] | None = None
         """The task that begins the run or takes it up. It goes on if the caller that has asked first is cancelled meanwhile."""
         self._learned: tuple[int, int] | None = None
         """The epoch and the number of events up to which the record was learned; None if it was not learned as a whole."""
-        self._seq = -1
-        """The number of the newest event that was learned."""
-        self._unlearned: list[Event] = []
-        """Events that the driver has recorded while the events before them are being read."""
+        self._unlearned: list[tuple[int, Event]] = []
+        """Events that the driver has recorded while the events before them are being read, with their numbers."""
         self._outcome: Outcome[Any] | None = None
         """The outcome of a run that had ended before the loop began."""
-        self._bodies: Bodies = self._supervisor.make_bodies(options.tenant, options.session)
-        self._redactor = RequestRedactor()
         self._watching: asyncio.Task[None] | None = None
         """The task that watches a run which waits for people, for the callers that wait for it."""
         self._idle: Timer | None = None
@@ -97,38 +101,41 @@ class LoopSide:
         return bool(self._waiting or self._asks.open)
 
     def _on_event(self, event: Event, before: RunState) -> None:
-        if -1 < self._seq < before.seq - 1 and not self._asks.is_behind:
+        if 0 < self.standing.known < before.seq and not self._asks.is_behind:
             self._asks.is_behind = True
-            self._supervisor.start_task(self._catch_up(self._seq + 1, before.seq))
+            self._supervisor.start_task(self._catch_up(before.seq))
         if self._asks.is_behind:
-            self._unlearned.append(event)
+            self._unlearned.append((before.seq, event))
         else:
-            self.recorded.learn(event)
-        self._seq, self._learned = before.seq, None
+            self.standing.learn(event, before.seq)
+        self._learned = None
         if isinstance(event, Judged) and event.guard == EFFECTS and event.verdict == "advise":
             intent = before.open.get(event.step)
             if intent is not None:
                 self._coverage.advise(intent.name, event.reason)
 
-    async def _catch_up(self, known: int, first: int) -> None:
+    async def _catch_up(self, first: int) -> None:
         """Learns the events that another process or loop has recorded before the driver's first event, `first`.
 
         The open asks are looked up again, because their steps may have been made.
         """
         try:
             events = (await self._supervisor.journal.events(self._asks.run))[:first]
-            self.recorded.relearn(events, known)
+            self.standing.relearn(events)
         except Exception as error:  # noqa: BLE001 -- the askers get it
             self._asks.fail_all(error)
             return
-        for event in self._unlearned:
-            self.recorded.learn(event)
+        for number, event in self._unlearned:
+            self.standing.learn(event, number)
         self._unlearned.clear()
         self._asks.is_behind = False
         for ask in list(self._asks.open.values()):
             self._ask_again(ask)
         if (driver := self._find_driver()) is not None:
             driver.decide_again()
+
+    def _find_request(self, frame: int) -> AskedRequest | None:
+        return self.standing.recorded.find_request(frame)  # another object after each `relearn`
 
     def _find_driver(self) -> Driver | None:
         """Returns the run's driver, if it has one and the driver belongs to this loop."""
@@ -251,19 +258,14 @@ class LoopSide:
         events = await journal.events(row.run)
         if events:
             self._options.check_same(events[0])
-        self.recorded.relearn(events, self._seq + 1)
-        self._seq, self._learned = len(events) - 1, (row.epoch, len(events))
-        self._run = row.run
-        self._asks.run = row.run
+        self.standing.relearn(events)
+        self._learned = (row.epoch, len(events))
+        self._run = self._asks.run = row.run
         if row.state == "ended":
             self._outcome = await read_outcome(journal, row.run)
-        await self._load(events)
-
-    async def _load(self, events: Sequence[Event]) -> None:
-        tenant = self._options.tenant
-        bodies = self._driver_bodies()
-        missing = bodies.missing(refs_of(events))
-        bodies.load(await self._supervisor.journal.bodies(tenant, missing))
+        bodies = self._asks.bodies
+        assert bodies is not None
+        bodies.load(await journal.bodies(self._options.tenant, bodies.missing(refs_of(events))))
 
     async def _drive(self) -> Driver | None:
         """Has the run's driver decide again, and returns it. A run without a driver is begun or taken up.
@@ -318,7 +320,7 @@ class LoopSide:
                 guard="lease",
                 value=run.id,
             )
-        self._run = run.id
+        self._run = self._asks.run = run.id
 
     async def _take_up(self, run: str) -> Driver | None:
         """Goes on with a run that no process drives."""
@@ -346,9 +348,9 @@ class LoopSide:
     def _ask_again(self, ask: Ask) -> None:
         """Looks an ask up again, because its step may have been made elsewhere. Without a driver it is not performed here."""
         reply = ask.reply
-        self._withdraw(ask)
-        if reply is not None and ask.again is not None:
-            reply.task = self._supervisor.start_task(self._ask(*ask.again, reply))
+        self._asks.withdraw(ask)
+        if reply is not None:
+            reply.task = self._supervisor.start_task(self._ask(ask.asked, ask.within, reply))
 
     def _ask_at_once(self, asked: Asked, within: int, reply: AskReply) -> bool:
         """Asks the run's driver if nothing must be waited for before that. Returns whether it did."""
@@ -370,7 +372,7 @@ class LoopSide:
         except Held as held:
             self._on_held(ask, held)
         except Misused as error:
-            self._withdraw(ask)
+            self._asks.withdraw(ask)
             reply.fail(error)
         return True
 
@@ -399,7 +401,7 @@ class LoopSide:
             self._on_held(ask, held)
         except BaseException as error:  # noqa: BLE001 -- the asker gets it
             if ask is not None:
-                self._withdraw(ask)
+                self._asks.withdraw(ask)
             reply.fail(Broken(CLOSED) if isinstance(error, asyncio.CancelledError) else error)
 
     def _add(self, ask: Ask, reply: AskReply) -> None:
@@ -409,7 +411,7 @@ class LoopSide:
     def abandon(self, reply: CallerReply[Any]) -> None:
         """Handles a caller that has gone before it got its reply. It may be an asker that has just got its turn."""
         if not reply.abandon() and reply.ask is not None:
-            self._withdraw(reply.ask)
+            self._asks.withdraw(reply.ask)
 
     def serve(self, work: Callable[[LoopSide], Coroutine[Any, Any, T]], reply: CallerReply[T]) -> None:
         """Answers a caller with the result or the exception of a coroutine."""
@@ -427,10 +429,6 @@ class LoopSide:
             kind = self.team.find_declarations(ask.frame).find_kind(ask.name)
             self._coverage.note_tool(ask.name, kind, calls)
 
-    def _on_failed(self, ask: Ask) -> None:
-        """Notes that the end of the ask's step is not known. The same call, asked for again, is this one."""
-        self.recorded.note_unsettled(ask.frame, ask.key)
-
     def _on_held(self, ask: Ask, held: Held) -> None:
         """Tells an asker that a person must decide, once the run waits for the loop to come back."""
 
@@ -440,12 +438,8 @@ class LoopSide:
             finally:
                 ask.fail(held)
 
-        self._withdraw(ask)
-        self._supervisor.start_task(tell())
-
-    def _withdraw(self, ask: Ask) -> None:
         self._asks.withdraw(ask)
-        self.recorded.note_unsettled(ask.frame, ask.key)
+        self._supervisor.start_task(tell())
 
     async def _let_wait(self) -> None:
         """Releases a held run until the loop comes back, so that the decision does not start a driver."""
@@ -473,85 +467,11 @@ class LoopSide:
 
     def _find(self, asked: Asked, within: int, reply: AskReply, key: str | None = None) -> Ask | None:
         """Returns the ask for a step. None if the step is recorded; the asker is then told its end."""
-        settled, ask = self._find_recorded(asked, key)
-        if settled is not None:
-            if within and isinstance(asked, HandoffAsk):
-                self._asks.within[settled.step] = within
-            reply.give(settled)
-            return None
-        assert ask is not None
-        ask.within, ask.again = within, (asked, within)
-        return ask
-
-    def _find_recorded(self, asked: Asked, key: str | None) -> tuple[Settled | None, Ask | None]:
-        """Returns the recorded end of a step, or the ask for the step."""
-        recorded, bodies = self.recorded, self._driver_bodies()
-        match asked:
-            case ModelAsk():
-                if asked.anew:
-                    recorded.note_anew(asked.frame)
-                request = self._redactor.redact(asked.name, asked.request, bodies)
-                known = recorded.take_reply(asked.frame, request, bodies, ended=self._outcome is not None)
-                settled = None if known is None else self._give_again(known, bodies)
-                if known is not None and settled is not None and (asked.anew or settled.is_redacted):
-                    recorded.give_up_replies(asked.frame, known)
-                    settled = None
-                if settled is not None:
-                    return settled, None
-                key = key or recorded.make_model_key(asked.frame, request)
-                return None, self._make_ask("model", asked, key, request=request)
-            case HandoffAsk():
-                return self._find_handoff(asked, key, bodies)
-            case ToolAsk():
-                return self._find_tool(asked, key, bodies)
-
-    def _find_tool(
-        self, asked: ToolAsk, key: str | None, bodies: Bodies
-    ) -> tuple[Settled | None, Ask | None]:
-        text = write_arguments(asked.name, asked.arguments)
-        ref, _ = bodies.put_arguments(self._run or "", text)
-        key = key or self.recorded.make_key(asked.frame, asked.name, asked.call_id, ref, bodies)
-        known = self.recorded.find(asked.frame, key)
-        if known is not None:
-            if known.intent.name != asked.name or (known.intent.grant is None and known.intent.input != ref):
-                return Settled(
-                    step=known.done.step, status="refused", text=OTHER_ARGUMENTS, replayed=True
-                ), None
-            self.recorded.note_given_again(asked.frame, key)
-            return self._give_again(known, bodies), None
-        doubt = self.recorded.explain_doubt(asked.name, asked.frame, key)
-        tool = self.team.find_declarations(asked.frame).find_tool(asked.name)
-        more = {"text": text, "tool": tool, "doubt": doubt, "untrusted": asked.untrusted}
-        return None, self._make_ask("tool", asked, key, **more)
-
-    def _find_handoff(
-        self, asked: HandoffAsk, key: str | None, bodies: Bodies
-    ) -> tuple[Settled | None, Ask | None]:
-        ref = bodies.put(asked.task)
-        key = key or self.recorded.make_handoff_key(asked, ref, bodies)
-        frame = self.recorded.find_frame(asked.frame, key)
-        if frame is not None:
-            self._asks.note_frame(frame, asked)
-            return Settled(step=frame, status="ok", replayed=True), None
-        more = {"text": asked.task, "transfers": asked.transfers, "declared": asked.declared}
-        return None, self._make_ask("handoff", asked, key, **more)
-
-    def _make_ask(self, kind: Any, asked: Asked, key: str, **more: Any) -> Ask:
-        more = {"waits": self._options.waits, "halts": asked.halts, **more}
-        return Ask(kind, asked.name, asked.agent, asked.frame, key, **more)
-
-    def _give_again(self, known: RecordedStep, bodies: Bodies) -> Settled:
-        found = self._asks.bodies
-        self._asks.bodies = bodies
-        try:
-            notes = tuple(self._asks.read(note) for note in known.notes)
-            return msgspec.structs.replace(self._asks.describe(known.done, notes), replayed=True)
-        finally:
-            self._asks.bodies = found
-
-    def _driver_bodies(self) -> Bodies:
-        """Returns the bodies of the run's current or last driver; before the first driver, the loop's own."""
-        return self._asks.bodies or self._bodies
+        found = self.finder.find(asked, within, key, ended=self._outcome is not None)
+        if isinstance(found, Ask):
+            return found
+        reply.give(found)
+        return None
 
     # ---- results that the asker brings
 
@@ -569,18 +489,18 @@ class LoopSide:
         """Brings the result of a step for whose end no caller waits."""
         if ask.result is not None and not ask.result.done():
             ask.result.set_result(result)
-        self.recorded.note_unsettled(ask.frame, ask.key)
+        self.finder.note_unsettled(ask)
 
     def give_back(self, ask: Ask) -> None:
         """Takes a turn back, because the step was not begun. It may be asked for again."""
-        self._withdraw(ask)
+        self._asks.withdraw(ask)
 
     # ---- ending
 
-    async def look(self, find: Callable[[Recorded], T]) -> T:
+    async def look(self, find: Callable[[Standing], T]) -> T:
         """Returns what is found in the record."""
         await self.open()
-        return find(self.recorded)
+        return find(self.standing)
 
     async def close_frame(
         self, step: int, text: str, status: StepStatus = "ok", error: str | None = None
@@ -594,7 +514,8 @@ class LoopSide:
         driver = await self._drive()
         if driver is None or (step in self._asks.closes and step not in driver.state.open):
             self._asks.forget_close(step)
-            self.recorded.note_closed_again(step)
+            if (opening := self.standing.recorded.find_opening(step)) is not None:
+                self.standing.note_told(*opening)
         else:
             await closed
 

@@ -376,14 +376,12 @@ class Session:
         If the call was a hand-off that was made, the frame that it has opened is the last one. Returns nothing if no reply
         asks for the call.
         """
-        return await self._cross(
-            lambda side: side.look(lambda recorded: recorded.find_frames_of_call(call_id))
-        )
+        return await self._cross(lambda side: side.look(lambda standing: standing.find_frames(call_id)))
 
     async def is_attempted(self, frame: int, call_id: str) -> bool:
         """Returns whether a tool's call with an id is recorded as made, or as one whose fate is unknown."""
         return await self._cross(
-            lambda side: side.look(lambda recorded: recorded.is_attempted(frame, call_id))
+            lambda side: side.look(lambda standing: standing.recorded.is_attempted(frame, call_id))
         )
 
     def begin_again(self, frame: int) -> None:
@@ -392,7 +390,7 @@ class Session:
         Recorded replies and results are given again, so that no effect is made twice. The replies after the newest call that
         was made are asked for again.
         """
-        self._tell(lambda side: side.recorded.begin_again(frame))
+        self._tell(lambda side: side.finder.begin_again(frame))
 
     async def close_frame(self, frame: int, text: str, *, failed: bool = False) -> None:
         """Ends a hand-off with its agent's answer."""
