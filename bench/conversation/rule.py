@@ -195,9 +195,9 @@ def again(name: str, before: int, times: int) -> str:
 def advice(name: str, before: int, left: int) -> str:
     """What the guard tells an agent whose call brought only what step `before` had brought."""
     return (
-        f"[{name} brought exactly what you already know from step {before}: nothing new. Use what you have, try "
+        f"[{name} returned exactly what you already know from step {before}: nothing new. Use what you have, try "
         "something else, or answer and say what is missing. "
-        f"Times that it may come again before the run is stopped: {max(0, left)}.]"
+        f"Times that it may happen again before the run is stopped: {max(0, left)}.]"
     )
 
 

@@ -1,10 +1,10 @@
-"""What `Run.events()` brings: every kind of event, and `TextDelta` for pieces of streamed text.
+"""The events that `Run.events()` yields: every kind of event, and `TextDelta` for pieces of streamed text.
 
     async for event in run.events():
         if isinstance(event, StepDone) and event.status == "ok":
             print(await run.body(event.output))
 
-`Event` is any of the recorded ones. They hold no content but refer to it; `Run.body` gives it.
+`Event` is any of the recorded ones. They hold no content, only references to it; `Run.body` returns the content.
 """
 
 from __future__ import annotations

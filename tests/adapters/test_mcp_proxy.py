@@ -76,7 +76,7 @@ def test_a_client_that_goes_in_circles_is_told_and_then_stopped_and_others_go_on
         async with desk.connect(mode) as client:
             told = [await ask(client, "bank__balance", order="7") for _ in range(6)]
             assert [works for works, _ in told] == [True, True, True, True, False, False]
-            assert "brought exactly what you already know" in told[1][1]
+            assert "returned exactly what you already know" in told[1][1]
             assert "halted" in told[4][1] and "quiet for 600 s" in told[4][1]
             meta = {"seawall/run": "another"}
             assert await ask(client, "bank__balance", meta, order="7") == (True, "12 EUR")

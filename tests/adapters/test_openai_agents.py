@@ -496,7 +496,7 @@ def test_what_guards_advise_reaches_the_model_beside_the_results(engine: Engine)
 
     first, second = [item["output"] for item in model.requests[-1] if "output" in item]
     assert first == "order 1: paid"
-    assert second.startswith("order 1: paid\n\n[find_order brought exactly what you already know")
+    assert second.startswith("order 1: paid\n\n[find_order returned exactly what you already know")
 
 
 def test_what_a_user_changes_in_an_agent_holds_for_the_next_run(engine: Engine) -> None:

@@ -1,7 +1,7 @@
 """Runs what a page of the documentation shows.
 
-A page's ```python blocks share one module and run in order, with top-level `await` allowed; one with
-`title="app.py"` is also written to that file. In ```console blocks, every `$ seawall …` and `$ python …`
+A page's ```python blocks share one module and run in order, with top-level `await` allowed. One with
+`title="app.py"` is written to that file and imported from it, and the later blocks have its names. In ```console blocks, every `$ seawall …` and `$ python …`
 line is run, and the lines below it must be its output (`…` stands for anything; no lines: anything).
 `# exit 3` after a command is its exit code. An HTML comment that opens with `<!-- python` runs unseen.
 `<!-- skip: why -->` on the line above leaves a block out. A page with `<!-- apart: FOLDER -->` needs a framework that
@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import importlib.util
 import inspect
 import os
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,11 +119,22 @@ def run(page: Path, directory: Path, module: ModuleType) -> int:
                     _run_command(command, page, directory)
                     ran += 1
                 continue
-            if block.title is not None:
-                (directory / block.title).write_text(block.text, encoding="utf-8")
-            _run_python(block, page, module, runner)
+            if block.title is None:
+                _run_python(block, page, module, runner)
+            else:
+                _import_file(block, directory / block.title, module)
             ran += 1
     return ran
+
+
+def _import_file(block: Block, path: Path, module: ModuleType) -> None:
+    """Save a block and import it as a reader would in a new Python: under its file's name, without what came before."""
+    path.write_text(block.text, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None, path
+    saved = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(saved)
+    vars(module).update({name: each for name, each in vars(saved).items() if not name.startswith("__")})
 
 
 def _run_python(block: Block, page: Path, module: ModuleType, runner: asyncio.Runner) -> None:

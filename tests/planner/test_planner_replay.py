@@ -177,7 +177,7 @@ def test_no_run_ends_after_its_deadline_and_what_fits_is_not_skipped(
             before = fold(run.events[: next(n for n, e in enumerate(run.events) if isinstance(e, Judged))])
             # otherwise only a review lets an agent's words out
             words = not (reviewer and before.plan.effects)
-            assert not before.plan.verified(words=words) or any(step.effect for step in before.in_flight)
+            assert not before.plan.list_verified(words=words) or any(step.effect for step in before.in_flight)
         if "answer:partial" in run.outcome.pruned:
             assert run.outcome.reviewed is (False if reviewer else None)
         if effect and any(step.effect for step in run.steps("tool")) and reviewer:

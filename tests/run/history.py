@@ -32,7 +32,7 @@ from seawall.models.protocol import Assistant, ModelReply, ToolCall, Usage
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes
 from seawall.run.fold import apply, begin
-from seawall.run.frame import status_when_cut
+from seawall.run.frame import get_status_when_cut
 from seawall.run.guard import Guard
 from seawall.run.state import RunState
 from seawall.run.step import Close, End, Propose, Result, Step, restore_step
@@ -206,7 +206,7 @@ class History:
                 return True
             case End():
                 for step in sorted(self.state.open.values(), key=lambda step: -step.step):
-                    self.record(StepDone(at=0.0, step=step.step, status=status_when_cut(step)))
+                    self.record(StepDone(at=0.0, step=step.step, status=get_status_when_cut(step)))
                 self.record(
                     RunEnded(
                         at=0.0,

@@ -410,7 +410,7 @@ def test_a_person_may_change_the_arguments_and_the_agent_is_told() -> None:
                 edit_hash=new,
                 edit_amount=Money("120", "EUR"),
             )
-            await sea.journal.decide(ballot, bodies.unsaved())
+            await sea.journal.decide(ballot, bodies.take_unsaved())
             await sea.supervisor.inbox.deliver(run.id)
             assert (await over(run)).status == "completed"
         assert [amount for _, amount, _ in bank.paid] == ["120.00 EUR"]

@@ -71,8 +71,8 @@ def declare(**options: Any) -> Tool:
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"unique_by": ("order",)}, "unique_by names 'order', which is no parameter (there: order_id, amount"),
-        ({"unique_by": ("ctx",)}, "unique_by names 'ctx', which is no parameter"),
+        ({"unique_by": ("order",)}, "unique_by names 'order', which is not a parameter (there: order_id, amount"),
+        ({"unique_by": ("ctx",)}, "unique_by names 'ctx', which is not a parameter"),
         ({"unique_by": ("order_id.x",)}, "unique_by names 'x' of str, which has no fields"),
         ({"unique_by": ("line.size",)}, "unique_by names 'size', which Line does not have (there: sku, price, mark)"),
         ({"unique_by": ("where.town",)}, "unique_by names 'town', which Where does not have"),
@@ -81,7 +81,7 @@ def declare(**options: Any) -> Tool:
         ({"unique_by": ("fee", "fee")}, "names a parameter twice"),
         ({"scope": "run"}, "scope goes with unique_by"),
         ({"unique_by": ("fee",), "scope": "world"}, "it is one of run, session"),
-        ({"amount": "total"}, "amount names 'total', which is no parameter"),
+        ({"amount": "total"}, "amount names 'total', which is not a parameter"),
         ({"amount": "basket"}, "which is a Basket; it must be Money"),
         ({"amount": "extra"}, "which is a Any; it must be Money"),
         ({"amount": "fee"}, "say its currency with currency='EUR'"),

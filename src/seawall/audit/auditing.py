@@ -206,7 +206,7 @@ class _Auditor:
             failed = self._gate.judge.halt_failed_folds(before, self._state)
             if failed:
                 raise SeawallBug(f"recorded run {self._run.id!r}: {getattr(failed[0], 'reason', '')}")
-        self._bodies.unsaved()
+        self._bodies.take_unsaved()
 
     def _note_advice(self, index: int, events: Sequence[Event]) -> None:
         advice = [event for event in events if isinstance(event, Judged) and event.verdict == "advise"]

@@ -140,7 +140,7 @@ def _join_spans(spans: Sequence[RecordedSpan]) -> list[RecordedSpan]:
 
 
 def _is_told_above(call: SpanCall, above: Sequence[RecordedSpan]) -> bool:
-    """Returns whether the nearest span above that is no detail tells of the same call: the agent's framework, the client of an
+    """Returns whether the nearest span above that is not a detail reports the same call: the agent's framework, the client of an
     MCP server and that server write a span each. The framework may put the server's name before the tool's.
     """
     outer = next((span for span in above if span.kind != "other"), None)

@@ -84,7 +84,7 @@ DeciderOption = Annotated[
     typer.Option(
         "--by",
         metavar="NAME",
-        help="Who decides, where nobody has or had a key (seawall principals) and no tool declares who approves. The name is recorded and not checked: whoever can write the journal's file can do everything.",
+        help="The person who decides, if nobody has or had a key (seawall principals) and no tool declares who approves. The name is recorded and not checked: anybody who can write the journal's file can do everything.",
     ),
 ]
 KeyFileOption = Annotated[

@@ -1,7 +1,7 @@
 """Text that is not what it looks like: finds what is odd about a text, and shows it so that all of it can be seen.
 
-A person who approves a call reads its arguments on a screen. Whoever wrote them may have hidden something there:
-characters without a picture, text that turns its line round or steers the terminal, a gap that pushes what follows out
+A person who approves a call reads its arguments on a screen. The author of the arguments may have hidden something there:
+invisible characters, text that reverses its line or steers the terminal, a gap that pushes what follows out
 of sight, letters of another alphabet, or markup that the screen draws instead of showing it.
 """
 

@@ -73,7 +73,7 @@ class _Begins(NamedTuple):
 
 
 @cache
-def _compiled(pattern: str) -> re.Pattern[str]:
+def _compile_shape(pattern: str) -> re.Pattern[str]:
     """Returns a shape's pattern. It is compiled when the shape's letters are first found, because compiling all
     patterns takes 0.1 s.
     """
@@ -164,8 +164,8 @@ class Redactor:
         self.values = sorted({value for value in values if len(value) >= _MIN_LENGTH})
         # bytes of the environment that are not UTF-8 arrive as surrogates
         as_bytes = [value.encode("utf-8", "surrogateescape").decode("latin-1") for value in self.values]
-        self._values = _any_of(self.values)
-        self._values_as_bytes = _any_of(as_bytes)
+        self._values = _compile_any(self.values)
+        self._values_as_bytes = _compile_any(as_bytes)
         self._clean = CleanTexts()
 
     @classmethod
@@ -185,7 +185,7 @@ class Redactor:
         if not kinds and not (self.values and any(map(text.__contains__, self.values))):
             return text
         places = _see(text, kinds, self._values).places
-        return MARK.join(_around(text, places)) if places else text
+        return MARK.join(_split_around(text, places)) if places else text
 
     def json(self, text: str) -> str:
         r"""Returns JSON `text` without its secrets, and the result is still JSON; any other text as `text` returns it.
@@ -251,7 +251,7 @@ class Redactor:
         if not kinds and self._values_as_bytes is None:
             return data
         places = _see(text, kinds, self._values_as_bytes).places
-        return MARK.encode().join(_around(data, places))
+        return MARK.encode().join(_split_around(data, places))
 
 
 def _unescape(text: str) -> str:
@@ -267,7 +267,7 @@ def _unescape(text: str) -> str:
     return "\\".join(parts)
 
 
-def _any_of(values: Sequence[str]) -> re.Pattern[str] | None:
+def _compile_any(values: Sequence[str]) -> re.Pattern[str] | None:
     longest_first = sorted(values, key=len, reverse=True)
     return re.compile("|".join(map(re.escape, longest_first))) if values else None
 
@@ -352,7 +352,7 @@ def _see(
         for at in range(0, max(1, len(text) - _REACH_CHARS), _PIECE_CHARS):
             begin = max(0, at - _BEFORE_CHARS)
             piece = text[begin : at + _PIECE_CHARS + _REACH_CHARS]
-            for start, end in _in_piece(piece, kinds, max(since, at) - begin):
+            for start, end in _find_in_piece(piece, kinds, max(since, at) - begin):
                 found.append((begin + start, begin + end))
             if kinds & _NAMES:
                 for place in _load_names().find_names(piece, max(since, at) - begin):
@@ -374,10 +374,12 @@ def _see(
         named = [place for place in named if not _is_inside(place[0], blocks)]
     if values is not None:
         found += [match.span() for match in _find_all(values, text)]
-    return Found(_joined([place for place in found if place[0] >= since]), named, open_at, within, header)
+    return Found(
+        _join_places([place for place in found if place[0] >= since]), named, open_at, within, header
+    )
 
 
-def _in_piece(text: str, kinds: int, since: int) -> Iterator[tuple[int, int]]:
+def _find_in_piece(text: str, kinds: int, since: int) -> Iterator[tuple[int, int]]:
     if kinds & _SHAPES and (words := _with_long_words(text)):
         yield from _find_shapes(text, max(since, words[0]), words[1])
     if kinds & _CARDS:
@@ -421,10 +423,10 @@ def _find_shapes(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
                 at = match.end()
                 for each in _MARKED.get(text[max(0, at - 3) : at], ()):
                     if text.endswith(each.letters, 0, at):
-                        yield from _matched(text, each, at - len(each.letters))
+                        yield from _match_shape(text, each, at - len(each.letters))
     for mark, begins in _INNER:
         for match in mark.finditer(text, start, end):
-            yield from _matched(text, begins, match.start())
+            yield from _match_shape(text, begins, match.start())
     region = text[start:end]
     for letters, each_of in _OTHERS.items():
         if letters not in region:
@@ -432,16 +434,16 @@ def _find_shapes(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         at = text.find(letters, start, end)
         while at >= 0:
             for each in each_of:
-                yield from _matched(text, each, at)
+                yield from _match_shape(text, each, at)
             at = text.find(letters, at + 1, end)
 
 
-def _matched(text: str, begins: _Begins, at: int) -> Iterator[tuple[int, int]]:
+def _match_shape(text: str, begins: _Begins, at: int) -> Iterator[tuple[int, int]]:
     for offset in begins.offsets:
         start = at - offset
         if (
             start >= 0
-            and (match := _compiled(begins.pattern).match(text, start))
+            and (match := _compile_shape(begins.pattern).match(text, start))
             and len(match[0]) <= MAX_SECRET_CHARS
         ):
             yield match.span()
@@ -469,7 +471,7 @@ def _find_blocks(text: str, since: int) -> tuple[list[tuple[int, int]], tuple[in
     return found, None
 
 
-def _joined(found: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def _join_places(found: list[tuple[int, int]]) -> list[tuple[int, int]]:
     places: list[tuple[int, int]] = []
     for start, end in sorted(found):
         if places and start < places[-1][1]:
@@ -479,7 +481,7 @@ def _joined(found: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return places
 
 
-def _around(text: AnyStr, places: Sequence[tuple[int, int]]) -> list[AnyStr]:
+def _split_around(text: AnyStr, places: Sequence[tuple[int, int]]) -> list[AnyStr]:
     """Returns the parts of a text before, between and after `places`."""
     kept: list[AnyStr] = []
     told = 0
@@ -561,7 +563,7 @@ class StreamRedactor:
             begun, self._within = seen.within
             self._keep(text, len(text))
             self._held = text[max(0, begun - before) :][-_END_CHARS:]
-            return MARK.join(_around(text, places))
+            return MARK.join(_split_around(text, places))
         cut = min(self._cut(text), max(0, seen.open_at - before))
         if len(text) - cut > MAX_HELD_CHARS:
             cut = len(text) - _OVERLAP_CHARS
@@ -572,9 +574,9 @@ class StreamRedactor:
         if len(text) - cut > MAX_HELD_CHARS:  # the whole text is one secret that goes on
             self._keep(text, len(text))
             self._within = _UP_TO_OTHER
-            return MARK.join(_around(text, places))
+            return MARK.join(_split_around(text, places))
         self._keep(text, cut)
-        return MARK.join(_around(text[:cut], [place for place in places if place[1] <= cut]))
+        return MARK.join(_split_around(text[:cut], [place for place in places if place[1] <= cut]))
 
     def _keep(self, text: str, cut: int) -> None:
         """Keeps the held-back text, and the end of the released text."""
@@ -597,18 +599,18 @@ class StreamRedactor:
 
     def _cut(self, text: str) -> int:
         """Returns the start of what may yet become a secret."""
-        cut = _word_start(text, len(text))
+        cut = _find_word_start(text, len(text))
         if match := _DIGITS_LAST.search(text, max(0, len(text) - _DIGITS_LAST_CHARS)):
-            cut = min(cut, _word_start(text, match.start()))
+            cut = min(cut, _find_word_start(text, match.start()))
         if match := _MAY_BEGIN.search(text, max(0, len(text) - _MAY_BEGIN_CHARS)):
-            cut = min(cut, _word_start(text, match.start()))
+            cut = min(cut, _find_word_start(text, match.start()))
         values = self._redactor.values
         for start in range(max(0, len(text) - self._longest + 1), cut):
             if text[start] in self._firsts:
                 begun = text[start:]
                 at = bisect_left(values, begun)
                 if at < len(values) and values[at].startswith(begun):
-                    return min(cut, _word_start(text, start))
+                    return min(cut, _find_word_start(text, start))
         return cut
 
     def end(self) -> str:
@@ -619,10 +621,10 @@ class StreamRedactor:
             return ""
         before = len(self._told)
         places = self._redactor.see(self._told + text, before, at_line=self._at_line).places
-        return MARK.join(_around(text, [(start - before, end - before) for start, end in places]))
+        return MARK.join(_split_around(text, [(start - before, end - before) for start, end in places]))
 
 
-def _word_start(text: str, end: int) -> int:
+def _find_word_start(text: str, end: int) -> int:
     """Returns where the word begins that ends at `end`."""
     match = _TO_LAST_OTHER.match(text, 0, end)
     return 0 if match is None else match.end()

@@ -20,29 +20,29 @@ _TIGHT = r"""["']?"""
 _VALUE = r"""(?P<secret>[^\s"'\\,;|&<>()]{3,200})"""
 
 
-def _option(names: str, gap: str, value: str = _VALUE) -> re.Pattern[str]:
+def _build_option(names: str, gap: str, value: str = _VALUE) -> re.Pattern[str]:
     return re.compile(rf"""(?<=[\s"'])(?:{names}){gap}{value}""")
 
 
 _LOGIN = rf"[^\s:\"'\\]{{0,64}}:{_VALUE}"
 _PROGRAMS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("curl", _option("-u|-U|--user|--proxy-user", rf"(?:{_GAP}|{_TIGHT})", _LOGIN)),
-    ("wget", _option("--user", _GAP, _LOGIN)),
-    ("sshpass", _option("-p", rf"(?:{_GAP}|{_TIGHT})")),
-    ("docker", _option("-p", _GAP, rf"(?![0-9.:]+(?:/|[\s\"']|\Z)){_VALUE}")),
-    ("podman", _option("-p", _GAP, rf"(?![0-9.:]+(?:/|[\s\"']|\Z)){_VALUE}")),
-    ("mongo", _option("-p", _GAP)),
-    ("mysql", _option("-p", _TIGHT)),
-    ("mariadb", _option("-p", _TIGHT)),
-    ("redis-cli", _option("-a", _GAP)),
-    ("ldap", _option("-w", _GAP)),
-    ("sqlcmd", _option("-P", _GAP)),
-    ("unzip", _option("-P", _GAP)),
-    ("zip", _option("-P", _GAP)),
-    ("7z", _option("-p", _TIGHT)),
-    ("smbclient", _option("-U", _GAP, rf"[^\s%\"'\\]{{1,64}}%{_VALUE}")),
+    ("curl", _build_option("-u|-U|--user|--proxy-user", rf"(?:{_GAP}|{_TIGHT})", _LOGIN)),
+    ("wget", _build_option("--user", _GAP, _LOGIN)),
+    ("sshpass", _build_option("-p", rf"(?:{_GAP}|{_TIGHT})")),
+    ("docker", _build_option("-p", _GAP, rf"(?![0-9.:]+(?:/|[\s\"']|\Z)){_VALUE}")),
+    ("podman", _build_option("-p", _GAP, rf"(?![0-9.:]+(?:/|[\s\"']|\Z)){_VALUE}")),
+    ("mongo", _build_option("-p", _GAP)),
+    ("mysql", _build_option("-p", _TIGHT)),
+    ("mariadb", _build_option("-p", _TIGHT)),
+    ("redis-cli", _build_option("-a", _GAP)),
+    ("ldap", _build_option("-w", _GAP)),
+    ("sqlcmd", _build_option("-P", _GAP)),
+    ("unzip", _build_option("-P", _GAP)),
+    ("zip", _build_option("-P", _GAP)),
+    ("7z", _build_option("-p", _TIGHT)),
+    ("smbclient", _build_option("-U", _GAP, rf"[^\s%\"'\\]{{1,64}}%{_VALUE}")),
     ("openssl", re.compile(rf"""(?<=[\s"'])pass:{_VALUE}""")),
-    ("keytool", _option("-storepass|-keypass", _GAP)),
+    ("keytool", _build_option("-storepass|-keypass", _GAP)),
 )
 _LINE_ENDS = re.compile(r"(?<!\\)[\n\r]|\\n")
 _BEGINS = "abcdefghijklmnopqrstuvwxyz0123456789_"

@@ -1,6 +1,6 @@
 """Secrets that are known by what stands before them: `password=…`, `"api_key": "…"`, `Authorization: Bearer …`.
 
-A name, a separator and a value are matched one after the other, each bounded: `_name_at` finds the name, `_values`
+A name, a separator and a value are matched one after the other, each bounded: `_name_at` finds the name, `_list_values`
 what may be its value, and `secret_values.py` judges by the value's form whether it is a secret.
 """
 
@@ -278,7 +278,7 @@ def find_names(text: str, since: int = 0) -> Iterator[Place]:
             continue
         at = lower.find(stem, max(0, since - (_MOST_WORDS_CHARS if stem in (AVE, "token") else len(stem))))
         while at >= 0:
-            place = _at(text, lower, stem, at)
+            place = _find_at(text, lower, stem, at)
             if place is not None:
                 yield place
             # names within a value are part of it
@@ -337,21 +337,21 @@ def find_kind(name: str) -> tuple[Kind, str] | None:
     return None
 
 
-def _at(text: str, lower: str, stem: str, at: int) -> Place | None:
+def _find_at(text: str, lower: str, stem: str, at: int) -> Place | None:
     if stem == "://":
-        return _userinfo(text, at)
+        return _find_userinfo(text, at)
     if stem in ("akia", "asia"):
-        return _pair(text, at)
+        return _find_aws_key(text, at)
     name = _name_at(lower, stem, at)
     if name is None:
         return None
     if name.end == len(text):
         return Place(0, 0, name.start, True)
     if name.kind in ("signature", "bearer", "basic"):
-        return _direct(text, name)
+        return _find_direct(text, name)
     if name.kind == "cookie":
-        return _cookie(text, name)
-    place = _valued(text, name, stem)
+        return _find_cookie(text, name)
+    place = _find_valued(text, name, stem)
     is_cell = text[name.end] in _CELL_ENDS and _CELL_END.match(text, name.end) is not None
     return (place or Place(0, 0, name.start))._replace(is_cell=True) if is_cell else place
 
@@ -387,7 +387,7 @@ def _may_follow(before: str, stem: str, name: str) -> bool:
     return True
 
 
-def _userinfo(text: str, at: int) -> Place | None:
+def _find_userinfo(text: str, at: int) -> Place | None:
     scheme = text[max(0, at - MAX_NAME_CHARS) : at]
     named_at = at - len(scheme) + len(scheme.rstrip(_NAME_CHARS))
     authority = _AUTHORITY.match(text, at)
@@ -404,14 +404,14 @@ def _userinfo(text: str, at: int) -> Place | None:
     return Place(0, 0, named_at, True) if is_open else None
 
 
-def _pair(text: str, at: int) -> Place | None:
+def _find_aws_key(text: str, at: int) -> Place | None:
     """Returns the secret key of AWS that stands after its id."""
     if match := _PAIR.match(text, at):
         return Place(*match.span("secret"), at)
     return Place(0, 0, at, True) if _PAIR_BEGUN.match(text, at) else None
 
 
-def _direct(text: str, name: _Name) -> Place | None:
+def _find_direct(text: str, name: _Name) -> Place | None:
     """Returns the value after `sig=`, `Bearer ` or `Basic `."""
     if name.kind == "signature":
         match = _SIGNED.match(text, name.end)
@@ -427,7 +427,7 @@ def _direct(text: str, name: _Name) -> Place | None:
     return Place(*(found or (0, 0)), name.start, is_open) if found or is_open else None
 
 
-def _cookie(text: str, name: _Name) -> Place | None:
+def _find_cookie(text: str, name: _Name) -> Place | None:
     separator = _BEFORE_COOKIES.match(text, name.end)
     if separator is None:
         return None if text[name.end :].strip("\\\"' \t") else Place(0, 0, name.start, True)
@@ -442,7 +442,7 @@ def _cookie(text: str, name: _Name) -> Place | None:
     return Place(at, match.end(), name.start, is_open)
 
 
-def _valued(text: str, name: _Name, stem: str) -> Place | None:
+def _find_valued(text: str, name: _Name, stem: str) -> Place | None:
     option = text[name.start] == "-"
     if name.kind == "login" and (place := _login(text, name)):
         return place
@@ -451,7 +451,7 @@ def _valued(text: str, name: _Name, stem: str) -> Place | None:
     if none_follows and not option and not (name.kind == "password" and text[name.end].isspace()):
         return None
     is_open = not none_follows and len(text) - name.end <= MAX_SEPARATOR_CHARS
-    for value, form in _values(text, name):
+    for value, form in _list_values(text, name):
         start, end, reached = value
         reaches = reached >= len(text)
         is_open |= reaches
@@ -468,7 +468,7 @@ def _login(text: str, name: _Name) -> Place | None:
     if match is None:
         begun = _LOGIN_BEGUN.match(text, name.end)
         return Place(0, 0, name.start, True) if begun is not None and begun.end() == len(text) else None
-    value, _ = _value(text, match.end(), "password", False, False, False)
+    value, _ = _read_value(text, match.end(), "password", False, False, False)
     is_one = is_secret(text[value.start : value.end], "password", "quoted", "pass")
     start, end = value[:2] if is_one else (0, 0)
     return Place(start, end, name.start, value.reached >= len(text))
@@ -481,7 +481,7 @@ class _Value(NamedTuple):
     """End of the text that was read."""
 
 
-def _values(text: str, name: _Name) -> Iterator[tuple[_Value, Form]]:
+def _list_values(text: str, name: _Name) -> Iterator[tuple[_Value, Form]]:
     """Yields the values that `name` may have, by each separator that fits."""
     head = text[max(0, name.start - CONTEXT_CHARS) : name.start]
     for number, separator in enumerate(_SEPARATORS):
@@ -489,7 +489,7 @@ def _values(text: str, name: _Name) -> Iterator[tuple[_Value, Form]]:
         if match is not None and match.end() - name.end <= MAX_SEPARATOR_CHARS:
             tight = not match[0][-1:].isspace() or "=" not in match[0]
             at_line = _AT_LINE.search(head) or (name.start <= CONTEXT_CHARS and _AT_TEXT.fullmatch(head))
-            yield _value(
+            yield _read_value(
                 text,
                 match.end(),
                 name.kind,
@@ -500,24 +500,24 @@ def _values(text: str, name: _Name) -> Iterator[tuple[_Value, Form]]:
     for markup in (_ELEMENTS, _NEXT_LINE, _CELL):
         match = markup.match(text, name.end)
         if match is not None and match.end() - name.end <= MAX_SEPARATOR_CHARS:
-            value, _ = _value(text, match.end(), name.kind, False, False, True)
+            value, _ = _read_value(text, match.end(), name.kind, False, False, True)
             yield value, "said"
     if match := _IN_PAIR.match(text, name.end):
-        value, form = _value(text, match.end(), name.kind, False, False, False)
+        value, form = _read_value(text, match.end(), name.kind, False, False, False)
         if text[name.start] == "-":
             yield value, "query" if form == "bare" else form
         elif _PAIR_BEGINS.search(head) and (value.end == len(text) or _PAIR_ENDS.match(text, value.end)):
             yield value, "said"
     yield from _first_values(text, name)
     if match := _SAID.match(text, name.end):
-        value, form = _value(text, match.end(), name.kind, False, False, False)
+        value, form = _read_value(text, match.end(), name.kind, False, False, False)
         yield value, "said" if form == "bare" else form
     option = text[name.start : name.start + 1] == "-"
     behind = (
         _BEHIND_OPTION if option or (name.kind == "password" and _OF_NETRC.search(head)) else _BEFORE_QUOTE
     )
     if (option or name.kind == "password") and (match := behind.match(text, name.end)):
-        value, form = _value(text, match.end(), name.kind, False, False, False)
+        value, form = _read_value(text, match.end(), name.kind, False, False, False)
         if not (option and text[value.start : value.start + 1] == "-"):
             behind_option: Form = "query" if name.kind == "password" else "said"
             yield value, behind_option if form == "bare" else form
@@ -526,16 +526,16 @@ def _values(text: str, name: _Name) -> Iterator[tuple[_Value, Form]]:
 def _first_values(text: str, name: _Name) -> Iterator[tuple[_Value, Form]]:
     """Yields the first value of a list, and the argument of a function, that `name` names."""
     if match := _IN_LIST.match(text, name.end):
-        value, _ = _value(text, match.end(), name.kind, False, False, False)
+        value, _ = _read_value(text, match.end(), name.kind, False, False, False)
         # with a space it is a message: `"password": ["must have 8 characters"]`
         yield (value if " " not in text[value.start : value.end] else value._replace(start=value.end)), "said"
     if (match := _CALLED.match(text, name.end)) and _SETS.search(text[name.start : name.end]):
-        yield _value(text, match.end(), name.kind, False, False, False)
+        yield _read_value(text, match.end(), name.kind, False, False, False)
 
 
-def _value(text: str, at: int, kind: Kind, line: bool, query: bool, xml: bool) -> tuple[_Value, Form]:
+def _read_value(text: str, at: int, kind: Kind, line: bool, query: bool, xml: bool) -> tuple[_Value, Form]:
     if quote := _QUOTE.match(text, at):
-        return _quoted(text, quote), "quoted"
+        return _read_quoted(text, quote), "quoted"
     if block := _BLOCK_SCALAR.match(text, at):
         at, line = block.end(), True
     if kind == "authorization" and (scheme := SCHEME.match(text, at)):
@@ -557,7 +557,7 @@ def _value(text: str, at: int, kind: Kind, line: bool, query: bool, xml: bool) -
     return _Value(at, end, reached), "query" if query or xml else "bare"
 
 
-def _quoted(text: str, quote: re.Match[str]) -> _Value:
+def _read_quoted(text: str, quote: re.Match[str]) -> _Value:
     start = quote.end()
     limit = min(len(text), start + MAX_SECRET_CHARS)
     if not quote[1]:

@@ -47,7 +47,7 @@ _B64URL = r"[A-Za-z0-9_-]"
 _JWT_PART = rf"{_B64URL}{{0,7900}}"
 
 
-def _prefixed(name: str, holds: str, body: str, source: str, sample: str = "") -> Shape:
+def _build_prefixed(name: str, holds: str, body: str, source: str, sample: str = "") -> Shape:
     """Returns a shape that begins with one of a few words and goes on with `body`."""
     words = tuple(holds.split())
     return Shape(name, words, f"(?:{'|'.join(map(re.escape, words))}){body}", source, sample=sample)
@@ -55,8 +55,8 @@ def _prefixed(name: str, holds: str, body: str, source: str, sample: str = "") -
 
 SHAPES: tuple[Shape, ...] = (
     # Seawall
-    _prefixed("Seawall key", "sk-seawall-", rf"{_B64URL}{{43}}", "docs/how-to/let-a-person-decide.md"),
-    _prefixed(
+    _build_prefixed("Seawall key", "sk-seawall-", rf"{_B64URL}{{43}}", "docs/how-to/let-a-person-decide.md"),
+    _build_prefixed(
         "Seawall link",
         "swl_",
         rf"{_B64URL}{{40,4000}}\.[0-9a-f]{{64}}",
@@ -64,7 +64,7 @@ SHAPES: tuple[Shape, ...] = (
         sample=r"swl_[A-Za-z0-9_-]{100}\.[0-9a-f]{64}",
     ),
     # Models
-    _prefixed(
+    _build_prefixed(
         "OpenAI, Anthropic and kin, by project",
         "sk-proj- sk-svcacct- sk-admin- sk-ant- sk-or- sk-lf- sk-None- sk-litellm-",
         rf"{_B64URL}{{16,300}}",
@@ -78,20 +78,28 @@ SHAPES: tuple[Shape, ...] = (
         "platform.openai.com/docs, api-docs.deepseek.com",
         sample=r"sk-(?:[a-f0-9]{32}|[A-Za-z0-9]{20}T3BlbkFJ[A-Za-z0-9]{20})",
     ),
-    _prefixed(
+    _build_prefixed(
         "Hugging Face", "hf_ api_org_", "[A-Za-z0-9]{30,40}", "huggingface.co/docs/hub/security-tokens"
     ),
-    _prefixed("Groq", "gsk_", "[A-Za-z0-9]{32,64}", "console.groq.com/docs"),
-    _prefixed("xAI", "xai-", "[A-Za-z0-9_]{40,120}", "docs.x.ai"),
-    _prefixed("ElevenLabs", "sk_", "[a-f0-9]{48}", "elevenlabs.io/docs"),
-    _prefixed("Jina", "jina_", rf"{_B64URL}{{60}}", "jina.ai"),
-    _prefixed("Pinecone", "pcsk_", "[A-Za-z0-9]{5,8}_[A-Za-z0-9]{50,70}", "docs.pinecone.io"),
-    _prefixed("E2B, Together, Apify", "e2b_ tgp_v1_ apify_api_", rf"{_B64URL}{{36,48}}", "e2b.dev/docs"),
-    _prefixed("Replicate", "r8_", "[A-Za-z0-9]{36,40}", "replicate.com/docs"),
-    _prefixed("Perplexity", "pplx-", "[A-Za-z0-9]{32,64}", "docs.perplexity.ai"),
-    _prefixed("Fireworks, Cerebras, NVIDIA", "fw_ csk- nvapi-", rf"{_B64URL}{{22,90}}", "build.nvidia.com"),
-    _prefixed("LangSmith", "lsv2_pt_ lsv2_sk_", "[a-f0-9]{32}(?:_[a-f0-9]{10})?", "docs.smith.langchain.com"),
-    _prefixed("Tavily, Firecrawl", "tvly- fc-", r"(?:dev-|prod-)?[A-Za-z0-9]{30,40}", "docs.tavily.com"),
+    _build_prefixed("Groq", "gsk_", "[A-Za-z0-9]{32,64}", "console.groq.com/docs"),
+    _build_prefixed("xAI", "xai-", "[A-Za-z0-9_]{40,120}", "docs.x.ai"),
+    _build_prefixed("ElevenLabs", "sk_", "[a-f0-9]{48}", "elevenlabs.io/docs"),
+    _build_prefixed("Jina", "jina_", rf"{_B64URL}{{60}}", "jina.ai"),
+    _build_prefixed("Pinecone", "pcsk_", "[A-Za-z0-9]{5,8}_[A-Za-z0-9]{50,70}", "docs.pinecone.io"),
+    _build_prefixed(
+        "E2B, Together, Apify", "e2b_ tgp_v1_ apify_api_", rf"{_B64URL}{{36,48}}", "e2b.dev/docs"
+    ),
+    _build_prefixed("Replicate", "r8_", "[A-Za-z0-9]{36,40}", "replicate.com/docs"),
+    _build_prefixed("Perplexity", "pplx-", "[A-Za-z0-9]{32,64}", "docs.perplexity.ai"),
+    _build_prefixed(
+        "Fireworks, Cerebras, NVIDIA", "fw_ csk- nvapi-", rf"{_B64URL}{{22,90}}", "build.nvidia.com"
+    ),
+    _build_prefixed(
+        "LangSmith", "lsv2_pt_ lsv2_sk_", "[a-f0-9]{32}(?:_[a-f0-9]{10})?", "docs.smith.langchain.com"
+    ),
+    _build_prefixed(
+        "Tavily, Firecrawl", "tvly- fc-", r"(?:dev-|prod-)?[A-Za-z0-9]{30,40}", "docs.tavily.com"
+    ),
     # Clouds
     Shape(
         "AWS access key id",
@@ -101,15 +109,17 @@ SHAPES: tuple[Shape, ...] = (
         "docs.aws.amazon.com/IAM",
         sample=r"A[KS]IA[A-Z][2-7][A-Z][A-Z2-7]{13}",
     ),
-    _prefixed(
+    _build_prefixed(
         "Amazon Bedrock",
         "ABSKQmVkcm9ja0FQSUtleS bedrock-api-key-",
         "[A-Za-z0-9+/]{64,2000}={0,2}",
         "docs.aws.amazon.com/bedrock",
     ),
-    _prefixed("Google API key", "AIza", rf"{_B64URL}{{30,40}}", "cloud.google.com/docs/authentication"),
-    _prefixed("Google OAuth client", "GOCSPX-", rf"{_B64URL}{{24,40}}", "developers.google.com/identity"),
-    _prefixed(
+    _build_prefixed("Google API key", "AIza", rf"{_B64URL}{{30,40}}", "cloud.google.com/docs/authentication"),
+    _build_prefixed(
+        "Google OAuth client", "GOCSPX-", rf"{_B64URL}{{24,40}}", "developers.google.com/identity"
+    ),
+    _build_prefixed(
         "Google access token",
         "ya29.",
         r"[A-Za-z0-9_.-]{20,2048}",
@@ -129,33 +139,37 @@ SHAPES: tuple[Shape, ...] = (
         "learn.microsoft.com, Microsoft Security Utilities",
         offsets=(52,),
     ),
-    _prefixed(
+    _build_prefixed(
         "DigitalOcean", "dop_v1_ doo_v1_ dor_v1_", "[a-f0-9]{64}", "docs.digitalocean.com/reference/api"
     ),
-    _prefixed(
+    _build_prefixed(
         "Alibaba Cloud",
         "LTAI",
         "[A-Za-z0-9]{16,24}",
         "alibabacloud.com/help",
         r"LTAI[0-9][A-Za-z]{2}[A-Za-z0-9]{17}",
     ),
-    _prefixed("Cloudflare origin key", "v1.0-", "[a-f0-9]{24}-[a-f0-9]{146}", "developers.cloudflare.com"),
-    _prefixed("Fly.io", "fm1a_ fm1r_ fm2_ fo1_", r"[A-Za-z0-9+/_-]{43,1500}={0,3}", "fly.io/docs"),
-    _prefixed("Heroku", "HRKU-AA", rf"{_B64URL}{{58}}", "devcenter.heroku.com"),
-    _prefixed("Supabase", "sbp_ sb_secret_", r"[A-Za-z0-9_-]{30,64}", "supabase.com/docs"),
-    _prefixed(
+    _build_prefixed(
+        "Cloudflare origin key", "v1.0-", "[a-f0-9]{24}-[a-f0-9]{146}", "developers.cloudflare.com"
+    ),
+    _build_prefixed("Fly.io", "fm1a_ fm1r_ fm2_ fo1_", r"[A-Za-z0-9+/_-]{43,1500}={0,3}", "fly.io/docs"),
+    _build_prefixed("Heroku", "HRKU-AA", rf"{_B64URL}{{58}}", "devcenter.heroku.com"),
+    _build_prefixed("Supabase", "sbp_ sb_secret_", r"[A-Za-z0-9_-]{30,64}", "supabase.com/docs"),
+    _build_prefixed(
         "PlanetScale",
         "pscale_tkn_ pscale_pw_ pscale_oauth_",
         r"[A-Za-z0-9_=.-]{32,64}",
         "planetscale.com/docs",
     ),
-    _prefixed("Neon", "napi_", "[a-z0-9]{40,80}", "neon.tech/docs"),
-    _prefixed("Vercel", "vcp_ vci_ vca_ vcr_ vck_", "[A-Za-z0-9]{24,64}", "vercel.com/docs"),
-    _prefixed("Netlify", "nfp_ nfc_ nfo_ nfu_ nfb_", "[A-Za-z0-9]{36,40}", "docs.netlify.com"),
-    _prefixed(
+    _build_prefixed("Neon", "napi_", "[a-z0-9]{40,80}", "neon.tech/docs"),
+    _build_prefixed("Vercel", "vcp_ vci_ vca_ vcr_ vck_", "[A-Za-z0-9]{24,64}", "vercel.com/docs"),
+    _build_prefixed("Netlify", "nfp_ nfc_ nfo_ nfu_ nfb_", "[A-Za-z0-9]{36,40}", "docs.netlify.com"),
+    _build_prefixed(
         "Databricks", "dapi dose dkea", "[a-f0-9]{32}(?:-[0-9])?", "docs.databricks.com/dev-tools/auth"
     ),
-    _prefixed("HashiCorp Vault", "hvs. hvb. hvr.", rf"{_B64URL}{{24,400}}", "developer.hashicorp.com/vault"),
+    _build_prefixed(
+        "HashiCorp Vault", "hvs. hvb. hvr.", rf"{_B64URL}{{24,400}}", "developer.hashicorp.com/vault"
+    ),
     Shape(
         "HashiCorp Terraform",
         (".atlasv1.",),
@@ -163,13 +177,15 @@ SHAPES: tuple[Shape, ...] = (
         "developer.hashicorp.com/terraform",
         offsets=(14,),
     ),
-    _prefixed("Pulumi", "pul-", "[a-f0-9]{40}", "pulumi.com/docs"),
-    _prefixed("Prefect", "pnu_ pnb_", "[A-Za-z0-9]{36}", "docs.prefect.io"),
-    _prefixed("Grafana", "glc_", r"[A-Za-z0-9+/]{32,400}={0,3}", "grafana.com/docs"),
-    _prefixed("Grafana service account", "glsa_", "[A-Za-z0-9]{32}_[A-Fa-f0-9]{8}", "grafana.com/docs"),
-    _prefixed("New Relic", "NRAK- NRAA- NRII- NRIQ- NRJS-", "[A-Za-z0-9_-]{19,40}", "docs.newrelic.com"),
-    _prefixed("Sentry user", "sntryu_ sntrya_", "[a-f0-9]{64}", "docs.sentry.io"),
-    _prefixed(
+    _build_prefixed("Pulumi", "pul-", "[a-f0-9]{40}", "pulumi.com/docs"),
+    _build_prefixed("Prefect", "pnu_ pnb_", "[A-Za-z0-9]{36}", "docs.prefect.io"),
+    _build_prefixed("Grafana", "glc_", r"[A-Za-z0-9+/]{32,400}={0,3}", "grafana.com/docs"),
+    _build_prefixed("Grafana service account", "glsa_", "[A-Za-z0-9]{32}_[A-Fa-f0-9]{8}", "grafana.com/docs"),
+    _build_prefixed(
+        "New Relic", "NRAK- NRAA- NRII- NRIQ- NRJS-", "[A-Za-z0-9_-]{19,40}", "docs.newrelic.com"
+    ),
+    _build_prefixed("Sentry user", "sntryu_ sntrya_", "[a-f0-9]{64}", "docs.sentry.io"),
+    _build_prefixed(
         "Sentry organisation", "sntrys_", r"eyJ[A-Za-z0-9+/=]{20,400}_[A-Za-z0-9+/]{43}", "docs.sentry.io"
     ),
     Shape(
@@ -180,70 +196,74 @@ SHAPES: tuple[Shape, ...] = (
         offsets=tuple(range(35, 47)),
         sample=r"[a-f0-9]{32}@o[0-9]{6}\.ingest\.",
     ),
-    _prefixed("Dynatrace", "dt0c01. dt0s01. dt0s16.", r"[A-Z0-9]{24}\.[A-Z0-9]{64}", "docs.dynatrace.com"),
-    _prefixed("Datadog", "ddapi_ ddapp_ ddpat_", "[A-Za-z0-9]{30,64}", "docs.datadoghq.com"),
+    _build_prefixed(
+        "Dynatrace", "dt0c01. dt0s01. dt0s16.", r"[A-Z0-9]{24}\.[A-Z0-9]{64}", "docs.dynatrace.com"
+    ),
+    _build_prefixed("Datadog", "ddapi_ ddapp_ ddpat_", "[A-Za-z0-9]{30,64}", "docs.datadoghq.com"),
     # Code and packages
-    _prefixed("GitHub", "ghp_ gho_ ghu_ ghs_ ghr_", "[A-Za-z0-9_]{30,255}", "docs.github.com/authentication"),
-    _prefixed(
+    _build_prefixed(
+        "GitHub", "ghp_ gho_ ghu_ ghs_ ghr_", "[A-Za-z0-9_]{30,255}", "docs.github.com/authentication"
+    ),
+    _build_prefixed(
         "GitHub, fine-grained", "github_pat_", "[A-Za-z0-9_]{30,255}", "docs.github.com/authentication"
     ),
-    _prefixed(
+    _build_prefixed(
         "GitLab",
         "glpat- gldt- glrt- glft- glimt- glagent- gloas- glptt- glcbt- glsoat- glffct- glwt-",
         rf"{_B64URL}{{16,300}}(?:\.[0-9a-z]{{9}})?",
         "docs.gitlab.com/security/tokens",
     ),
-    _prefixed("GitLab runner", "GR1348941", rf"{_B64URL}{{20}}", "docs.gitlab.com/security/tokens"),
-    _prefixed("npm", "npm_", "[A-Za-z0-9]{36}", "docs of the registry: access tokens"),
-    _prefixed(
+    _build_prefixed("GitLab runner", "GR1348941", rf"{_B64URL}{{20}}", "docs.gitlab.com/security/tokens"),
+    _build_prefixed("npm", "npm_", "[A-Za-z0-9]{36}", "docs of the registry: access tokens"),
+    _build_prefixed(
         "Python package index",
         "pypi-",
         rf"{_B64URL}{{50,1000}}",
         "macaroons of the index",
         r"pypi-AgEIcHlwaS5vcmc[A-Za-z0-9]{60}",
     ),
-    _prefixed(
+    _build_prefixed(
         "NuGet",
         "oy2",
         "(?=[a-z]{0,42}[0-9])[a-z0-9]{43}",
         "learn.microsoft.com/nuget",
         "oy2[0-9][a-z0-9]{42}",
     ),
-    _prefixed(
+    _build_prefixed(
         "Artifactory",
         "AKCp cmVmd",
         "(?=[A-Za-z]{0,58}[0-9])[A-Za-z0-9]{59,69}",
         "jfrog.com/help",
         "(?:AKCp[0-9][A-Za-z0-9]{68}|cmVmd[0-9][A-Za-z0-9]{58})",
     ),
-    _prefixed(
+    _build_prefixed(
         "Octopus Deploy",
         "API-",
         "(?=[A-Z]{0,25}[0-9])[A-Z0-9]{26}",
         "octopus.com/docs",
         "API-[0-9][A-Z0-9]{25}",
     ),
-    _prefixed(
+    _build_prefixed(
         "Harness", "pat. sat.", rf"{_B64URL}{{22}}\.[0-9a-f]{{24}}\.[A-Za-z0-9]{{20}}", "developer.harness.io"
     ),
-    _prefixed("Dependency-Track", "odt_", "[A-Za-z0-9]{32}", "docs.dependencytrack.org"),
-    _prefixed("RubyGems", "rubygems_", "[a-f0-9]{48}", "guides.rubygems.org"),
-    _prefixed("Clojars", "CLOJARS_", "[a-z0-9]{60}", "clojars.org"),
-    _prefixed("Docker Hub", "dckr_pat_ dckr_oat_", rf"{_B64URL}{{27,40}}", "docs.docker.com/security"),
-    _prefixed("Sonar", "sqp_ squ_ sqa_", "[a-f0-9]{40}", "docs.sonarsource.com"),
-    _prefixed(
+    _build_prefixed("Dependency-Track", "odt_", "[A-Za-z0-9]{32}", "docs.dependencytrack.org"),
+    _build_prefixed("RubyGems", "rubygems_", "[a-f0-9]{48}", "guides.rubygems.org"),
+    _build_prefixed("Clojars", "CLOJARS_", "[a-z0-9]{60}", "clojars.org"),
+    _build_prefixed("Docker Hub", "dckr_pat_ dckr_oat_", rf"{_B64URL}{{27,40}}", "docs.docker.com/security"),
+    _build_prefixed("Sonar", "sqp_ squ_ sqa_", "[a-f0-9]{40}", "docs.sonarsource.com"),
+    _build_prefixed(
         "Sourcegraph", "sgp_", r"(?:(?:[a-fA-F0-9]{16}|local)_)?[a-fA-F0-9]{40}", "sourcegraph.com/docs"
     ),
-    _prefixed(
+    _build_prefixed(
         "CircleCI, Buildkite",
         "CCIPAT_ CCIPRJ_ bkua_ bkaj_",
         r"[A-Za-z0-9_]{40,80}",
         "circleci.com/docs, buildkite.com/docs",
     ),
-    _prefixed("Postman", "PMAK-", "[a-f0-9]{24}-[a-f0-9]{34}", "learning.postman.com"),
-    _prefixed("ReadMe", "rdme_", "[a-z0-9]{70}", "docs.readme.com"),
-    _prefixed("OpenShift", "sha256~", rf"{_B64URL}{{43}}", "docs.openshift.com"),
-    _prefixed(
+    _build_prefixed("Postman", "PMAK-", "[a-f0-9]{24}-[a-f0-9]{34}", "learning.postman.com"),
+    _build_prefixed("ReadMe", "rdme_", "[a-z0-9]{70}", "docs.readme.com"),
+    _build_prefixed("OpenShift", "sha256~", rf"{_B64URL}{{43}}", "docs.openshift.com"),
+    _build_prefixed(
         "Doppler",
         "dp.pt. dp.st. dp.ct. dp.sa. dp.scim. dp.audit.",
         r"(?:[a-z0-9_-]{2,35}\.)?[A-Za-z0-9]{40,44}",
@@ -255,34 +275,34 @@ SHAPES: tuple[Shape, ...] = (
         r"A3-[A-Z0-9]{6}-(?:[A-Z0-9]{11}|[A-Z0-9]{6}-[A-Z0-9]{5})-[A-Z0-9]{5}-[A-Z0-9]{5}-[A-Z0-9]{5}",
         "support.1password.com",
     ),
-    _prefixed("1Password", "ops_", r"eyJ[A-Za-z0-9+/]{100,2000}={0,3}", "developer.1password.com"),
-    _prefixed(
+    _build_prefixed("1Password", "ops_", r"eyJ[A-Za-z0-9+/]{100,2000}={0,3}", "developer.1password.com"),
+    _build_prefixed(
         "age",
         "AGE-SECRET-KEY-1 AGE-SECRET-KEY-PQ-1",
         "[QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L]{58,2000}",
         "age-encryption.org",
     ),
     # Talk
-    _prefixed(
+    _build_prefixed(
         "Slack",
         "xoxa- xoxb- xoxe- xoxo- xoxp- xoxr- xoxs- xoxc- xoxd-",
         r"(?=[A-Za-z-]{0,99}[0-9])[A-Za-z0-9-]{10,400}",
         "api.slack.com/authentication",
         r"xox[abeoprs]-[0-9]{10,12}-[0-9]{10,12}-[A-Za-z0-9]{24}",
     ),
-    _prefixed(
+    _build_prefixed(
         "Slack, rotated",
         "xoxe.xoxb- xoxe.xoxp-",
         r"[0-9]-[A-Za-z0-9]{30,400}",
         "api.slack.com/authentication",
     ),
-    _prefixed(
+    _build_prefixed(
         "Slack app",
         "xapp-",
         r"[0-9]-[A-Za-z0-9]{6,20}-[0-9]{6,20}-[A-Za-z0-9]{16,100}",
         "api.slack.com/authentication",
     ),
-    _prefixed(
+    _build_prefixed(
         "Slack webhook",
         "hooks.slack.com/services/ hooks.slack.com/workflows/ hooks.slack.com/triggers/ hooks.slack-gov.com/services/",
         r"[A-Za-z0-9+/]{30,80}",
@@ -309,28 +329,28 @@ SHAPES: tuple[Shape, ...] = (
         sample=r"[1-9][0-9]{8}:AA[A-Za-z0-9_-]{32}[A-Za-z0-9]",
     ),
     Shape("Twilio", ("SK",), r"SK[0-9a-f]{32}", "twilio.com/docs/iam/api-keys"),
-    _prefixed("SendGrid", "SG.", rf"{_B64URL}{{16,32}}\.{_B64URL}{{16,64}}", "docs.sendgrid.com"),
-    _prefixed("Mailgun", "key-", r"(?<![-_]key-)[0-9a-f]{32}", "documentation.mailgun.com"),
+    _build_prefixed("SendGrid", "SG.", rf"{_B64URL}{{16,32}}\.{_B64URL}{{16,64}}", "docs.sendgrid.com"),
+    _build_prefixed("Mailgun", "key-", r"(?<![-_]key-)[0-9a-f]{32}", "documentation.mailgun.com"),
     Shape("Mailchimp", ("-us",), r"[0-9a-f]{32}-us[0-9]{1,2}", "mailchimp.com/developer", offsets=(32,)),
-    _prefixed("Brevo", "xkeysib- xsmtpsib-", r"[a-f0-9]{64}-[A-Za-z0-9]{16}", "developers.brevo.com"),
-    _prefixed("Resend", "re_", r"[A-Za-z0-9]{8}_[A-Za-z0-9]{20,28}", "resend.com/docs"),
+    _build_prefixed("Brevo", "xkeysib- xsmtpsib-", r"[a-f0-9]{64}-[A-Za-z0-9]{16}", "developers.brevo.com"),
+    _build_prefixed("Resend", "re_", r"[A-Za-z0-9]{8}_[A-Za-z0-9]{20,28}", "resend.com/docs"),
     # Money and shops
-    _prefixed(
+    _build_prefixed(
         "Stripe",
         "sk_live_ sk_test_ rk_live_ rk_test_ sk_prod_ rk_prod_",
         "[A-Za-z0-9]{16,250}",
         "docs.stripe.com/keys",
     ),
-    _prefixed(
+    _build_prefixed(
         "Webhook secret",
         "whsec_ v1whsec_",
         r"[A-Za-z0-9+/_-]{16,100}={0,2}(?!=)",
         "docs.stripe.com/webhooks, standardwebhooks.com",
     ),
-    _prefixed(
+    _build_prefixed(
         "Shopify", "shpat_ shpca_ shppa_ shpss_ shptka_", "[a-fA-F0-9]{32}", "shopify.dev/docs/apps/auth"
     ),
-    _prefixed("Square", "sq0atp- sq0csp- sq0idp-", rf"{_B64URL}{{22,60}}", "developer.squareup.com"),
+    _build_prefixed("Square", "sq0atp- sq0csp- sq0idp-", rf"{_B64URL}{{22,60}}", "developer.squareup.com"),
     Shape(
         "Square, Facebook",
         ("EAA",),
@@ -338,33 +358,33 @@ SHAPES: tuple[Shape, ...] = (
         "developer.squareup.com, developers.facebook.com",
         sample=r"EAA(?:AE[A-Za-z0-9]{59}|M[A-Za-z0-9]{120})",
     ),
-    _prefixed(
+    _build_prefixed(
         "Braintree, PayPal",
         "access_token$production$ access_token$sandbox$",
         r"[a-z0-9]{16}\$[a-f0-9]{32}",
         "developer.paypal.com",
     ),
-    _prefixed("EasyPost", "EZAK EZTK", "[A-Za-z0-9]{54}", "docs.easypost.com"),
-    _prefixed(
+    _build_prefixed("EasyPost", "EZAK EZTK", "[A-Za-z0-9]{54}", "docs.easypost.com"),
+    _build_prefixed(
         "Plaid",
         "access-sandbox- access-development- access-production-",
         "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
         "plaid.com/docs",
     ),
-    _prefixed("Razorpay", "rzp_live_ rzp_test_", "[A-Za-z0-9]{14,24}", "razorpay.com/docs"),
-    _prefixed(
+    _build_prefixed("Razorpay", "rzp_live_ rzp_test_", "[A-Za-z0-9]{14,24}", "razorpay.com/docs"),
+    _build_prefixed(
         "Flutterwave", "FLWSECK- FLWSECK_TEST-", "[a-zA-Z0-9]{12,40}(?:-X)?", "developer.flutterwave.com"
     ),
-    _prefixed(
+    _build_prefixed(
         "Shippo, Duffel",
         "shippo_live_ shippo_test_ duffel_live_ duffel_test_",
         r"[A-Za-z0-9_=-]{40,43}",
         "docs.goshippo.com",
     ),
     # Work
-    _prefixed("Linear", "lin_api_ lin_oauth_ lin_wh_", "[A-Za-z0-9]{32,64}", "linear.app/developers"),
-    _prefixed("Notion", "ntn_", "[A-Za-z0-9]{40,50}", "developers.notion.com"),
-    _prefixed("Notion, before", "secret_", "[A-Za-z0-9]{43}", "developers.notion.com"),
+    _build_prefixed("Linear", "lin_api_ lin_oauth_ lin_wh_", "[A-Za-z0-9]{32,64}", "linear.app/developers"),
+    _build_prefixed("Notion", "ntn_", "[A-Za-z0-9]{40,50}", "developers.notion.com"),
+    _build_prefixed("Notion, before", "secret_", "[A-Za-z0-9]{43}", "developers.notion.com"),
     Shape(
         "Airtable",
         (".",),
@@ -373,23 +393,27 @@ SHAPES: tuple[Shape, ...] = (
         behind="[a-f0-9]{64}",
         offsets=(17,),
     ),
-    _prefixed(
+    _build_prefixed(
         "HubSpot",
         "pat-na1- pat-eu1- pat-na2- pat-ap1-",
         r"[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}",
         "developers.hubspot.com",
     ),
-    _prefixed("Figma", "figd_ figo_ figoh_ figu_ figuh_", rf"{_B64URL}{{36,60}}", "developers.figma.com"),
-    _prefixed("PostHog", "phx_ phs_", "[A-Za-z0-9_]{36,64}", "posthog.com/docs"),
-    _prefixed("Segment", "sgp_", "[A-Za-z0-9]{64}", "segment.com/docs"),
-    _prefixed("Adafruit", "aio_", "[A-Za-z0-9]{28}", "io.adafruit.com/api/docs"),
-    _prefixed("Dropbox", "sl.", rf"{_B64URL}{{130,152}}", "dropbox.com/developers"),
-    _prefixed("Mapbox", "sk.eyJ tk.eyJ", rf"{_B64URL}{{30,200}}\.{_B64URL}{{20,30}}", "docs.mapbox.com"),
-    _prefixed("Adobe", "p8e-", "[a-z0-9-]{32}", "developer.adobe.com"),
-    _prefixed("Contentful", "CFPAT-", rf"{_B64URL}{{43}}", "contentful.com/developers"),
-    _prefixed("Frame.io", "fio-u-", r"[A-Za-z0-9_=-]{64}", "developer.frame.io"),
-    _prefixed("Typeform", "tfp_", r"[A-Za-z0-9_.-]{44,64}", "typeform.com/developers"),
-    _prefixed(
+    _build_prefixed(
+        "Figma", "figd_ figo_ figoh_ figu_ figuh_", rf"{_B64URL}{{36,60}}", "developers.figma.com"
+    ),
+    _build_prefixed("PostHog", "phx_ phs_", "[A-Za-z0-9_]{36,64}", "posthog.com/docs"),
+    _build_prefixed("Segment", "sgp_", "[A-Za-z0-9]{64}", "segment.com/docs"),
+    _build_prefixed("Adafruit", "aio_", "[A-Za-z0-9]{28}", "io.adafruit.com/api/docs"),
+    _build_prefixed("Dropbox", "sl.", rf"{_B64URL}{{130,152}}", "dropbox.com/developers"),
+    _build_prefixed(
+        "Mapbox", "sk.eyJ tk.eyJ", rf"{_B64URL}{{30,200}}\.{_B64URL}{{20,30}}", "docs.mapbox.com"
+    ),
+    _build_prefixed("Adobe", "p8e-", "[a-z0-9-]{32}", "developer.adobe.com"),
+    _build_prefixed("Contentful", "CFPAT-", rf"{_B64URL}{{43}}", "contentful.com/developers"),
+    _build_prefixed("Frame.io", "fio-u-", r"[A-Za-z0-9_=-]{64}", "developer.frame.io"),
+    _build_prefixed("Typeform", "tfp_", r"[A-Za-z0-9_.-]{44,64}", "typeform.com/developers"),
+    _build_prefixed(
         "Atlassian, Bitbucket",
         "ATCTT ATATT ATBB",
         r"[A-Za-z0-9_=-]{24,300}",
@@ -397,14 +421,14 @@ SHAPES: tuple[Shape, ...] = (
         r"ATATT[A-Za-z0-9]{80}",
     ),
     Shape("MaxMind", ("_mmk",), "[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk", "support.maxmind.com", offsets=(36,)),
-    _prefixed("Scalingo", "tk-us-", rf"{_B64URL}{{48}}", "developers.scalingo.com"),
-    _prefixed(
+    _build_prefixed("Scalingo", "tk-us-", rf"{_B64URL}{{48}}", "developers.scalingo.com"),
+    _build_prefixed(
         "Tailscale",
         "tskey-auth- tskey-api- tskey-client- tskey-scim- tskey-webhook-",
         r"[A-Za-z0-9]{8,20}?CNTRL-[A-Za-z0-9]{20,48}",
         "tailscale.com/kb",
     ),
-    _prefixed("Infracost", "ico-", "[A-Za-z0-9]{32}", "infracost.io/docs"),
+    _build_prefixed("Infracost", "ico-", "[A-Za-z0-9]{32}", "infracost.io/docs"),
     # Anywhere
     Shape(
         "private key in base64",

@@ -73,7 +73,7 @@ def find_tables(text: str, cells: list[int], since: int, at_line: bool) -> Table
     return Tables(places, open_header, open_at)
 
 
-def _line_end(text: str, at: int) -> int:
+def _find_line_end(text: str, at: int) -> int:
     end = text.find("\n", at, at + MAX_LINE_CHARS)
     return min(len(text), at + MAX_LINE_CHARS) if end < 0 else end
 
@@ -81,14 +81,14 @@ def _line_end(text: str, at: int) -> int:
 def _read_header(text: str, at: int) -> _Header | None:
     """Returns the header in whose line `at` is, with the line after it if that is a rule; None if it is none."""
     start = text.rfind("\n", max(0, at - MAX_HEADER_CHARS), at) + 1
-    end = _line_end(text, at)
+    end = _find_line_end(text, at)
     if end - start > MAX_HEADER_CHARS:
         return None
     line = text[start:end]
     mark = next((mark for mark in "\t|;," if mark in line), "")
     if not mark:
         return None
-    cells = [line[a:b] for a, b in _cells(line, mark)]
+    cells = [line[a:b] for a, b in _list_cells(line, mark)]
     kinds = [find_kind(cell) for cell in cells]
     columns = tuple(
         (place, *kind, _LEAST_TOKEN_CHARS if cells[place].lower() == "token" else 0)
@@ -98,7 +98,7 @@ def _read_header(text: str, at: int) -> _Header | None:
     if len(cells) < 2 or not columns:
         return None
     if mark == "|":
-        rule = text[end + 1 : _line_end(text, end + 1)]
+        rule = text[end + 1 : _find_line_end(text, end + 1)]
         if end < len(text) and not _RULE.fullmatch(rule.rstrip()) and end + 1 + len(rule) < len(text):
             return None
         end = min(len(text), end + 1 + len(rule))
@@ -114,12 +114,12 @@ def _read_rows(text: str, header: _Header, places: list[tuple[int, int]]) -> tup
     at = header.end
     form: Form = "said" if header.mark == "|" else "line"
     while at < len(text):
-        end = _line_end(text, at)
+        end = _find_line_end(text, at)
         line = text[at:end]
         if header.mark == "|" and _RULE.fullmatch(line.rstrip()):
             at = end + 1
             continue
-        cells = list(_cells(line, header.mark))
+        cells = list(_list_cells(line, header.mark))
         if len(cells) != header.cells and end < len(text):
             return -1, at
         for column, kind, stem, least_chars in header.columns:
@@ -135,7 +135,7 @@ def _read_rows(text: str, header: _Header, places: list[tuple[int, int]]) -> tup
     return at, len(text)
 
 
-def _cells(line: str, mark: str) -> Iterator[tuple[int, int]]:
+def _list_cells(line: str, mark: str) -> Iterator[tuple[int, int]]:
     """Yields start and end of each cell, without spaces, quotes and marks of Markdown around it."""
     at, stop = 0, len(line.rstrip("\r \t" if mark != "\t" else "\r"))
     if mark == "|":

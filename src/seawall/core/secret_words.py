@@ -47,10 +47,10 @@ WIDE_MARKS = "：＝，。；、）」』】"  # noqa: RUF001 -- signs of full w
 """Marks that end a value in Chinese and Japanese texts."""
 
 
-def _begun(word: str) -> str:
+def _build_beginning(word: str) -> str:
     """Returns the pattern of `word` before a space, or of its beginning at the end of the text."""
     begun = "|".join(re.escape(word[:length]) for length in range(len(word), 0, -1))
     return rf"{re.escape(word)}[\s:]|(?:{begun})\Z"
 
 
-IS_BEGINS = "|".join(_begun(word) for word in IS if word not in "=:")
+IS_BEGINS = "|".join(_build_beginning(word) for word in IS if word not in "=:")

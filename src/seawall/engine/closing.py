@@ -173,7 +173,7 @@ class Closing:
     def _answer(self, state: RunState, short: Short | None, rest: Rest) -> Planned | None:
         if state.started.loop:  # only the outside loop knows the form of an answer
             return None
-        found: list[Finding] = state.plan.verified(words=not rest.must_review)
+        found: list[Finding] = state.plan.list_verified(words=not rest.must_review)
         earlier = None if state.plan.earlier is None else self._bodies.text(state.plan.earlier)
         if not (found or earlier) or state.approvals or any(step.effect for step in state.in_flight):
             return None

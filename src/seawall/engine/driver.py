@@ -181,7 +181,7 @@ class Driver:
         try:
             self.lease = await create(
                 batch,
-                self.bodies.unsaved(),
+                self.bodies.take_unsaved(),
                 self._recorded_waiting,
                 summary,
                 self._beside.take_bookings(),
@@ -258,7 +258,7 @@ class Driver:
         if is_error(error, (KeyboardInterrupt, SystemExit)):
             raise error
 
-    def unfinished_tasks(self) -> list[asyncio.Task[None]]:
+    def list_unfinished_tasks(self) -> list[asyncio.Task[None]]:
         """Returns the tasks still at work: late steps of an ended run, or all of a run that was given up."""
         return [task for task in self._tasks if not task.done()]
 
@@ -342,10 +342,10 @@ class Driver:
             records=self._beside.take_records(),
         )
         self._recorded_waiting = parked
-        unsaved, merge = self.bodies.unsaved(), self._beside.take_merge()
+        unsaved, merge = self.bodies.take_unsaved(), self._beside.take_merge()
         if merge is None:
             return send(batch, unsaved)
-        merging = Merging(send, partial(self._end_again, batch), self.bodies.unsaved, self._resolve)
+        merging = Merging(send, partial(self._end_again, batch), self.bodies.take_unsaved, self._resolve)
         return merging.begin(batch, unsaved, merge)
 
     def _may_hold(self) -> bool:
@@ -612,7 +612,7 @@ class Driver:
             before = self.state
             self.state = apply(before, event, self._gate.guards)
             late.note(event, before, self.state)
-        await late.record(self._journal, self.lease, self.bodies.unsaved())
+        await late.record(self._journal, self.lease, self.bodies.take_unsaved())
 
     async def _wait_durable(self, durable: Awaitable[None] | None) -> bool:
         """Waits until a batch is on disk; returns whether the run goes on here."""

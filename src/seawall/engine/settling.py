@@ -11,7 +11,7 @@ from seawall.core.canonical import Ref, measure_bytes, to_canonical_bytes
 from seawall.core.events import Call, Cause, RunEnded, StepDone, StepIntended, StepStatus
 from seawall.run.bodies import Bodies
 from seawall.run.causes import Causes, Edges
-from seawall.run.frame import describe_cut, status_when_cut
+from seawall.run.frame import describe_cut, get_status_when_cut
 from seawall.run.state import RunState, may_have_happened
 from seawall.run.step import End, Result, Step
 
@@ -82,7 +82,7 @@ def record_cut(step: StepIntended, state: RunState, bodies: Bodies, at: float, *
     return StepDone(
         at=at,
         step=step.step,
-        status=status_when_cut(step) if begun else "withdrawn",
+        status=get_status_when_cut(step) if begun else "withdrawn",
         output=bodies.put(text) if text else None,
     )
 

@@ -136,7 +136,7 @@ class TeamTimer:
         return f"<TeamTimer of {len(self._teams)} teams>"
 
     def watch(self, state: RunState, left_s: float) -> None:
-        """Sets the timer anew for a run in `state`, which has `left_s` seconds left."""
+        """Sets the timer again for a run in `state`, which has `left_s` seconds left."""
         self.cancel()
         end_s = find_next_end_s(self._teams, state, left_s)
         self._timer = None if end_s is None else self._clock.call_later(end_s, self._on_overdue)

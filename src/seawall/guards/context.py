@@ -15,7 +15,7 @@ from seawall.run.verdict import ALLOW, Halt, Verdict
 
 @dataclass(frozen=True, kw_only=True)
 class ContextGuardOptions:
-    """How much junk a model may be sent. Figures are from `python bench/context.py`, see its page."""
+    """How much junk a model may be sent. The figures are from `python bench/context.py`; see docs/benchmarks.md."""
 
     junk_share: float = 0.5
     """The share of failures, repeats and outdated results (0 to 1) from which on the model is not called, because the

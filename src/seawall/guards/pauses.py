@@ -141,7 +141,7 @@ class Pauses:
         return not self._on.keys() <= before.keys()
 
     def close(self) -> None:
-        """Stops waking runs; the next `read` begins anew."""
+        """Stops waking runs; the next `read` starts again."""
         self._settings.close()
         self._waiting.clear()
         self._on = {}

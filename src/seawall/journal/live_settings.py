@@ -96,7 +96,7 @@ class LiveSettings:
         yield from self._settings.items()
 
     def close(self) -> None:
-        """Cancels all timers, so that `on_expired` is not called any more; the next `read` begins anew."""
+        """Cancels all timers, so that `on_expired` is not called any more; the next `read` starts again."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()

@@ -104,7 +104,7 @@ class Latencies:
     def forget(self, name: str) -> None:
         """Drops the oldest durations of `name`, because something was pruned on account of them.
 
-        What is pruned brings no new durations, so without this a slow hour would be remembered for ever.
+        What is pruned brings no new durations, so without this a slow hour would be remembered forever.
         """
         self._get_window(name).forget()
 

@@ -360,7 +360,7 @@ class RunPlanner:
         )
 
     def _answer_partially(self, state: RunState, left_s: float, needed_s: float, why: str) -> Planned | None:
-        found = state.plan.verified(words=not self._must_review(state))
+        found = state.plan.list_verified(words=not self._must_review(state))
         if not found or not self._may_give_up_team(state):
             return None
         answer = self._bodies.put(write_partial_answer(found, self._bodies, "time was up"))

@@ -235,7 +235,7 @@ class Bodies:
         """Returns the size in bytes of the bodies that were added since the last call of `unsaved`."""
         return sum(map(len, self._unsaved.values()))
 
-    def unsaved(self) -> dict[Ref, bytes]:
+    def take_unsaved(self) -> dict[Ref, bytes]:
         """Returns the bodies that were added since the last call; the caller makes them durable."""
         unsaved, self._unsaved = self._unsaved, {}
         return unsaved

@@ -69,7 +69,7 @@ class Descent:
         """Adds the sources that the run is shown from its beginning: earlier runs of its session."""
         shown = 0
         for source in sources:
-            shown |= self._bit(source)
+            shown |= self._get_bit(source)
         before = self._gave[0]
         self._gave[0] = self._asked[0] = Origins(before.value, before.exposure | shown)
 
@@ -95,7 +95,7 @@ class Descent:
             return
         shown = self._read.get(read.step, NOTHING).exposure
         for entry in read.entries:
-            shown |= self._bit(Source(entry))
+            shown |= self._get_bit(Source(entry))
         for step in read.written:
             written = self.find_input(step)
             shown |= written.value | written.exposure
@@ -104,7 +104,7 @@ class Descent:
     def tell(self, entries: Iterable[int]) -> None:
         """Adds entries of which every agent of the run is told from here on."""
         for entry in entries:
-            self._told |= self._bit(Source(entry))
+            self._told |= self._get_bit(Source(entry))
 
     def settle(self, done: StepDone) -> None:
         """Adds the result of a step."""
@@ -130,7 +130,7 @@ class Descent:
                     pass
             yield event
 
-    def _bit(self, source: Source) -> int:
+    def _get_bit(self, source: Source) -> int:
         bit = self._sources.get(source)
         if bit is None:
             self._listed.append(source)
@@ -154,7 +154,7 @@ class Descent:
             else:
                 exposure |= given.value | given.exposure
         for source in sources:
-            value |= self._bit(source)
+            value |= self._get_bit(source)
         return Origins(value, exposure & ~value)
 
     def find_input(self, step: int) -> Origins:

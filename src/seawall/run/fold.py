@@ -132,7 +132,7 @@ def apply(state: RunState, event: Event, guards: Sequence[Guard] = ()) -> RunSta
     """
     if isinstance(event, LimitsRaised):
         return _apply_raised(state, event, guards)
-    changes = _changes_of(state, event)
+    changes = _compute_changes(state, event)
     if state.before_halt is not None:
         changes["before_halt"] = _apply_behind(state.before_halt, event, guards)
     memories = _fold_guards(state, event, guards)
@@ -251,7 +251,7 @@ def _settle_cut(state: RunState, effect: int, done: StepDone) -> StepDone:
     return done
 
 
-def _changes_of(state: RunState, event: Event) -> Changes:
+def _compute_changes(state: RunState, event: Event) -> Changes:
     match event:
         case StepIntended():
             return _apply_intended(state, event)

@@ -33,7 +33,7 @@ FrameKind = Literal["root", "handoff", "review"]
 TOO_LONG = "context_too_long"
 """The kind of failure of a model for which the conversation is too long."""
 REVIEW_TOO_LONG = "review_too_long"
-"""The kind of failure of an agent for whose reviewer's model the review is too long."""
+"""The kind of failure if a review is too long for the reviewer's model."""
 _FAILED: frozenset[StepStatus] = frozenset({"error", "timeout", "invalid"})
 """Statuses that are failures. A refusal by a guard or a person is not a failure: it tells the agent what is allowed."""
 
@@ -91,7 +91,7 @@ class PendingCall(msgspec.Struct, frozen=True, gc=False):
     unknown: int | None = None
     """The newest effect step of the call whose result is unknown."""
     doubtful: int | None = None
-    """The newest attempt of this effect of which it is unknown whether it happened."""
+    """The newest attempt of this effect whose fate is unknown."""
     reconciled: int | None = None
     """The unknown effect step for which the external system was asked, without an answer that settles it."""
     notes: tuple[Ref, ...] = ()
@@ -99,7 +99,7 @@ class PendingCall(msgspec.Struct, frozen=True, gc=False):
 
 
 class FrameFailure(msgspec.Struct, frozen=True):
-    """The failure because of which a frame can't go on."""
+    """The failure that ends a frame."""
 
     kind: str
     """The kind of failure, for example `rate_limited`, `timeout` or `refused`."""
@@ -447,11 +447,11 @@ def describe_cut(step: StepIntended, frame: Frame | None) -> str:
     if pending is None:
         return ""
     unknown = (
-        pending.unknown is not None or pending.doubtful is not None or status_when_cut(step) == "unknown"
+        pending.unknown is not None or pending.doubtful is not None or get_status_when_cut(step) == "unknown"
     )
     return NOT_KNOWN if unknown else NOT_MADE
 
 
-def status_when_cut(step: StepIntended) -> StepStatus:
+def get_status_when_cut(step: StepIntended) -> StepStatus:
     """Returns the status of a step that is in flight when its run ends."""
     return "unknown" if step.effect and step.perform and step.kind == "tool" else "cancelled"

@@ -77,7 +77,7 @@ class Plan(msgspec.Struct, frozen=True):
     """Whether an effect was ever proposed, whether it was made or not."""
     findings: Log[Finding] = Log()
 
-    def verified(self, *, words: bool = True) -> list[Finding]:
+    def list_verified(self, *, words: bool = True) -> list[Finding]:
         """Returns the results that an answer can use. A finished hand-off stands for all results within it. Without
         `words` it returns only results of tools, and no text of an agent.
         """
@@ -88,7 +88,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     def list_found(self, frames: Collection[int]) -> list[Finding]:
         """Returns the results within these frames."""
-        return [each for each in self.verified() if each.frame in frames]
+        return [each for each in self.list_verified() if each.frame in frames]
 
     def with_intent(self, step: StepIntended) -> Plan:
         """Returns the plan once `step` is recorded as about to be made."""

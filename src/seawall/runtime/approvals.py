@@ -217,7 +217,7 @@ class Decisions:
             found = await self._journal.proposal(proposal)
             known = self._find_team(found) if team is None else as_team(team)
             ballot = prepare_edit(ballot, found, known, edit, bodies)
-        decided = await self._journal.decide(ballot, bodies.unsaved())
+        decided = await self._journal.decide(ballot, bodies.take_unsaved())
         await self._supervisor.inbox.deliver(decided.run)
         return (await build_approvals(self._journal, [decided]))[0]
 
@@ -353,7 +353,7 @@ class Decisions:
             raise Misused(f"reconcile: committed is a {kind} that has no JSON form: {error}") from None
         text = encoded.decode("utf-8", "replace") if isinstance(encoded, bytes) else encoded
         await put_apart(text, bodies)
-        return _Finding(True, bodies.put(text), told, bodies.unsaved())
+        return _Finding(True, bodies.put(text), told, bodies.take_unsaved())
 
     async def allow_again(self, effect: str, *, decider: Decider) -> RecordedEffect:
         """Allows an effect that was done once more."""
@@ -466,7 +466,11 @@ class Decisions:
             if each.name == link.principal and each.removed_at is None and each.created_at <= link.made_at:
                 principal = Principal(each.name, each.roles, each.agent)
                 return Decider(principal=principal, key=each.key_hash)
-        raise Refused("this link is of somebody who was removed", guard="approval", value=link.principal)
+        raise Refused(
+            "the principal of this link was removed: ask for a new link",
+            guard="approval",
+            value=link.principal,
+        )
 
 
 def _refuse_agent(principal: Principal) -> None:

@@ -218,7 +218,7 @@ class Launcher:
     async def _queue(self, team: Team, started: RunStarted, bodies: Bodies) -> Run:
         """Records the run, and lets it begin when its turn comes."""
         supervisor = self._supervisor
-        lease = await supervisor.journal.create(started, (), bodies.unsaved())
+        lease = await supervisor.journal.create(started, (), bodies.take_unsaved())
         if lease.epoch == 0:
             return await self._attach_known(lease.run, started, bodies)
         registry = supervisor.registry

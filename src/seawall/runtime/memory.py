@@ -461,7 +461,7 @@ class TenantMemory:
                         ttl_s=entry.ttl_s,
                     )
                 )
-            await self.journal.import_memory(self.tenant, writes, bodies.unsaved(), by=person)
+            await self.journal.import_memory(self.tenant, writes, bodies.take_unsaved(), by=person)
         return len(entries)
 
     async def accept(

@@ -258,7 +258,7 @@ class _Prober:
         started = replace(started, limits=limits)
         check_leads(team, await fold_in_slices([started, *rest], guards))
         supervisor.factory.check(team, limits, supervisor.budget.get_usd_cap(origin.tenant))
-        await supervisor.journal.create(started, rest, bodies.unsaved(), take=False)
+        await supervisor.journal.create(started, rest, bodies.take_unsaved(), take=False)
         return run, used
 
     async def _read_feedback(self, run: str, rest: Outcome, judgement: Judgement) -> str:

@@ -34,7 +34,7 @@ from seawall.team.team import Team
 
 GO_ON = (
     "[Not from the user: the limits of this run were raised. Go on with what your last reply says is missing, and then "
-    "answer anew, and in full.]"
+    "answer again, and in full.]"
 )
 """The note for the coordinator of a run that had answered at its limit."""
 HAVE_TOOLS = (
@@ -98,7 +98,7 @@ async def raise_limits(supervisor: Supervisor, run: str, team: Team, raised: Lim
     answered = has_answered(state)
     if not state.started.loop:  # what a framework asks for next is not known
         await check_next_step(supervisor, team, [*events, *known, raised], bodies.known(), answered=answered)
-    await journal.reopen(run, len(events), [*known, raised], bodies.unsaved())
+    await journal.reopen(run, len(events), [*known, raised], bodies.take_unsaved())
     return bool(state.started.loop)
 
 

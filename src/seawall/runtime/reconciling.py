@@ -166,7 +166,9 @@ class Reconciler:
                 bodies.redact(describe_error(raised)),
             )
             return None, {}
-        return Settle(effect=record.id, state="committed", at=now, receipt=receipt, by=by), bodies.unsaved()
+        return Settle(
+            effect=record.id, state="committed", at=now, receipt=receipt, by=by
+        ), bodies.take_unsaved()
 
 
 def _list_tools(team: Team) -> Iterator[tuple[str, Tool]]:

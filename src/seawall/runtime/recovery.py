@@ -16,7 +16,7 @@ from seawall.team.team import ANY_LOOP, Team
 
 MAX_TRIES = 3
 """How often a run is taken up without a finished step before it is set aside. Two crashes may be chance. A run that
-crashes its worker three times would probably do so for ever."""
+crashes its worker three times would probably do so forever."""
 MAX_RUNS = 10_000
 """How many interrupted runs are read: more than the processes of one machine have in flight."""
 

@@ -160,7 +160,7 @@ class Supervisor:
                 text = f"run {driver.lease.run} was given up: this Seawall was closed; resume it"
                 driver.give_up(Broken(text), closing=True)
                 leases.append(driver.lease)
-            tasks += driver.unfinished_tasks()
+            tasks += driver.list_unfinished_tasks()
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=LATE_S)
             for task in late:
@@ -430,7 +430,7 @@ class Supervisor:
         records = (*history.told, *list_reads(first))
         try:
             await self.journal.append(
-                lease, state.seq, first, bodies.unsaved(), since=history.since, records=records
+                lease, state.seq, first, bodies.take_unsaved(), since=history.since, records=records
             )
         except BaseException:
             bodies.keep()

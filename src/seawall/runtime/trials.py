@@ -121,7 +121,7 @@ async def fork_run(
         check_spent(state, raised.limits)
         if not started.loop:  # what a framework asks for next is not known
             await check_next_step(supervisor, team, begin, bodies.known(), answered=answered)
-    lease = await supervisor.journal.create(started, begin[1:], bodies.unsaved(), take=False)
+    lease = await supervisor.journal.create(started, begin[1:], bodies.take_unsaved(), take=False)
     if lease.run != run and not is_same_fork(begin, await read_events(supervisor.journal, lease.run)):
         raise Misused(f"request id {request_id!r} belongs to run {lease.run}: a fork needs a new one")
     return lease.run

@@ -36,7 +36,7 @@ def _find(
     if hints is None:
         if path.partition(".")[0] not in names:
             there = ", ".join(names) or "none"
-            raise Misused(f"{what}: {option} names {path!r}, which is no parameter (there: {there})")
+            raise Misused(f"{what}: {option} names {path!r}, which is not a parameter (there: {there})")
         return [Any]
     try:
         return find_types(hints, path)

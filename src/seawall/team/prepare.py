@@ -154,7 +154,7 @@ class TeamLogic:
                 return step
 
     def _prepare_tool(self, step: Step, member: Member, state: RunState) -> Step:
-        tool = _find_tool(member, step.name, undoes=_undoes(state))
+        tool = _find_tool(member, step.name, undoes=_is_undo(state))
         if tool is None and step.name == READ_RESULT:
             frame = state.frames[step.frame]
             if self.context.has_folds(frame):
@@ -325,7 +325,7 @@ def _try(read: Callable[[], T]) -> tuple[T | None, Problem]:
         return None, describe_problem(error)
 
 
-def _undoes(state: RunState) -> bool:
+def _is_undo(state: RunState) -> bool:
     return state.started.errand is not None and bool(state.started.errand.undoes)
 
 
@@ -512,24 +512,24 @@ def _parse_task(text: str) -> _Task:
 def _prepare_fallback(step: Step, target: Member, state: RunState, bodies: Bodies) -> Step:
     """Prepares the run's hand-off to the agent that answers in the team's place."""
     intent = bodies.text(state.started.intent)
-    task = write_fallback_task(intent, state.plan.verified(), bodies)
+    task = write_fallback_task(intent, state.plan.list_verified(), bodies)
     return replace(step, input=bodies.put(task), version=target.version)
 
 
 def _find_effects(team: Team, name: str) -> frozenset[str]:
     """Returns the tools of an agent that change the world, with the hand-offs to agents that have such tools."""
     member = team.members[name]
-    asks = [asked for asked, target in member.targets.items() if _acts(team, target, set())]
+    asks = [asked for asked, target in member.targets.items() if _may_act(team, target, set())]
     return member.effects | {f"{ASK_PREFIX}{asked}" for asked in asks}
 
 
-def _acts(team: Team, name: str, passed: set[str]) -> bool:
+def _may_act(team: Team, name: str, passed: set[str]) -> bool:
     """Returns whether an agent, or an agent that it hands work to, changes the world. Each agent is checked once."""
     if name in passed:
         return False
     passed.add(name)
     member = team.members[name]
-    return bool(member.effects) or any(_acts(team, target, passed) for target in member.targets.values())
+    return bool(member.effects) or any(_may_act(team, target, passed) for target in member.targets.values())
 
 
 def _prepare_review(

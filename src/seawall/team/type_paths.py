@@ -24,7 +24,7 @@ def find_types(hints: Mapping[str, Any], path: str) -> list[Any]:
     """
     name, *fields = path.split(".")
     if name not in hints:
-        raise NoSuchField(f"{name!r}, which is no parameter (there: {', '.join(hints) or 'none'})")
+        raise NoSuchField(f"{name!r}, which is not a parameter (there: {', '.join(hints) or 'none'})")
     found = list(list_types(hints[name]))
     for field in fields:
         found = [each for owner in found for each in _list_field_types(owner, field)]

@@ -58,7 +58,7 @@ class FileLines(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WrapReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found, and the lines to add."""
+    """The report of `seawall wrap`: the parts that were found, and the lines to add."""
 
     frameworks: tuple[FrameworkName, ...]
     files: int
@@ -66,7 +66,7 @@ class WrapReport(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[FoundPart, ...]
     lines: tuple[FileLines, ...] = ()
     notes: tuple[str, ...] = ()
-    """What a person must do or know beside the lines."""
+    """Further steps for a person, besides adding the lines."""
     install: tuple[str, ...] = ()
     """The requirements of the added lines, as pip takes them."""
     problems: tuple[SourceProblem, ...] = ()

@@ -249,7 +249,9 @@ class ChatGate(ChatMiddleware):
             await call_next()
             response = context.result
             if not isinstance(response, ChatResponse):
-                raise Misused(f"{type(response).__name__} came for a reply, which can't be gated")
+                raise Misused(
+                    f"{type(response).__name__} was returned in place of a reply, which can't be gated"
+                )
             return read_response(response), response
 
         try:
@@ -274,7 +276,9 @@ class ChatGate(ChatMiddleware):
         try:
             await call_next()
             if not isinstance(context.result, ResponseStream):
-                raise Misused(f"{type(context.result).__name__} came for a stream, which can't be gated")
+                raise Misused(
+                    f"{type(context.result).__name__} was returned in place of a stream, which can't be gated"
+                )
         except BaseException as error:
             await follower.fail(error)
             raise
@@ -336,7 +340,7 @@ class FunctionGate(FunctionMiddleware):
     async def _step(self, context: FunctionInvocationContext, call_next: Next, asked: ToolAsk) -> None:
         async def perform(turn: Turn) -> tuple[Any, Any]:
             try:
-                with self._frame.inside(turn):
+                with self._frame.enter_tool(turn):
                     value = await _invoke(context, call_next, asked, turn)
             except (*PASSES, MiddlewareHalted):
                 raise

@@ -192,7 +192,7 @@ class AgentFrame:
         if self._session is not None:
             return
         said = self._messages if messages is None else messages
-        with self.translated():
+        with self.translate_errors():
             if self.above is not None:
                 self.frame = await self._open_frame(self.above, said)
                 self._session = self.above.session
@@ -232,7 +232,7 @@ class AgentFrame:
     # ---- steps
 
     @contextlib.contextmanager
-    def translated(self) -> Generator[None]:
+    def translate_errors(self) -> Generator[None]:
         """Turns the gate's errors into `MiddlewareHalted`, which ends the agent's run, and raises it again at each later step.
         `Held` passes unchanged.
         """
@@ -278,7 +278,7 @@ class AgentFrame:
                     return error
                 raise
 
-        with self.translated():
+        with self.translate_errors():
             made = await make()
         if isinstance(made, BaseException):
             raise made
@@ -287,7 +287,7 @@ class AgentFrame:
     async def ask(self, asked: Asked) -> tuple[Ask, Turn] | Settled:
         """Asks for a step whose result comes as a stream."""
         try:
-            with self.translated():
+            with self.translate_errors():
                 return await self.session.ask(asked)
         except Held as held:
             raise self.hold(held) from held
@@ -331,7 +331,7 @@ class AgentFrame:
             )
 
     @contextlib.contextmanager
-    def inside(self, turn: Turn) -> Generator[None]:
+    def enter_tool(self, turn: Turn) -> Generator[None]:
         """Marks a block as a tool's call: an agent that runs in it works in a frame below this one."""
         place = AgentPlace(self.engine, self.session, self.agent, self.frame, turn.call, Counter(), True)
         token = current_place.set(place)
@@ -352,7 +352,7 @@ class AgentFrame:
         await self._cut_streams()
         if self.replaced or self._session is None:
             return
-        with self.translated():
+        with self.translate_errors():
             if self.above is not None:
                 if rests:
                     note_open_frame(self._conversation, self._session.run, self.frame)

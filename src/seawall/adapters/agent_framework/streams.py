@@ -133,7 +133,7 @@ class ReplyFollower:
         brought = read_response(response, delivered=True)
         self._run.note_calls(response)
         self._settled = True
-        with self._run.translated():
+        with self._run.translate_errors():
             settled = await _finish_anyway(self._run.session.give(self._ask, self._asked, brought))
             if not settled.performed:
                 raise Refused(f"a reply that was streamed did not stand: {settled.told}", guard="stream")
@@ -151,7 +151,7 @@ class ReplyFollower:
         if self._settled:
             return
         self._settled = True
-        with contextlib.suppress(MiddlewareHalted), self._run.translated():
+        with contextlib.suppress(MiddlewareHalted), self._run.translate_errors():
             await _finish_anyway(self._run.session.give(self._ask, self._asked, brought))
 
 

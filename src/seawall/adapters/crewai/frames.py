@@ -84,7 +84,7 @@ def _note_embeddings(run: CrewRun, who: Any) -> None:
 
 
 @contextlib.contextmanager
-def kicked_off(place: CrewPlace) -> Generator[None]:
+def raise_gate_error(place: CrewPlace) -> Generator[None]:
     """Raises the gate's error itself, in place of `CrewStopped`, out of a crew or an agent that the caller has kicked off.
 
     Out of one that was kicked off inside of a task or a tool, `CrewStopped` passes, so that CrewAI does not take it for a
@@ -134,7 +134,7 @@ def note_answer(place: CrewPlace, result: Any) -> None:
 def gate_thread(method: Callable[..., None]) -> Callable[..., None]:
     """Returns the method that does a task in a thread, so that `CrewStopped` comes out of the task's future, too.
 
-    CrewAI has only an `Exception` come out of it, and would wait for ever.
+    CrewAI has only an `Exception` come out of it, and would wait forever.
     """
 
     @functools.wraps(method)
@@ -166,7 +166,7 @@ def _ask_frame(place: CrewPlace, work: _Work) -> HandoffAsk:
 
 
 @contextlib.contextmanager
-def _working(place: CrewPlace, work: _Work, frame: int) -> Generator[None]:
+def _enter_work(place: CrewPlace, work: _Work, frame: int) -> Generator[None]:
     """Marks a block as the agent's work: calls in it are made by the agent, in its frame."""
     token = current.set(place.enter_frame(frame, work.role, work.identity))
     at_work.enter(work.identity[0])
@@ -187,7 +187,7 @@ def work_sync(place: CrewPlace, work: _Work, perform: Callable[[], Any]) -> Any:
         return perform()
     frame = place.run.open_frame_sync(_ask_frame(place, work))
     try:
-        with _working(place, work, frame):
+        with _enter_work(place, work, frame):
             result = perform()
     except Exception as error:
         place.run.close_frame_sync(frame, describe_error(error), failed=True)
@@ -203,7 +203,7 @@ async def work_async(place: CrewPlace, work: _Work, perform: Callable[[], Awaita
         return await perform()
     frame = await place.run.open_frame(_ask_frame(place, work))
     try:
-        with _working(place, work, frame):
+        with _enter_work(place, work, frame):
             result = await perform()
     except Exception as error:
         await place.run.close_frame(frame, describe_error(error), failed=True)

@@ -29,11 +29,11 @@ from seawall.adapters.crewai.frames import (
     describe_kickoff,
     describe_task,
     gate_thread,
-    kicked_off,
     leave_work,
     note_agent,
     note_answer,
     note_crew,
+    raise_gate_error,
     work_async,
     work_sync,
 )
@@ -188,7 +188,7 @@ def _gate_crew(method: Callable[..., Any]) -> Callable[..., Any]:
             return method(crew, inputs, *arguments, **options)
         place.run.note_request(describe_crew(crew, inputs))
         note_crew(place.run, crew)
-        with kicked_off(place):
+        with raise_gate_error(place):
             result = method(crew, inputs, *arguments, **options)
         note_answer(place, result)
         return result
@@ -204,7 +204,7 @@ def _gate_crew_async(method: Callable[..., Any]) -> Callable[..., Any]:
             return await method(crew, inputs, *arguments, **options)
         place.run.note_request(describe_crew(crew, inputs))
         note_crew(place.run, crew)
-        with kicked_off(place):
+        with raise_gate_error(place):
             result = await method(crew, inputs, *arguments, **options)
         note_answer(place, result)
         return result
@@ -229,7 +229,7 @@ def _gate_flow(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def kickoff(flow: Any, *arguments: Any, **options: Any) -> Any:
         place = current.get()
-        with contextlib.nullcontext() if place is None else kicked_off(place):
+        with contextlib.nullcontext() if place is None else raise_gate_error(place):
             return method(flow, *arguments, **options)
 
     return kickoff
@@ -239,7 +239,7 @@ def _gate_flow_async(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     async def kickoff_async(flow: Any, *arguments: Any, **options: Any) -> Any:
         place = current.get()
-        with contextlib.nullcontext() if place is None else kicked_off(place):
+        with contextlib.nullcontext() if place is None else raise_gate_error(place):
             return await method(flow, *arguments, **options)
 
     return kickoff_async
@@ -254,7 +254,7 @@ def _gate_agent(method: Callable[..., Any]) -> Callable[..., Any]:
         work = describe_kickoff(agent, messages)
         place.run.note_request(work.task)
         note_agent(place.run, agent)
-        with kicked_off(place):
+        with raise_gate_error(place):
             result = work_sync(place, work, lambda: method(agent, messages, *arguments, **options))
         note_answer(place, result)
         return result
@@ -271,7 +271,7 @@ def _gate_agent_async(method: Callable[..., Any]) -> Callable[..., Any]:
         work = describe_kickoff(agent, messages)
         place.run.note_request(work.task)
         note_agent(place.run, agent)
-        with kicked_off(place):
+        with raise_gate_error(place):
             result = await work_async(place, work, lambda: method(agent, messages, *arguments, **options))
         note_answer(place, result)
         return result

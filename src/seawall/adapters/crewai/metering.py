@@ -35,7 +35,7 @@ _meter_lock = threading.Lock()
 
 
 @contextlib.contextmanager
-def calling(meter: Meter | None) -> Generator[None]:
+def mark_call(meter: Meter | None) -> Generator[None]:
     """Marks a block as the call of a model, whose tokens `meter` counts; None: the block calls no model."""
     token = called.set(meter)
     try:
@@ -46,7 +46,7 @@ def calling(meter: Meter | None) -> Generator[None]:
 
 def leave_call() -> contextlib.AbstractContextManager[None]:
     """Returns a context in which a call of a model is a step of its own: a tool makes it, not the model that is being called."""
-    return calling(None)
+    return mark_call(None)
 
 
 def meter_usage(track: Callable[..., Any]) -> Callable[..., Any]:

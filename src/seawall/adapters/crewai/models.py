@@ -11,7 +11,7 @@ from typing import Any
 from crewai.llms.base_llm import BaseLLM
 from pydantic import BaseModel
 
-from seawall.adapters.crewai.metering import Meter, called, calling
+from seawall.adapters.crewai.metering import Meter, called, mark_call
 from seawall.adapters.crewai.place import CrewPlace, CrewStopped, at_work, current
 from seawall.adapters.crewai.replies import CrewReply, add_notes, find_calls, read_reply, recall_reply
 from seawall.adapters.crewai.tools import gate_functions
@@ -159,7 +159,7 @@ def gate_call(method: Callable[..., Any]) -> Callable[..., Any]:
         call = _ModelCall(place, llm, {**rest, "messages": given})
 
         def perform(turn: Turn) -> tuple[Any, _Brought]:
-            with calling(call.meter):
+            with mark_call(call.meter):
                 return _bring(call, method(*call.fit(turn), **call.leave_out_tools(turn, rest)))
 
         return call.finish(place.run.step_sync(call.ask(), perform))
@@ -182,7 +182,7 @@ def gate_acall(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable
         call = _ModelCall(place, llm, {**rest, "messages": given})
 
         async def perform(turn: Turn) -> tuple[Any, _Brought]:
-            with calling(call.meter):
+            with mark_call(call.meter):
                 return _bring(call, await method(*call.fit(turn), **call.leave_out_tools(turn, rest)))
 
         return call.finish(await place.run.step(call.ask(), perform))
@@ -206,7 +206,7 @@ def gate_instructor(method: Callable[..., Any]) -> Callable[..., Any]:
         call = _ModelCall(place, instructor.llm, given)
 
         def perform(turn: Turn) -> tuple[Any, _Brought]:
-            with calling(call.meter):
+            with mark_call(call.meter):
                 return _bring(call, method(instructor, *arguments, **options))
 
         return call.finish(place.run.step_sync(call.ask(), perform))

@@ -75,7 +75,7 @@ class _ToolCall:
             ) from error
 
     @contextlib.contextmanager
-    def inside(self) -> Generator[None]:
+    def enter_tool(self) -> Generator[None]:
         """Marks a block as the tool's work: agents that run in it work in frames below this one, and each call of a model is a
         new step.
         """
@@ -122,7 +122,7 @@ def call_sync(place: CrewPlace, tool: Any, arguments: Mapping[str, Any], perform
     call = _ToolCall(place, tool, arguments)
 
     def make(turn: Turn) -> tuple[Any, Any]:
-        with call.inside():
+        with call.enter_tool():
             try:
                 value = perform(**call.fit(turn))
                 if asyncio.iscoroutine(value):
@@ -141,7 +141,7 @@ async def call_async(
     call = _ToolCall(place, tool, arguments)
 
     async def make(turn: Turn) -> tuple[Any, Any]:
-        with call.inside():
+        with call.enter_tool():
             try:
                 value = await perform(**call.fit(turn))
             except Exception as error:  # noqa: BLE001 -- recorded, and raised again if it stands

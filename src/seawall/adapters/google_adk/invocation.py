@@ -50,7 +50,7 @@ from seawall.adapters.google_adk.places import (
     Frames,
     GatedSession,
     current_tool,
-    inside,
+    enter_tool,
 )
 from seawall.core.errors import Broken, Misused, Refused, describe_error
 from seawall.runtime.foreign.asked import Asked, ModelAsk
@@ -129,7 +129,7 @@ class GatedInvocation:
             frame=place.frame,
         )
         try:
-            with self.gated.translated():
+            with self.gated.translate_errors():
                 asking = await self._session.ask(asked)
         except Held as held:
             raise self.gated.hold(held) from held
@@ -244,7 +244,7 @@ class GatedInvocation:
                     return error
                 raise
 
-        with self.gated.translated():
+        with self.gated.translate_errors():
             made = await make()
         if isinstance(made, BaseException):
             raise made
@@ -253,7 +253,7 @@ class GatedInvocation:
     async def _call_inside(self, at: AdkToolPlace, call: CallTool, **arguments: Any) -> Any:
         """Calls a tool, and closes the frames of the agents that have worked inside of it."""
         try:
-            with inside(at):
+            with enter_tool(at):
                 value = await call(**arguments)
         except Exception as error:
             if isinstance(self.gated.failure, AdkHeld):
@@ -268,7 +268,7 @@ class GatedInvocation:
         return value
 
     async def _close(self, at: AdkToolPlace, text: str, *, failed: bool = False) -> None:
-        with self.gated.translated():
+        with self.gated.translate_errors():
             for frame in reversed(at.opened):
                 await self._session.close_frame(frame, text, failed=failed)
 
@@ -323,7 +323,7 @@ class GatedInvocation:
         Raises the error that has ended the run, if there is one: the application may have swallowed it.
         """
         self.gated.raise_if_over()
-        with self.gated.translated():
+        with self.gated.translate_errors():
             if self._nested:
                 await self.frames.close()
                 await self._session.close_frame(self._root.frame, self._answer or "")
@@ -384,7 +384,7 @@ class _FollowedReply:
             await self._fail(error)
             raise
         brought = CUT if self._over else self._read()
-        with self._gated.translated():
+        with self._gated.translate_errors():
             self.settled = await _finish_anyway(self._gated.session.give(self._ask, self._asked, brought))
 
     def _read(self) -> ModelResult:
@@ -420,7 +420,7 @@ class _FollowedReply:
         brought: Any = error
         if left:
             brought = self._read() if self.complete or self._fragments else CUT
-        with contextlib.suppress(AdkHalted), self._gated.translated():
+        with contextlib.suppress(AdkHalted), self._gated.translate_errors():
             await _finish_anyway(self._gated.session.give(self._ask, self._asked, brought))
 
 

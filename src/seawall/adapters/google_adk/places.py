@@ -96,7 +96,7 @@ class GatedSession:
         return f"<GatedSession of {self.session!r}>"
 
     @contextlib.contextmanager
-    def translated(self) -> Generator[None]:
+    def translate_errors(self) -> Generator[None]:
         """Turns the gate's errors into `AdkHalted`, which ends an invocation. `Held` passes unchanged."""
         try:
             yield
@@ -108,7 +108,7 @@ class GatedSession:
 
     async def open_frame(self, asked: HandoffAsk) -> tuple[int, str]:
         """Opens the frame of a hand-off. Returns its number and ""; or 0 and the reason why a guard or a limit refuses it."""
-        with self.translated():
+        with self.translate_errors():
             try:
                 return await self.session.open_frame(asked), ""
             except Refused as refused:
@@ -187,7 +187,7 @@ current_tool: ContextVar[AdkToolPlace | None] = ContextVar("seawall_google_adk_t
 
 
 @contextlib.contextmanager
-def inside(place: AdkToolPlace) -> Generator[None]:
+def enter_tool(place: AdkToolPlace) -> Generator[None]:
     """Marks a block as the tool's work."""
     token = current_tool.set(place)
     try:
@@ -265,7 +265,7 @@ class Frames:
         self._by_agent[key] = await self._find(agent, context)
 
     async def _find(self, agent: BaseAgent, context: InvocationContext) -> int:
-        with self._gated.translated():
+        with self._gated.translate_errors():
             # ADK goes on with an invocation that was cut off, or answers a question of one of its agents
             is_root = agent.name == self._root.agent
             for call in _list_handoffs(agent.name, context) or (

@@ -48,17 +48,17 @@ from seawall.adapters.langchain_core.places import (
     GraphPlace,
     SeawallHalted,
     count_depth,
+    enter_model,
     find_config_around,
     find_nodes,
     find_place,
     find_tasks,
-    inside_model,
     is_streamed,
     open_frame,
     open_frame_async,
     pass_gate,
     pass_gate_async,
-    translated,
+    translate_errors,
 )
 from seawall.adapters.langchain_core.questions import CHECKPOINTER_KEY
 from seawall.adapters.langchain_core.tools import gate_tool_call, gate_tool_call_async
@@ -148,7 +148,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         request = self._make_request_id(state)
         left = self._take_left(request)
         if left is not None:
-            with translated():
+            with translate_errors():
                 left.session.detach_sync()
         return {"seawall_request": request}
 
@@ -157,7 +157,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         request = self._make_request_id(state)
         left = self._take_left(request)
         if left is not None:
-            with translated():
+            with translate_errors():
                 await left.session.detach()
         return {"seawall_request": request}
 
@@ -180,7 +180,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         place = self._forget(key)
         if place is None:  # no step was made, or a gated graph around the agent ends the run
             return None
-        with translated():
+        with translate_errors():
             if above is None:
                 place.session.end_sync(read_answer(state))
             else:
@@ -193,7 +193,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         place = self._forget(key)
         if place is None:
             return None
-        with translated():
+        with translate_errors():
             if above is None:
                 await place.session.end(read_answer(state))
             else:
@@ -351,14 +351,14 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         self._note_order(handler)
 
         def perform(turn: Turn) -> tuple[Any, Any]:
-            with inside_model():
+            with enter_model():
                 response = handler(_advise(request, turn))
             return read_reply(_find_reply(response), delivered=is_streamed()), response
 
         done = pass_gate(place, _ask_model(place, request, self._describe_tools(request)), perform)
         if done.value is not None:
             return done.value
-        with inside_model():
+        with enter_model():
             return handler(_recall(request, done.settled))
 
     async def awrap_model_call(
@@ -371,7 +371,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         self._note_order(handler)
 
         async def perform(turn: Turn) -> tuple[Any, Any]:
-            with inside_model():
+            with enter_model():
                 response = await handler(_advise(request, turn))
             return read_reply(_find_reply(response), delivered=is_streamed()), response
 
@@ -380,7 +380,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         )
         if done.value is not None:
             return done.value
-        with inside_model():
+        with enter_model():
             return await handler(_recall(request, done.settled))
 
     def _describe_tools(self, request: ModelRequest[Any]) -> list[Any]:
@@ -403,7 +403,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         self._check_order(place, request, handler)
         brought = gate_tool_call(place, request, handler)
         if _leaves_graph(brought) and (left := self._take_handed_over(request.state)) is not None:
-            with translated():
+            with translate_errors():
                 left.session.end_sync(describe_way(brought))
         return brought
 
@@ -417,7 +417,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
         self._check_order(place, request, handler)
         brought = await gate_tool_call_async(place, request, handler)
         if _leaves_graph(brought) and (left := self._take_handed_over(request.state)) is not None:
-            with translated():
+            with translate_errors():
                 await left.session.end(describe_way(brought))
         return brought
 

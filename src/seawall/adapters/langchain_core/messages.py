@@ -46,7 +46,7 @@ _MESSAGE, _SEND = "__message__", "__send__"
 _NOT_SENT = ("artifact", "response_metadata", "usage_metadata")
 """Fields of a message that are not sent to a model."""
 MAX_DESCRIBED = 1_000
-"""Tools whose descriptions are kept. An application with more tools than this creates its tools anew for each request, so
+"""Tools whose descriptions are kept. An application with more tools than this creates new tools for each request, so
 keeping their descriptions would not help."""
 
 
@@ -127,7 +127,7 @@ def list_tools(options: Mapping[str, Any]) -> list[Any]:
 
 
 class ToolDescriptions:
-    """The description of each tool that a model is sent. LangChain computes it for each request anew, which takes as long as
+    """The description of each tool that a model is sent. LangChain computes it again for each request, which takes as long as
     the whole gate; here it is kept.
     """
 
@@ -138,7 +138,7 @@ class ToolDescriptions:
         return f"<ToolDescriptions of {len(self._known)} tools>"
 
     def describe(self, tool: Any) -> Any:
-        """As `describe_tool`. A tool whose name, description or schema was changed is described anew."""
+        """As `describe_tool`. A tool whose name, description or schema was changed is described again."""
         if not isinstance(tool, BaseTool):
             return describe_tool(tool)
         told = (tool.name, tool.description, tool.args_schema)

@@ -221,7 +221,7 @@ def is_streamed() -> bool:
 
 
 @contextlib.contextmanager
-def translated(own: OwnErrors | None = None) -> Generator[None]:
+def translate_errors(own: OwnErrors | None = None) -> Generator[None]:
     """Turns an error that ends a run into `SeawallHalted`, which ends a graph. `Held` passes unchanged, and so do errors of the
     model or the tool itself (`own`).
     """
@@ -236,7 +236,7 @@ def translated(own: OwnErrors | None = None) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def inside_tool(place: GraphPlace, call: str, turn: ToolTurn) -> Generator[None]:
+def enter_tool(place: GraphPlace, call: str, turn: ToolTurn) -> Generator[None]:
     """Marks a block as a tool's work: an agent that runs in it works in a frame below `place`."""
     inner = GraphPlace(
         engine=place.engine,
@@ -255,7 +255,7 @@ def inside_tool(place: GraphPlace, call: str, turn: ToolTurn) -> Generator[None]
 
 
 @contextlib.contextmanager
-def inside_model() -> Generator[None]:
+def enter_model() -> Generator[None]:
     """Marks a block as the work of a model that has passed the gate."""
     token = performs_model.set(True)
     try:
@@ -273,7 +273,7 @@ def pass_gate(
     Raises `SeawallHalted`, `SeawallHeld`, LangGraph's interrupt, and errors of `perform`.
     """
     own = OwnErrors()
-    return _decided(
+    return _ask_until_decided(
         place, own, lambda: place.session.step_sync(asked, own.watch_sync(perform)), beside=beside
     )
 
@@ -287,27 +287,29 @@ async def pass_gate_async(
 ) -> Performed:
     """As `pass_gate`."""
     own = OwnErrors()
-    return await _decided_async(
+    return await _ask_until_decided_async(
         place, own, lambda: place.session.step(asked, own.watch(perform)), beside=beside
     )
 
 
 def ask_gate(place: GraphPlace, asked: Asked) -> tuple[Ask, Turn] | Settled:
     """Asks for a step whose result comes later, by `give_result`. As `pass_gate`."""
-    return _decided(place, OwnErrors(), lambda: place.session.ask_sync(asked))
+    return _ask_until_decided(place, OwnErrors(), lambda: place.session.ask_sync(asked))
 
 
 async def ask_gate_async(place: GraphPlace, asked: Asked) -> tuple[Ask, Turn] | Settled:
     """As `ask_gate`."""
-    return await _decided_async(place, OwnErrors(), lambda: place.session.ask(asked))
+    return await _ask_until_decided_async(place, OwnErrors(), lambda: place.session.ask(asked))
 
 
-def _decided(place: GraphPlace, own: OwnErrors, attempt: Callable[[], T], *, beside: bool = False) -> T:
+def _ask_until_decided(
+    place: GraphPlace, own: OwnErrors, attempt: Callable[[], T], *, beside: bool = False
+) -> T:
     """Repeats an attempt until it is not held any more. Each time it is held, a person is asked."""
     problem = ""
     while True:
         try:
-            with translated(own):
+            with translate_errors(own):
                 return attempt()
         except Held as held:
             if held in own:
@@ -315,19 +317,19 @@ def _decided(place: GraphPlace, own: OwnErrors, attempt: Callable[[], T], *, bes
             question = GraphQuestion(held, problem, beside=beside)
         problem = ""
         try:
-            with translated():
+            with translate_errors():
                 place.engine.call(partial(question.decide, question.ask()))
         except NotDecided as error:
             problem = str(error)
 
 
-async def _decided_async(
+async def _ask_until_decided_async(
     place: GraphPlace, own: OwnErrors, attempt: Callable[[], Awaitable[T]], *, beside: bool = False
 ) -> T:
     problem = ""
     while True:
         try:
-            with translated(own):
+            with translate_errors(own):
                 return await attempt()
         except Held as held:
             if held in own:
@@ -335,7 +337,7 @@ async def _decided_async(
             question = GraphQuestion(held, problem, beside=beside)
         problem = ""
         try:
-            with translated():
+            with translate_errors():
                 await place.engine.call_async(partial(question.decide, question.ask()))
         except NotDecided as error:
             problem = str(error)
@@ -351,7 +353,7 @@ def open_frame(
 
     Raises `SeawallHalted`, and `FrameRefused` if a guard or a limit refuses it.
     """
-    with translated(), _refused():
+    with translate_errors(), _convert_refusal():
         frame = above.session.open_frame_sync(_ask_frame(above, agent, request, key, declared))
     _repeat(above, key, frame)
     return _make_below(above, agent, frame)
@@ -361,7 +363,7 @@ async def open_frame_async(
     above: GraphPlace, agent: str, request: str, key: str, declared: ToolDeclarations | None
 ) -> GraphPlace:
     """As `open_frame`."""
-    with translated(), _refused():
+    with translate_errors(), _convert_refusal():
         frame = await above.session.open_frame(_ask_frame(above, agent, request, key, declared))
     _repeat(above, key, frame)
     return _make_below(above, agent, frame)
@@ -398,7 +400,7 @@ def _make_below(above: GraphPlace, agent: str, frame: int) -> GraphPlace:
 
 
 @contextlib.contextmanager
-def _refused() -> Generator[None]:
+def _convert_refusal() -> Generator[None]:
     try:
         yield
     except Halted:

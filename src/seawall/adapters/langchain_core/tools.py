@@ -16,7 +16,7 @@ from seawall.adapters.langchain_core.places import (
     FrameRefused,
     GraphPlace,
     ToolTurn,
-    inside_tool,
+    enter_tool,
     pass_gate,
     pass_gate_async,
 )
@@ -36,7 +36,7 @@ def gate_tool_call(
     def perform(turn: Turn) -> tuple[Result, Any]:
         edited = _edit(request, turn)
         try:
-            with inside_tool(place, turn.call, _make_turn(request)):
+            with enter_tool(place, turn.call, _make_turn(request)):
                 brought = handler(edited)
         except FrameRefused as refused:
             brought = _write_refusal(request, refused)
@@ -58,7 +58,7 @@ async def gate_tool_call_async(
     async def perform(turn: Turn) -> tuple[Result, Any]:
         edited = _edit(request, turn)
         try:
-            with inside_tool(place, turn.call, _make_turn(request)):
+            with enter_tool(place, turn.call, _make_turn(request)):
                 brought = await handler(edited)
         except FrameRefused as refused:
             brought = _write_refusal(request, refused)

@@ -1,7 +1,7 @@
 """Models and tools that a graph's nodes call by themselves: LangChain's callbacks take them through the gate.
 
 A callback can forbid a call by raising, and sees the call's result. It can't replace the call by a recorded result: after a
-crash a model is asked anew, and an effect that is recorded is refused. So is an effect that a task has made when the graph
+crash a model is asked again, and an effect that is recorded is refused. So is an effect that a task has made when the graph
 repeats the task.
 
 LangChain has two managers of callbacks. The one for sync code runs the coroutines of handlers too late, and loses their
@@ -34,7 +34,7 @@ from seawall.adapters.langchain_core.places import (
     is_streamed,
     performs_model,
     performs_tool,
-    translated,
+    translate_errors,
 )
 from seawall.adapters.langgraph.model import GATED_TAG, note_answer
 from seawall.core.errors import Refused
@@ -324,7 +324,7 @@ class CallsHandler(GraphCallbackHandler):
     def _give(self, run_id: UUID, read: Callable[[GraphPlace], Brought]) -> None:
         begun = self._calls.pop(run_id)
         if begun is not None:
-            with translated():
+            with translate_errors():
                 settled = begun.place.session.give_sync(begun.ask, begun.asked, read(begun.place))
             self._calls.note_made(begun)
             _check_stands(begun, settled)
@@ -332,7 +332,7 @@ class CallsHandler(GraphCallbackHandler):
     def _fail(self, run_id: UUID, error: BaseException) -> None:
         begun = self._calls.pop(run_id)
         if begun is not None:
-            with translated():
+            with translate_errors():
                 begun.place.session.give_sync(begun.ask, begun.asked, error)
 
 
@@ -399,7 +399,7 @@ class CallsHandlerAsync:
     async def _give(self, run_id: UUID, read: Callable[[GraphPlace], Brought]) -> None:
         begun = self._calls.pop(run_id)
         if begun is not None:
-            with translated():
+            with translate_errors():
                 settled = await begun.place.session.give(begun.ask, begun.asked, read(begun.place))
             self._calls.note_made(begun)
             _check_stands(begun, settled)
@@ -407,5 +407,5 @@ class CallsHandlerAsync:
     async def _fail(self, run_id: UUID, error: BaseException) -> None:
         begun = self._calls.pop(run_id)
         if begun is not None:
-            with translated():
+            with translate_errors():
                 await begun.place.session.give(begun.ask, begun.asked, error)

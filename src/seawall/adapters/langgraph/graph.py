@@ -193,7 +193,7 @@ def _list_models(where: str, work: Any) -> Iterator[str]:
             told.add(id(part))
             yield (
                 f"replies of model {used!r} {where}: its calls are counted and can be refused, "
-                "but it is not told the guards' advice, and is asked anew after a crash; gate_model removes both limits"
+                "but it is not told the guards' advice, and is asked again after a crash; gate_model removes both limits"
             )
 
 
@@ -244,7 +244,7 @@ def _gate_tools(tools: ToolNode, options: GraphOptions) -> ToolNode:
             raise Misused(
                 f"tool node {tools.get_name()!r} has a wrap_tool_call and no awrap_tool_call: give it both to run async"
             )
-        async with together.get().finishing():
+        async with together.get().wait_for_others():
             return await (ours(request) if theirs_async is None else theirs_async(request, ours))
 
     gated._wrap_tool_call, gated._awrap_tool_call = wrap, wrap_async  # noqa: SLF001 -- as above
@@ -263,7 +263,7 @@ class _Together:
         return f"<_Together {len(self.calls)} calls, {self._left} under way>"
 
     @contextlib.asynccontextmanager
-    async def finishing(self) -> AsyncGenerator[None]:
+    async def wait_for_others(self) -> AsyncGenerator[None]:
         """Encloses one of the calls. A question that it raises for a person waits until the other calls have ended or ask, too.
 
         `ToolNode` ends with the first question, and what is then under way would be cut off with the graph's event loop. (If

@@ -23,7 +23,7 @@ from seawall.adapters.langchain_core.places import (
     find_place,
     open_frame,
     open_frame_async,
-    translated,
+    translate_errors,
 )
 from seawall.adapters.langchain_core.questions import CHECKPOINTER_KEY
 from seawall.adapters.langgraph.callbacks import CallsHandler, PendingCalls
@@ -179,7 +179,7 @@ class Invocation:
         if place is None:
             return
         session, failure = place.session, self._find_failure(error)
-        with translated():
+        with translate_errors():
             if self._above is not None:
                 if not failure and not self._waits(error):  # the graph around may repeat what has failed
                     session.close_frame_sync(place.frame, place.answer)
@@ -196,7 +196,7 @@ class Invocation:
         if place is None:
             return
         session, failure = place.session, self._find_failure(error)
-        with translated():
+        with translate_errors():
             if self._above is not None:
                 if not failure and not self._waits(error):
                     await session.close_frame(place.frame, place.answer)

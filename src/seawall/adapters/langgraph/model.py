@@ -24,12 +24,12 @@ from seawall.adapters.langchain_core.places import (
     GraphPlace,
     ask_gate,
     ask_gate_async,
+    enter_model,
     find_place,
-    inside_model,
     pass_gate,
     pass_gate_async,
     performs_model,
-    translated,
+    translate_errors,
 )
 from seawall.core.errors import Misused
 from seawall.runtime.foreign.asks import Settled, Turn
@@ -44,7 +44,7 @@ MAX_CLASSES = 1000
 def gate_model(model: ModelT) -> ModelT:
     """Returns a copy of a chat model whose calls pass the gate of the graph around it. It may be called in gated graphs only.
 
-    Raises `Misused` for what is no chat model, such as one with tools bound to it: `gate_model(model).bind_tools(…)`.
+    Raises `Misused` for anything but a chat model, also for one with tools bound to it: `gate_model(model).bind_tools(…)`.
     """
     if not isinstance(model, BaseChatModel):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without types
         raise Misused(
@@ -134,7 +134,7 @@ class _GatedModel(BaseChatModel):
         place = _find_place()
 
         def perform(turn: Turn) -> tuple[Any, Any]:
-            with inside_model():
+            with enter_model():
                 result = call(
                     [*messages, *tell_notes(turn.notes)], stop, run_manager, **_fit(self, options, turn)
                 )
@@ -157,7 +157,7 @@ class _GatedModel(BaseChatModel):
         place = _find_place()
 
         async def perform(turn: Turn) -> tuple[Any, Any]:
-            with inside_model():
+            with enter_model():
                 result = await call(
                     [*messages, *tell_notes(turn.notes)], stop, run_manager, **_fit(self, options, turn)
                 )
@@ -215,18 +215,18 @@ class _GatedStream(BaseChatModel):
             )
             with closing(cast("Any", stream)):
                 while True:
-                    with inside_model():
+                    with enter_model():
                         chunk = next(stream, None)
                     if chunk is None:
                         break
                     pieces.add(chunk)
                     yield chunk
         except BaseException as error:
-            with translated():
+            with translate_errors():
                 place.session.give_sync(ask, asked, error)
             raise
         note_answer(place, pieces.whole)
-        with translated():
+        with translate_errors():
             place.session.give_sync(ask, asked, read_reply(pieces.whole, delivered=True))
 
 
@@ -259,16 +259,16 @@ class _GatedStreamAsync(BaseChatModel):
             )
             async with aclosing(cast("Any", stream)):
                 while True:
-                    with inside_model():
+                    with enter_model():
                         chunk = await anext(stream, None)
                     if chunk is None:
                         break
                     pieces.add(chunk)
                     yield chunk
         except BaseException as error:
-            with translated():
+            with translate_errors():
                 await place.session.give(ask, asked, error)
             raise
         note_answer(place, pieces.whole)
-        with translated():
+        with translate_errors():
             await place.session.give(ask, asked, read_reply(pieces.whole, delivered=True))

@@ -1,4 +1,4 @@
-"""The connection to one MCP server. It is opened when it is needed, opened anew after it broke, and closed once."""
+"""The connection to one MCP server. It is opened when it is needed, opened again after it broke, and closed once."""
 
 from __future__ import annotations
 

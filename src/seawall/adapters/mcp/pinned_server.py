@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mcp_types import CallToolResult
 
 CHECK_S = 60.0
-"""Seconds for which a list of tools is good before a read. Before an effect it is always read anew."""
+"""Seconds for which a list of tools is good before a read. Before an effect it is always read again."""
 KEY_FIELD = "seawall/idempotency-key"
 """The field of a call's `_meta` that holds an effect's idempotency key, for servers that honour keys."""
 

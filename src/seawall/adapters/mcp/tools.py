@@ -56,12 +56,12 @@ class McpOptions:
     run has time."""
     retries: int = 1
     """Further tries of a read that could not be made, or whose server went away. Default 1: the second try starts the
-    server anew. Effects are never tried again."""
+    server again. Effects are never tried again."""
     connect_s: float = CONNECT_S
     """Seconds for a server to start and to complete the handshake. Default 30: some are downloaded when they are started."""
     check_s: float = CHECK_S
     """Seconds for which a server's list of tools counts as current before a read. Default 60. Before an effect, and when the
-    server says that the list has changed, it is read anew."""
+    server says that the list has changed, it is read again."""
     trust_first: bool = True
     """Whether the tools that a server offers are accepted when it is used for the first time on the journal. Default True;
     False: a person accepts them, with `seawall mcp pin`."""

@@ -44,9 +44,9 @@ from seawall.adapters.openai_agents.models import gate_model
 from seawall.adapters.openai_agents.place import (
     AgentsRefused,
     CallPlace,
+    convert_refusal,
+    enter_place,
     find_invocation,
-    inside,
-    told_of_refusal,
 )
 from seawall.adapters.openai_agents.replies import (
     add_result_notes,
@@ -196,7 +196,7 @@ class AgentGate:
             call = next((call[0] for call in invocation.calls if call[1] == made.tool_name), "")
             invocation.refusal = ""
             try:
-                with run.translated(), told_of_refusal():
+                with run.translate_errors(), convert_refusal():
                     asked = run.session.handoff(
                         invocation.agent,
                         agent.name,
@@ -301,12 +301,12 @@ def _make_approval(tool: FunctionTool, *, is_effect: bool) -> Any:
         invocation = find_invocation()
         run = invocation.run
         if await needs_own_approval(tool, context, arguments, call_id):
-            with run.translated():
+            with run.translate_errors():
                 if not await run.session.is_attempted(invocation.frame, call_id):
                     return True
         if not is_effect:
             return False
-        with run.translated():
+        with run.translate_errors():
             held = await run.is_held(invocation.agent, tool.name, arguments, call_id, invocation.frame)
             if held is not None and not (held.proposal and invocation.is_resumable):
                 raise held  # an approval of the SDK can't say what became of an earlier attempt, or would go to a function
@@ -335,7 +335,7 @@ class _GatedInvoker:
         if not self._has_default:
             set_function_tool_failure_error_function(inner, self._note_failure)
         elif not is_agent:
-            set_function_tool_failure_error_function(inner)  # `_watched` notes the errors
+            set_function_tool_failure_error_function(inner)  # `_note_failures` notes the errors
         inner.timeout_behavior = "raise_exception"
         inner.on_invoke_tool = _declare_once_inspected(inner)
         self._inner = inner
@@ -357,7 +357,7 @@ class _GatedInvoker:
         place = CallPlace(invocation, invocation.agent, invocation.frame, call_id, [], self._is_agent, told)
         if self._is_agent:  # the run of the agent opens the frame
             run.check()
-            with inside(place):
+            with enter_place(place):
                 try:
                     value = await self._invoke(ctx, input)
                 except AgentsRefused as refused:
@@ -365,7 +365,7 @@ class _GatedInvoker:
             run.check()
             return told[-1] if told else value
         arguments = read_arguments(input)
-        with run.translated():
+        with run.translate_errors():
             asked = run.session.tool(
                 place.agent, self.tool.name, arguments, call_id=call_id, frame=place.frame
             )
@@ -387,7 +387,7 @@ class _GatedInvoker:
         failures: list[BaseException] = []
         token = _failure.set(failures)
         try:
-            with inside(place), self._watched(ctx, failures):
+            with enter_place(place), self._note_failures(ctx, failures):
                 value = await self._invoke(ctx, text)
         except ModelBehaviorError as error:
             if not _is_rejected(error):
@@ -415,7 +415,7 @@ class _GatedInvoker:
         except ToolTimeoutError as error:
             if self.tool.timeout_behavior == "raise_exception":
                 raise
-            if (failures := _failure.get()) is not None:  # an agent as a tool is no step
+            if (failures := _failure.get()) is not None:  # an agent as a tool is not a step
                 failures.append(error)
             write = self.tool.timeout_error_function
             if write is None:
@@ -426,7 +426,7 @@ class _GatedInvoker:
             return await found if inspect.isawaitable(found) else found
 
     @contextlib.contextmanager
-    def _watched(self, ctx: ToolContext[Any], failures: list[BaseException]) -> Generator[None]:
+    def _note_failures(self, ctx: ToolContext[Any], failures: list[BaseException]) -> Generator[None]:
         """Notes the errors of the tool that the SDK's default error function turns into text.
 
         That function is not replaced, because with it the SDK keeps details of errors out of its traces.
@@ -471,7 +471,7 @@ async def _invoke_whole(ctx: ToolContext[Any], input: str) -> Any:  # noqa: A002
 
 
 _SIGNATURE = inspect.signature(_invoke_whole, eval_str=True)
-"""The signature of every invoker, with its types. The SDK asks for it at each call: it would compute the signature anew, and
+"""The signature of every invoker, with its types. The SDK asks for it at each call: it would compute the signature again, and
 parse the names of the types.
 """
 

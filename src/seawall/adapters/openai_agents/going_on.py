@@ -76,7 +76,7 @@ async def prepare_state(
     `Seawall.decide`.
     """
     run = invocation.run
-    with run.translated():
+    with run.translate_errors():
         restored = await restore_state(agent, state)
         await find_place(invocation, restored)
     for item in restored.get_interruptions():
@@ -119,7 +119,7 @@ async def _settle_item(
 
 async def _ask(invocation: RunnerInvocation, item: Any, arguments: dict[str, Any], frame: int) -> Held | None:
     run = invocation.run
-    with run.translated():
+    with run.translate_errors():
         return await run.is_held(item.agent.name, str(item.tool_name), arguments, str(item.call_id), frame)
 
 

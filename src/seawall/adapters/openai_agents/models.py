@@ -102,7 +102,7 @@ class GatedModel(Model):
             )
             return read_response(response), response
 
-        with run.translated():
+        with run.translate_errors():
             await run.give_back(invocation.frame)
             asked = self._ask(
                 invocation, system_instructions, input, model_settings, tools, output_schema, handoffs
@@ -153,14 +153,14 @@ class GatedModel(Model):
             finally:
                 events.put_nowait(_END)
 
-        with run.translated():
+        with run.translate_errors():
             await run.give_back(invocation.frame)
         pumping = asyncio.create_task(pump())
         try:
             while (event := await events.get()) is not _END:
                 yield event
                 room.release()
-            with run.translated():
+            with run.translate_errors():
                 done = await pumping
         finally:
             if not pumping.done():
@@ -268,7 +268,7 @@ def _check_reply(invocation: RunnerInvocation, settled: Settled) -> None:
         return
     if settled.replayed and settled.status == "error" and invocation.frame:
         raise ModelBehaviorError(settled.text)
-    with invocation.run.translated():
+    with invocation.run.translate_errors():
         raise Refused(settled.text, guard="model")
 
 

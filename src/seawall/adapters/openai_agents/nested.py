@@ -23,10 +23,10 @@ from seawall.adapters.openai_agents.place import (
     NOT_OPEN,
     CallPlace,
     RunnerInvocation,
+    convert_refusal,
     current,
+    enter_place,
     find_invocation,
-    inside,
-    told_of_refusal,
 )
 from seawall.adapters.openai_agents.replies import make_plain, write_answer
 from seawall.core.canonical import digest_of
@@ -59,7 +59,7 @@ class _Nested(NamedTuple):
         if result.interruptions or self.invocation.root == NOT_OPEN:
             return
         answer = write_answer(result.final_output)
-        with run.translated():
+        with run.translate_errors():
             for frame in reversed(self.invocation.frames):
                 await run.session.close_frame(frame, answer)
             await run.session.close_frame(self.invocation.root, answer)
@@ -69,7 +69,7 @@ class _Nested(NamedTuple):
         run = self.invocation.run
         self._check()
         if isinstance(error, Exception) and self.invocation.root != NOT_OPEN:
-            with run.translated():
+            with run.translate_errors():
                 for frame in (*reversed(self.invocation.frames), self.invocation.root):
                     await run.session.close_frame(frame, str(error), failed=True)
 
@@ -93,7 +93,7 @@ class NestedRunner(AgentRunner):
         if current.get() is None:
             return await self.inner.run(starting_agent, input, **options)
         nested = _begin(starting_agent, input, options)
-        with inside(nested.invocation):
+        with enter_place(nested.invocation):
             try:
                 await nested.invocation.open()
                 given = await _restore(nested, input) if isinstance(input, RunState) else input
@@ -117,7 +117,7 @@ class NestedRunner(AgentRunner):
         if current.get() is None:
             return self.inner.run_streamed(starting_agent, input, **options)
         nested = _begin(starting_agent, input, options)
-        with inside(nested.invocation):
+        with enter_place(nested.invocation):
             given = wait_for_thread(_restore(nested, input)) if isinstance(input, RunState) else input
             result = self.inner.run_streamed(nested.agent, given, **nested.options)
         events = result.stream_events
@@ -154,7 +154,7 @@ def _ask_frame(agent: Any, given: Any) -> HandoffAsk:
         (found.agent, found.frame, found.call) if is_call else (invocation.agent, invocation.frame, "beside")
     )
     if is_call and found.is_agent:
-        # the tool begins anew, and its agent's state may have another input by now
+        # the tool starts again, and its agent's state may have another input by now
         key = invocation.number_agent(frame, f"{call}/agent/{digest_of(name)[:16]}")
     else:
         key = invocation.number_agent(frame, f"{call}/{digest_of([name, items])[:16]}", goes_on=goes_on)
@@ -171,7 +171,7 @@ def _begin(agent: Any, given: Any, options: dict[str, Any]) -> _Nested:
 
     async def open_frame() -> int:
         await above.open()
-        with inside(place), run.translated(), told_of_refusal():
+        with enter_place(place), run.translate_errors(), convert_refusal():
             return await run.session.open_frame(_ask_frame(agent, given))
 
     invocation = RunnerInvocation(run, get_original(agent).name, NOT_OPEN, open_frame)

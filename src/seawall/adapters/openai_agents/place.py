@@ -80,7 +80,7 @@ class GatedRun:
         return f"<GatedRun {self.session.run}>"
 
     @contextlib.contextmanager
-    def translated(self) -> Generator[None]:
+    def translate_errors(self) -> Generator[None]:
         """Turns an error that ends a run into `AgentsHeld` or `AgentsHalted`, which end the SDK's run, and remembers it.
 
         The first one stays: calls that were under way at that moment fail later, and only because the run was let go of.
@@ -215,7 +215,7 @@ def find_invocation() -> RunnerInvocation:
 
 
 @contextlib.contextmanager
-def inside(place: CallPlace | RunnerInvocation | None) -> Generator[None]:
+def enter_place(place: CallPlace | RunnerInvocation | None) -> Generator[None]:
     """Marks a block as running at `place`."""
     token = current.set(place)
     try:
@@ -225,7 +225,7 @@ def inside(place: CallPlace | RunnerInvocation | None) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def told_of_refusal() -> Generator[None]:
+def convert_refusal() -> Generator[None]:
     """Raises `AgentsRefused` if a guard or a limit refuses a hand-off in this block."""
     try:
         yield

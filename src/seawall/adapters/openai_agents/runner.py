@@ -28,8 +28,8 @@ from seawall.adapters.openai_agents.place import (
     GatedRun,
     RunnerInvocation,
     current,
+    enter_place,
     find_invocation,
-    inside,
 )
 from seawall.adapters.openai_agents.replies import write_answer
 from seawall.core.errors import Broken, Misused, Refused, describe_error
@@ -135,8 +135,8 @@ class SeawallRunner:
         begun = self._begin(starting_agent, input, request_id, tenant, principal, options)
         if isinstance(input, RunState):
             input = await self._prepare(begun, input, StateDecider(decided_by, credential))  # noqa: A001 -- the SDK's name
-        async with _ended(begun):
-            with inside(begun.invocation):
+        async with _end_by_error(begun):
+            with enter_place(begun.invocation):
                 result = await find_plain_runner().run(begun.agent, input, **begun.options)
             begun.run.check()
             await self._finish(begun, result)
@@ -174,12 +174,15 @@ class SeawallRunner:
         if isinstance(input, RunState):
             decider = StateDecider(decided_by, credential)
             input = wait_for_thread(self._prepare(begun, input, decider))  # noqa: A001 -- the SDK's name
-        with inside(begun.invocation):
+        with enter_place(begun.invocation):
             result = find_plain_runner().run_streamed(begun.agent, input, **begun.options)
         events = result.stream_events
 
         async def stream_events() -> AsyncIterator[Any]:
-            async with _ended(begun), contextlib.aclosing(cast("AsyncGenerator[Any]", events())) as inner:
+            async with (
+                _end_by_error(begun),
+                contextlib.aclosing(cast("AsyncGenerator[Any]", events())) as inner,
+            ):
                 async for event in inner:
                     yield event
                 begun.run.check()
@@ -257,7 +260,7 @@ class SeawallRunner:
     async def _prepare(self, begun: _Started, state: Any, decider: StateDecider) -> Any:
         """Returns a state that can be continued. After an error it detaches from the run, which can be tried again."""
         try:
-            with inside(begun.invocation):
+            with enter_place(begun.invocation):
                 return await prepare_state(self._engine, begun.invocation, begun.agent, state, decider)
         except BaseException:
             await _let_go(begun.run)
@@ -274,7 +277,7 @@ class SeawallRunner:
 
     async def _finish(self, begun: _Started, result: RunResult | RunResultStreaming) -> None:
         run = begun.run
-        with run.translated():
+        with run.translate_errors():
             await run.give_back()
             if result.interruptions or _was_cancelled(result):
                 self._remember(begun, result.interruptions)
@@ -300,7 +303,7 @@ def _was_cancelled(result: RunResult | RunResultStreaming) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def _ended(begun: _Started) -> AsyncGenerator[None]:
+async def _end_by_error(begun: _Started) -> AsyncGenerator[None]:
     """Ends a run by the error that leaves the block: a guardrail's stops it, another one fails it. After an error of the gate,
     or a cancellation, it only detaches from the run.
     """

@@ -119,7 +119,7 @@ class GatedAgentModel(WrapperModel):
         run = self._run
         asked = await run.ask_model(self.wrapped, messages, model_settings, model_request_parameters)
         try:
-            with run.translated():
+            with run.translate_errors():
                 asking = await run.session.ask(asked)
         except Held as held:
             raise AgentHeld(held) from held
@@ -234,7 +234,7 @@ class _Following:
             self._run.note_calls(response)
             brought = read_response(response, delivered=True)
         self._settled = True
-        with self._run.translated():
+        with self._run.translate_errors():
             settled = await _finish_anyway(self._run.session.give(self._ask, self._asked, brought))
             if not settled.performed:
                 raise Refused(f"a reply that was streamed did not stand: {settled.told}", guard="stream")
@@ -248,7 +248,7 @@ class _Following:
             brought: Any = self._read_so_far(self._stream)
         else:
             brought = CUT if self._over else error
-        with contextlib.suppress(AgentHalted), self._run.translated():
+        with contextlib.suppress(AgentHalted), self._run.translate_errors():
             await _finish_anyway(self._run.session.give(self._ask, self._asked, brought))
 
     def _read_so_far(self, stream: StreamedResponse) -> Any:

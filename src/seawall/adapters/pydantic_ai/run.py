@@ -146,7 +146,7 @@ class GatedAgentRun:
     # ---- steps
 
     @contextlib.contextmanager
-    def translated(self) -> Generator[None]:
+    def translate_errors(self) -> Generator[None]:
         """Turns the gate's errors into `AgentHalted`, which ends the agent's run. `Held` passes unchanged."""
         try:
             yield
@@ -263,7 +263,7 @@ class GatedAgentRun:
             return _validate(name, changed, ctx, tool)
 
         async def perform(turn: Turn) -> tuple[Any, Any]:
-            with self._inside(turn):
+            with self._enter_tool(turn):
                 return await self._read_call(name, call_id, turn, partial(call, fit(turn)))
 
         try:
@@ -305,7 +305,7 @@ class GatedAgentRun:
 
     async def _is_recorded(self, call_id: str) -> bool:
         """Returns whether a recorded reply asks for a call, for example one of a run that this one goes on with."""
-        with self.translated():
+        with self.translate_errors():
             return bool(await self.session.find_frames(call_id))
 
     async def call_output(
@@ -323,7 +323,7 @@ class GatedAgentRun:
         arguments = cast("dict[str, Any]", given if isinstance(given, dict) else {"output": given})
 
         async def perform(turn: Turn) -> tuple[Any, Any]:
-            with self._inside(turn):
+            with self._enter_tool(turn):
                 return await self._read_call(name, call_id, turn, partial(handler, output))
 
         asked = await self._ask_tool(name, arguments, call_id)
@@ -352,7 +352,7 @@ class GatedAgentRun:
         return read_value(name, call_id, value), value
 
     @contextlib.contextmanager
-    def _inside(self, turn: Turn) -> Generator[None]:
+    def _enter_tool(self, turn: Turn) -> Generator[None]:
         """Marks a block as a tool's call: an agent that runs in it works in a frame below this one."""
         place = ToolPlace(self.engine, self.session, self.agent, self.frame, turn.call, Counter())
         token = current_place.set(place)
@@ -385,7 +385,7 @@ class GatedAgentRun:
     async def begin(self) -> None:
         """Opens the frame of an agent inside a tool. Nothing is recorded for a request before its first step."""
         if self._handoff is not None:
-            with self.translated():
+            with self.translate_errors():
                 self.frame = await self._open_frame(self._handoff)
 
     async def _open_frame(self, handoff: HandoffAsk) -> int:
@@ -410,7 +410,7 @@ class GatedAgentRun:
             if self._handoff is None:
                 await self.session.detach()
             return
-        with self.translated():
+        with self.translate_errors():
             if self.frame:
                 await self.session.close_frame(self.frame, write_text(output))
             else:

@@ -50,7 +50,7 @@ class _Part(NamedTuple):
 
 def _find_part(value: Any) -> _Part | None:
     """Returns the part of a graph's stream in `{"type": "values", "ns": [], "data": {…}}`, in `["values", {…}]`, in these with the
-    path of a sub-graph before, in a task, or in a token with its metadata; None if it is no such part.
+    path of a sub-graph before, in a task, or in a token with its metadata; None if it is not such a part.
     """
     row, listed = get_fields(value), get_list(value)
     kind = get_text(row, "type")

@@ -64,9 +64,9 @@ def _check_storm(observe: ModeResult, enforce: ModeResult) -> list[CheckedClaim]
             f"enforce: {reached} model calls reached the provider, at most {STORM_TIMES} times {needed}",
             reached <= STORM_TIMES * needed,
         ),
-        CheckedClaim(f"enforce: {down} of them in vain, at most {most_down}", down <= most_down),
+        CheckedClaim(f"enforce: {down} of them useless, at most {most_down}", down <= most_down),
         CheckedClaim(
-            f"fewer than half as many calls in vain ({down}, {observe.figures['down']})",
+            f"fewer than half as many useless calls ({down}, {observe.figures['down']})",
             down * 2 < observe.figures["down"],
         ),
         CheckedClaim("enforce: the breaker opened, and has closed again", recovered),

@@ -62,7 +62,7 @@ class ModeResult(msgspec.Struct, frozen=True, kw_only=True):
     waits_at: int | None
     """The approval step that waits for a person."""
     pruned: list[str]
-    """What the planner left out for want of time."""
+    """What the planner left out for lack of time."""
     ends: dict[str, int]
     """The number of runs by the way in which they ended."""
     calls: int

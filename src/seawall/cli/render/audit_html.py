@@ -114,8 +114,8 @@ def _list_runs(report: AuditReport) -> Iterator[str]:
     if not worst:
         yield "<p>None: nothing was found.</p>"
         return
-    heads = [("Run", False), ("Finding", False), ("Calls", True), ("Useless", True), ("Tokens in vain", True)]
-    heads += [("Money in vain", True), ("Junk", True), ("Unsourced", True)]
+    heads = [("Run", False), ("Finding", False), ("Calls", True), ("Useless", True), ("Useless tokens", True)]
+    heads += [("Useless money", True), ("Junk", True), ("Unsourced", True)]
     yield from _build_table(heads, (_build_run(found) for found in worst))
     more = report.remarkable - len(worst)
     if more > 0:

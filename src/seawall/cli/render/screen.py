@@ -164,7 +164,7 @@ def _choose_width(file: IO[str]) -> int:
 
 
 def _read_columns() -> int | None:
-    """Returns what `COLUMNS` says; None if it is not set, or is no number above zero."""
+    """Returns what `COLUMNS` says; None if it is not set, or is not a number above zero."""
     text = os.environ.get("COLUMNS", "")
     return int(text) if text.isdecimal() and int(text) else None
 

@@ -116,7 +116,7 @@ def explain_lease(row: RunRow) -> str | None:
 
 
 def format_review(reviewed: bool, pruned: Sequence[str]) -> str:
-    """Returns the result of the review. If the planner left the review out for want of time, this is no rejection."""
+    """Returns the result of the review. If the planner left the review out for lack of time, this is not a rejection."""
     if reviewed:
         return "approved"
     answers = ("review", "answer:partial")

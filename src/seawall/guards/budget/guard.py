@@ -174,7 +174,7 @@ class BudgetGuard:
         cap = next(caps, None)
         try:
             return cap is None or Decimal(stopped.value) <= cap
-        except InvalidOperation:  # of a price that is not known there is no value
+        except InvalidOperation:  # a price that is not known has no value
             return False
 
     # ---- SharedGuard

@@ -129,7 +129,7 @@ async def set_breaker(
     """Sets a breaker for all processes on the journal; it acts within a second.
 
     - `isolated`: the endpoint is not called.
-    - `closed`: the endpoint is called even if its calls fail, and its counts begin anew.
+    - `closed`: the endpoint is called even if its calls fail, and its counts start again.
     - `open`: the breaker opens now, for `for_s` seconds (`OPEN_S` without), and recovers by itself as after any outage.
     - `auto`: the breaker follows its calls again; a breaker that a person opened is closed.
 

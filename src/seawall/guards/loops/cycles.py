@@ -1,4 +1,4 @@
-"""The rule `cycles`: a few calls that are made again and again, with nothing in between, and bring the same each time."""
+"""The rule `cycles`: a few calls that are made again and again, with nothing in between, and return the same each time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def update_cycle(
 ) -> LoopState:
     """Counts how far the newest calls of the run, whatever agents made them, form a cycle.
 
-    A call belongs to it if it brought what it had brought lately. A call whose answer is known for longer (`is_known`)
+    A call belongs to it if it returned what it had returned lately. A call whose answer is known for longer (`is_known`)
     neither belongs to the cycle nor ends it.
     """
     if observation.poll:
@@ -45,7 +45,7 @@ def update_cycle(
 
 
 def find_previous(state: LoopState, question: str, fingerprint: str) -> int:
-    """Returns how many calls ago this question brought the same; 0: not lately."""
+    """Returns how many calls ago this question got the same; 0: not lately."""
     for back, call in enumerate(reversed(state.recent), 1):
         if call.fingerprint == fingerprint and call.question == question:
             return back
@@ -55,7 +55,7 @@ def find_previous(state: LoopState, question: str, fingerprint: str) -> int:
 def _count_rounds(cycle: Cycle) -> tuple[int, int]:
     """Returns the rounds, and the calls beyond them.
 
-    One call by itself is no cycle. A longer cycle counts as several of `PERIOD` calls.
+    One call by itself is not a cycle. A longer cycle counts as several of `PERIOD` calls.
     """
     return divmod(cycle.calls, min(cycle.period, PERIOD)) if cycle.period > 1 else (0, 0)
 
@@ -66,7 +66,7 @@ def _describe_cycle(state: LoopState) -> str:
 
 
 def check_cycle(state: LoopState, step: Step, options: LoopOptions) -> Violation | None:
-    """Forbids a call that would go round the cycle once more."""
+    """Forbids a call that would repeat the cycle once more."""
     if not state.cycle.calls or step.poll:
         return None
     rounds, _ = _count_rounds(state.cycle)

@@ -1,6 +1,6 @@
-"""The rule `delegations`: nearly the same task for one agent again, though the world stays as it is.
+"""The rule `delegations`: nearly the same task is handed to one agent again, and the world has not changed.
 
-An agent words its answer anew each time, so it is no sign of news. What a tool has brought is: for any agent of the run,
+An agent phrases its answer differently each time, so a new answer is no sign of news. A new result of a tool is: for any agent of the run,
 and since the task was handed out the last time.
 """
 
@@ -16,16 +16,16 @@ from seawall.run.fingerprint import compare_gists
 from seawall.run.step import Step
 
 AMONG_NEWS = 3
-"""How many times as often a task may be handed to one agent again if a tool brought something new in between: a planner
-is asked for the next step, a clerk for the next answer."""
+"""The factor for the limit if a tool returned something new in between: a planner is asked for the next step, a clerk for
+the next answer."""
 MAX_DELEGATIONS = 32
-"""Tasks of one agent that a new one is compared with, the newest; a run makes 32 hand-offs by default."""
+"""The number of an agent's newest tasks that a new one is compared with; a run makes up to 32 hand-offs by default."""
 
 
 def update_delegation(
     state: LoopState, observation: Observation, options: LoopOptions, notices: list[Notice]
 ) -> Delegation | None:
-    """Returns the delegation to keep of a hand-off, counted if nearly the same task was handed to the agent before."""
+    """Returns the delegation to record for a hand-off; it counts up if nearly the same task was handed to the agent before."""
     if observation.gist is None or not observation.ok:
         return None
     found = _find_similar(state, observation.name, observation.gist, options)

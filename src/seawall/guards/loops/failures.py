@@ -1,4 +1,4 @@
-"""The rule `failures`: errors of one kind that one tool brings in a row, whatever its arguments are and whoever calls it."""
+"""The rule `failures`: errors of one kind that one tool returns in a row, with any arguments and for any caller."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from seawall.guards.loops.waits import limit_among_waits
 from seawall.run.step import Step
 
 AMONG_OTHERS = 1.5
-"""How many times as many errors of one kind a tool may make among other calls: they may have changed something that
-their tools do not declare."""
+"""The factor for the limit if other calls are made in between: they may have changed something that their tools do not
+declare."""
 
 
 def update_failures(

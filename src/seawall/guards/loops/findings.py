@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Notice(NamedTuple):
-    """What a rule says of a result, for the advice: which rule, how often, and since which step."""
+    """A rule's finding about a result, for the advice: which rule, how often, and since which step."""
 
     rule: str
     times: int

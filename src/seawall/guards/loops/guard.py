@@ -38,7 +38,7 @@ _EMPTY_SCOPE = Scope()
 
 
 class Loops(Guard):
-    """Advises an agent that learns nothing new, and halts its run before a call that would bring it no further.
+    """Advises an agent that learns nothing new, and halts its run before a call that would not get it any further.
 
     Takes the fields of `LoopOptions` as keywords. Raises `Misused` for values that are out of bounds.
     """
@@ -59,7 +59,7 @@ class Loops(Guard):
         return _EMPTY_STATE
 
     def fold(self, memory: Any, event: Event, run: RunState) -> LoopState:
-        """Takes an event in: results, effects that begin, and a run that a process takes over."""
+        """Folds an event: a result, an effect that begins, or a process that takes the run over."""
         state: LoopState = memory or _EMPTY_STATE
         if self.options.literal:
             return _count_literal_call(state, event)
@@ -111,7 +111,7 @@ class Loops(Guard):
         return None if scope is None else pack_handover(scope, state.world_changes)
 
     def before(self, step: Step, run: RunState, memory: Any) -> Verdict:
-        """Halts a call that would bring the agent no further, lets a poll wait, and answers a read that is fresh."""
+        """Halts a call that would not get the agent any further, lets a poll wait, and answers a read that is fresh."""
         state: LoopState = memory or _EMPTY_STATE
         options = self.options
         if options.literal:
@@ -151,7 +151,7 @@ class Loops(Guard):
         return Allow(wait_s) if wait_s else ALLOW
 
     def after(self, step: Step, result: Result, run: RunState, memory: Any) -> Verdict:
-        """Advises on a call that brought nothing new, with the step that it is known from."""
+        """Advises on a call that returned nothing new, and names the step with the known result."""
         if self.options.literal or result.status not in _INFORMATIVE:
             return ALLOW
         intended = run.open.get(step.number)
@@ -181,7 +181,7 @@ def _check_literal(step: Step, state: LoopState, limit: int) -> Verdict:
 
 
 def _check_turns(step: Step, state: LoopState, options: LoopOptions) -> Verdict:
-    """Halts a model call after too many of its agent from which nothing came, and advises on the way there."""
+    """Halts an agent's model call after too many that led to nothing, and advises before that."""
     barren = state.barren.get(step.frame)
     if barren is None:
         return ALLOW
@@ -208,7 +208,7 @@ def _was_not_done(done: StepDone) -> bool:
 
 
 def _answer_if_fresh(step: Step, run: RunState, state: LoopState, answer: LastAnswer) -> Verdict:
-    """Returns the known answer if it is young enough by the run's own clock, which no wall clock can set back."""
+    """Returns the known answer if it is young enough by the run's own clock, which never goes back."""
     limit_s = step.fresh_s or 0.0
     if not answer.ok or answer.output is None or run.left_s <= 0:
         return ALLOW

@@ -19,22 +19,20 @@ def write_advice(step: Step, result: Result, notices: Sequence[Notice]) -> Advis
 
 
 def _describe_finding(step: Step, result: Result, notice: Notice) -> str:
-    """Says what the agent knows already, and the step that it knows it from.
+    """Says what the agent knows already, and from which step.
 
-    The result itself is not repeated: it stands right above, and what a tool returned must not speak with the guard's
-    voice.
+    The result itself is not repeated: the agent has it right above, and the text of a tool must not look like the
+    guard's own words.
     """
     match notice.rule:
         case "no_news" | "unfinished" if result.status != "ok":
             return f"{step.name} failed with the same error as in {_name_source(notice)}: nothing new."
         case "no_news" | "unfinished":
-            return (
-                f"{step.name} brought exactly what you already know from {_name_source(notice)}: nothing new."
-            )
+            return f"{step.name} returned exactly what you already know from {_name_source(notice)}: nothing new."
         case "stretch":
-            return f"{step.name} brought exactly what you already know from {_name_source(notice)}, and so did each of the last {notice.times} calls."
+            return f"{step.name} returned exactly what you already know from {_name_source(notice)}, and so did each of the last {notice.times} calls."
         case "alike":
-            return f"{step.name} brought what you already know from {_name_source(notice)}, but for ids or times."
+            return f"{step.name} returned what you already know from {_name_source(notice)}, except for ids or times."
         case "failures":
             return f"{step.name} failed for the same kind of reason {notice.times} times in a row, since {_name_source(notice)}."
         case "errors":
@@ -56,11 +54,11 @@ def _describe_finding(step: Step, result: Result, notice: Notice) -> str:
 def _describe_sameness(step: Step, notice: Notice) -> str:
     match notice.rule:
         case "reworded":
-            return f"{step.name} was asked in other words, and brought what it brought in {_name_source(notice)}, {notice.times} times so far."
+            return f"{step.name} was asked in other words, and returned the same as in {_name_source(notice)}, {notice.times} times so far."
         case "same_answer":
-            return f"{step.name} was asked other things, and brought what it brought in {_name_source(notice)}, {notice.times} times so far."
+            return f"{step.name} was asked other things, and returned the same as in {_name_source(notice)}, {notice.times} times so far."
         case "fruitless":
-            return f"The last {notice.times} calls failed or brought what you already know, since {_name_source(notice)}."
+            return f"The last {notice.times} calls failed or returned what you already know, since {_name_source(notice)}."
         case _:
             return f"{step.name} was performed {notice.times} times in this run."
 
@@ -71,11 +69,11 @@ def _suggest_instead(notice: Notice) -> str:
         case "errors" | "failures":
             return "Read the error, change what it complains of, use another tool, or say what is missing."
         case "polls":
-            return "Do something else meanwhile, or answer and say what is not ready yet."
+            return "Do something else in the meantime, or answer and say what is not ready yet."
         case "again":
             return "Do not do it again unless it was asked for more than once: go on with what comes next."
         case "cycles" | "rounds":
-            return "Going round brings the same again: change something that is not in the round, or answer and say what does not work."
+            return "The same round leads to the same answers: change something that is not in the round, or answer and say what does not work."
         case "delegations":
             return "Use that answer. If it lacks something, ask for just that, or answer and say what is missing."
         case "writes":
@@ -89,10 +87,10 @@ def _name_source(notice: Notice) -> str:
 
 
 def _describe_rest(notice: Notice) -> str:
-    """Says how often it may come again before the run is halted."""
+    """Says how many more times this may happen before the run is halted."""
     left = max(0, notice.limit - notice.times)
     if notice.rule in ("no_news", "unfinished", "alike"):
-        return f" Times that it may come again before the run is stopped: {left}."
+        return f" Times that it may happen again before the run is stopped: {left}."
     return "" if left else " Once more, and the run is stopped."
 
 
@@ -103,18 +101,18 @@ def _describe_reason(step: Step, notice: Notice) -> str:
         case "no_news" | "unfinished":
             return f"{step.name!r} returned nothing new ({notice.times} in a row): {since}"
         case "stretch":
-            return f"nothing new came of {notice.times} calls in a row; {step.name!r} is {since}"
+            return f"{notice.times} calls in a row returned nothing new; {step.name!r} is {since}"
         case "alike":
-            return f"{step.name!r} returned the same but for ids or times ({notice.times} in a row): {since}"
+            return (
+                f"{step.name!r} returned the same except for ids or times ({notice.times} in a row): {since}"
+            )
         case "failures":
             return f"{step.name!r} failed for the same kind of reason ({notice.times} in a row): {since}"
         case "reworded" | "same_answer":
-            asked = "other words" if notice.rule == "reworded" else "other things"
-            return f"{step.name!r} brought the same, asked for {asked} ({notice.times} in a row): {since}"
+            asked = "in other words" if notice.rule == "reworded" else "other things"
+            return f"{step.name!r} returned the same when asked {asked} ({notice.times} in a row): {since}"
         case "fruitless":
-            return (
-                f"{notice.times} calls in a row failed or brought what is known, since {_name_source(notice)}"
-            )
+            return f"{notice.times} calls in a row failed or returned what is known, since {_name_source(notice)}"
         case "errors":
             return f"{step.name!r} failed in a known way ({notice.times} in a row): {since}"
         case "polls":
@@ -136,19 +134,21 @@ def write_halt(step: Step, violation: Violation) -> Halt:
         case "no_news" | "unfinished":
             reason = f"tool {step.name!r} returned nothing new {times} times in a row {limit}"
         case "stretch":
-            known = f"{step.name!r} would bring what is known since step {since}"
-            reason = f"nothing new came of {times} calls in a row {limit}, and {known}"
+            known = f"{step.name!r} would return what is known since step {since}"
+            reason = f"{times} calls in a row returned nothing new {limit}, and {known}"
         case "alike":
             reason = (
-                f"tool {step.name!r} returned the same but for ids or times {times} times in a row {limit}"
+                f"tool {step.name!r} returned the same except for ids or times {times} times in a row {limit}"
             )
         case "failures":
             reason = f"tool {step.name!r} failed for the same kind of reason {times} times in a row {limit}"
         case "reworded" | "same_answer":
-            asked = "other words" if violation.rule == "reworded" else "other things"
-            reason = f"tool {step.name!r} brought the same, asked for {asked}, {times} times in a row {limit}"
+            asked = "in other words" if violation.rule == "reworded" else "other things"
+            reason = (
+                f"tool {step.name!r} returned the same when asked {asked}, {times} times in a row {limit}"
+            )
         case "fruitless":
-            reason = f"{times} calls in a row failed or brought what is known {limit}, since step {since}"
+            reason = f"{times} calls in a row failed or returned what is known {limit}, since step {since}"
         case "polls":
             reason = f"poll {step.name!r} returned the same {times} times in a row {limit}"
         case "again":
@@ -167,50 +167,50 @@ def write_halt(step: Step, violation: Violation) -> Halt:
     return Halt(reason, f"{violation.rule}={violation.limit}", times)
 
 
-# ---- model calls from which nothing came
+# ---- model calls that led to nothing
 
 
 def write_turns_advice(step: Step, barren: BarrenTurns, notice: Notice) -> Advise:
     """Returns advice before a model call, on the replies before it."""
     left = max(0, notice.limit - notice.times)
     if notice.rule == "no_news" and not barren.unusable:
-        told = f"What you ask for was rejected {barren.same} times in a row."
+        told = f"What you asked for was rejected {barren.same} times in a row."
         instead = "Do not ask for it again: propose something else, or answer and say what was rejected."
     elif notice.rule == "failures":
         told = f"{barren.refused} was refused for the same kind of reason {notice.times} times in a row."
         instead = "Do without it: use another tool, or answer and say what was refused."
     elif notice.rule == "no_news":
         told = f"Your last {barren.unusable} replies could not be used: each was wrong, or made calls that can't be made."
-        instead = "Read what is said of them, and change that. If you can't, answer and say what is missing."
+        instead = "Read why, and change that. If you can't, answer and say what is missing."
     else:
         told = (
-            f"Nothing came of your last {barren.calls} replies: no call was made, and there is no answer yet."
+            f"Your last {barren.calls} replies led to nothing: no call was made, and there is no answer yet."
         )
         instead = "Do something else with what you have, or answer and say what is missing."
-    rest = f"Times that it may come again before the run is stopped: {left}."
+    rest = f"Times that it may happen again before the run is stopped: {left}."
     note = f"[{told} {instead} {rest}]"
     return Advise(_describe_turns(step, barren, notice), note, _name_limit(notice), notice.times)
 
 
 def write_turns_halt(step: Step, barren: BarrenTurns, violation: Violation) -> Halt:
-    """Returns the end of a run whose agent's model calls bring nothing."""
+    """Returns the halt of a run whose agent's model calls lead to nothing."""
     reason = f"{_describe_turns(step, barren, violation)} (limit {violation.limit})"
     return Halt(reason, _name_limit(violation), violation.times)
 
 
 def _describe_turns(step: Step, barren: BarrenTurns, found: Notice | Violation) -> str:
-    """Returns what is counted, for people."""
+    """Returns what was counted, as a sentence for people."""
     match found.rule:
         case "replies":
-            return f"{step.agent!r} gave {barren.same} replies in a row that are no use for the same reason"
+            return f"{step.agent!r} gave {barren.same} replies in a row that are useless for the same reason"
         case "failures":
             return f"{barren.refused!r} was refused for the same kind of reason {found.times} times in a row"
         case "no_news" if not barren.unusable:
-            return f"what {step.agent!r} asks for was rejected, and {found.times} times more in a row"
+            return f"what {step.agent!r} asked for was rejected, and {found.times} more times in a row"
         case "no_news":
-            return f"nothing could be used of a reply of {step.agent!r} and of {found.times} more in a row"
+            return f"a reply of {step.agent!r} and {found.times} more in a row could not be used"
         case _:
-            return f"nothing came of {barren.calls} replies in a row of {step.agent!r}"
+            return f"{barren.calls} replies in a row of {step.agent!r} led to nothing"
 
 
 def _name_limit(found: Notice | Violation) -> str:

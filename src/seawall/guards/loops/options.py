@@ -12,99 +12,106 @@ LoopScope = Literal["frame", "run", "session"]
 
 @dataclass(frozen=True, kw_only=True)
 class LoopOptions:
-    """What counts as a loop. Figures are from `python bench/loops.py`, see its page."""
+    """What counts as a loop. The figures are from `python bench/loops.py`; see docs/benchmarks.md."""
 
     no_news: int = 3
-    """How often a call may bring what it brought before, with nothing new from anywhere in between; after that it is
-    not made again. Of 965 good recorded runs, 3 stops 3 and 2 stops 7; 4 lets one more runaway go on."""
+    """How often a call may return what it returned before, with nothing new from any call in between; after that it is
+    not made again. Of 965 good recorded runs, a limit of 3 stops 3 and a limit of 2 stops 7; a limit of 4 lets one
+    more runaway go on."""
     unfinished: int = 16
-    """The same where something speaks for another answer: it says so itself ("running", "not yet"; an error is not meant),
-    the run has let time pass since the last call (10 seconds, or 30 with the time of the models), or the
-    question has brought other answers twice before. As many as `alike`. Who waits for something with a tool that is no
-    declared `poll` asks a dozen times and more, and the run's limits bound what that costs. A write that is made
-    again after such a wait may be made as often, and so may errors of one tool come."""
+    """The limit in place of `no_news` if there is a reason to expect another result: the result itself says so
+    ("running", "not yet"; errors do not count), the run has let time pass since the last call (10 seconds, or 30
+    including the time of the models), or the same call has returned different results twice before. Equal to `alike`.
+    An agent that waits with a tool that is not declared as `poll` calls it a dozen times and more, and the run's
+    limits bound what that costs. A write that is made again after such a wait has this limit too, and so have errors
+    of one tool."""
     stretch: int = 6
-    """Calls in a row that each brought what they had brought before, whatever they asked; after that no call is made
-    whose answer is known. This rule finds an agent that looks through the same things once more, before each call has
-    come three times. Of 965 good recorded runs, 5, 6 and 8 stop none by this rule, and 4 stops one; 8 lets one more
-    true loop go on."""
+    """Calls in a row that each returned what they had returned before, with any arguments; after that, no call is made
+    whose result is known. This rule finds an agent that goes through the same calls once more, before each of them has
+    been made three times. Of 965 good recorded runs, limits of 5, 6 and 8 stop none by this rule, and 4 stops one; 8
+    lets one more true loop go on."""
     alike: int = 16
-    """How often a read may bring what it brought before but for what may be noise: ids, times, durations, numbers of
-    ten digits. It is advised on as any repeated answer is; but the next job of a queue is such an id, too, so the halt
-    comes at five times `no_news`. The same holds for a write without arguments, which may take the next of a queue; and
-    after twice as many calls in a row, whatever they asked, none is made whose answer is known."""
+    """How often a read may return what it returned before, except for what may be noise: ids, times, durations,
+    numbers of ten digits. The agent is advised as for any repeated result. The next job of a queue is such an id too,
+    so the halt comes at five times `no_news`. The same limit holds for a write without arguments, which may take the
+    next item of a queue. After twice as many calls in a row, with any arguments, no call is made whose result is
+    known."""
     again: int = 4
-    """How often a write may be made again with the same arguments if it brings the same but for numbers (each order has
-    a new one), with nothing else new in between. `no_news` does not count writes, as the world may have changed
-    whatever the receipt says. One more than `no_news`, for buttons that are meant to be pressed repeatedly. One whose
-    arguments have no text of several words, with the same receipt to the letter, may be made twice as often: a key is
-    pressed and a change undone as often as somebody asked for, and a mail with its text is not. One whose receipt says how far it has
-    come ("page 3 of 20", "11 left") may be made as often as `alike` says. In the recordings, 2 would stop one more good
-    run, 3 catches no more runaways than 4, and 6 catches one less."""
+    """How often a write may be made again with the same arguments if its result differs in numbers only (each order
+    has a new one) and nothing else new was learned in between. `no_news` does not count writes, because a write may
+    have changed the world whatever its receipt says. One more than `no_news`, for buttons that are meant to be pressed
+    repeatedly. A write whose arguments hold no text of several words, and whose receipt is exactly the same, may be
+    made twice as often: a user may ask for many key presses or undo steps, but not for many copies of a mail. A write
+    whose receipt reports progress ("page 3 of 20", "11 left") may be made as often as `alike` allows. In the
+    recordings, a limit of 2 would stop one more good run, 3 catches no more runaways than 4, and 6 catches one
+    less."""
     errors: int = 8
-    """Known errors in a row (the same text, whatever the arguments), with nothing new in between; after that their tool
-    is not called. No good recorded run made more than 4 errors in a row of any kind: this is twice that."""
+    """Known errors in a row (the same text, with any arguments), with nothing new in between; after that their tool is
+    not called. No good recorded run made more than 4 errors in a row of any kind; this is twice that."""
     failures: int = 10
-    """Errors of one tool in a row that are of one kind (the same class, status code and first words), whatever the
-    arguments and the agent; after that the tool is not called. With calls of other tools in between it is half as many
-    more. A short result that says that it is an error counts as one, and so does a call that can't be made, or that a
+    """Errors of one kind (the same class, status code and first words) that one tool returns in a row, for any
+    arguments and any agent; after that the tool is not called. If other tools are called in between, half as many more
+    are allowed. A short result that reports an error counts as an error. So does a call that can't be made, or that a
     guard or a person refuses. No good recorded run made more than 4 errors in a row of any kind. An error of another
     kind, a success of the tool or a change of the world ends the row."""
     fruitless: int = 24
-    """Calls in a row of the whole run that each failed, in whatever way, or brought for the third time or more what was
-    known; after that no call is made whose answer is known or whose tool failed the last time. Three times `errors`: no
-    text need be equal, and no tool. The second time does not count: the first one may have left the context."""
+    """Calls in a row, in the whole run, that each failed in any way, or returned a known result for the third time or
+    more; after that, no call is made whose result is known or whose tool failed the last time. Three times `errors`,
+    because neither the texts nor the tools need to be equal. A second equal result does not count, because the first
+    one may no longer be in the agent's context."""
     reworded: int = 10
-    """How often a tool may bring what it brought the last time, or one of the three times before, to a question that
-    was not asked before and has no word that the questions before it did not have; after that the tool is not called. As
-    many as `failures`: other arguments, and always the same comes of it. With calls of other tools in between it is half
-    as many more, and twice as many if each question asks for another part of the same: pages and ranges may be empty."""
+    """How often a tool may return its last result, or one of the three before it, to a question that was not asked
+    before and contains no new word; after that the tool is not called. Equal to `failures`, because the case is
+    similar: the arguments change and the result does not. If other tools are called in between, half as many more are
+    allowed, and twice as many if each question asks for another part of the same thing, because pages and ranges may
+    be empty."""
     same_answer: int = 50
-    """The same for questions that have words of their own: names that are looked up, pages that are opened. Such a row is
-    mostly work on a list, so the limit is twice `writes`; a run that is meant to do more sets this higher."""
+    """The same limit for questions that contain new words: names that are looked up, pages that are opened. Such a row
+    is mostly work on a list, so the limit is twice `writes`; set it higher for a run that is meant to do more."""
     cycles: int = 4
-    """How often a round of calls may come again, each with an answer that it brought at most 16 calls before, whatever
-    agents make them; after that no call of the round is made. This rule finds an agent that flips a state to and fro,
-    where each answer is new. A round has two to four calls; a longer one, or one whose order varies, gets as many calls
-    as four rounds of four. Turning something off and on a few times is how devices are mended, and on the recordings
-    cross-validation finds no more runaways with 2 or 3."""
+    """How often a round of calls may be repeated, by any agents, if each call returns what it returned at most 16
+    calls before; after that, no call of the round is made. This rule finds an agent that switches a state back and
+    forth, where each result is new. A round has two to four calls; a longer one, or one whose order varies, is allowed
+    as many calls as four rounds of four. Turning a device off and on a few times is a normal repair, and on the
+    recordings cross-validation finds no more runaways with limits of 2 or 3."""
     rounds: int = 8
-    """How often a round of two to sixteen calls, writes among them, may come again in the same order and with the same
-    answers, whatever other calls stand in between; a round without writes twice as often, because work on a list looks
-    at the same things for each item. Twice `cycles`, where nothing stands in between."""
+    """How often a round of two to sixteen calls, writes among them, may be repeated in the same order and with the
+    same results, whatever other calls are made in between. A round without writes may be repeated twice as often,
+    because work on a list reads the same things for each item. Twice `cycles`, which allows no calls in between."""
     delegations: int = 3
-    """How often nearly the same task may be handed to one agent again while the world stays as it is, and no tool brings
-    the run anything new; if one does each time, three times as often."""
+    """How often nearly the same task may be handed to one agent again while the world does not change and no tool
+    returns anything new to the run. If a tool returns something new each time, three times as often."""
     similar: float = 0.7
-    """From this share of common words on (0 to 1) two tasks are nearly the same. Numbers, ids, addresses, paths and
-    names must be equal anyway: "order 1042" and "order 1043" are two tasks."""
+    """The share of common words (0 to 1) from which on two tasks count as nearly the same. Numbers, ids, addresses,
+    paths and names must be equal in any case: "order 1042" and "order 1043" are two tasks."""
     writes: int = 25
     """Effects of one tool that one run may perform. A write storm changes its arguments each time, so no other rule
     finds it. No good recorded run made more than 5 with a tool whose name says that it writes; a run that is meant to
     do more with one tool sets this higher."""
     polls: int = 20
-    """Equal results in a row of a `poll` tool after which it is not called again. With the waits below that takes a
-    quarter of an hour, which is more than a run has by default; set it to what you wait for."""
+    """Equal results in a row of a `poll` tool after which it is not called again. With the waits below, that takes a
+    quarter of an hour, which is longer than a run lasts by default; set it to fit what you wait for."""
     poll_wait_s: float = 1.0
-    """Seconds that a poll waits after its first equal result; the wait doubles after each further one."""
+    """Seconds to wait after a poll's first equal result; the wait doubles after each further one."""
     poll_wait_max_s: float = 60.0
-    """Seconds that a poll waits at most: an end is seen within a minute."""
+    """The longest wait of a poll, in seconds: an end is noticed within a minute."""
     replies: int = 3
-    """Replies in a row that were of no use for one reason (empty, or an answer whose same field does not validate in the
-    same way), after which the model is not called again. Replies that are of no use for one reason and another count with
-    calls that can't be made: after one more than the greater of `no_news` and `replies`, whatever each was."""
+    """Useless replies in a row with one reason (empty, or an answer in which the same field fails validation in the
+    same way), after which the model is not called again. Useless replies with different reasons count together with
+    calls that can't be made; the limit for those is one more than the greater of `no_news` and `replies`."""
     barren: int = 8
-    """Model calls in a row of one agent from which nothing came: no call was performed, and it gave no answer. After that
-    its model is not called again. Nothing need be equal: this bounds replies that are of no use, calls that can't be made,
-    that guards or people refuse, or that are answered with what is known. As many as `errors`, for the same reason: no
-    good recorded run made more than 4 errors in a row of any kind."""
+    """Model calls in a row of one agent that led to nothing: no call was performed, and the agent gave no answer.
+    After that its model is not called again. The replies need not be equal: this bounds useless replies, and calls
+    that can't be made, that guards or people refuse, or that are answered with a known result. Equal to `errors`, for
+    the same reason: no good recorded run made more than 4 errors in a row of any kind."""
     scope: LoopScope = "frame"
-    """Whose knowledge counts. `frame`: one agent at one task, which begins with an empty context. `run`: all agents of
-    the run tree together. `session`: as `run`, and beginning with what the session's earlier runs knew."""
+    """Whose knowledge counts. `frame`: that of one agent at one task, which begins with an empty context. `run`: that
+    of all agents of the run tree together. `session`: as `run`, including what the session's earlier runs knew."""
     literal: bool = False
-    """Count the calls of one tool by one agent instead, whatever they bring: the fourth is not made."""
+    """Use a plain rule instead: count the calls of one tool by one agent, whatever they return, and forbid the
+    fourth."""
     literal_calls: int = 3
-    """With `literal`: calls of one tool that one agent may make."""
+    """With `literal`: the calls of one tool that one agent may make."""
 
     def __post_init__(self) -> None:
         """Raises `Misused` for values that are out of bounds."""

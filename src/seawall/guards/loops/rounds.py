@@ -1,8 +1,8 @@
-"""The rule `rounds`: a round of calls that comes again with the same answers, whatever other calls stand in between.
+"""The rule `rounds`: a round of calls that is repeated with the same answers, with any other calls in between.
 
-Of all calls of the run only those are looked at that bring what they have brought before; what brings something new is
-left out, and ends nothing. If the calls that are left come in the same order each time, they are a round. The rule
-`cycles` is stricter, and reaches its limit sooner: there, nothing may stand in between.
+The rule looks only at calls that return what they have returned before. Calls that return something new are left out, and
+end nothing. If the remaining calls come in the same order each time, they are a round. The rule `cycles` is stricter and
+reaches its limit sooner: it allows no other calls in between.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from seawall.run.step import Step
 MAX_ROUND = 16
 """Calls of one round, at most; a call that comes again after more of them begins a new round."""
 READ_ROUNDS = 2
-"""How many times as often a round may come that only reads: work on a list looks at the same things for each item."""
+"""The factor for the limit of a round that only reads: work on a list reads the same things for each item."""
 
 
 class Recurrence(NamedTuple):
-    """What is to be kept of a call that was looked at."""
+    """The record to keep of a call that the rule has looked at."""
 
     key: str
     call: RecurringCall
@@ -32,7 +32,7 @@ class Recurrence(NamedTuple):
 def update_round(
     state: LoopState, observation: Observation, options: LoopOptions, notices: list[Notice]
 ) -> tuple[LoopState, Recurrence]:
-    """Returns the state with the round that the newest call belongs to, and what is to be kept of the call."""
+    """Returns the state with the round that the newest call belongs to, and the record to keep of the call."""
     question = make_agent_question(observation)
     key = make_recurring_key(question, observation)
     seen = state.recurring.get(key)
@@ -67,7 +67,7 @@ def make_recurring_key(question: str, observation: Observation) -> str:
 
 
 def count_rounds(round_: Round) -> int:
-    """Returns how often the round has come again. One call by itself is no round."""
+    """Returns how often the round has come again. One call by itself is not a round."""
     return round_.count // round_.period if round_.period > 1 else 0
 
 

@@ -1,6 +1,6 @@
-"""The rules: what a result means for the state, and what forbids a call.
+"""The rules: how a result changes the state, and when a call is forbidden.
 
-A rule never says that the run as a whole is stuck. It says of one call what that call would bring, so an agent that
+A rule never says that the run as a whole is stuck. It says of one call what that call would return, so an agent that
 turns to something else, however late, goes on. Each rule has two functions: one updates the state with a result and
 may write a `Notice` for the agent, the other (`check_…`) returns the `Violation` that forbids a call. `answer` is the
 newest answer to the question that the call asks.
@@ -44,13 +44,13 @@ from seawall.run.step import Step
 from seawall.run.wording import decode_wording
 
 ALIKE_STRETCH = 2
-"""Calls in a row that brought nothing new but for noise, whatever they asked: so many times the limit of one question,
+"""Calls in a row that returned nothing new except for noise, with any arguments: so many times the limit of one question,
 as `stretch` is twice `no_news`."""
 VARIES = 2
 """Changes of its answer after which a question is one whose answer changes: a die, a channel. The first change may be the
 end of what was waited for."""
 PRESSED = 2
-"""How many times as often a write may be made again whose arguments have no text: it is a key or a button, and no mail."""
+"""The factor for the limit of a write whose arguments hold no text: it is a key or a button, and not a mail."""
 _NO_ARGUMENTS = f"\0{ref_of(b'{}')}"
 
 
@@ -181,7 +181,7 @@ def keep(learned: Learned, observation: Observation, scope_id: int) -> LoopState
 def find_answer(scope: Scope, step: Step) -> LastAnswer | None:
     """Returns the newest answer to what a call asks.
 
-    That is the answer to another spelling of the question, if the spellings have brought the same so far.
+    That is the answer to another spelling of the question, if the spellings have got the same so far.
     """
     question = make_question(step.name, step.arguments_key)
     answer = scope.answers.get(question)
@@ -192,7 +192,7 @@ def find_answer(scope: Scope, step: Step) -> LastAnswer | None:
 
 
 def _find_before(scope: Scope, observation: Observation) -> LastAnswer | None:
-    """Returns the newest answer to this question, in another spelling if that brought what this one brings."""
+    """Returns the newest answer to this question, in another spelling if both got the same."""
     spelled = scope.answers.get(SPELLED + observation.asked_question)
     if spelled is not None and _is_known(spelled, observation):
         return spelled
@@ -207,7 +207,7 @@ def _is_same(before: LastAnswer, observation: Observation) -> bool:
 
 
 def _is_alike(before: LastAnswer, observation: Observation) -> bool:
-    """Returns whether a read brought the same but for what may be noise."""
+    """Returns whether a read returned the same except for what may be noise."""
     if observation.effect or not (observation.ok and before.ok):
         return False
     return (before.loose_fingerprint or before.fingerprint) == observation.loose_key
@@ -229,7 +229,7 @@ def _update_answer(
 ) -> tuple[LoopState, Scope, LastAnswer]:
     """Counts whether the answer to this question, or this error of the tool, was known.
 
-    `is_same`: another question brought it the last time, so it is hardly news.
+    `is_same`: another question got it the last time, so it is hardly news.
     """
     error_since = None if observation.ok else scope.errors.get(observation.fingerprint)
     streak = (scope.discoveries, state.world_changes)
@@ -301,7 +301,7 @@ def _count_alike(
     firm = (scope.firm_discoveries, state.world_changes)
     alike = before.alike if before.alike_streak == firm else 0
     if before.alike_streak == firm and not _has_waited(state, before, observation):
-        alike += 1  # else its news may have been used: for a call that brought something new, or a write
+        alike += 1  # else its news may have been used: for a call that returned something new, or a write
         calls = scope.alike_calls if scope.alike_streak == firm else 0
         is_recent = scope.calls - before.call < RECENT
         scope = replace(scope, alike_calls=calls + 1 if is_recent else 0, alike_streak=firm)
@@ -319,7 +319,7 @@ def _limit_alike(options: LoopOptions) -> int:
 def _build_answer(
     state: LoopState, scope: Scope, observation: Observation, streak: Streak, *, write_streak: int = 0
 ) -> LastAnswer:
-    """Returns an answer that its question had not brought before."""
+    """Returns an answer that its question had not returned before."""
     return LastAnswer(
         observation.fingerprint,
         observation.step,
@@ -375,7 +375,7 @@ def _has_waited(state: LoopState, answer: LastAnswer, observation: Observation) 
 
 
 def may_change(state: LoopState, answer: LastAnswer, observation: Observation) -> bool:
-    """Returns whether something spoke for another answer, though the same one came again.
+    """Returns whether another answer was to be expected, although the same one came again.
 
     It says so itself; the run has let time pass; or the question is one whose answer changes.
     """
@@ -420,7 +420,7 @@ def _count_repeated_write(
     options: LoopOptions,
     notices: list[Notice],
 ) -> LastAnswer:
-    """Counts a write that was made before, if its result is the same but for numbers and nothing else is new."""
+    """Counts a write that was made before, if its result is the same except for numbers and nothing else is new."""
     loose = observation.loose_fingerprint
     if loose is None or not (observation.effect and observation.ok):
         return answer
@@ -473,7 +473,7 @@ def _limit_errors(state: LoopState, scope: Scope, options: LoopOptions) -> int:
 def check_repeats(
     state: LoopState, scope: Scope, step: Step, answer: LastAnswer, options: LoopOptions
 ) -> Violation | None:
-    """Forbids a call that brought the same too often, or that is a write and was made again too often."""
+    """Forbids a call that returned the same too often, or that is a write and was made again too often."""
     waited = answer.polls != state.polls and not step.poll
     if answer.streak == (scope.discoveries, state.world_changes) and not waited:
         if not step.poll and answer.plain_repeats >= options.no_news and answer.waits == state.waits:
@@ -495,7 +495,7 @@ def _limit_unfinished(options: LoopOptions) -> int:
 def check_alike(
     state: LoopState, scope: Scope, step: Step, answer: LastAnswer, options: LoopOptions
 ) -> Violation | None:
-    """Forbids a call after too many answers that were the same but for what may be noise."""
+    """Forbids a call after too many answers that were the same except for what may be noise."""
     streak = (scope.firm_discoveries, state.world_changes)
     if step.poll or answer.polls != state.polls or answer.alike_streak != streak:
         return None
@@ -511,7 +511,7 @@ def check_alike(
 def check_stretch(
     state: LoopState, scope: Scope, step: Step, answer: LastAnswer, options: LoopOptions
 ) -> Violation | None:
-    """Forbids a call whose answer is known, after too many calls in a row that brought known answers."""
+    """Forbids a call whose answer is known, after too many calls in a row that returned known answers."""
     if scope.stale_calls < options.stretch or step.poll:
         return None
     if scope.stale_streak != (scope.discoveries, state.world_changes):

@@ -1,10 +1,10 @@
-"""The rules of answers that stay the same whatever is asked, and of calls from which nothing came.
+"""The rules for answers that stay the same whatever is asked, and for rows of calls that teach the run nothing.
 
-`reworded` and `same_answer` look at one tool: it brings the same as the last time to another question. A question that
-has a word of its own is another question, and may rightly have the same answer: twenty names that nobody knows are
-twenty questions. One that is made of words of the questions before it asks the same in other words.
+`reworded` and `same_answer` look at one tool that gives its last answer to another question as well. A question that
+contains a new word is a different question, and may rightly have the same answer: twenty unknown names are twenty
+questions. A question that consists of words of the questions before it asks the same in other words.
 
-`fruitless` looks at the whole run: calls in a row that each failed, in whatever way, or brought what was known.
+`fruitless` looks at the whole run: calls in a row that each failed, in any way, or returned what was known.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from seawall.run.step import Step
 from seawall.run.wording import Wording, decode_wording
 
 MOVED = 2
-"""How many times as many equal answers a tool may bring to questions for other parts of the same: pages of a scan may be
-empty, and ranges of a file."""
+"""The factor for the limit if the questions ask for other parts of the same thing: pages of a scan and ranges of a file
+may be empty."""
 AMONG_OTHERS = 1.5
-"""How many times as many equal answers a tool may bring among other calls, as with errors of one kind."""
+"""The factor for the limit if other calls are made in between, as with errors of one kind."""
 FEW = 4
-"""The newest answers of a tool, of which one has to come again to be no other answer: a server that has three pages may
-begin anew at the fourth."""
+"""The number of a tool's newest answers; an answer that equals one of them is not a new answer. A server that has three
+pages may begin again at the fourth."""
 MAX_WORDS = 256
-"""Words of the questions in a row that are kept; after that, each further one is taken for a new one."""
+"""The number of words that are kept of the questions in a row; after that, each further word counts as new."""
 
 
 class Sameness(NamedTuple):
     """What a result says of the tool's answers."""
 
     answers: SameAnswers | None = None
-    """To be kept of the tool; None: as before."""
+    """The new record of the tool's answers; None if it stays as it is."""
     is_same: bool = False
-    """The tool brought what it had brought the last time, to a question that only has other words."""
+    """Whether the tool gave its last answer to a question that differs in words only."""
 
 
 _NOTHING = Sameness()
@@ -53,8 +53,10 @@ def find_sameness(
     is_known: bool,
     was_asked: bool,
 ) -> Sameness:
-    """Returns what a result says of the tool's answers. `is_known`: its question brought it before, so `no_news` counts
-    it; `was_asked`: its question was asked before, whatever it brought.
+    """Returns what a result changes in the record of the tool's answers.
+
+    `is_known`: the same question got this answer before, so `no_news` counts it. `was_asked`: the question was asked
+    before, with any answer.
     """
     if observation.kind != "tool" or observation.effect or observation.poll or not observation.ok:
         return _NOTHING
@@ -96,7 +98,9 @@ def _list_others(before: SameAnswers) -> tuple[str, ...]:
 
 
 def _is_among_few(before: SameAnswers, answer: str, asked: str, was_asked: bool) -> bool:
-    """Returns whether an answer that differs from the last one came before, and now to a question in other words only."""
+    """Returns whether an answer that differs from the last one was given before, and the question now differs in words
+    only.
+    """
     if was_asked or answer not in before.others:
         return False
     before, wording = _decode_first(before), decode_wording(asked)
@@ -141,7 +145,7 @@ def _limit(rule: str, found: SameAnswers, options: LoopOptions) -> int:
 
 
 def check_sameness(state: LoopState, scope: Scope, step: Step, options: LoopOptions) -> Violation | None:
-    """Forbids a call of a tool that brought the same too often, whatever it was asked."""
+    """Forbids a call of a tool that gave the same answer too often, to any questions."""
     found = scope.same_answers.get(step.name)
     if found is None or step.poll or step.effect or found.world_changes != state.world_changes:
         return None
@@ -160,7 +164,7 @@ def count_fruitless(
     is_known: bool,
     is_news: bool,
 ) -> LoopState:
-    """Counts calls in a row that failed or brought what was known (`is_known`); what is news ends the row."""
+    """Counts calls in a row that failed or returned what was known (`is_known`); a new result ends the row."""
     if observation.poll:
         return state
     failed = not observation.ok or bool(observation.failure_kind)
@@ -184,7 +188,7 @@ def _limit_fruitless(options: LoopOptions) -> int:
 def check_fruitless(
     state: LoopState, step: Step, answer: LastAnswer | None, options: LoopOptions
 ) -> Violation | None:
-    """Forbids a call whose answer is known, or of a tool that failed the last time, after too many of such."""
+    """Forbids a call whose answer is known, or whose tool failed the last time, after too many such calls in a row."""
     if not state.fruitless or step.poll or state.fruitless < (limit := _limit_fruitless(options)):
         return None
     failures = state.failures.get(step.name)

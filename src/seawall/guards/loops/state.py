@@ -1,6 +1,6 @@
 """What the guard remembers of a run: values that are folded from events, each event in constant time.
 
-What a call brought is known by its fingerprint: a digest of its result or error without what differs each time and
+What a call returned is known by its fingerprint: a digest of its result or error without what differs each time and
 certainly means nothing (`seawall.run.fingerprint`). Where more may mean nothing, it also has a loose fingerprint: of a
 write without all numbers, of a read without ids, times and durations, of an error by its kind. Two results of a read are
 *alike* if only their loose fingerprints are equal. A question is a call without its result: the tool (or the agent, of a
@@ -9,16 +9,16 @@ hand-off) with its arguments.
 Two kinds of events end a streak of calls without new information:
 
 - `Scope.discoveries` counts the results in a scope whose fingerprint was new there; `Scope.firm_discoveries` those of
-  them that were not alike what was known either, and not what their tool had brought the last time to other words.
+  them that were not alike what was known either, and not what their tool had returned the last time to other words.
 - `LoopState.world_changes` counts the changes of the world in the whole run: writes, as far as they may have changed
-  something, and polls that brought something new.
+  something, and polls that returned something new.
 
 The pair of the two numbers names a streak. A counter holds for the streak that stands beside it; once one of the two
-numbers has moved on, the counter is void and begins anew:
+numbers has moved on, the counter is void and starts again:
 
-- `LastAnswer.repeats`: how often a question brought what it had brought before (rules `unfinished` and `polls`), and
+- `LastAnswer.repeats`: how often a question got what it had returned before (rules `unfinished` and `polls`), and
   `plain_repeats`: those of them when nothing spoke for another answer (rule `no_news`).
-- `Scope.stale_calls`: calls in a row that each brought what their question had brought before, whatever they asked
+- `Scope.stale_calls`: calls in a row that each returned what their question had returned before, whatever they asked
   (rule `stretch`).
 - `LastAnswer.alike`, `Scope.alike_calls`: the same two, of answers that are alike or equal, with
   `Scope.firm_discoveries` in the place of `Scope.discoveries` (rule `alike`).
@@ -28,16 +28,16 @@ Others hold until something else is counted:
 
 - `Failures.count`: errors of one kind in a row of one tool; it holds as long as the world stays and the tool does not
   succeed (rule `failures`).
-- `LastAnswer.write_repeats`: how often a write was made again and brought the same but for numbers; it holds as long
+- `LastAnswer.write_repeats`: how often a write was made again and returned the same except for numbers; it holds as long
   as `Scope.loose_discoveries` stays (rule `again`).
-- `Cycle.calls`: calls in a row of the whole run that each brought what they had brought at most `RECENT` calls
+- `Cycle.calls`: calls in a row of the whole run that each returned what they had returned at most `RECENT` calls
   before (rule `cycles`).
-- `Round.count`: the same, without the calls that brought something new (rule `rounds`).
+- `Round.count`: the same, without the calls that returned something new (rule `rounds`).
 - `Delegation.repeats`: how often nearly the same task was handed to an agent; it holds as long as the world stays
   (rule `delegations`).
 - `SameAnswers.count` and `reworded`: equal answers of one tool in a row, whatever was asked; they hold as long as the
-  world stays and the tool brings nothing else (rules `same_answer` and `reworded`).
-- `LoopState.fruitless`: calls in a row of the whole run that failed or brought what was known (rule `fruitless`).
+  world stays and the tool returns nothing else (rules `same_answer` and `reworded`).
+- `LoopState.fruitless`: calls in a row of the whole run that failed or returned what was known (rule `fruitless`).
 - `LoopState.writes`: effects performed, by tool (rule `writes`); `LoopState.literal_calls`: calls by agent and tool
   (option `literal`).
 - `LoopState.barren`: model calls in a row of one frame from which nothing came (rules `replies`, `no_news` and
@@ -75,9 +75,9 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     question: str
     """The call without its result."""
     asked_question: str
-    """The same, however the arguments were spelled."""
+    """The same for any spelling of the arguments."""
     ok: bool
-    """Whether the call did what it was made for."""
+    """Whether the call succeeded."""
     status: StepStatus
     fingerprint: str
     loose_fingerprint: str | None = None
@@ -94,12 +94,12 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def loose_key(self) -> str:
-        """What results have in common that are equal or alike; of an error its fingerprint."""
+        """The digest that equal and alike results share; for an error, its fingerprint."""
         return (self.loose_fingerprint or self.fingerprint) if self.ok else self.fingerprint
 
     @property
     def unfinished(self) -> bool:
-        """Whether the result of a read says that it may be another one later."""
+        """Whether the result of a read says that a later result may differ."""
         return (self.loose_fingerprint or "").startswith(UNFINISHED) and not self.effect
 
     @property
@@ -115,7 +115,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SPELLED = "~"
-"""Stands before a question by which an answer is found whatever the spelling; no name of a tool begins with it."""
+"""The prefix of a key that finds an answer for any spelling of its question; no name of a tool begins with it."""
 
 
 def make_question(name: str, arguments: str) -> str:
@@ -185,7 +185,7 @@ class LastAnswer(msgspec.Struct, frozen=True):
 
     fingerprint: str
     first_step: int
-    """The first step that brought this answer."""
+    """The first step that returned this answer."""
     ok: bool
     streak: Streak
     """The streak in which `repeats` was counted."""
@@ -195,32 +195,32 @@ class LastAnswer(msgspec.Struct, frozen=True):
     write_streak: int = 0
     """The `loose_discoveries` of its scope at which `write_repeats` was counted."""
     write_repeats: int = 0
-    """How often the question, a write, was asked again and brought the same but for numbers."""
+    """How often the question, a write, was asked again and returned the same except for numbers."""
     output: Ref | None = None
     segment: int = 0
     """The `LoopState.segment` in which the answer came."""
     left_s: float = 0.0
     """The active seconds that the run had left when the answer came: the run's own clock."""
     call: int = 0
-    """The number, in its scope, of the call that brought the answer last."""
+    """The number, in its scope, of the call that returned the answer last."""
     polls: int = 0
     """The `LoopState.polls` at which the answer came last."""
     alike: int = 0
-    """How often an answer came that was alike and not equal."""
+    """How often an answer came that was alike but not equal."""
     alike_streak: Streak = NO_STREAK
     """The streak in which `alike` was counted: with firm discoveries."""
     plain_repeats: int = 0
-    """The repeats after which no other answer was to be expected; see `rules.may_change`."""
+    """The number of repeats when no other answer was to be expected; see `rules.may_change`."""
     waits: int = 0
     """The `LoopState.waits` at which the answer came last."""
     changes: int = 0
-    """How often the question brought another answer than the last time."""
+    """How often the question got an answer that differed from the last one."""
     write_limit: int = 0
     """How often the write may be made again, by its newest result; 0 is `LoopOptions.again`."""
     question: str = ""
-    """The question that brought the answer last, as it was spelled."""
+    """The question that returned the answer last, as it was spelled."""
     spellings: int = 1
-    """The number of spellings of the question that brought the answer, one after another."""
+    """The number of spellings of the question that returned the answer, one after another."""
 
 
 class Failures(msgspec.Struct, frozen=True):
@@ -239,7 +239,7 @@ class Failures(msgspec.Struct, frozen=True):
 
 
 class SameAnswers(msgspec.Struct, frozen=True):
-    """Answers in a row of one tool that it had brought before, whatever it was asked: equal ones, or few in turn."""
+    """Answers in a row of one tool that it had given before, to any questions: equal ones, or a few in turn."""
 
     answer: str
     """The loose fingerprint of the newest answer."""
@@ -282,10 +282,10 @@ class Scope(msgspec.Struct, frozen=True):
     calls: int = 0
     """The number of calls so far."""
     stale_calls: int = 0
-    """Calls in a row that each brought what their question had brought before."""
+    """Calls in a row that each returned what their question had returned before."""
     stale_streak: Streak = NO_STREAK
     alike_calls: int = 0
-    """Calls that each brought something alike what their question had brought before."""
+    """Calls that each returned something alike what their question had got before."""
     alike_streak: Streak = NO_STREAK
     failed_tool: str = ""
     """The tool of the newest known error."""
@@ -297,12 +297,12 @@ class Scope(msgspec.Struct, frozen=True):
 
 
 class BarrenTurns(msgspec.Struct, frozen=True):
-    """The newest model calls of one frame, in a row, from which nothing came: no performed call, and no answer."""
+    """The newest model calls of one frame, in a row, that led to nothing: no performed call, and no answer."""
 
     calls: int = 0
     """The number of these model calls."""
     unusable: int = 0
-    """The number of the newest replies of which nothing could be used: useless replies, and calls that can't be made."""
+    """The number of the newest replies that could not be used: useless replies, and calls that can't be made."""
     same: int = 0
     """The number of the newest replies that are wrong in the same way."""
     reason: str = ""
@@ -318,7 +318,7 @@ class BarrenTurns(msgspec.Struct, frozen=True):
 
 
 class UnmadeCalls(msgspec.Struct, frozen=True):
-    """The reasons for which calls of one reply were turned away. The same mistake in many calls counts once."""
+    """The reasons why calls of one reply were not made. The same mistake in many calls counts once."""
 
     reply: int
     fingerprints: frozenset[str]
@@ -335,7 +335,7 @@ class RecentCall(msgspec.Struct, frozen=True):
 
 
 class Cycle(msgspec.Struct, frozen=True):
-    """Calls in a row of which each brought what it had brought a few calls before."""
+    """Calls in a row that each returned what they had returned a few calls before."""
 
     calls: int = 0
     period: int = 0
@@ -343,7 +343,7 @@ class Cycle(msgspec.Struct, frozen=True):
 
 
 class RecurringCall(msgspec.Struct, frozen=True):
-    """The newest of the calls that asked one question and brought one answer."""
+    """The newest of the calls that asked one question and got one answer."""
 
     question: str
     """The agent that made it, and its question."""
@@ -357,7 +357,7 @@ class RecurringCall(msgspec.Struct, frozen=True):
 
 
 class Round(msgspec.Struct, frozen=True):
-    """Calls that came again in the same order, without those in between that brought something new."""
+    """Calls that came again in the same order, without those in between that returned something new."""
 
     calls: tuple[RecurringCall, ...] = ()
     """The newest of these calls, the newest last."""
@@ -380,7 +380,7 @@ class Delegation(msgspec.Struct, frozen=True):
     """The `LoopState.news` at which the task was answered last."""
     repeats: int = 0
     plain_repeats: int = 0
-    """The repeats before which no tool had brought news since the last time."""
+    """The repeats before which no tool had returned news since the last time."""
 
 
 class LoopState(msgspec.Struct, frozen=True):
@@ -409,19 +409,19 @@ class LoopState(msgspec.Struct, frozen=True):
     failures: Latest[str, Failures] = Latest()
     """The errors in a row, by tool."""
     fruitless: int = 0
-    """The number of calls in a row that failed or brought what was known."""
+    """The number of calls in a row that failed or returned what was known."""
     fruitless_since: int = 0
     """The step of the first of these calls."""
     recurring: Latest[str, RecurringCall] = Latest()
     """The calls that may come again, by question and answer."""
     news: int = 0
-    """The number of results of tools that no agent of the run had brought before."""
+    """The number of results of tools that no agent of the run had returned before."""
     delegations: dict[str, Log[Delegation]] = {}
     """The tasks that were handed out, by agent."""
     writes: dict[str, int] = {}
     """The number of performed effects, by tool."""
     barren: dict[int, BarrenTurns] = {}
-    """The model calls from which nothing came, by frame."""
+    """The model calls that led to nothing, by frame."""
     unmade: dict[int, UnmadeCalls] = {}
     """The calls of a frame's newest reply that were not made, by frame."""
     literal_calls: dict[str, int] = {}
@@ -432,7 +432,7 @@ class LoopState(msgspec.Struct, frozen=True):
 
 
 MAX_HANDOVER = 64
-"""Questions whose answers a session's next run begins with, the newest: some 10 kB of digests."""
+"""The most questions whose answers are handed to a session's next run, the newest ones: some 10 kB of digests."""
 
 
 class HandoverEntry(msgspec.Struct, frozen=True, array_like=True):

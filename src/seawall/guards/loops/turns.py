@@ -1,8 +1,8 @@
-"""The rules of model calls from which nothing came: no call was performed, and the agent gave no answer.
+"""The rules for model calls that lead to nothing: no call is performed, and the agent gives no answer.
 
-A reply is counted when it comes, as one from which nothing came. A call of it that is performed ends the count, and so
-does an answer. So the count is right when the agent's model is to be called again, whatever the reply was: an answer
-that does not validate, calls that can't be made, or that guards and people refuse.
+Each reply is counted at first as one that leads to nothing. The count ends once a call of the reply is performed, or an
+answer is given. So the count is right by the time the agent's model is called again, whatever the reply was: an answer
+that does not validate, or calls that can't be made or that guards and people refuse.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from seawall.run.state import RunState
 
 _NONE = BarrenTurns()
 _KNOWN_ANSWERS = ("loops", "waste", "effects")
-"""Guards that give what is known already in place of a result."""
+"""Guards that answer a call with what is known already."""
 
 
 def fold_intent(state: LoopState, step: StepIntended) -> LoopState:
@@ -28,9 +28,9 @@ def fold_intent(state: LoopState, step: StepIntended) -> LoopState:
 
 
 def fold_verdict(state: LoopState, judged: Judged, run: RunState) -> LoopState:
-    """Ends the count of a frame whose call a guard of the user's answers.
+    """Ends the count of a frame if a guard of the application answers one of its calls.
 
-    What Seawall itself gives in place of a result is known already: a fresh answer, or a receipt.
+    Seawall's own guards only answer with what is known already: a fresh answer, or a receipt.
     """
     if judged.verdict != "replace" or judged.mode != "enforce" or judged.guard in _KNOWN_ANSWERS:
         return state
@@ -55,7 +55,7 @@ def _forget(state: LoopState, frame: int) -> LoopState:
 
 
 def is_same_mistake(state: LoopState, observation: Observation, run: RunState) -> bool:
-    """Returns whether another call of the same reply was turned away for this reason. The model had no chance to learn."""
+    """Returns whether another call of the same reply was not made for the same reason: the model had no chance to learn."""
     if observation.status not in TURNED_AWAY:
         return False
     frame, known = run.frames.get(observation.frame), state.unmade.get(observation.frame)
@@ -65,7 +65,7 @@ def is_same_mistake(state: LoopState, observation: Observation, run: RunState) -
 
 
 def note_mistake(state: LoopState, observation: Observation, run: RunState) -> LoopState:
-    """Notes for what reason a call was turned away."""
+    """Records the reason why a call was not made."""
     frame = run.frames.get(observation.frame) if observation.status in TURNED_AWAY else None
     if frame is None:
         return state
@@ -138,7 +138,7 @@ def _put(state: LoopState, frame: int, barren: BarrenTurns) -> LoopState:
 
 
 def check_model(barren: BarrenTurns, options: LoopOptions) -> Violation | None:
-    """Forbids a model call after too many model calls from which nothing came."""
+    """Forbids a model call after too many model calls that led to nothing."""
     most = _find_most(options)
     if not barren.made_calls and barren.same >= options.replies:
         return Violation("replies", barren.same, options.replies)
@@ -150,7 +150,7 @@ def check_model(barren: BarrenTurns, options: LoopOptions) -> Violation | None:
 
 
 def find_notice(barren: BarrenTurns, options: LoopOptions) -> Notice | None:
-    """Returns a notice from the second useless reply on, and near the limit of replies from which nothing came."""
+    """Returns a notice from the second useless reply on, and near the limit of replies that led to nothing."""
     if barren.unusable > 1 or barren.same > 1:
         return Notice("no_news", max(barren.same, barren.unusable) - 1, _find_most(options), 0)
     if barren.calls > 1 and barren.calls * 4 >= options.barren * 3:  # the last quarter

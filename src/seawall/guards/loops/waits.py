@@ -8,15 +8,15 @@ from seawall.guards.loops.options import LoopOptions
 from seawall.guards.loops.state import LoopState, Observation
 
 WAIT_S = 10.0
-"""Seconds in which no call ended and no model was at work, or that one call took, after which the run has let time pass.
-Agents that wait sleep for so long before they look again."""
+"""The run has let time pass after this many seconds in which no call ended and no model was at work, or if one call took
+that long. Agents that wait for something sleep about that long before they look again."""
 SLOW_S = 30.0
-"""The same with the time of the models, as whoever calls a model may wait in it: nine of ten replies take less than 22 s
-(357,161 steps of coding agents, arXiv 2606.30560)."""
+"""The same including the time of the models, because waiting may happen inside a model call: nine of ten replies take
+less than 22 s (357,161 steps of coding agents, arXiv 2606.30560)."""
 
 
 def note_pause(state: LoopState, observation: Observation) -> LoopState:
-    """Returns the state that knows whether the run let time pass before a call."""
+    """Returns the state after noting whether the run let time pass before a call."""
     if not state.ended_at:
         return state
     gap_s = observation.began_at - state.ended_at
@@ -26,18 +26,18 @@ def note_pause(state: LoopState, observation: Observation) -> LoopState:
 
 
 def note_reply(state: LoopState, began_at: float, ended_at: float) -> LoopState:
-    """Returns the state that knows how long models were at work: an agent in a loop with a slow model does not wait."""
+    """Returns the state with the time that models were at work: an agent in a loop with a slow model does not wait."""
     return replace(state, replied_s=state.replied_s + ended_at - began_at) if state.ended_at else state
 
 
 def note_end(state: LoopState, observation: Observation) -> LoopState:
-    """Returns the state that knows when a call ended, and whether time passed while it was made."""
+    """Returns the state after noting when a call ended, and whether time passed while it was made."""
     waits, began_at, ended_at = state.waits, observation.began_at, observation.ended_at
-    if observation.kind != "handoff":  # that it takes long is no sign: its agent was at work
+    if observation.kind != "handoff":  # a long hand-off is not a wait: its agent was at work
         waits += bool(began_at) and ended_at - began_at >= WAIT_S
     return replace(state, waits=waits, ended_at=max(state.ended_at, ended_at), replied_s=0.0)
 
 
 def limit_among_waits(limit: int, count: int, waits: int, options: LoopOptions) -> int:
-    """Returns the limit of something that came `count` times. It is higher if the run waited before half of these times."""
+    """Returns the limit for something that happened `count` times. It is higher if the run waited before half of them."""
     return max(limit, options.unfinished) if waits * 2 >= count else limit

@@ -13,7 +13,7 @@ def advise_duplicate(step: Step, known: KnownRead) -> Advise:
     The result itself is not repeated: it stands right above, and a tool's text must not appear in the guard's name.
     """
     note = (
-        f"[{known.agent} has asked this in step {known.step}: {step.name} has brought exactly the same, and nothing was written "
+        f"[{known.agent} has asked this in step {known.step}: {step.name} has returned exactly the same, and nothing was written "
         "in between. Use what colleagues have found out already: ask for it, or have it passed on to you.]"
     )
     reason = f"{step.agent!r} asked {step.name!r} what {known.agent!r} had asked in step {known.step}"

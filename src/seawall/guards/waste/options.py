@@ -25,7 +25,7 @@ class WasteOptions:
     bound: float = 0.4
     """The share (0 to 1) from which on the agents that have rewritten the text are asked for no further version, if a
     version has passed a check: that version is used. Without one the agent is told so. It is far enough above `share`
-    for the advice to be followed first. One of the 384 recorded conversations reaches it, and there an agent brought
+    for the advice to be followed first. One of the 384 recorded conversations reaches it, and there an agent read
     one page four times."""
     give_known: bool = False
     """Whether a read that another agent has made is answered with that result, and not made. This applies only to tools

@@ -82,7 +82,7 @@ class RetentionStore(Protocol):
         """Reduces runs that ended before `before` to their summary rows, and shrinks the file.
 
         Their events and answers are removed, so they can't be replayed or forked any more. A conversation whose newest
-        run was pruned starts anew; every other conversation keeps all bodies that its remaining runs refer to.
+        run was pruned starts again; every other conversation keeps all bodies that its remaining runs refer to.
         """
         ...
 

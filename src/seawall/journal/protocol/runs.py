@@ -64,7 +64,7 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which runs are listed: those that fit every field that is not None. Raises `Misused` for a time that is no number."""
+    """Which runs are listed: those that fit every field that is not None. Raises `Misused` for a time that is not a number."""
 
     status: str | None = None
     """The status with which the runs ended."""

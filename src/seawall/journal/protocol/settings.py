@@ -18,7 +18,7 @@ VALUES: Mapping[SettingKind, tuple[str, ...]] = {
 }
 """The values that a setting of each kind can have."""
 DECIDING = ("caps", "effects/", "mcp/")
-"""What the keys of those shared records begin with that decide something."""
+"""The prefixes of the keys of shared records that decide something; the chain holds these records."""
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -6,8 +6,8 @@ read instead depends on which files exist:
 - The log and its index: a connection that only reads uses both, and sees what a process elsewhere writes meanwhile.
 - A log without an index, or with one that can't be read: nobody has the journal open, as far as can be seen. The
   connection makes an index in its own memory. It locks nothing, so each read checks that nobody has written.
-- No log: the file is whole without one, and nobody has it open, because whoever does makes a log. It is read as
-  immutable, and each read checks that this is still so. A log would be ignored; so it is never done beside one.
+- No log: the file is whole without one, and nobody has it open, because a process that has it open makes a log. It is
+  read as immutable, and each read checks that this is still so. A log would be ignored, so this way is never used if there is one.
 """
 
 from __future__ import annotations

@@ -66,12 +66,12 @@ _NEEDS_SPACE = {
     *(apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_TRUNCATE),
     *(apsw.SQLITE_IOERR_SHMOPEN, apsw.SQLITE_IOERR_SHMSIZE),
 }
-"""SQLite's codes of operations that failed for want of space. A failed sync is not among them: what it has lost is
+"""SQLite's codes of operations that failed for lack of space. A failed sync is not among them: what it has lost is
 unknown, for whatever reason it failed."""
 
 
 def is_disk_full(error: Exception, number: int) -> bool:
-    """Returns whether SQLite failed for want of space; `number` is the system's error number behind `error`.
+    """Returns whether SQLite failed for lack of space; `number` is the system's error number behind `error`.
 
     SQLite reports a full disk only for the database and its log. For the file of shared memory, and for a file that it
     can't make, it reports "disk I/O error" and "unable to open database file".

@@ -23,8 +23,8 @@ MAX_PREFIXES = 8
 
 _NOTE_WRITE = "INSERT INTO meta VALUES ('held', 1) ON CONFLICT(key) DO UPDATE SET value = value + 1"
 _WRITTEN = "SELECT (SELECT value FROM meta WHERE key = 'held'), (SELECT max(rowid) FROM shared)"
-"""What is different after each write of a record that the chain holds. Versions that do not count these writes give a
-record that they write the highest rowid."""
+"""Reads two numbers, one of which changes with each write of a record that the chain holds. Versions that do not count
+these writes give a record that they write the highest rowid."""
 
 _DECIDING = tuple([prefix.encode() for prefix in DECIDING])
 

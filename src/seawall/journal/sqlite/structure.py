@@ -34,7 +34,7 @@ MAX_NUMBER = 1 << 62
 number, SQLite reports that the disk is full."""
 _OBJECTS = "SELECT type || ' ' || name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND NOT (type = 'table' AND name GLOB 'sqlite_*')"
 """All objects but SQLite's own: its tables (counters, statistics), and the indexes of keys, which have no text. A name
-alone says nothing, because whoever writes the schema as a table can give SQLite's names to a trigger as well."""
+alone says nothing, because an author of the schema as a table could give SQLite's names to a trigger as well."""
 
 
 def find_damage(database: Database) -> str | None:

@@ -43,7 +43,7 @@ CHECKPOINT_ROUNDS = 32
 
 
 _Report = tuple[list[Op], list[asyncio.Future[None]], list[Callable[[], None]]]
-"""What one loop is told after a commit: the operations of its callers, the callers that waited for room, and the
+"""The news for one event loop after a commit: the operations of its callers, the callers that waited for room, and the
 callbacks of its watchers."""
 
 

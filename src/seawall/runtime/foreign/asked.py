@@ -77,8 +77,8 @@ class ToolAsk(NamedTuple):
 
 
 class AskedFrom(NamedTuple):
-    """Where a loop that counts its own steps makes a hand-off. Of two hand-offs with the same call id, one that is made elsewhere is
-    another one.
+    """The place at which a loop that counts its own steps makes a hand-off. Two hand-offs with the same call id are different
+    hand-offs if they are made at different places.
     """
 
     place: str

@@ -232,7 +232,7 @@ class Asks:
     def __init__(self) -> None:
         self.run = ""
         self.journal_path = ""
-        """Of the file in which people decide; "": there is none."""
+        """The path of the journal in which people decide; "" if it is in memory."""
         self.open: dict[tuple[int, str], Ask] = {}
         """The open asks by frame and key, in the order in which they came."""
         self.within: dict[int, int] = {}

@@ -554,7 +554,7 @@ class LoopSide:
     async def _release(self, driver: Driver) -> None:
         """Gives the lease back once the steps in flight have ended. An engine that closes meanwhile waits for it."""
         try:
-            if tasks := driver.unfinished_tasks():
+            if tasks := driver.list_unfinished_tasks():
                 await asyncio.wait(tasks, timeout=1.0)
         finally:
             with contextlib.suppress(Refused):

@@ -68,7 +68,7 @@ class Recorded:
         self._notes: dict[Place, tuple[Ref, ...]] = {}
         """The advice on calls that have no result yet, by frame and key."""
         self._in_doubt: dict[Place, StepIntended] = {}
-        """Effects that were attempted and of which the record does not say whether they happened, by frame and key."""
+        """Effects that were attempted and whose fate the record does not tell, by frame and key."""
         self._left_out: set[Ref] = set()
         """The texts that replaced the results of calls which were not made because a limit was used up."""
         self.forgotten: set[int] = set()

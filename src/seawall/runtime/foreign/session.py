@@ -385,16 +385,16 @@ class Session:
         return await self._cross(lambda side: side.look(lambda standing: standing.find_frames(call_id)))
 
     async def is_attempted(self, frame: int, call_id: str) -> bool:
-        """Returns whether a tool's call with an id is recorded as made, or as one of which it is not known whether it was."""
+        """Returns whether a tool's call with an id is recorded as made, or as one whose fate is unknown."""
         return await self._cross(
             lambda side: side.look(lambda standing: standing.recorded.is_attempted(frame, call_id))
         )
 
     def begin_again(self, frame: int) -> None:
-        """Says that the loop begins its work in a frame anew, because it has failed, and is going to ask for the same again.
+        """Says that the loop starts its work in a frame again, because it has failed, and is going to ask for the same again.
 
         Recorded replies and results are given again, so that no effect is made twice. The replies after the newest call that
-        was made are asked for anew.
+        was made are asked for again.
         """
         self._tell(lambda side: side.finder.begin_again(frame))
 

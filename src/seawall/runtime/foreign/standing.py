@@ -3,7 +3,7 @@ on from there.
 
 Some of the record is older than the loop, or comes from another process. The recorded reply to a model's request is given
 again if its frame and the meaning of the request are the same (`requests.py`), so the ids of its calls are the same; until the
-loop has asked for a reply that is not recorded. If the loop says that it begins anew in a frame, the frame's replies are given
+loop has asked for a reply that is not recorded. If the loop says that it starts again in a frame, the frame's replies are given
 again, too, as after a crash.
 
 A loop *diverges* if its first request that is not recorded does not go on from the newest recorded reply of its frame, or if it
@@ -57,7 +57,7 @@ class Standing:
     # ---- learning
 
     def relearn(self, events: Sequence[Event]) -> None:
-        """Learns all events of the run anew, because events that were learned before may not have become durable. Those that
+        """Learns all events of the run again, because events that were learned before may not have become durable. Those that
         were not are another process's, or older than the loop.
         """
         known, self.recorded = self.known, Recorded()
@@ -163,7 +163,7 @@ class Standing:
 
     def begin_again(self, frame: int) -> None:
         """Gives the recorded replies of a frame again, up to the newest one of whose calls one has a result: the loop begins its
-        work in this frame anew. Later replies have done nothing, and one of them may be why, unless the frame was closed.
+        work in this frame again. Later replies have done nothing, and one of them may be why, unless the frame was closed.
         """
         self.recorded.forget_idle_replies(frame)
         self._untold[frame] = {each.done.step: each for each in self.recorded.list_replies(frame)}
@@ -210,7 +210,7 @@ class Standing:
         return next((each for (at, _), each in reversed(self._failed_requests.items()) if at == frame), None)
 
     def give_up_replies(self, frame: int, taken: RecordedStep) -> None:
-        """Forgets the recorded replies of a frame that can't be given again: the model is asked anew, and the loop diverges."""
+        """Forgets the recorded replies of a frame that can't be given again: the model is asked again, and the loop diverges."""
         self._untold.pop(frame, None)
         self._told.discard(taken.done.step)
         self._diverged = True

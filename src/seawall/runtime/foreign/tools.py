@@ -18,7 +18,7 @@ from seawall.team.tool import MAX_ENDPOINT_CHARS, Tool
 Effects = Sequence[str] | Mapping[str, Effect | bool]
 """The names of tools that are effects, or patterns such as `bank.*`; or a mapping of these to declarations."""
 FindEffect = Callable[[str], Effect | bool | None]
-"""Returns the declaration of the effect of this name; None for a tool that is no effect. It is for declarations that no list of
+"""Returns the declaration of the effect of this name; None for a tool that is not an effect. It is for declarations that no list of
 patterns can express, such as what all of several matching patterns say together."""
 ToolKind = Literal["effect", "read", "undeclared"]
 
