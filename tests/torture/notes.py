@@ -56,12 +56,13 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, tag="ended"):
 class Ordered(msgspec.Struct, frozen=True, kw_only=True, tag="ordered"):
     """A person's decision, cancellation or setting was accepted."""
 
-    what: Literal["decide", "cancel", "guard", "pause"]
+    what: Literal["decide", "settle", "cancel", "guard", "pause"]
     target: str
     """The run, or what is set."""
     by: str
     value: str = ""
     step: int = 0
+    """The step that was decided on; of a finding, the step of the effect."""
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, tag="problem"):

@@ -493,11 +493,15 @@ async def _check_order(findings: Findings, note: Ordered, story: RunStory | None
         text = f"{note.by}: ended {story.ended is not None}, taken {taken is not None}, in the inbox {lies}"
         findings.check("An acknowledged cancellation ends its run", holds, story.id, text)
         return
+    if note.what == "settle":  # of several who find the same, the first one is recorded
+        found = [item.command for item in box if item.command.kind == "settled"]
+        holds = any(each.approved == (note.value == "approve") and each.step == note.step for each in found)
+        text = f"{note}: in the inbox {found}"
+        findings.check("An acknowledged finding is not lost", holds, story.id, text)
+        return
     holds = lies and (taken is not None or story.ended is not None)
     if taken is not None:
-        # what was found out names the effect's step
-        named = taken.command == "settled" or taken.step == note.step
-        holds = holds and taken.approved == (note.value == "approve") and named
+        holds = holds and taken.approved == (note.value == "approve") and taken.step == note.step
     text = f"{note}: taken {taken}, in the inbox {lies}"
     findings.check("An acknowledged decision is not lost", holds, story.id, text)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 
+import msgspec
+
 from seawall import Broken, Misused, Refused, Seawall, SeawallBug
 from seawall.core.clock import SystemClock
 from seawall.core.errors import describe_error
@@ -68,7 +70,9 @@ class Person:
                     await self._decide(sea, wait)
 
     async def _decide(self, sea: Seawall, wait: Waiting) -> None:
-        approve, receipt = self._rng.random() < APPROVE, None
+        approve = self._rng.random() < APPROVE
+        receipt: str | None = None
+        effect: int | None = None
         if wait.kind == "unknown":
             state = await sea.state(wait.run)
             approval = state.open.get(wait.step)
@@ -92,7 +96,10 @@ class Person:
         except (Misused, Refused):  # it went on meanwhile, or is decided and has not gone on yet
             return
         value = "approve" if approve else "reject"
-        self._notes.write(Ordered(what="decide", target=wait.run, by=by, value=value, step=wait.step))
+        decided = Ordered(what="decide", target=wait.run, by=by, value=value, step=wait.step)
+        if effect is not None:
+            decided = msgspec.structs.replace(decided, what="settle", step=effect)
+        self._notes.write(decided)
 
     async def _meddle(self, sea: Seawall) -> None:
         """Cancels a run, or pauses or sets something for a moment."""
