@@ -144,13 +144,14 @@ def _means_nothing(name: str) -> bool:
 _recall_field = functools.lru_cache(maxsize=1024)(_MEANS_NOTHING.fullmatch)
 
 
-MAX_LIST = 32
+MAX_LIST = 16
 """Most addresses in one list. A longer list is cut into blocks, and is then the list of their addresses."""
-MIN_BLOCK, MAX_BLOCK = 8, 64
+MIN_BLOCK, MAX_BLOCK = 4, 32
 """Fewest addresses of a block, except for the last one, and most. In between a block ends by chance, after one of
 `BLOCK_ENDS`: so the same messages make the same blocks, whatever was put before them or left out."""
-BLOCK_ENDS = "0"
-"""The last digit of an address that ends a block: 1 of 16 does."""
+BLOCK_ENDS = ("0", "8")
+"""The last digits of an address that ends a block: 1 of 8 does. Each turn writes the last block of each level again, so small
+blocks take less room than large ones."""
 
 
 class RequestManifest(msgspec.Struct, frozen=True, omit_defaults=True):
