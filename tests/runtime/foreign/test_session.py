@@ -427,7 +427,7 @@ def test_a_run_of_a_long_conversation_reads_nothing_of_the_runs_before_it(
 
     monkeypatch.setattr(SqliteJournal, "events", note)
     with Engine(tmp_path / "desk.db") as engine:
-        earlier = set[str]()
+        earlier = set[str | None]()
         for turn in range(5):
             read.clear()
             with engine.begin(f"question {turn}", loop="own", session="ann") as session:
