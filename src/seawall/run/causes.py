@@ -56,7 +56,7 @@ MAX_EDGES = 64
 MAX_HISTORY_CHARS = 64_000
 MAX_HISTORY_MESSAGES = 2_000
 """Characters and messages of the session's conversation that are indexed, the newest ones. This is done at the beginning
-of each run, in some 10 ms; the values of short messages are cached."""
+of each run, and the values of short messages are cached."""
 SHORT_CHARS = 1_000
 KEPT_TEXTS = 4_096
 """Most texts of conversations, each shorter than `SHORT_CHARS`, whose traces are cached, by newest use: each run of a
