@@ -385,7 +385,7 @@ def test_a_backup_takes_no_place_that_is_not_its_own(tmp_path: Path) -> None:
         *((Path(f"{path}{end}"), "belongs to the journal") for end in ("-wal", "-shm", ".mark")),
         (folder, "is not a file that a backup can replace"),
         (pipe, "is not a file that a backup can replace"),
-        (tmp_path / ("long" * 100), "no backup can be written"),
+        (tmp_path / ("l" * 247), "no backup can be written"),
         ("a\0b", "no backup can be written"),
     ]
 
@@ -398,7 +398,10 @@ def test_a_backup_takes_no_place_that_is_not_its_own(tmp_path: Path) -> None:
                     await journal.backup(str(place), force=True)
             assert sorted(file.name for file in tmp_path.iterdir()) == before
             await whole_run(journal, "r-2")
-        assert await list_runs(path) == {"r-1", "r-2"}
+            await journal.backup(
+                str(longest := tmp_path / ("l" * 246))
+            )  # with `.mark.new` it has 255 characters
+        assert await list_runs(path) == {"r-1", "r-2"} == await list_runs(longest)
 
     asyncio.run(scenario())
 
@@ -510,3 +513,13 @@ def test_the_command_says_what_it_copied(tmp_path: Path) -> None:
     assert first.returncode == 0 and "verified: " in first.stdout, first.stderr
     assert again.returncode == 2 and "already" in again.stderr
     assert asyncio.run(list_runs(copy)) == {"r-1"}
+
+
+@pytest.mark.parametrize("chars", [247, 250, 251, 255, 256])
+def test_a_name_to_which_no_mark_can_be_written_is_refused_before_a_file_is_made(
+    tmp_path: Path, chars: int
+) -> None:
+    with pytest.raises(Misused, match="can't be opened: File name too long"):
+        open_at(tmp_path / ("l" * chars))
+
+    assert list(tmp_path.iterdir()) == []

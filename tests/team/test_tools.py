@@ -111,7 +111,7 @@ def test_a_result_nested_too_deep_is_an_error_or_text_and_never_a_crash() -> Non
         deep = [deep]
 
     said, _ = told(returning(deep))
-    assert said.startswith("Error: ")
+    assert said.startswith(("Error: ", "[[["))  # Python 3.14 can write it
 
     said, _ = told(returning("[" * 100_000))
     assert said.startswith("[[[")

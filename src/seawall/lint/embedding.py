@@ -39,9 +39,10 @@ class Meaning:
         """Returns the vectors of the duties of a team's agents."""
         import numpy as np
 
-        rows = [np.stack([self._embed(text) for text in of_agent] or [self._embed("")]) for of_agent in texts]
-        centre = TEAM_SHARE * np.concatenate(rows).mean(axis=0) if rows else np.zeros(1, np.float32)
-        return MeaningSpace([_norm(row - centre) for row in rows])
+        duties = [[self._embed(text) for text in of_agent or ("",)] for of_agent in texts]
+        every: Vectors = np.array([vector for of_agent in duties for vector in of_agent], np.float32)
+        centre = TEAM_SHARE * every.mean(axis=0) if duties else np.zeros(1, np.float32)
+        return MeaningSpace([_norm(np.array(of_agent, np.float32) - centre) for of_agent in duties])
 
     def _embed(self, text: str) -> Vectors:
         import numpy as np
@@ -70,7 +71,7 @@ class MeaningSpace:
 def _norm(rows: Vectors) -> Vectors:
     import numpy as np
 
-    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-9).astype(np.float32)
+    return rows / np.maximum(np.sqrt(np.square(rows).sum(axis=-1, keepdims=True)), 1e-9).astype(np.float32)
 
 
 @lru_cache(maxsize=1)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seawall.core.errors import Misused
+from seawall.core.files import exists
 from seawall.wrap.edits import make_diff
 from seawall.wrap.finding import FileLines, FoundPart, FrameworkName, WrapReport
 from seawall.wrap.frameworks import FRAMEWORKS
@@ -24,7 +25,7 @@ def inspect_application(paths: Sequence[Path], framework: FrameworkName | None =
     no part is found.
     """
     for path in paths:
-        if not path.exists():
+        if not exists(path):
             raise Misused(f"{path}: there is no such file or folder")
     endings = (".py", _CONFIGURATION) if framework in (None, "mcp") else (".py",)
     files, complete = list_files(paths, endings)

@@ -74,14 +74,9 @@ def audit(
     from seawall.audit import AuditReport, RecordedPrices, RunAuditor, ToolNames, list_files, make_guards
     from seawall.cli.render.screen import Screen
     from seawall.core.clock import SystemClock
-    from seawall.core.errors import Misused
 
     screen = Screen(json=json)
-    for path in files:
-        if path != Path("-") and not path.exists():
-            raise Misused(f"there is no file {path}")
-    if html is not None and not html.parent.is_dir():
-        raise Misused(f"there is no folder {html.parent} for --html")
+    _check_paths(files, html)
     names = ToolNames(effects=tuple(effect or ()), polls=tuple(poll or ()))
     prices = RecordedPrices(SystemClock().wall_s())
     redactor = _make_redactor()
@@ -107,6 +102,18 @@ def audit(
     if interrupted:
         raise typer.Exit(Exit.INTERRUPTED)
     raise typer.Exit(Exit.BROKEN if report.summary.bad or report.summary.left_out else Exit.OK)
+
+
+def _check_paths(files: Sequence[Path], html: Path | None) -> None:
+    """Raises `Misused` for a file that is not there, and for a page for which there is no folder."""
+    from seawall.core.errors import Misused
+    from seawall.core.files import exists
+
+    for path in files:
+        if path != Path("-") and not exists(path):
+            raise Misused(f"there is no file {path}")
+    if html is not None and not html.parent.is_dir():
+        raise Misused(f"there is no folder {html.parent} for --html")
 
 
 def _make_redactor() -> Redactor:

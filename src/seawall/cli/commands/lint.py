@@ -103,11 +103,12 @@ def _describe(screen: Screen, target: str) -> TeamDescription:
     import sys
 
     from seawall.cli.loading import load_team
+    from seawall.core.files import exists
     from seawall.lint.reading.files import SUFFIXES, read_team
     from seawall.lint.reading.seawall_team import describe_team
 
     path = Path(target)
-    if (path.exists() and path.suffix != ".py") or path.suffix.lower() in SUFFIXES:
+    if (exists(path) and path.suffix != ".py") or path.suffix.lower() in SUFFIXES:
         return read_team(path)
     with screen.redirect_user_prints():
         team = load_team(target)

@@ -67,6 +67,7 @@ def wrap(targets: TargetArgument, check: CheckOption = False, json: JsonOption =
 def _read_targets(targets: list[str]) -> tuple[FrameworkName | None, list[Path]]:
     """Returns the framework, if the first word is one, and the paths. `./NAME` is a file that is named like a framework."""
     from seawall.core.errors import Misused
+    from seawall.core.files import exists
     from seawall.wrap import FRAMEWORKS
 
     framework: FrameworkName | None = next((name for name in FRAMEWORKS if name == targets[0]), None)
@@ -75,7 +76,7 @@ def _read_targets(targets: list[str]) -> tuple[FrameworkName | None, list[Path]]
         raise Misused(
             f"wrap {framework}: give the files or folders of the application, such as  seawall wrap {framework} ."
         )
-    if framework is None and not paths[0].exists() and "." not in targets[0] and "/" not in targets[0]:
+    if framework is None and not exists(paths[0]) and "." not in targets[0] and "/" not in targets[0]:
         raise Misused(
             f"{targets[0]!r} is not a file, a folder or one of the frameworks: {', '.join(FRAMEWORKS)}"
         )

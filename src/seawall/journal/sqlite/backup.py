@@ -14,6 +14,7 @@ import apsw
 
 from seawall.core.clock import Clock
 from seawall.core.errors import JournalFailed, JournalFull, Misused
+from seawall.core.files import exists
 from seawall.journal.protocol import Backup, Verification
 from seawall.journal.sqlite.database import Database
 from seawall.journal.sqlite.mark import Mark
@@ -24,8 +25,8 @@ from seawall.journal.sqlite.verify import verify
 
 T = TypeVar("T")
 
-_ENDS = ("", "-wal", "-shm", ".mark")
-"""The files of a journal."""
+_ENDS = ("", "-wal", "-shm", ".mark", ".mark.new")
+"""The files of a journal; the last is there for a moment only."""
 _numbers = itertools.count(1)
 
 PAGES = 2_000
@@ -50,7 +51,8 @@ async def back_up(
 ) -> Backup:
     """See `Journal.backup`."""
     target = _find_target(path, source, force)
-    partial = target.with_name(f"{target.name}.partial-{os.getpid()}-{next(_numbers)}")
+    # the name is not made longer than the one that was asked for: that one may be the longest that the file system takes
+    partial = target.with_name(f"seawall-backup-{os.getpid()}-{next(_numbers)}.partial")
     stopped = _Stop()
     try:
         try:
@@ -93,16 +95,16 @@ def _find_target(path: str, source: str, force: bool) -> Path:
             raise Misused(f"{taken[0]} belongs to the journal {source}; name another file for the backup")
         if not target.parent.is_dir():
             raise Misused(f"there is no folder {target.parent} to write the backup to")
-        if target.exists() and not target.is_file():
+        if exists(target) and not target.is_file():
             raise Misused(f"{target} is not a file that a backup can replace; name another one")
         for file in theirs:
-            if file.exists() and not force:
+            if exists(file) and not force:
                 raise Misused(
                     f"there is a file at {file} already; name another one, or replace it with --force"
                 )
     except (OSError, ValueError) as error:
         raise Misused(f"no backup can be written to {path!r}: {error}") from None
-    if target.exists():
+    if exists(target):
         _refuse_open(target)
     return target
 

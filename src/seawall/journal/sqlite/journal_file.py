@@ -217,8 +217,9 @@ def _read_genesis(database: Database, path: str) -> bytes:
 
 
 def _check_absent(path: str, create: bool) -> None:
-    """Raises an error if there should be a journal at a path where there is none, or an empty file."""
+    """Raises an error if there should be a journal at a path where there is none, or an empty file, and if none can be made."""
     mark = Path(os.path.realpath(path) + ".mark")
+    find_size(f"{mark}.new")  # the longest name of a journal's files; it may be too long for the file system
     if mark.exists() and not (size := find_size(path)):  # otherwise another process has made both just now
         raise JournalFailed(
             f"journal {path} is {'gone' if size is None else 'empty'}, but its high-water mark {mark} remembers it: "

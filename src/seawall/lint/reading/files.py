@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from seawall.core.errors import Misused
+from seawall.core.files import exists
 from seawall.lint.description import TeamDescription
 from seawall.lint.reading.crewai import looks_like_agents, looks_like_tasks, read_crewai
 from seawall.lint.reading.documents import Document, load_document
@@ -25,7 +26,7 @@ def read_team(path: str | Path) -> TeamDescription:
     path = Path(path)
     if path.is_dir():
         return _read_folder(path)
-    if not path.exists():
+    if not exists(path):
         raise Misused(f"there is no file {path}")
     document = load_document(path)
     value = document.value
