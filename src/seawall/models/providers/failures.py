@@ -14,11 +14,25 @@ from seawall.models.protocol import FailureKind, ModelFailed
 
 _SHOWN_CHARS = 300  # of a provider's message
 _MONEY_CODES = frozenset(
-    {"insufficient_quota", "billing_error", "billing_hard_limit_reached", "billing_not_active"}
+    {
+        "Arrearage",
+        "billing_error",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "budget_exceeded",
+        "exceeded_current_quota_error",
+        "insufficient_quota",
+    }
 )
 _MONEY_WORDS = re.compile(
-    r"billing|credit balance|out of credits|insufficient (?:quota|funds|credits?)|spend", re.IGNORECASE
+    r"billing (?:account|details|hard limit|is (?:not|disabled)|issue)|(?:and|&|see|your) billing|credit balance"
+    r"|account balance|past invoices|in arrears|recharge|(?:over|max) budget|budget (?:has been )?exceeded"
+    r"|(?:out of|any|all available|enough|more) credits|insufficient (?:quota|funds|credits?|balance)"
+    r"|(?:spend(?:ing)?|usage|credit|monthly) limit|exceeded your current (?:\w+ )?quota",
+    re.IGNORECASE,
 )
+"""The errors of providers whose account has no money left. Single words do not suffice, because an error may name a tool."""
+_QUOTED = re.compile(r"'[^'\s]*'|\"[^\"\s]*\"|`[^`]*`")
 _TOO_LONG_CODES = frozenset(
     {
         "context_length_exceeded",
@@ -34,13 +48,18 @@ _TOO_LONG_WORDS = re.compile(
     r"|(?:prompt|input|request|conversation|messages?) (?:is|are) too (?:long|large)"
     r"|(?:prompt|input|messages?).{0,60}(?:exceeds?|longer than|greater than).{0,60}(?:tokens?|context|length)"
     r"|(?:input )?token count.{0,60}exceeds?|exceeded model token limit|too many (?:input |prompt )?tokens"
-    r"|request too large for model|payload size exceeds the limit"
+    r"|request too large for|payload size exceeds the limit"
     r"|reduce the length of the (?:messages|prompt|input)|inputs?`? tokens \+ `?max_new_tokens|range of input length",
     re.IGNORECASE | re.DOTALL,
 )
 """The errors of providers for a conversation that does not fit into a model's context; most have no code for it."""
+_NEVER_FITS = re.compile(
+    r"request too large for.{0,300}(?:Requested \d|must be reduced)", re.IGNORECASE | re.DOTALL
+)
+"""A 429 for one request that is above what a minute allows: waiting does not help, a shorter conversation does."""
 _ABOUT_ACCESS = frozenset({401, 403, 404})
-_RETRYABLE_4XX = frozenset({408, 425})  # the server stopped waiting; the request itself is correct
+_ABOUT_MONEY = frozenset({400, 403, 412, 429})
+_RETRYABLE_4XX = frozenset({408, 409, 425})  # the server stopped waiting; the request itself is correct
 _WRONG_PATH = frozenset({404, 405, 410})  # the path is shown: the base URL may be wrong
 _KINDS_BY_NAME: tuple[tuple[re.Pattern[str], FailureKind], ...] = (
     (re.compile(r"insufficient_quota|billing", re.IGNORECASE), "spend_limit"),
@@ -141,11 +160,9 @@ def classify_status(
         wait_s = _read_google_retry_s(found)
     text = str(found.get("message") or body[:_SHOWN_CHARS].decode("utf-8", "replace")).strip()
     kind: FailureKind
-    if status == 402 or (
-        status in {400, 403, 429} and _is_about_money(found, text, waits=wait_s is not None)
-    ):
+    if status == 402 or _is_about_money(status, found, text, waits=wait_s is not None):
         kind, wait_s = "spend_limit", None
-    elif status == 429:
+    elif status == 429 and _NEVER_FITS.search(text) is None:
         kind = "rate_limited"
     elif status not in _ABOUT_ACCESS and _is_about_length(found, text):
         kind = "context_too_long"
@@ -164,14 +181,15 @@ def _is_about_length(found: Mapping[str, Any], text: str) -> bool:
     return bool(codes & _TOO_LONG_CODES) or _TOO_LONG_WORDS.search(text) is not None
 
 
-def _is_about_money(found: Mapping[str, Any], text: str, *, waits: bool) -> bool:
+def _is_about_money(status: int, found: Mapping[str, Any], text: str, *, waits: bool) -> bool:
     """Returns whether an error is about money. An error code decides it.
 
     Words decide only if the reply gives no time to wait, because some providers write "billing" for every rate limit.
+    What the provider quotes from the request does not count.
     """
-    if {str(found.get("code")), str(found.get("type"))} & _MONEY_CODES:
+    if status < 500 and {str(found.get("code")), str(found.get("type"))} & _MONEY_CODES:
         return True
-    return not waits and _MONEY_WORDS.search(text) is not None
+    return status in _ABOUT_MONEY and not waits and _MONEY_WORDS.search(_QUOTED.sub(" ", text)) is not None
 
 
 def classify_body(name: str, found: Mapping[str, Any], *, secrets: tuple[str, ...]) -> ModelFailed:
@@ -179,24 +197,31 @@ def classify_body(name: str, found: Mapping[str, Any], *, secrets: tuple[str, ..
     code = found.get("code")
     if isinstance(code, str) and code.isdigit():
         code = int(code)
+    is_status = isinstance(code, int) and 400 <= code < 600  # other numbers are a provider's own
     text = str(found.get("message") or "no message")
+    wait_s = _read_google_retry_s(found)
     kind: FailureKind = "incomplete"
     if _is_about_length(found, text) and code != 429:
         kind = "context_too_long"
-    elif isinstance(code, int) and code >= 400:
+    elif _is_about_money(cast("int", code) if is_status else 400, found, text, waits=wait_s is not None):
+        kind = "spend_limit"
+    elif is_status:
         inner = msgspec.json.encode(
             {"error": {key: str(value) for key, value in found.items() if key != "details"}}
         )
-        kind = classify_status(name, code, {}, inner, wall_s=0.0, secrets=secrets).kind
+        headers = {} if wait_s is None else {"retry-after": str(wait_s)}
+        kind = classify_status(name, cast("int", code), headers, inner, wall_s=0.0, secrets=secrets).kind
     else:
         names = " ".join(str(found.get(field) or "") for field in ("code", "type", "status"))
         for pattern, named in _KINDS_BY_NAME:
             if pattern.search(names):
                 kind = named
                 break
-    wait_s = _read_google_retry_s(found) if kind == "rate_limited" else None
     return ModelFailed(
-        kind, _describe(name, "sent an error in its reply", text, secrets), retry_after_s=wait_s, began=True
+        kind,
+        _describe(name, "sent an error in its reply", text, secrets),
+        retry_after_s=wait_s if kind == "rate_limited" else None,
+        began=True,
     )
 
 
