@@ -37,6 +37,10 @@ def ident(n: int) -> str:
 
 
 CERTAIN = [
+    "nothing. Elapsed: 00:00:01.31{n}",
+    "nothing\nreal 0m2.11{n}s\nuser 0m1.01{n}s",
+    "nothing in 1m2.{n}s",
+    "nothing, took 1h 2m 3.{n}s",
     "nothing at 2026-01-01T10:0{n}:00Z",
     "nothing at 2026/01/01 10:00:0{n}",
     "nothing (as of 29 Nov 2026 10:00:0{n} GMT)",
@@ -79,6 +83,8 @@ CERTAIN = [
     "down\n-- served by web-{hex}",
 ]
 DOUBTFUL = [
+    '{{"song": "Alba", "length": "3m2{n}s"}}',
+    '{{"rows": [], "rate_limit": {{"limit": 60, "remaining": 5{n}}}}}',
     '{{"job": "{uuid}", "kind": "resize"}}',
     "next: {uuid}",
     "ticket 171234500{n}",
@@ -98,6 +104,8 @@ DOUBTFUL = [
     "it takes 18{n} s",
 ]
 NEWS = [
+    "1m2{n}s left",
+    '{{"job": {{"remaining": 5{n}}}}}',
     "28{n} s left",
     "time left: 28{n} s",
     "expires in 28{n} s",

@@ -76,7 +76,8 @@ VOLATILE = re.compile(
       | (?P<address>\b0x[0-9a-fA-F]{{4,}}\b)                                          # of memory
       | (?P<uuid>\b{_UUID}\b)
       | (?P<hexadecimal>{_HEX})
-      | (?P<lasting>\b\d+(?:\.\d+)?[ ]?(?P<unit>ns|us|µs|ms|s|secs?|seconds?)\b)      # 0.031 s, 12ms
+      | (?P<lasting>\b(?:(?P<hours>\d+)h[ ]?)?(?:(?P<minutes>\d+)m[ ]?)?              # 0.031 s, 12ms, 1m2.3s
+            (?P<number>\d+(?:\.\d+)?)[ ]?(?P<unit>ns|us|µs|ms|s|secs?|seconds?)\b)
       | (?P<span>\b\d+(?:\.\d+)?[ ]?(?:mins?|minutes?|hrs?|hours?|days?)\b(?:[ ]ago\b)?)        # 5 minutes ago
       | (?P<epoch>\b1[5-9]\d{{8}}(?:\d{{3}}){{0,3}}(?:\.\d+)?\b))                     # seconds … ns since 1970
     | (?=[A-Za-z])(?:
@@ -87,7 +88,7 @@ VOLATILE = re.compile(
               | (?=[tTcCnNxXsS])(?i:traceparent|tracestate|cf-ray|nonce)["']?[ ]?[:=][ ]{{0,3}}["']?[\w./+=-]{{2,128}}
               | (?i:x-)?(?i:served[ _-]by)["']?[ ]?:?[ ]{{0,3}}["']?[\w.:-]{{2,128}})
           | (?P<numbered>(?=[rtsci]){_TRACED}[_-]?[ :="'\#]{{0,4}}[0-9a-zA-Z]{{0,64}}\d[0-9a-zA-Z-]{{5,64}})  # request 1234567
-          | (?P<measured>(?=[qreapswcdtflxQREAPSWCDTFLX])(?i:{_MEASURED})["']?[ ]{{0,3}}[:=][ ]{{0,3}}["']?\d+(?:\.\d+)?)          # took: 3
+          | (?P<measured>(?=[qreapswcdtflxQREAPSWCDTFLX])(?i:{_MEASURED})["']?[ ]{{0,3}}[:=][ ]{{0,3}}["']?\d+(?:[.:]\d+)*)        # took: 3, elapsed: 00:01.3
           | (?P<pid>\b(?:pid|PID)[ :=\#]*\d+)
           | (?P<process>\bprocess[ :=\#]*\d+)
           | (?P<attempt>(?=[aArR])\b(?i:attempt|retry)[ ]?\#?\d+(?:[ ]?(?:of|/)[ ]?\d+)?)                    # attempt 3 of 5
@@ -341,6 +342,8 @@ class Masker:
                 named = ""
             elif named == "duration" and _is_measured(key, cast("object", item)):
                 continue
+            if named == "left" and meaning == "counter":  # what remains of a rate limit
+                named = ""
             forms = self.mask_value(item, named or meaning, listed=listed)
             exact[key], loose[key] = forms.exact, forms.loose
         return Forms(exact, loose)
@@ -510,9 +513,10 @@ def _judge_duration(found: re.Match[str], text: str, meaning: Meaning) -> tuple[
     meaning = meaning if meaning == "duration" else read_meaning(text, *found.span()) or meaning
     if meaning == "left":
         return whole, whole
-    number = whole[: -len(found["unit"])].strip()
+    number = found["number"]
     is_part = found["unit"][0] != "s" or "." in number
     seconds = float(number) * _SECONDS[found["unit"][0]]
+    seconds += 60 * int(found["minutes"] or 0) + 3600 * int(found["hours"] or 0)
     is_measured = meaning in ("measured", "noise", "clock") or (is_part and seconds <= MEASURED_S)
     return (MASK if is_measured else whole), MASK
 
