@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,25 @@ def test_a_server_over_http_is_called(tmp_path: Path) -> None:
 
     asyncio.run(scenario())
     assert done == [("balance", "7"), ("refund", "7")]
+
+
+def test_a_secret_in_a_servers_url_is_not_logged_by_any_library(caplog: pytest.LogCaptureFixture) -> None:
+    server, _ = make_bank()
+    caplog.set_level(logging.DEBUG)
+
+    async def scenario() -> None:
+        async with (
+            serve(server.http_app()) as url,
+            Seawall() as sea,
+            mcp_tools({"bank": f"{url}/mcp?key=abc-12345-xyz"}, sea) as tools,
+        ):
+            await play(sea, tools, ("bank__balance", {"order": "7"}))
+
+    asyncio.run(scenario())
+    requests = [each.getMessage() for each in caplog.records if each.name == "httpx2"]
+    assert any("/mcp?key=[redacted]" in each for each in requests)
+    assert "abc-12345-xyz" not in caplog.text
+    assert not logging.getLogger("httpx2").filters
 
 
 def test_a_server_that_was_restarted_is_connected_to_anew() -> None:

@@ -30,7 +30,8 @@ def test_a_held_effect_is_approved_and_goes_on_after_a_restart(tmp_path: Path) -
         return "paid"
 
     def make_team() -> Team:
-        return Team(Agent("clerk", model=ScriptedModel([call("pay", eur=5), "Done."]), tools=[pay]))
+        model = ScriptedModel([call("pay", eur=5), "Done."], by="position")
+        return Team(Agent("clerk", model=model, tools=[pay]))
 
     async def main() -> None:
         assert isinstance(asyncio.get_running_loop(), uvloop.Loop)

@@ -44,6 +44,10 @@ _GONE = re.compile(
 """What the client library and the usual servers say of a session that has ended, and of a call without an answer."""
 
 
+_LOGGERS_OF_URLS = ("httpx2", "mcp.client.streamable_http")
+"""The loggers of libraries that name the URL of a server, in which a secret may stand."""
+
+
 class McpBroken(Broken):
     """A server could not be reached, or went away. `fate` says whether a call may have reached it."""
 
@@ -71,6 +75,7 @@ class McpConnection:
         self.source = source
         self.redactor = Redactor(source.list_secrets())
         """Removes what the server was given and may repeat."""
+        self._hide = _HideSecrets(self.redactor)
         self._connect_s = connect_s
         self._log = log
         self._dropped: TextIO | None = None
@@ -244,6 +249,8 @@ class McpConnection:
                     log=self._log or self._open_dropped(),
                 )
             case "http":
+                for name in _LOGGERS_OF_URLS:
+                    logging.getLogger(name).addFilter(self._hide)
                 transport = StreamableHttpTransport(
                     source.url,
                     headers=dict(source.headers),
@@ -301,6 +308,23 @@ class McpConnection:
         if self._dropped is not None:
             self._dropped.close()
             self._dropped = None
+        for name in _LOGGERS_OF_URLS:
+            logging.getLogger(name).removeFilter(self._hide)
+
+
+class _HideSecrets(logging.Filter):
+    """Removes secrets from what the libraries log of a connection, such as the URL of each request."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__()
+        self._redactor = redactor
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        told = record.getMessage()
+        hidden = self._redactor.text(told)
+        if hidden != told:
+            record.msg, record.args = hidden, ()
+        return True
 
 
 def _import_fastmcp() -> None:
