@@ -208,9 +208,14 @@ PIECES = st.one_of(
 )
 
 
+WITHOUT_SIGN = re.compile(r"\d[ ]?(?:h|day)|served", re.IGNORECASE)
+"""Hours, days and `served by`, which are looked for only in a text that has another sign of noise."""
+
+
 @given(st.lists(PIECES, max_size=4).map("".join))
+@example("00hr")
 def test_every_text_with_a_volatile_part_is_looked_at(text: str) -> None:
-    assert find_volatile(text) != () or VOLATILE.search(text) is None
+    assert find_volatile(text) != () or all(WITHOUT_SIGN.search(part[0]) for part in VOLATILE.finditer(text))
 
 
 @given(st.lists(PIECES, max_size=4).map("".join))
