@@ -58,10 +58,15 @@ def test_a_secret_in_a_servers_url_is_not_logged_by_any_library(caplog: pytest.L
             mcp_tools({"bank": f"{url}/mcp?key=abc-12345-xyz"}, sea) as tools,
         ):
             await play(sea, tools, ("bank__balance", {"order": "7"}))
+            try:  # as the client library does of a request that failed
+                raise OSError(f"500 for url '{url}/mcp?key=abc-12345-xyz'")
+            except OSError:
+                logging.getLogger("mcp.client.streamable_http").exception("Error in post_writer")
 
     asyncio.run(scenario())
     requests = [each.getMessage() for each in caplog.records if each.name == "httpx2"]
     assert any("/mcp?key=[redacted]" in each for each in requests)
+    assert "OSError: 500 for url" in caplog.text
     assert "abc-12345-xyz" not in caplog.text
     assert not logging.getLogger("httpx2").filters
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
+import importlib
 import importlib.util
 import inspect
 import os
@@ -110,7 +112,7 @@ def matches(shown: str, got: str) -> bool:
 def run(page: Path, directory: Path, module: ModuleType) -> int:
     """Run a page in `directory`; the number of blocks and commands that ran. Raises what they raise."""
     ran = 0
-    with asyncio.Runner() as runner:
+    with asyncio.Runner() as runner, _forgotten_after(directory):
         for block in blocks(page.read_text(encoding="utf-8")):
             if block.skip is not None:
                 continue
@@ -119,12 +121,25 @@ def run(page: Path, directory: Path, module: ModuleType) -> int:
                     _run_command(command, page, directory)
                     ran += 1
                 continue
+            importlib.invalidate_caches()  # a block before may have written a file just now
             if block.title is None:
                 _run_python(block, page, module, runner)
             else:
                 _import_file(block, directory / block.title, module)
             ran += 1
     return ran
+
+
+@contextlib.contextmanager
+def _forgotten_after(directory: Path) -> Iterator[None]:
+    """Forget the modules that were imported from `directory`: another page's `app` is not this one's."""
+    try:
+        yield
+    finally:
+        for name, known in list(sys.modules.items()):
+            file = getattr(known, "__file__", None)
+            if file and Path(file).is_relative_to(directory):
+                del sys.modules[name]
 
 
 def _import_file(block: Block, path: Path, module: ModuleType) -> None:

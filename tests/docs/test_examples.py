@@ -26,15 +26,6 @@ def test_every_example_of_the_page_runs(
         monkeypatch.delenv(variable, raising=False)
     module = ModuleType("example")
     monkeypatch.setitem(sys.modules, "example", module)  # dataclasses and pydantic look names up there
-
-    for name, known in list(sys.modules.items()):  # another page's `app` is not this one's
-        file = getattr(known, "__file__", None)
-        if (
-            file
-            and not Path(file).is_relative_to(page.ROOT)
-            and Path(file).parent.name.startswith("test_every")
-        ):
-            del sys.modules[name]
     ran = page.run(path, tmp_path, module)
 
     runnable = [block for block in page.blocks(path.read_text(encoding="utf-8")) if block.skip is None]
@@ -85,6 +76,7 @@ def test_a_titled_block_becomes_a_file_a_hidden_one_runs_and_a_skipped_one_does_
     assert page.run(path, tmp_path, module) == 2
     assert (tmp_path / "app.py").read_text(encoding="utf-8") == "x = 1\n"
     assert vars(module)["y"] == 2
+    assert "app" not in sys.modules
 
 
 def test_a_console_block_gives_commands_outputs_and_exit_codes() -> None:

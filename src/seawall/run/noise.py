@@ -516,7 +516,7 @@ def _judge_duration(found: re.Match[str], text: str, meaning: Meaning) -> tuple[
     number = found["number"]
     is_part = found["unit"][0] != "s" or "." in number
     seconds = float(number) * _SECONDS[found["unit"][0]]
-    seconds += 60 * int(found["minutes"] or 0) + 3600 * int(found["hours"] or 0)
+    seconds += 60 * float(found["minutes"] or 0) + 3600 * float(found["hours"] or 0)
     is_measured = meaning in ("measured", "noise", "clock") or (is_part and seconds <= MEASURED_S)
     return (MASK if is_measured else whole), MASK
 

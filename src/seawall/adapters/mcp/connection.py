@@ -324,6 +324,11 @@ class _HideSecrets(logging.Filter):
         hidden = self._redactor.text(told)
         if hidden != told:
             record.msg, record.args = hidden, ()
+        if record.exc_info:  # the message of an exception may name the URL, too
+            traceback = logging.Formatter().formatException(record.exc_info)
+            hidden = self._redactor.text(traceback)
+            if hidden != traceback:
+                record.exc_info, record.exc_text = None, hidden
         return True
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import itertools
 import os
+import secrets
 from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -27,7 +27,6 @@ T = TypeVar("T")
 
 _ENDS = ("", "-wal", "-shm", ".mark", ".mark.new")
 """The files of a journal; the last is there for a moment only."""
-_numbers = itertools.count(1)
 
 PAGES = 2_000
 """Pages copied at a time: 8 MB, some tens of milliseconds."""
@@ -51,8 +50,8 @@ async def back_up(
 ) -> Backup:
     """See `Journal.backup`."""
     target = _find_target(path, source, force)
-    # the name is not made longer than the one that was asked for: that one may be the longest that the file system takes
-    partial = target.with_name(f"seawall-backup-{os.getpid()}-{next(_numbers)}.partial")
+    # the target's name may be the longest that the file system takes; process ids are equal in different containers
+    partial = target.with_name(f"seawall-backup-{secrets.token_hex(8)}.partial")
     stopped = _Stop()
     try:
         try:
