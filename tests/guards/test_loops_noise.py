@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,6 +16,10 @@ from team.play import play
 
 def job(n: int) -> str:
     return str(uuid.UUID(int=n * 7919))
+
+
+def token(n: int) -> str:
+    return f"V1St{n:03}GXR8z5jdHi6B{n:03}myT"
 
 
 @pytest.mark.parametrize("effect", [False, True])
@@ -41,9 +46,12 @@ def test_what_may_be_the_next_of_a_queue_is_not_stopped_soon(text: str, effect: 
     assert next(numbers) == 15
 
 
-def test_answers_that_are_only_alike_are_advised_on_at_once_and_stopped_late() -> None:
+@pytest.mark.parametrize("make_id", [job, token])
+def test_answers_that_are_only_alike_are_advised_on_at_once_and_stopped_late(
+    make_id: Callable[[int], str],
+) -> None:
     world, numbers = World(), iter(range(99))
-    look = world.tool("look", lambda what: f"next: {job(next(numbers))}")
+    look = world.tool("look", lambda what: f"next: {make_id(next(numbers))}")
 
     run = one_agent([look], [call("look")] * 40)
 
@@ -52,11 +60,38 @@ def test_answers_that_are_only_alike_are_advised_on_at_once_and_stopped_late() -
     assert advised(run) == ["alike"] * 16
 
 
-def test_an_id_that_later_calls_use_is_news() -> None:
+def test_an_id_that_was_looked_up_is_another_answer_to_another_question() -> None:
+    world = World()
+    find = world.tool("find", lambda what: f'{{"id": "{token(len(world.made))}"}}')
+    script = [call("find", what=f"customer {n}") for n in range(36)]
+
+    run = one_agent([find], script, Loops(same_answer=20))
+
+    assert stopped(run) is None
+    assert advised(run) == []
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_a_request_id_of_any_form_hides_no_error(failing: bool) -> None:
+    world = World()
+
+    def answer(what: str) -> str:
+        if failing:
+            raise OSError(f"503 from the bank, reference {token(len(world.made))}")
+        return f"Error: 503 from the bank, reference {token(len(world.made))}"
+
+    run = one_agent([world.tool("look", answer)], [call("look", what="a")] * 30)
+
+    assert len(world.made) == (4 if failing else 10)
+    assert stopped(run) == ("no_news" if failing else "failures")
+
+
+@pytest.mark.parametrize("make_id", [job, token])
+def test_an_id_that_later_calls_use_is_news(make_id: Callable[[int], str]) -> None:
     world, numbers = World(), iter(range(99))
-    take = world.tool("take", lambda what: f"next: {job(next(numbers))}")
+    take = world.tool("take", lambda what: f"next: {make_id(next(numbers))}")
     work = world.tool("work", lambda what: "ok")
-    script = [each for n in range(18) for each in (call("take"), call("work", what=job(n)))]
+    script = [each for n in range(18) for each in (call("take"), call("work", what=make_id(n)))]
 
     run = one_agent([take, work], script)
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import string
 import sys
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
+from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from seawall.core.canonical import ref_of
@@ -22,7 +26,7 @@ from seawall.run.fingerprint import (
     read_error_kind,
     says_error,
 )
-from seawall.run.noise import OTHER_CASE, PIECE_CHARS, VOLATILE, Masker, find_volatile
+from seawall.run.noise import OTHER_CASE, PIECE_CHARS, VOLATILE, Masker, find_volatile, mask_random
 
 AT = 1_795_000_000.0
 """2026-11-18T11:06:40Z."""
@@ -265,6 +269,74 @@ def escape(text: str) -> str:
 @given(st.lists(PIECES, max_size=4).map("".join), st.text(max_size=12))
 def test_the_noise_of_json_is_masked_however_it_is_written(text: str, other: str) -> None:
     assert normalise(f"[{escape(text)}, {escape(other)}]") == normalise(json.dumps([text, other]))
+
+
+LETTERS = string.ascii_letters + string.digits
+RANDOM: dict[str, Callable[[Random], str]] = {
+    "ULID": lambda draw: "01J" + "".join(draw.choices("0123456789ABCDEFGHJKMNPQRSTVWXYZ", k=23)),
+    "KSUID": lambda draw: "".join(draw.choices(LETTERS, k=27)),
+    "cuid": lambda draw: "c" + "".join(draw.choices(string.ascii_lowercase + string.digits, k=24)),
+    "nanoid": lambda draw: "".join(draw.choices(LETTERS + "_-", k=36)),
+    "short digest": lambda draw: f"{draw.randrange(16**6):06x}",
+    "container": lambda draw: f"{draw.randrange(16**12):012x}",
+    "error code": lambda draw: f"{draw.randrange(16**8):08X}",
+    "session": lambda draw: f"JSESSIONID={draw.randrange(16**32):032X}",
+    "prefixed": lambda draw: "req_" + "".join(draw.choices(LETTERS, k=24)),
+    "base64": lambda draw: base64.b64encode(draw.randbytes(40)).decode(),
+    "JWT": lambda draw: ".".join(
+        base64.urlsafe_b64encode(draw.randbytes(chars)).decode().rstrip("=") for chars in (36, 90, 64)
+    ),
+    "pod": lambda draw: f"web-{draw.randrange(16**10):010x}-" + "".join(draw.choices("bcdfgh24578", k=5)),
+}
+
+
+@pytest.mark.parametrize("kind", RANDOM)
+@given(seed=st.integers(0, 2**32))
+def test_random_words_are_masked(kind: str, seed: int) -> None:
+    draw = Random(seed)
+    word = RANDOM[kind](draw)
+    has_letter, has_digit = any(map(str.isalpha, word)), any(map(str.isdigit, word))
+    assume(has_letter and has_digit)
+    if kind in ("nanoid", "KSUID", "cuid", "prefixed", "base64", "JWT"):  # few of them have hardly any digits
+        assume(all(sum(map(str.isdigit, part)) >= 3 for part in word.split(".")))
+    masked = mask_random(f'{{"page": "{word}", "rows": 0}}')
+
+    assert not _WORD.search(masked.partition('"page": "')[2].partition('"')[0].replace("JSESSIONID=", ""))
+
+
+_WORD = re.compile(r"[0-9A-Za-z]")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "order_1042 of ORD-1042",
+            "page12, chapter 10",
+            "v1.2.3 of 2026-12-01",
+            "seat 12A",
+            "LH1234 to A320",
+        ),
+        *(
+            "src/Button2.tsx",
+            "/api/v1/orders/1042",
+            "Report2025.pdf",
+            "the 3rd of 10kg",
+            "utf8 and sha256",
+            "q_726583",
+        ),
+        *(
+            "commit 3f9a8b7",
+            '{"sha256": "3f9a8b7c"}',
+            "10.0.0.1:8080",
+            "EUR 1234.50",
+            "0123456789",
+            "x = y2 + z3",
+        ),
+    ],
+)
+def test_names_and_digests_of_contents_are_no_random_words(text: str) -> None:
+    assert mask_random(text) is text
 
 
 # ---- spellings, kinds of errors

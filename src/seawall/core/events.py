@@ -303,6 +303,8 @@ class StepDone(Base, tag="done", frozen=True, kw_only=True):
     be noise (other tools); None if that makes no difference. For a read's short result it is a digest of the tool's
     name and the words of the result, in any order, so it can be equal for two different questions. For an error, or a
     result that reports one, it is `!` and a digest of the error's kind."""
+    answer_fingerprint: str | None = msgspec.field(default=None, name="same")
+    """The digest by which the answers to different questions are compared; None: `loose_fingerprint` is that digest."""
     error: str | None = None
     """The kind of failure, for example `rate_limited`; the text is in the output."""
     retry: bool = False

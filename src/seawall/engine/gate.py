@@ -498,7 +498,12 @@ class Gate:
                 return [replace(failed, retry=True, spared=retry == "waits")]
         found = compute_fingerprints(step, result, self._now(), self._bodies.conceal)
         if found.exact is not None:
-            result = replace(result, fingerprint=found.exact, loose_fingerprint=found.loose)
+            result = replace(
+                result,
+                fingerprint=found.exact,
+                loose_fingerprint=found.loose,
+                answer_fingerprint=found.answer,
+            )
         # Guards are not shown data that only the model's server reads.
         shown = self.claiming.add_to_result(step, result, state)
         shown = shown if shown.reasoning is None else replace(shown, reasoning=None)

@@ -36,6 +36,7 @@ def record_result(
         reasoning=None if result.reasoning is None else bodies.put_opaque(run, result.reasoning),
         fingerprint=result.fingerprint,
         loose_fingerprint=result.loose_fingerprint,
+        answer_fingerprint=result.answer_fingerprint,
         error=result.error,
         uncounted=not counts and step.kind == "model" and result.status == "error" and result.uncharged,
         retry_after_s=result.retry_after_s,

@@ -165,6 +165,7 @@ def _replace_result(done: StepDone, step: StepIntended, ref: Ref, text: str) -> 
         output_bytes=len(text),
         fingerprint=found.exact,
         loose_fingerprint=found.loose,
+        answer_fingerprint=found.answer,
     )
 
 

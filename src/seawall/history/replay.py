@@ -278,6 +278,7 @@ class _Replayer:
             error=done.error,
             fingerprint=done.fingerprint,
             loose_fingerprint=done.loose_fingerprint,
+            answer_fingerprint=done.answer_fingerprint,
             problem=None if done.problem is None else self._bodies.text(done.problem),
             answer=None if done.answer is None else self._bodies.text(done.answer),
         )

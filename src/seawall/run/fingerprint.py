@@ -18,7 +18,15 @@ import msgspec
 
 from seawall.core.canonical import digest_of, escape_unsendable, ref_of, to_canonical_bytes
 from seawall.core.events import REJECTED, REQUESTED, Gist
-from seawall.run.noise import Forms, Masker, has_one_of, has_volatile_word, is_masked, name_meaning
+from seawall.run.noise import (
+    Forms,
+    Masker,
+    has_one_of,
+    has_volatile_word,
+    is_masked,
+    mask_random,
+    name_meaning,
+)
 from seawall.run.step import Result, Step
 from seawall.run.wording import list_values
 
@@ -109,6 +117,7 @@ class Fingerprints(msgspec.Struct, frozen=True):
 
     exact: str | None = None
     loose: str | None = None
+    answer: str | None = None
 
 
 _NO_FINGERPRINTS = Fingerprints()
@@ -125,7 +134,8 @@ def compute_fingerprints(
     The loose digest covers a read's result without all that may be noise, a write's result without its numbers (two
     equal orders differ only in their new number), or the kind of an error. It is None if it would equal the exact
     digest. For a read's short result it covers the words in any order and not the arguments, so it is also equal if
-    another question had the same answer. Errors are compared without their quotes, which are mostly the arguments. `at`
+    another question had the same answer. If the result has random words, which may be the answer, the loose digest covers
+    the arguments and not these words, and the digest `answer` covers these words and not the arguments. Errors are compared without their quotes, which are mostly the arguments. `at`
     is the time of the call in wall seconds, 0 if it is not known. On `conceal` see `Bodies.conceal`.
     """
     if step.kind not in REQUESTED:
@@ -148,21 +158,49 @@ def compute_fingerprints(
     exact = digest_of([step.name, asked, shown])
     loose: object = forms.loose
     if not step.effect and isinstance(result.output, str) and says_error(result.output):
-        text = loose if isinstance(loose, str) else to_canonical_bytes(loose).decode()
+        text = _to_text(loose)
         kind = read_error_kind(_QUOTED.sub("…", text) if isinstance(loose, str) else text)
         return Fingerprints(exact, FAILED + digest_of([step.name, "said", _conceal(result, kind, conceal)]))
-    if step.kind == "tool" and step.effect:
-        if result.whole is None and not isinstance(result.output, bytes):
-            text = to_canonical_bytes(loose).decode()
+    if step.kind == "tool" and result.whole is None:
+        if step.effect and isinstance(result.output, str):
+            text = mask_random(to_canonical_bytes(loose).decode())
             mark = PROGRESS if says_progress(text) else ""
             shown = _conceal(result, _NUMBER.sub("0", text), conceal)
             return Fingerprints(exact, mark + digest_of([step.name, asked, shown]))
-    elif step.kind == "tool" and result.whole is None and len(result.output) <= MAX_SAME_CHARS:
-        mark = UNFINISHED if isinstance(result.output, str) and says_unfinished(result.output) else ""
-        words = _sort_words(loose, step)
-        return Fingerprints(exact, mark + digest_of([step.name, _conceal(result, words, conceal)]))
-    elif forms.loose is forms.exact or forms.loose == forms.exact:
+        if not step.effect and len(result.output) <= MAX_SAME_CHARS:
+            return _compute_of_answer(step, result, exact, loose, conceal)
+    return _compute_of_other(step, result, exact, forms, conceal)
+
+
+def _to_text(loose: object) -> str:
+    return loose if isinstance(loose, str) else to_canonical_bytes(loose).decode()
+
+
+def _compute_of_answer(
+    step: Step, result: Result, exact: str, loose: object, conceal: Conceal
+) -> Fingerprints:
+    """Returns the digests of a read's short result."""
+    mark = UNFINISHED if isinstance(result.output, str) and says_unfinished(result.output) else ""
+    text = _to_text(loose)
+    answer = mark + digest_of([step.name, _conceal(result, _sort_words(text, step), conceal)])
+    masked = mask_random(text)
+    if masked is text:
+        return Fingerprints(exact, answer)
+    words = _conceal(result, _sort_words(masked, step), conceal)
+    return Fingerprints(exact, mark + digest_of([step.name, step.asked_key or None, words]), answer)
+
+
+def _compute_of_other(step: Step, result: Result, exact: str, forms: Forms, conceal: Conceal) -> Fingerprints:
+    """Returns the digests of a long result, of one that was cut or is no text, and of an agent's answer."""
+    loose: object = forms.loose
+    if result.whole is None:
+        text = _to_text(loose)
+        masked = mask_random(text)
+        loose = loose if masked is text else masked
+    is_write = step.kind == "tool" and step.effect
+    if loose == forms.exact and not is_write:
         return Fingerprints(exact)
+    asked = step.asked_key or None
     return Fingerprints(exact, digest_of([step.name, asked, _conceal(result, loose, conceal)]))
 
 
@@ -174,16 +212,16 @@ def _compute_of_error(step: Step, result: Result, output: object, conceal: Conce
         if result.status in ("error", "timeout"):
             named = read_error_kind(output, result.error or "")
             kind = FAILED + digest_of([step.name, result.status, _conceal(result, named, conceal)])
+        output = mask_random(output)
     return Fingerprints(digest_of([step.name, result.status, _conceal(result, output, conceal)]), kind)
 
 
-def _sort_words(loose: object, step: Step) -> list[str]:
+def _sort_words(text: str, step: Step) -> list[str]:
     """Returns the words of a result in alphabetical order, because the order of rows may change, and without the values
     of the arguments.
 
     Many tools repeat a value of their arguments.
     """
-    text = loose if isinstance(loose, str) else to_canonical_bytes(loose).decode()
     asked = list_values(step.arguments) if step.arguments else []
     numbers = set[str]()
     for _, value in asked[:MAX_FOLDED_VALUES]:

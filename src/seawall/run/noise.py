@@ -105,6 +105,16 @@ VOLATILE = re.compile(
 without seconds stays too, unless it is the current time: it is an appointment more often than a clock."""
 
 _VOLATILE_NUMBER = re.compile(r"\d(?:[-:/]\d|[ ]?[nuµms]|x|\d{9}|T\d)")
+_MIXED = re.compile(r"\d(?:[A-Za-z]|(?<=[A-Za-z].))")
+"""A digit beside a letter, as every text has that matches `_MIXED_WORD`."""
+_MIXED_WORD = re.compile(
+    r"(?<![\w+/-])(?=[A-Za-z+/_-]*\d)(?=[\d+/_-]*[A-Za-z])[0-9A-Za-z+/_-]{6,}={0,2}(?!\w)"
+)
+"""A word of letters and digits: an identifier, a name or a token."""
+_RUN = re.compile(r"[0-9A-Za-z]+")
+_LETTERS_OR_DIGITS = re.compile(r"\d+|[A-Za-z]+")
+_RUN_OF_ONE_CLASS = re.compile(r"\d+|[A-Z]+|[a-z]+")
+_HEX_RUN = re.compile(r"[0-9a-f]{6,}|[0-9A-F]{8,}")
 _GROUP_OF_ID = re.compile(r"-[0-9a-fA-F]{4}-")
 _HEXADECIMAL = re.compile(r"[0-9a-f]{16}")
 _VOLATILE_WORDS = (
@@ -449,6 +459,53 @@ def _mask(text: str, found: Iterable[re.Match[str]], at: float, meaning: Meaning
         return text, text
     loose.append(text[end:])
     return "".join(exact), "".join(loose)
+
+
+def mask_random(text: str) -> str:
+    """Returns a text with `…` in place of its random words, such as ULIDs, short digests and parts of JWTs; the text
+    itself if it has none. Such a word may be the answer, so texts that differ in them are equal for one question only.
+    """
+    if _MIXED.search(text) is None:
+        return text
+    parts: list[str] = []
+    end = 0
+    before = ""
+    for word in _MIXED_WORD.finditer(text):
+        if not _is_random(word[0]):
+            continue
+        start = word.start()
+        before = (before + text[max(end, start - _CONTEXT_CHARS) : start])[-_CONTEXT_CHARS:]
+        if not _is_digest(before, len(before), ""):
+            parts += (text[end:start], MASK)
+            before += MASK
+            end = word.end()
+    return "".join((*parts, text[end:])) if parts else text
+
+
+def _is_random(word: str) -> bool:
+    """Returns whether a word of letters and digits looks as if a random source wrote it, and not a person, whose words mostly
+    end with their only number.
+    """
+    turns = 0
+    for run in _RUN.findall(word):
+        chars = len(run)
+        changes = len(_LETTERS_OR_DIGITS.findall(run)) - 1
+        turns += changes
+        if not changes:
+            continue
+        if (chars >= 8 and changes >= 2) or chars >= 20 or _HEX_RUN.fullmatch(run) is not None:
+            return True
+        if (
+            chars >= 8
+            and _has_both_cases(run)
+            and (chars >= 16 or len(_RUN_OF_ONE_CLASS.findall(run)) >= 0.6 * chars)
+        ):
+            return True
+    return len(word) >= 16 and turns >= 3 and _has_both_cases(word)
+
+
+def _has_both_cases(word: str) -> bool:
+    return not (word.islower() or word.isupper())
 
 
 def _judge(found: re.Match[str], text: str, at: float, meaning: Meaning) -> tuple[str, str]:

@@ -268,6 +268,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """See `run.fingerprint.compute_fingerprints`; the gate fills it in."""
     loose_fingerprint: str | None = None
     """See `run.fingerprint.compute_fingerprints`; the gate fills it in."""
+    answer_fingerprint: str | None = None
+    """See `run.fingerprint.compute_fingerprints`; the gate fills it in."""
     whole: tuple[str, str] | None = None
     """Digests of the complete result if the output is only its beginning, see `run.fingerprint.digest_whole`."""
     input_tokens: int = 0

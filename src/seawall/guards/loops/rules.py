@@ -138,9 +138,9 @@ def is_new_in_every_way(state: LoopState, scope: Scope, observation: Observation
     """Returns whether a read's result is unlike all that is known, so that `learn` would write no notice. Most are."""
     if observation.kind != "tool" or observation.effect or not observation.ok or observation.failure_kind:
         return False
-    loose = observation.loose_fingerprint
+    answer = observation.answer
     same = scope.same_answers.get(observation.name)
-    if same is not None and loose is not None and (loose == same.answer or loose in same.others):
+    if same is not None and answer is not None and (answer == same.answer or answer in same.others):
         return False
     question = make_agent_question(observation)
     return (

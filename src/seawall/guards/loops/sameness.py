@@ -60,7 +60,7 @@ def find_sameness(
     """
     if observation.kind != "tool" or observation.effect or observation.poll or not observation.ok:
         return _NOTHING
-    answer = observation.loose_fingerprint
+    answer = observation.answer
     if answer is None or observation.failure_kind:
         return _NOTHING
     before = scope.same_answers.get(observation.name)

@@ -81,6 +81,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     status: StepStatus
     fingerprint: str
     loose_fingerprint: str | None = None
+    answer_fingerprint: str | None = None
     wording: str = ""
     effect: bool = False
     may_write: bool = False
@@ -96,6 +97,11 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     def loose_key(self) -> str:
         """The digest that equal and alike results share; for an error, its fingerprint."""
         return (self.loose_fingerprint or self.fingerprint) if self.ok else self.fingerprint
+
+    @property
+    def answer(self) -> str | None:
+        """The digest by which the answers to different questions are compared."""
+        return self.answer_fingerprint or self.loose_fingerprint
 
     @property
     def unfinished(self) -> bool:
@@ -142,6 +148,7 @@ def observe_events(step: StepIntended, done: StepDone) -> Observation | None:
         status=done.status,
         fingerprint=done.fingerprint,
         loose_fingerprint=done.loose_fingerprint,
+        answer_fingerprint=done.answer_fingerprint,
         wording=step.wording,
         effect=step.effect,
         may_write=step.may_write,
@@ -171,6 +178,7 @@ def observe_result(step: Step, result: Result, began_at: float) -> Observation |
         status=result.status,
         fingerprint=result.fingerprint,
         loose_fingerprint=result.loose_fingerprint,
+        answer_fingerprint=result.answer_fingerprint,
         wording=step.wording,
         effect=step.effect,
         may_write=step.may_write,
