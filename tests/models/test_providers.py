@@ -56,6 +56,11 @@ def test_a_date_to_retry_after_is_seconds_on_the_given_clock() -> None:
     assert past.retry_after_s == 0.0
 
 
+@pytest.mark.parametrize(("sent", "seconds"), [("5, 30", 30.0), ("5s", 5.0)])
+def test_a_retry_time_that_a_proxy_has_changed_is_read(sent: str, seconds: float) -> None:
+    assert failed(rate_limited(sent), streaming=False).retry_after_s == seconds
+
+
 @pytest.mark.parametrize("odd", ["soon", "-3", "nan", "", "1e999", "Thu, 99 Foo"])
 def test_a_retry_time_that_is_none_is_none(odd: str) -> None:
     assert failed(rate_limited(odd), streaming=False).retry_after_s is None

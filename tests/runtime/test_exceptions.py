@@ -112,11 +112,19 @@ def test_the_endpoint_answered_if_only_with_a_refusal(error: Exception) -> None:
         ),
         ({"retry_after": "Thu, 01 Jan 2026 00:00:30 GMT"}, None),
         ({"retry_after": "soon"}, None),
+        ({"retry_after": "5, 30"}, 30.0),
+        ({"retry_after": "5s"}, 5.0),
+        ({"retry_after_ms": "1500", "retry_after": "9"}, 1.5),
+        ({"x_ms_retry_after_ms": "250"}, 0.25),
+        ({"retry_after_ms": "soon", "retry_after": "9"}, 9.0),
+        ({"retry_after": "soon", "date": "Thu, 01 Jan 2026 00:00:10 GMT"}, None),
+        ({"retry_after": "Thu, 01 Jan 2026 00:00:30 GMT", "date": "today"}, None),
+        ({"retry_after": "9" * 400}, None),
         ({}, None),
     ],
 )
 def test_the_retry_time_is_read_from_the_answer(headers: dict[str, str], seconds: float | None) -> None:
-    assert classify_exception(status_error(429, **headers)).retry_after_s == seconds
+    assert classify_exception(status_error(429, **headers)) == ("broken", seconds)
 
 
 def test_a_tool_may_give_the_retry_time_itself() -> None:

@@ -8,11 +8,11 @@ none of the clients' libraries.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, cast
 
 from seawall.core.errors import Broken
+from seawall.core.retry_after import read_retry_after_s
 
 MAX_CAUSES = 10
 """How many exceptions of one chain are examined."""
@@ -96,15 +96,7 @@ def _read_retry_after_s(error: BaseException) -> float | None:
     if headers is None or not hasattr(headers, "items"):
         return None
     by_name = {str(name).lower(): str(value) for name, value in headers.items()}
-    retry_after = by_name.get("retry-after", "").strip()
-    if re.fullmatch(r"\d+(\.\d+)?", retry_after):
-        return read_seconds(float(retry_after))
-    if retry_after and "date" in by_name:
-        from email.utils import parsedate_to_datetime  # noqa: PLC0415 -- takes 5 ms to import; few servers send dates
-
-        wait = parsedate_to_datetime(retry_after) - parsedate_to_datetime(by_name["date"])
-        return max(0.0, wait.total_seconds())
-    return None
+    return read_retry_after_s(by_name)
 
 
 def read_seconds(value: object) -> float | None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
 import msgspec
 
 from seawall.core.redact import KEY_FRAGMENT
+from seawall.core.retry_after import read_retry_after_s
 from seawall.models.protocol import FailureKind, ModelFailed
 
 _SHOWN_CHARS = 300  # of a provider's message
@@ -87,21 +87,6 @@ def hide(text: str, secrets: tuple[str, ...]) -> str:
         if secret:
             text = text.replace(secret, "[key]")
     return KEY_FRAGMENT.sub("[key]", text)
-
-
-def read_retry_after_s(headers: Mapping[str, str], wall_s: float) -> float | None:
-    """Returns the seconds of `Retry-After-Ms`, or of `Retry-After` as a number or an HTTP date; None without either."""
-    try:
-        if (millis := headers.get("retry-after-ms")) is not None:
-            return _keep_if_valid(float(millis) / 1000)
-        value = headers.get("retry-after")
-        if value is None:
-            return None
-        if re.fullmatch(r"\s*\d+(\.\d+)?\s*", value):
-            return _keep_if_valid(float(value))
-        return max(0.0, parsedate_to_datetime(value).timestamp() - wall_s)
-    except (ValueError, OverflowError, TypeError):
-        return None
 
 
 def _keep_if_valid(seconds: float) -> float | None:
