@@ -1,4 +1,4 @@
-"""OpenAI Agents SDK: a runner that takes models and function tools through the gate.
+"""OpenAI Agents SDK: a runner that takes models and tools through the gate.
 
     sea = seawall.Engine("desk.db")
     runner = SeawallRunner(sea, effects=["refund"])
@@ -8,11 +8,12 @@
 - `going_on.py`: continues a `RunState` with the decisions of people
 - `nested.py`: agents that tools and guardrails run
 - `gating.py`: gated copies of agents, tools and hand-offs; `models.py`: gated models
+- `client_tools.py`: gated copies of shell, patch and custom tools
 - `place.py`: the agent, the frame and the call that code runs in, and the errors that end a run of the SDK
 - `replies.py`: how requests, replies and results of the SDK are recorded and restored
 
-The adapter can't gate tools that the provider runs (web search, code interpreter, hosted MCP servers, …), the SDK's shell,
-computer and patch tools, and models that a function calls by itself. `engine.coverage()` lists those that agents have.
+The adapter can't gate tools that the provider runs (web search, code interpreter, hosted MCP servers, …), the SDK's
+computer tool, and models that a function calls by itself. `engine.coverage()` lists those that agents have.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import traceback
 import weakref
 from collections.abc import Callable, Generator
 from contextvars import ContextVar
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import msgspec
 from agents.agent import Agent
@@ -30,6 +30,7 @@ from agents.run_config import RunConfig, ToolErrorFormatterArgs
 from agents.run_context import RunContextWrapper
 from agents.tool import (
     FunctionTool,
+    LocalShellTool,
     Tool,
     default_tool_error_function,
     default_tool_timeout_error_message,
@@ -40,10 +41,17 @@ from agents.tool import (
 )
 from agents.tool_context import ToolContext
 
+from seawall.adapters.openai_agents.client_tools import (
+    ClientTool,
+    GatedClientTool,
+    as_client_tool,
+    get_gated_client_tool,
+)
 from seawall.adapters.openai_agents.models import gate_model
 from seawall.adapters.openai_agents.place import (
     AgentsRefused,
     CallPlace,
+    RaisedInstead,
     convert_refusal,
     enter_place,
     find_invocation,
@@ -51,6 +59,7 @@ from seawall.adapters.openai_agents.place import (
 from seawall.adapters.openai_agents.replies import (
     add_result_notes,
     read_arguments,
+    read_operation,
     recall_result,
     write_result_text,
     write_value,
@@ -130,6 +139,8 @@ class AgentGate:
         """By `id` of an entry in an agent's `handoffs`: the entry, its state, and its gated copy."""
         self._tools: weakref.WeakValueDictionary[int, FunctionTool] = weakref.WeakValueDictionary()
         """The gated copies by `id` of the user's tool. Each copy keeps its tool alive."""
+        self._client_tools: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+        """The same of tools that are no functions."""
 
     def __repr__(self) -> str:
         return f"<AgentGate of {len(self._agents)} agents>"
@@ -223,12 +234,9 @@ class AgentGate:
     # ---- tools
 
     def gate_tool(self, tool: Tool, seen: set[int] | None = None) -> Tool:
-        """Returns the gated copy of a function tool. A tool of another kind can't be gated: it is noted and returned."""
+        """Returns the gated copy of a tool that is called in this process. Another one can't be gated: it is noted and returned."""
         if not isinstance(tool, FunctionTool):
-            self._note_not_gated(
-                f"{type(tool).__name__} {tool.name!r} of OpenAI Agents: it is run by the provider or by the SDK itself"
-            )
-            return tool
+            return self._gate_client_tool(tool)
         if isinstance(tool.on_invoke_tool, _GatedInvoker):
             return tool
         gated = self._tools.get(id(tool))
@@ -238,6 +246,24 @@ class AgentGate:
         agent = getattr(tool, "_agent_instance", None)
         if agent is not None:
             gated._agent_instance = self._gate_agent(get_original(agent), set() if seen is None else seen)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] -- a RunState finds the agent there
+        return gated
+
+    def _gate_client_tool(self, tool: Tool) -> Tool:
+        own = as_client_tool(tool)
+        if own is None:
+            self._note_not_gated(
+                f"{type(tool).__name__} {tool.name!r} of OpenAI Agents: it is run by the provider or by the SDK itself"
+            )
+            return tool
+        if get_gated_client_tool(tool) is not None:
+            return tool
+        known = get_gated_client_tool(gated := self._client_tools.get(id(tool)))
+        if gated is None or known is None or not known.is_current():
+            gated = GatedClientTool(own, self._not_done).make_copy()
+            is_effect = self.tools.find_kind(tool.name) == "effect"
+            if not isinstance(own, LocalShellTool) and (is_effect or own.needs_approval is not False):
+                gated.needs_approval = _make_approval(own, is_effect=is_effect)
+            self._client_tools[id(tool)] = gated
         return gated
 
     def _make_tool(self, tool: FunctionTool) -> FunctionTool:
@@ -280,33 +306,34 @@ def _are_same(old: list[Any], new: list[Any]) -> bool:
     return len(old) == len(new) and all(a is b for a, b in zip(old, new, strict=True))
 
 
-async def needs_own_approval(
-    tool: FunctionTool, context: Any, arguments: dict[str, Any], call_id: str
-) -> bool:
-    """Returns whether the user's own policy asks a person."""
-    policy = tool.needs_approval
+async def needs_own_approval(tool: Any, context: Any, asked: Any, call_id: str) -> bool:
+    """Returns whether the user's own policy asks a person. `asked` is what the SDK gives the policy: a function's arguments, a
+    custom tool's text, or what a shell or a patch is to do.
+    """
+    policy = getattr(tool, "needs_approval", False)
     if isinstance(policy, bool):
         return policy
-    found = policy(context, arguments, call_id)
+    found = policy(context, asked, call_id)
     return bool(await found if inspect.isawaitable(found) else found)
 
 
-def _make_approval(tool: FunctionTool, *, is_effect: bool) -> Any:
+def _make_approval(tool: FunctionTool | ClientTool, *, is_effect: bool) -> Any:
     """Returns the approval policy of a gated tool: it asks a person if the user's own policy does, or the gate holds the call.
 
     The user's own policy is not asked about a call that was made already.
     """
 
-    async def needs_approval(context: Any, arguments: dict[str, Any], call_id: str) -> bool:
+    async def needs_approval(context: Any, asked: Any, call_id: str) -> bool:
         invocation = find_invocation()
         run = invocation.run
-        if await needs_own_approval(tool, context, arguments, call_id):
+        if await needs_own_approval(tool, context, asked, call_id):
             with run.translate_errors():
                 if not await run.session.is_attempted(invocation.frame, call_id):
                     return True
         if not is_effect:
             return False
         with run.translate_errors():
+            arguments = cast("dict[str, Any]", asked) if isinstance(asked, dict) else read_operation(asked)
             held = await run.is_held(invocation.agent, tool.name, arguments, call_id, invocation.frame)
             if held is not None and not (held.proposal and invocation.is_resumable):
                 raise held  # an approval of the SDK can't say what became of an earlier attempt, or would go to a function
@@ -315,8 +342,10 @@ def _make_approval(tool: FunctionTool, *, is_effect: bool) -> Any:
     return needs_approval
 
 
-def get_original_tool(tool: Any) -> FunctionTool | None:
+def get_original_tool(tool: Any) -> Any:
     """Returns the user's own tool of a gated copy; None for another tool."""
+    if (gated := get_gated_client_tool(tool)) is not None:
+        return gated.tool
     invoker = getattr(tool, "on_invoke_tool", None)
     return invoker.tool if isinstance(invoker, _GatedInvoker) else None
 
@@ -392,7 +421,7 @@ class _GatedInvoker:
         except ModelBehaviorError as error:
             if not _is_rejected(error):
                 raise
-            return self._make_failure(error), _RaisedInstead(error)
+            return self._make_failure(error), RaisedInstead(error)
         finally:
             _failure.reset(token)
         if place.stops:
@@ -501,12 +530,6 @@ def _declare_once_inspected(inner: FunctionTool) -> Callable[[ToolContext[Any], 
     return functools.update_wrapper(first, invoke)
 
 
-class _RaisedInstead(NamedTuple):
-    """What a tool has raised, in the place of its value."""
-
-    error: BaseException
-
-
 def _is_rejected(error: BaseException) -> bool:
     """Returns whether the SDK has raised an error while it read a call's arguments: then it has not called the function."""
     if not isinstance(error, ModelBehaviorError):
@@ -521,7 +544,7 @@ def _is_rejected(error: BaseException) -> bool:
 def _write_result(done: Performed) -> Any:
     settled = done.settled
     if settled.performed:
-        if isinstance(done.value, _RaisedInstead):
+        if isinstance(done.value, RaisedInstead):
             raise done.value.error
         return add_result_notes(done.value, settled.notes)
     return add_result_notes(recall_result(settled.text, settled.raw), settled.notes)

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from agents.run_context import RunContextWrapper
 from agents.run_state import RunState
-from agents.tool import FunctionTool
 
+from seawall.adapters.openai_agents.client_tools import restore_asked
 from seawall.adapters.openai_agents.gating import get_original_tool, needs_own_approval
 from seawall.adapters.openai_agents.place import RunnerInvocation
-from seawall.adapters.openai_agents.replies import read_arguments
+from seawall.adapters.openai_agents.replies import list_calls, read_arguments, read_call
 from seawall.core.errors import Misused
 from seawall.runtime.foreign.asks import Held, Settled
 from seawall.runtime.foreign.engine import Engine
@@ -57,6 +57,7 @@ async def find_place(invocation: RunnerInvocation, state: Any) -> None:
     invocation.agent = state._current_agent.name  # noqa: SLF001 -- the SDK offers no other way to it
     responses = state._model_responses  # noqa: SLF001 -- the SDK offers no other way to it
     newest: list[Any] = responses[-1].output if responses else []
+    invocation.calls = list_calls(responses[-1]) if responses else ()
     for item in newest:
         call_id = getattr(item, "call_id", None)
         path: tuple[int, ...] = () if not call_id else await invocation.run.session.find_frames(str(call_id))
@@ -89,7 +90,8 @@ async def _settle_item(
     engine: Engine, invocation: RunnerInvocation, state: Any, item: Any, decider: StateDecider
 ) -> None:
     run, name, call_id = invocation.run, str(item.tool_name), str(item.call_id)
-    arguments = read_arguments(str(item.arguments or ""))
+    call = read_call(item.raw_item)
+    arguments = read_arguments("" if call is None else call[2])
     decided = _find_decision(state, item)
     if decided is None and await _is_own(state, item, arguments, call_id):
         return
@@ -155,10 +157,10 @@ async def _is_own(state: Any, item: Any, arguments: dict[str, Any], call_id: str
         own = _find_tool(await item.agent.get_all_tools(context), item)
     if own is None:
         return True
-    return await needs_own_approval(own, context, arguments, call_id)
+    return await needs_own_approval(own, context, restore_asked(own, arguments), call_id)
 
 
-def _find_tool(tools: Sequence[Any], item: Any) -> FunctionTool | None:
+def _find_tool(tools: Sequence[Any], item: Any) -> Any:
     """Returns the user's own tool that an interruption is about."""
     found = (get_original_tool(tool) for tool in tools if tool.name == item.tool_name)
     return next((tool for tool in found if tool is not None), None)

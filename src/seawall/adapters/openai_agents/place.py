@@ -193,6 +193,12 @@ class CallPlace(NamedTuple):
     """If the tool is an agent: a list that gets the reason why it may not begin. The SDK would replace the text of an error."""
 
 
+class RaisedInstead(NamedTuple):
+    """What a tool has raised, in the place of its value."""
+
+    error: BaseException
+
+
 current: ContextVar[CallPlace | RunnerInvocation | None] = ContextVar(
     "seawall_openai_agents_place", default=None
 )

@@ -43,6 +43,17 @@ _COUNTS = ("requests", "input_tokens", "output_tokens", "total_tokens")
 _STRUCTURED = (ToolOutputText, ToolOutputImage, ToolOutputFileContent)
 _STRUCTURED_TYPES = ("text", "image", "file")
 
+SHELL_FIELDS = ("commands", "timeout_ms", "max_output_length")
+PATCH_FIELDS = ("type", "path", "diff", "move_to")
+_FIELDS = (*SHELL_FIELDS, *PATCH_FIELDS, "command", "env", "user", "working_directory")
+_OPERATIONS = {
+    "shell_call": ("shell", "action"),
+    "local_shell_call": ("local_shell", "action"),
+    "apply_patch_call": ("apply_patch", "operation"),
+}
+"""By type of an item: the name of its tool, and the field that says what is asked for."""
+_CALLS = frozenset(("function_call", "custom_tool_call", *_OPERATIONS))
+
 
 def make_plain(value: Any) -> Any:
     """Returns an object of the SDK as JSON values."""
@@ -147,9 +158,46 @@ def read_response(response: ModelResponse, *, delivered: bool = False) -> ModelR
 
 
 def list_calls(response: ModelResponse) -> tuple[tuple[str, str, str], ...]:
-    """Returns the id, the name and the arguments of each function that a reply calls."""
-    calls = [item for item in response.output if isinstance(item, ResponseFunctionToolCall)]
-    return tuple([(call.call_id, call.name, call.arguments) for call in calls])
+    """Returns the id, the name and the arguments of each call of a reply that the SDK makes in the caller's process."""
+    answered = {
+        getattr(item, "call_id", None) for item in response.output if item.type == "shell_call_output"
+    }
+    calls = (read_call(item) for item in response.output)
+    return tuple([call for call in calls if call is not None and call[0] not in answered])
+
+
+def read_call(item: Any) -> tuple[str, str, str] | None:
+    """Returns the id, the name and the arguments of an item's call; None for an item that is no such call.
+
+    The items of a shell and of a patch do not name their tool, so the name is the one that the SDK gives it by default.
+    """
+    if isinstance(item, ResponseFunctionToolCall):
+        return item.call_id, item.name, item.arguments
+    if isinstance(item, BaseModel) and getattr(item, "type", None) not in _CALLS:  # most items are texts
+        return None
+    plain = cast("dict[str, Any]", make_plain(item))
+    kind = str(plain.get("type"))
+    if kind not in _CALLS:
+        return None
+    call_id = str(plain.get("call_id") or plain.get("id") or "")
+    if kind == "function_call":
+        return call_id, str(plain["name"]), str(plain.get("arguments") or "")
+    if kind == "custom_tool_call":
+        return call_id, str(plain["name"]), json.dumps({"input": plain.get("input")})
+    name, field = _OPERATIONS[kind]
+    return call_id, name, json.dumps(read_operation(plain.get(field)))
+
+
+def read_operation(action: Any) -> dict[str, Any]:
+    """Returns what a tool that is no function is asked to do, as the arguments of a call."""
+    if isinstance(action, str):
+        return {"input": action}
+    if isinstance(action, BaseModel | Mapping):
+        plain = cast("dict[str, Any]", make_plain(cast("Any", action)))
+    else:  # an object of the SDK
+        plain = {name: make_plain(getattr(action, name, None)) for name in _FIELDS}
+    found = {name: plain[name] for name in _FIELDS if plain.get(name) is not None}
+    return {name: value for name, value in found.items() if (name, value) != ("type", "exec")}
 
 
 def _read_usage(usage: AgentsUsage) -> Usage:
