@@ -169,8 +169,8 @@ def round_again(names: str, rounds: int, before: int) -> str:
     """What the guard tells an agent that goes round."""
     last = " Once more, and the run is stopped." if rounds >= ROUNDS else ""
     return (
-        f"[{names} has come round {rounds + 1} times with the same answers, since step {before}. Going round brings "
-        "the same again: change something that is not in the round, or answer and say what does not work."
+        f"[{names} has come round {rounds + 1} times with the same answers, since step {before}. The same round "
+        "leads to the same answers: change something that is not in the round, or answer and say what does not work."
         f"{last}]"
     )
 

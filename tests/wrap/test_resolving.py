@@ -143,3 +143,26 @@ def test_an_embedding_is_no_model(inspect: Inspect) -> None:
     )
 
     assert not [part for part in report.parts if part.kind == "model"]
+
+
+def test_tools_that_the_framework_runs_in_this_process_are_told_from_those_of_the_provider(
+    inspect: Inspect,
+) -> None:
+    report = inspect(
+        "from agents import Agent, ApplyPatchTool, ComputerTool, CustomTool, LocalShellTool, Runner, ShellTool\n"
+        "import app_tools as t\n"
+        "agent = Agent('a', tools=[ShellTool(executor=t.run), ShellTool(t.run, name='bash'), LocalShellTool(t.run),\n"
+        "    ApplyPatchTool(editor=t.Editor()), CustomTool(name='sql', description='d', on_invoke_tool=t.run),\n"
+        "    ShellTool(environment={'type': 'container_auto'}), ComputerTool(t.screen)])\n"
+        "Runner.run_sync(agent, 'hi')\n",
+    )
+
+    assert sorted((each.name, each.gated) for each in report.parts if each.kind == "tool") == [
+        ("ComputerTool", "no"),
+        ("ShellTool", "no"),
+        ("apply_patch", "added"),
+        ("bash", "added"),
+        ("local_shell", "added"),
+        ("shell", "added"),
+        ("sql", "added"),
+    ]

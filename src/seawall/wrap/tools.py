@@ -89,6 +89,9 @@ class ToolRules(msgspec.Struct, frozen=True, kw_only=True):
     """The keyword arguments that hold the tool's name."""
     hosted: Mapping[str, str] = {}
     """Tools that can't be gated, each with the reason."""
+    in_process: Mapping[str, tuple[str, str]] = {}
+    """Classes of tools that the framework runs in the caller's process: the name that a tool has by default, and the argument
+    without which the provider runs it."""
     servers: frozenset[str] = frozenset()
     """Classes of sets of tools whose names are known only at run time."""
     agents: frozenset[str] = frozenset()
@@ -208,6 +211,8 @@ class ToolReader:
             self._inspection.add("agent", name, self._rules.framework, value, self._gated, AGENT_TOOL)
         elif end in rules.hosted and ends_with(dotted, rules.packages, frozenset(rules.hosted)):
             self._inspection.add("tool", end, rules.framework, value, "no", rules.hosted[end])
+        elif end in rules.in_process and ends_with(dotted, rules.packages, frozenset(rules.in_process)):
+            self._read_in_process(end, call, value)
         elif end in rules.servers or last_two in rules.servers:
             self._add_unknown(value)
         elif end in rules.makers or last_two in rules.makers:
@@ -217,6 +222,15 @@ class ToolReader:
         else:
             name = self._find_name(call)
             self._add_tool(name or end, value, guessed=not name)
+
+    def _read_in_process(self, kind: str, call: ast.Call, value: SourceValue) -> None:
+        """Reads a tool that the framework runs in the caller's process, unless the provider runs it."""
+        name, needed = self._rules.in_process[kind]
+        if not call.args and get_argument(call, needed) is None and all(each.arg for each in call.keywords):
+            self._inspection.add("tool", kind, self._rules.framework, value, "no", HOSTED)
+            return
+        given = read_text(call.args[0]) if call.args else ""
+        self._add_tool(self._find_name(call) or given or name, value)
 
     def _read_wrapped(self, call: ast.Call, value: SourceValue) -> None:
         """Reads a call that turns a function into a tool: `StructuredTool.from_function(refund, name="pay_back")`."""

@@ -35,9 +35,13 @@ RULES = ToolRules(
             ),
             HOSTED,
         ),
-        **dict.fromkeys(
-            ("ComputerTool", "ShellTool", "LocalShellTool", "ApplyPatchTool", "CustomTool"), _BY_SDK
-        ),
+        "ComputerTool": _BY_SDK,
+    },
+    in_process={
+        "ShellTool": ("shell", "executor"),
+        "LocalShellTool": ("local_shell", "executor"),
+        "ApplyPatchTool": ("apply_patch", "editor"),
+        "CustomTool": ("custom", "on_invoke_tool"),
     },
 )
 
