@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -21,9 +21,20 @@ from langchain.agents.middleware import (
 )
 from langchain_core.decisions import BaseDecisionModel, ChoiceAnswer, ClassifierResponse, Noul, NoulAnswer
 
-from adapters.langchain_desk import ASK, REFUND, Bank, call, list_runs, make_engine, make_model, say
+from adapters.langchain_desk import (
+    ASK,
+    REFUND,
+    Bank,
+    ScriptedChat,
+    call,
+    list_runs,
+    make_engine,
+    make_model,
+    say,
+)
 from seawall import Limits
 from seawall.adapters.langchain import SeawallHalted, SeawallMiddleware
+from seawall.adapters.langchain_core.messages import list_hosted
 from seawall.adapters.langgraph import gate_graph
 from seawall.runtime.foreign.engine import Engine
 
@@ -64,6 +75,49 @@ def test_coverage_tells_of_middleware_after_the_gate(engine: Engine) -> None:
     assert ask(agent)["messages"][-1].text == "Paid."
     assert "put SeawallMiddleware last" in str(engine.coverage())
     assert engine.coverage().reads == {"find_order": 1}
+
+
+class BoundChat(ScriptedChat):
+    """Has its tools among the options of each request, as the models of providers do."""
+
+    def bind_tools(self, tools: Sequence[Any], **options: Any) -> Any:
+        return self.bind(tools=[each for each in tools if isinstance(each, dict)])
+
+
+@BOTH
+@AROUND
+def test_coverage_names_the_tools_that_the_provider_runs(engine: Engine, mode: str, around: bool) -> None:
+    tools: list[Any] = [*Bank().tools, {"type": "mcp", "server_label": "crm", "server_url": "http://x"}]
+    agent: Any = create_agent(
+        make_model([say("Hello.")], BoundChat),
+        tools,
+        middleware=[] if around else [SeawallMiddleware(engine)],
+    )
+
+    ask(gate_graph(engine, agent) if around else agent, mode)
+
+    assert "tool 'mcp' of 'crm': the model's provider runs it" in engine.coverage().not_gated
+
+
+@pytest.mark.parametrize(
+    ("tool", "named"),
+    [
+        ({"type": "web_search"}, "web_search"),
+        ({"type": "web_search_20250305", "name": "web_search", "max_uses": 3}, "web_search_20250305"),
+        ({"type": "code_interpreter", "container": {"type": "auto"}}, "code_interpreter"),
+        ({"google_search": {}}, "google_search"),
+        ({"type": "bash_20250124", "name": "bash"}, None),
+        ({"type": "custom", "name": "sql"}, None),
+        ({"type": "function", "name": "find", "parameters": {}}, None),
+        ({"type": "function", "function": {"name": "find", "parameters": {}}}, None),
+        ({"name": "find", "description": "d", "input_schema": {"type": "object"}}, None),
+        ({"function_declarations": [{"name": "find"}]}, None),
+        ({"toolSpec": {"name": "find"}}, None),
+        ({"name": "find"}, None),
+    ],
+)
+def test_a_providers_tool_is_told_from_the_applications_own(tool: dict[str, Any], named: str | None) -> None:
+    assert list_hosted([tool]) == ([] if named is None else [f"tool {named!r}: the model's provider runs it"])
 
 
 # ---- the models of other middleware

@@ -32,6 +32,7 @@ from seawall.adapters.langchain_core.messages import (
     find_limit,
     find_model_name,
     leave_out_tools,
+    list_hosted,
     list_said,
     make_reply,
     name_model,
@@ -386,6 +387,7 @@ class SeawallMiddleware(AgentMiddleware[Any, Any, Any]):
     def _describe_tools(self, request: ModelRequest[Any]) -> list[Any]:
         """Returns the tools of a request and the form of its structured answer, as JSON values."""
         tools, form = [self._described.describe(tool) for tool in request.tools], request.response_format
+        self._engine.note_not_gated(*list_hosted(request.tools))
         if form is None:
             return tools
         known = self._form  # read and set as a whole, because requests in several threads may share it

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
@@ -27,6 +27,7 @@ from seawall.core.canonical import to_canonical_text
 from seawall.models.protocol import Usage
 from seawall.run.step import Result
 from seawall.runtime.foreign.asks import Settled
+from seawall.runtime.foreign.engine import Engine
 from seawall.runtime.foreign.results import (
     DONE,
     NO_USAGE,
@@ -120,10 +121,53 @@ _FORMS = (
 """Options in which models are sent the schema of a structured answer."""
 
 
-def list_tools(options: Mapping[str, Any]) -> list[Any]:
-    """Returns the tools in the options of a request, and the schema of a structured answer."""
+def list_tools(options: Mapping[str, Any], engine: Engine) -> list[Any]:
+    """Returns the tools in the options of a request, and the schema of a structured answer. Tools that the model's provider
+    runs are noted for the coverage of `engine`.
+    """
     forms = [to_json_value(form) for name in _FORMS if isinstance(form := options.get(name), Mapping)]
-    return [*(options.get("tools") or ()), *forms]
+    tools = options.get("tools") or ()
+    engine.note_not_gated(*list_hosted(tools))
+    return [*tools, *forms]
+
+
+_OWN_FIELDS = frozenset(
+    {"function", "functions", "function_declarations", "input_schema", "parameters", "toolSpec"}
+)
+"""Fields of a tool that the application runs: it has a schema for its arguments."""
+_OWN_TYPES = (
+    "function",
+    "custom",
+    "bash",
+    "computer",
+    "local_shell",
+    "memory",
+    "shell",
+    "apply_patch",
+    "text_editor",
+)
+"""How the types of tools begin that a provider has defined and the application runs."""
+
+
+def list_hosted(tools: Iterable[Any]) -> list[str]:
+    """Returns what `coverage` says of those tools of a request that the model's provider runs. A provider's tool is a mapping
+    with a `type`, such as `web_search_20250305` or `mcp`, or, of Google, with a single field, such as `google_search`.
+    """
+    found: list[str] = []
+    for tool in tools:
+        if not isinstance(tool, dict):
+            continue
+        fields = cast("dict[str, Any]", tool)
+        if not _OWN_FIELDS.isdisjoint(fields):
+            continue
+        kind = fields.get("type")
+        if kind is None and len(fields) == 1 and isinstance(next(iter(fields.values())), Mapping):
+            kind = next(iter(fields))
+        if isinstance(kind, str) and not kind.startswith(_OWN_TYPES):
+            label = fields.get("server_label")
+            named = f" of {label!r}" if label else ""
+            found.append(f"tool {kind!r}{named}: the model's provider runs it")
+    return found
 
 
 class ToolDescriptions:

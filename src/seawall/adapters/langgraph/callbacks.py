@@ -96,7 +96,7 @@ class PendingCalls:
             _name_agent(place, metadata),
             name,
             said,
-            tools=list_tools(settings),
+            tools=list_tools(settings, place.engine),
             max_output_tokens=limit if isinstance(limit, int) else None,
             frame=place.frame,
             anew=True,

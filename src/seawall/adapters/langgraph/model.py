@@ -86,7 +86,7 @@ def _ask(
         place.agent,
         name_model(model),
         place.written.write(messages),
-        tools=list_tools(options),
+        tools=list_tools(options, place.engine),
         max_output_tokens=find_limit(model, options),
         frame=place.frame,
     )
