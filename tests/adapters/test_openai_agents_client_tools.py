@@ -390,3 +390,21 @@ def test_a_held_call_is_decided_in_seawall(kind: str, tmp_path: Path) -> None:
 
     assert result.final_output == "Done."
     assert len(machine.done) == 1
+
+
+def test_a_held_call_of_an_agent_in_a_tool_interrupts_the_run_around_it(tmp_path: Path) -> None:
+    machine = Machine()
+    inner, _ = make_agent(machine, "apply_patch")
+    model = PlayedModel([[("ask_clerk", {"input": "Clean up"})], "All done."])
+    outer = Agent(name="boss", model=model, tools=[inner.as_tool("ask_clerk", "d")])
+    with make_careful(tmp_path) as engine:
+        runner = SeawallRunner(engine)
+        result = ask(runner, outer)
+        (item,) = result.interruptions
+        assert machine.done == []
+        state = result.to_state()
+        state.approve(item)
+        result = ask(runner, outer, state, credential="dana")
+
+    assert result.final_output == "All done."
+    assert machine.done == [("update_file", "a.py")]

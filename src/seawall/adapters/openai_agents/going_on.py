@@ -91,7 +91,7 @@ async def _settle_item(
 ) -> None:
     run, name, call_id = invocation.run, str(item.tool_name), str(item.call_id)
     call = read_call(item.raw_item)
-    arguments = read_arguments("" if call is None else call[2])
+    arguments = read_arguments(str(item.arguments or "") if call is None else call[2])
     decided = _find_decision(state, item)
     if decided is None and await _is_own(state, item, arguments, call_id):
         return

@@ -181,9 +181,9 @@ def read_call(item: Any) -> tuple[str, str, str] | None:
         return None
     call_id = str(plain.get("call_id") or plain.get("id") or "")
     if kind == "function_call":
-        return call_id, str(plain["name"]), str(plain.get("arguments") or "")
+        return call_id, str(plain.get("name")), str(plain.get("arguments") or "")
     if kind == "custom_tool_call":
-        return call_id, str(plain["name"]), json.dumps({"input": plain.get("input")})
+        return call_id, str(plain.get("name")), json.dumps({"input": plain.get("input")})
     name, field = _OPERATIONS[kind]
     return call_id, name, json.dumps(read_operation(plain.get(field)))
 
