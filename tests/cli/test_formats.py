@@ -17,6 +17,7 @@ from seawall.cli.render.formats import (
     format_seconds,
     format_until,
     parse_duration_s,
+    replace_controls,
     shorten_text,
     wrap_text,
 )
@@ -174,3 +175,13 @@ def test_what_is_no_time_is_refused_with_what_was_given(text: str) -> None:
     with pytest.raises(Misused, match="--until") as caught:
         parse_time("--until", text, 0.0, whole_day=True)
     assert f"--until {text}: write a time" in str(caught.value)
+
+
+@pytest.mark.parametrize("sign", "\x1b\u202e\u2066\u200b\u200e\u200f\u061c\u2028\u2060\ufeff\u00ad\U000e0041")
+def test_what_steers_or_hides_is_shown_as_a_sign(sign: str) -> None:
+    assert replace_controls(f"desk{sign}1\n\tend") == "desk�1\n\tend"
+
+
+@pytest.mark.parametrize("text", ["می‌خواهم", "क्‍ष", "👩‍💻", "❤️", "שלום", "naïve"])
+def test_scripts_are_shown_as_they_are(text: str) -> None:
+    assert replace_controls(text) == text

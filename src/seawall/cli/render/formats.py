@@ -36,7 +36,10 @@ _UNBROKEN_SPACE = re.compile(
     r"(?<=\d) (?=(?:ms|s|min|h|d)\b)|(?<=\bstep) (?=\d)|(?<=min) (?=\d)|(?<=\d [hd]) (?=\d)"
 )
 """Spaces between a number and its unit, at which no line is broken."""
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+"""Characters that steer a terminal, turn a line round, or can't be seen. The joiners that some scripts need are not among them."""
 _MIN_WIDTH = 12
 """The smallest number of columns for wrapped text."""
 
@@ -170,7 +173,7 @@ def parse_duration_s(text: str) -> float | None:
 
 
 def replace_controls(text: str) -> str:
-    """Returns text in which each control character that could steer a terminal is `�`. New lines and tabs stay."""
+    """Returns text in which each character that could steer a terminal, or that can't be seen, is `�`. New lines and tabs stay."""
     return _CONTROL.sub("�", text)
 
 
