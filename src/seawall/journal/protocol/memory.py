@@ -8,6 +8,7 @@ scopes. No content stands in events or in these records: keys and values are bod
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
@@ -269,10 +270,10 @@ class MemoryStore(Protocol):
         ...
 
     async def memory_changed(
-        self, numbers: Sequence[int], since: int
+        self, numbers: Sequence[int], since: int, *, expired_after: float = math.inf
     ) -> list[tuple[MemoryEntry, MemoryEntry | None]]:
-        """Returns the entries among `numbers` that died after version `since`, each with the entry that holds in its
-        place now.
+        """Returns the entries among `numbers` that died after version `since` or have expired after this wall second,
+        each with the entry that holds in its place now.
         """
         ...
 
