@@ -116,6 +116,32 @@ async def test_what_took_the_place_of_a_read_entry_and_has_expired_is_not_told_a
 
 
 @in_loop
+async def test_what_was_written_before_a_run_waited_has_its_age_and_its_end_from_then() -> None:
+    shown, later, till, clock = Shown(), Shown(), Till(), ManualClock()
+    async with sea_of(clock, guards=[Asks()]) as sea:
+        script = (
+            remember("price", "80", ttl_s=3_600),
+            remember("stock", "5", ttl_s=86_400),
+            call("pay", what="it"),
+            recall(),
+            remember("price", "80", ttl_s=3_600),
+        )
+        tools = [till.make()]
+        run = await start_parked(sea, agent_of(*script, shown.then(say("done")), memory=TENANT, tools=tools))
+        clock.jump_wall(7_200)
+        await approve(sea, run)
+        await run.outcome()
+        assert [each["key"] for each in shown.results[-2]["entries"]] == ["stock"]
+        assert shown.results[-1]["remembered"] == "price"
+
+        await play(sea, agent_of(recall(), later.then(say("ok")), memory=TENANT))
+        ages = {each["key"]: each["age"] for each in later.results[-1]["entries"]}
+        assert ages == {"price": "just now", "stock": "2 hours"}
+        clock.jump_wall(86_400 - 7_200)
+        assert await read_memory(sea) == {}
+
+
+@in_loop
 async def test_a_write_after_waking_goes_by_what_the_run_was_told_and_one_before_it_does_not() -> None:
     till = Till()
     async with sea_of(guards=[Asks()]) as sea:

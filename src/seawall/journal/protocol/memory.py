@@ -62,6 +62,8 @@ class MemoryWrite(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     loose: str = ""
     """Digest of the value without its volatile parts: an entry that differs only in these is not written again."""
     causes: tuple[Lineage, ...] = ()
+    at: float = 0.0
+    """The wall second of the write: its run may have waited since. 0: it is written now."""
 
 
 class MemoryMerge(msgspec.Struct, frozen=True, kw_only=True):
