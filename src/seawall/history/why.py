@@ -29,6 +29,7 @@ from seawall.core.events import (
     Tie,
 )
 from seawall.history.record import RunRecord, StepRecord
+from seawall.run.causes import is_shown_decision
 from seawall.run.permission_claims import AUTHORITY
 from seawall.run.sourcing import ShownValues
 
@@ -293,7 +294,9 @@ def _find_unsourced(
     texts = [text(record.started.intent)]
     for step in record.steps.values():
         done = step.done
-        if step.intent.kind != "model" and done is not None and done.status == "ok" and done.output:
+        if done is None or done.output is None or step.intent.kind == "model":
+            continue
+        if is_shown_decision(step.intent, done) if step.intent.kind == "approval" else done.status == "ok":
             texts.append(text(done.output))
     shown = ShownValues(texts)
     ended = record.ended
