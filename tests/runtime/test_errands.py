@@ -302,6 +302,21 @@ def test_an_effect_is_undone_by_its_own_tool_once_and_only_if_somebody_else_appr
     asyncio.run(main())
 
 
+def test_a_receipt_that_is_too_long_for_a_context_is_undone_with_the_whole_of_it() -> None:
+    async def main() -> None:
+        bank, order = Bank(), "1" * 70_000
+        team, _ = desk(bank, [pays(order), "Paid."])
+        async with Seawall(teams=[team], authenticate=_principal) as sea:
+            await over(await sea.start(team, "Refund"))
+            (effect,) = await sea.journal.effects()
+            undo = await sea.undo(effect.id, credential="alice")
+            await decide_as(sea, await parked(undo), "bob")
+            await over(undo)
+        assert bank.booked == [order, f"-{order} (receipt {order})"]
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("how", ["done", "cancelled", "rejected"])
 def test_who_is_forgotten_is_forgotten_by_the_runs_that_undo_their_effects(how: str, tmp_path: Path) -> None:
     async def main() -> None:
