@@ -210,6 +210,24 @@ def test_why_says_which_values_come_from_nowhere(desks: Desks) -> None:
     assert "unsourced  99.95: in no result and not in the request" in desks("why").out
 
 
+def test_a_value_of_a_failure_of_the_instructions_or_of_the_session_comes_from_somewhere(
+    desks: Desks,
+) -> None:
+    desks.write("""
+@tool
+def account(number: str) -> str:
+    "Look up an account."
+    raise ValueError("account 88-4471 is closed")
+
+host = Team("host", Agent("host", "Pays up to 62.50 EUR.", tools=[account], model=script(call("account", number="1"),
+    say("Ticket 4711-A of bob-99@shop.example: up to 62.50 EUR, but 88-4471 is closed. It cost 99.95 EUR."))))
+""")
+    desks("run", desks.app("host"), "I am bob-99@shop.example, with ticket 4711-A.", "--session", "s")
+    assert "unsourced  99.95: in no result and not in the request" in desks("why").out
+    desks("run", desks.app("host"), "What now?", "--session", "s")
+    assert "unsourced" not in desks("why").out
+
+
 def test_a_segment_and_a_lost_step_are_visible_after_a_crash(desks: Desks) -> None:
     desks.write("""
 @tool

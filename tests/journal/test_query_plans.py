@@ -119,6 +119,7 @@ MAY_READ_ON = {
         ("_remove_entries", "_list_scopes", "_is_empty", "_list_gone_versions", "_find"),
         "a collection reads everything that may go",
     ),
+    "_read_effects": "forgetting a person reads all effects of a tenant",
     "_read_records": "forgetting a person reads all records of a tenant",
     "_read_others": "forgetting a person reads runs that were shown what is theirs",
     "release_all": "at the end of a process: what has not ended",

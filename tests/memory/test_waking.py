@@ -27,6 +27,7 @@ from seawall import Agent, Effect, Memory, Run, Seawall, Team, Tool
 from seawall.core.events import Judged, MemoryCut, MemoryRead, RunTaken
 from seawall.models.protocol import User
 from seawall.models.scripted import call, say
+from seawall.testing import ManualClock
 
 TENANT = Memory(write=("tenant",))
 HEAD = "[Not from the user: while this request waited, memory that was read here has changed.]"
@@ -82,6 +83,62 @@ async def test_a_run_that_waited_is_told_nothing_of_what_it_did_not_read() -> No
         await run.outcome()
         assert told(shown) == []
         assert [each.memory for each in await list_events(sea, run.id, RunTaken)] == [1, 2]
+
+
+@in_loop
+async def test_a_run_that_waited_is_told_once_what_has_expired_meanwhile() -> None:
+    shown, till, clock = Shown(), Till(), ManualClock()
+    async with sea_of(clock, guards=[Asks()]) as sea:
+        brief = agent_of(remember("rule", "single", ttl_s=60), say("kept"), memory=TENANT)
+        await play(sea, brief)
+        script = (recall(key="rule"), call("pay", what="double"), call("pay", what="again"))
+        payer = agent_of(*script, shown.then(say("done")), memory=TENANT, tools=[till.make()])
+        run = await start_parked(sea, payer)
+        clock.jump_wall(61)
+        await approve(sea, run)
+        await parked(run)
+        await approve(sea, run)
+        assert (await run.outcome()).status == "completed" and till.paid == ["double", "again"]
+        assert told(shown) == [f'{HEAD}\n- tenant memory "rule" was "single", and has expired']
+
+
+@in_loop
+async def test_what_took_the_place_of_a_read_entry_and_has_expired_is_not_told_as_a_value() -> None:
+    shown, till, clock = Shown(), Till(), ManualClock()
+    async with sea_of(clock, guards=[Asks()]) as sea:
+        await keep(sea, rule="single")
+        run = await start_parked(sea, payer(shown, till.make()))
+        await play(sea, agent_of(remember("rule", "triple", ttl_s=60), say("kept"), memory=TENANT))
+        clock.jump_wall(61)
+        await approve(sea, run)
+        await run.outcome()
+        assert told(shown) == [f'{HEAD}\n- tenant memory "rule" was "single", and is forgotten now']
+
+
+@in_loop
+async def test_what_was_written_before_a_run_waited_has_its_age_and_its_end_from_then() -> None:
+    shown, later, till, clock = Shown(), Shown(), Till(), ManualClock()
+    async with sea_of(clock, guards=[Asks()]) as sea:
+        script = (
+            remember("price", "80", ttl_s=3_600),
+            remember("stock", "5", ttl_s=86_400),
+            call("pay", what="it"),
+            recall(),
+            remember("price", "80", ttl_s=3_600),
+        )
+        tools = [till.make()]
+        run = await start_parked(sea, agent_of(*script, shown.then(say("done")), memory=TENANT, tools=tools))
+        clock.jump_wall(7_200)
+        await approve(sea, run)
+        await run.outcome()
+        assert [each["key"] for each in shown.results[-2]["entries"]] == ["stock"]
+        assert shown.results[-1]["remembered"] == "price"
+
+        await play(sea, agent_of(recall(), later.then(say("ok")), memory=TENANT))
+        ages = {each["key"]: each["age"] for each in later.results[-1]["entries"]}
+        assert ages == {"price": "just now", "stock": "2 hours"}
+        clock.jump_wall(86_400 - 7_200)
+        assert await read_memory(sea) == {}
 
 
 @in_loop

@@ -52,6 +52,30 @@ def test_a_guard_that_begins_to_hold_is_asked_about_once_under_the_terms_of_the_
     play(main)
 
 
+@pytest.mark.parametrize("detached", [False, True])
+def test_what_the_user_confirms_somebody_else_decides_once_another_guard_holds_it(detached: bool) -> None:
+    async def main() -> None:
+        bank, switch = Bank(), Switch("rule", on=False)
+        effect = Effect(unique_by=("order_id",), amount="amount", confirm=True, detached=detached)
+        async with Seawall(guards=[switch]) as sea:
+            for on, asks, wrong, right in (
+                (False, "confirm", "finance", "user"),
+                (True, "approve", "user", "finance"),
+            ):
+                switch.on = on
+                team = desk(bank, effect, pays(f"order {on}"), say("Done."))
+                await (await sea.start(team, "go", principal="user")).rest()
+                (proposal,) = await sea.journal.proposals(ProposalFilter(state="open"))
+                assert proposal.asks == asks
+                with pytest.raises(Refused):
+                    await vote(sea, proposal, by=wrong)
+                await vote(sea, proposal, by=right)
+                await over(await sea.attach(proposal.run))
+        assert [order for order, *_ in bank.paid] == ["order False", "order True"]
+
+    play(main)
+
+
 def test_two_runs_of_which_each_waits_for_what_the_other_is_to_do_go_on_once_people_have_decided(
     tmp_path: Path,
 ) -> None:

@@ -302,6 +302,46 @@ def test_an_effect_is_undone_by_its_own_tool_once_and_only_if_somebody_else_appr
     asyncio.run(main())
 
 
+def test_a_receipt_that_is_too_long_for_a_context_is_undone_with_the_whole_of_it() -> None:
+    async def main() -> None:
+        bank, order = Bank(), "1" * 70_000
+        team, _ = desk(bank, [pays(order), "Paid."])
+        async with Seawall(teams=[team], authenticate=_principal) as sea:
+            await over(await sea.start(team, "Refund"))
+            (effect,) = await sea.journal.effects()
+            undo = await sea.undo(effect.id, credential="alice")
+            await decide_as(sea, await parked(undo), "bob")
+            await over(undo)
+        assert bank.booked == [order, f"-{order} (receipt {order})"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("how", ["done", "cancelled", "rejected"])
+def test_who_is_forgotten_is_forgotten_by_the_runs_that_undo_their_effects(how: str, tmp_path: Path) -> None:
+    async def main() -> None:
+        team, _ = desk(Bank(), [pays("zebra"), "Paid."])
+        async with Seawall(tmp_path / "desk.db", teams=[team], authenticate=_principal) as sea:
+            await over(await sea.start(team, "Refund", principal="user:7"))
+            (effect,) = await sea.journal.effects()
+            undo = await sea.undo(effect.id, credential="alice")
+            waiting = await parked(undo)
+            memory = sea.memory()
+            assert (await memory.forget("user:7", credential="dpo")).running == (undo.id,)
+            if how == "cancelled":
+                await undo.cancel(by="carol")
+            else:
+                await decide_as(sea, waiting, "bob", approve=how == "done")
+            await over(undo)
+            forgotten = await memory.forget("user:7", credential="dpo")
+            assert (forgotten.runs, forgotten.kept, forgotten.running) == (2, 0, ())
+            assert [each.principal for each in await sea.journal.effects(EffectFilter(tool="refund"))]
+            assert (await sea.journal.verify()).bad is None
+        assert not [each for each in tmp_path.iterdir() if each.is_file() and b"zebra" in each.read_bytes()]
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("how", ["cancelled", "rejected"])
 def test_an_undoing_that_did_nothing_is_in_nobodys_way(how: str) -> None:
     async def main() -> None:

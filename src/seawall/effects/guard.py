@@ -384,7 +384,10 @@ class EffectsGuard:
         return Question(
             holds=tuple(GuardVerdict(EFFECTS, each, "enforce") for each in own),
             rule=rule,
-            asks="confirm" if facts.confirm and not declared else "approve",
+            # What a limit or another guard holds is not for the user alone to decide.
+            asks="confirm"
+            if facts.confirm and not (declared or _is_held_by_others(run, holds))
+            else "approve",
             declared=bool(declared) or facts.confirm or bool(claim.undoes),
             hash=claim.hash,
             effect="" if effect is None else effect.id,
@@ -430,6 +433,13 @@ def _list_reasons(
     if answer.problem:
         own.insert(0, Hold(f"the approval does not hold: {answer.problem}"))
     return own
+
+
+def _is_held_by_others(run: RunState, holds: Sequence[GuardVerdict]) -> bool:
+    """Returns whether another guard holds a step, or has held it in the run that asked for an errand."""
+    errand = run.started.errand
+    asked = () if errand is None else errand.reasons
+    return bool(holds) or any(not reason.startswith(f"{EFFECTS}: ") for reason in asked)
 
 
 def _describe(held: GuardVerdict) -> str:

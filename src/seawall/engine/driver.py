@@ -378,7 +378,9 @@ class Driver:
         for item in commands:
             if item.number > self.state.inbox:
                 now, left_s = self._clock.wall_s(), self.left_s()
-                self._fold(batch, take_command(item, self.state, self.bodies, now, left_s))
+                taken = take_command(item, self.state, self.bodies, now, left_s)
+                self._gate.learn_decisions(taken)
+                self._fold(batch, taken)
         ready = self._decide(batch)
         if self.state.ended is None and not ready and not self.state.in_flight:
             self._park(batch)

@@ -11,7 +11,7 @@ lies between `admit` and `perform` and belongs to the driver.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from decimal import Decimal
 from functools import partial
 
@@ -434,12 +434,20 @@ class Gate:
                 self._causes.descent.tell(state.reads.get(0, ()))
             edges = self._causes.find_edges("", exposed=frame.fresh)
         else:
-            edges = self._causes.find_edges(self._bodies.text(step.input), by=frame.last_reply)
+            grant = step.grant
+            by = grant.step if grant is not None and grant.edited else frame.last_reply
+            edges = self._causes.find_edges(self._bodies.text(step.input), by=by)
         intent = build_intent(step, edges, at=self._now(), perform=perform, advice=advice)
         self._causes.note(intent)
         if intent.kind == "handoff":
             self._causes.learn_task(intent, self._bodies)
         return intent
+
+    def learn_decisions(self, events: Iterable[Event]) -> None:
+        """Learns what people have decided: what they wrote is a source of what comes after it."""
+        for event in events:
+            if isinstance(event, StepDone):
+                self._causes.settle(event, self._bodies)
 
     def answer_failed(self, end: End, state: RunState) -> Planned | None:
         """Returns the answer of a run whose last reply failed; None if that was not its last reply, or there is nothing

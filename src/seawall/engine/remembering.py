@@ -123,4 +123,5 @@ def _build_write(entry: BranchEntry, state: RunState, bodies: Bodies, causes: Ca
         ttl_s=entry.ttl_s,
         loose=entry.loose,
         causes=trace_write(state, entry.step, text, causes),
+        at=entry.at,
     )

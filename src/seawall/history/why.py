@@ -29,6 +29,7 @@ from seawall.core.events import (
     Tie,
 )
 from seawall.history.record import RunRecord, StepRecord
+from seawall.run.causes import is_shown_decision
 from seawall.run.permission_claims import AUTHORITY
 from seawall.run.sourcing import ShownValues
 
@@ -109,8 +110,12 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """Literals of the answer, or of the steps that ended the run, that are in no result and not in the request."""
 
 
-def explain(record: RunRecord, text: Callable[[Ref], str] | None = None) -> Explanation:
-    """Explains a run. With `text`, which returns the text of a body, it finds unsourced values, too."""
+def explain(
+    record: RunRecord, text: Callable[[Ref], str] | None = None, *, earlier: Iterable[str] = ()
+) -> Explanation:
+    """Explains a run. With `text`, which returns the text of a body, it finds unsourced values, too. `earlier` are the
+    messages of the session before the run.
+    """
     ended = record.ended
     stopped = None if ended is None else ended.stopped_by
     wanted = tuple(_list_unmade_calls(record))
@@ -136,7 +141,7 @@ def explain(record: RunRecord, text: Callable[[Ref], str] | None = None) -> Expl
         if stopped is not None and stopped.guard in ("limits", "deadline")
         else (),
         given_up=tuple(_list_given_up(record)),
-        unsourced=() if text is None else _find_unsourced(record, starts, text),
+        unsourced=() if text is None else _find_unsourced(record, starts, text, earlier),
     )
 
 
@@ -288,13 +293,10 @@ def _find_path(links: tuple[CauseLink, ...], starts: tuple[int, ...], first: int
 
 
 def _find_unsourced(
-    record: RunRecord, starts: tuple[int, ...], text: Callable[[Ref], str]
+    record: RunRecord, starts: tuple[int, ...], text: Callable[[Ref], str], earlier: Iterable[str]
 ) -> tuple[str, ...]:
-    texts = [text(record.started.intent)]
-    for step in record.steps.values():
-        done = step.done
-        if step.intent.kind != "model" and done is not None and done.status == "ok" and done.output:
-            texts.append(text(done.output))
+    texts = [text(ref) for ref in _list_shown(record) if ref is not None]
+    texts += earlier
     shown = ShownValues(texts)
     ended = record.ended
     refs = [ended.answer] if ended is not None else []
@@ -302,6 +304,19 @@ def _find_unsourced(
         steps = [record.steps[number].intent for number in starts]
         refs = [each.input for each in steps if each.kind in (*CALLED, "approval", "handoff")]
     return tuple(sorted({each for ref in refs if ref for each in shown.find_unsourced(text(ref))}))
+
+
+def _list_shown(record: RunRecord) -> Iterable[Ref | None]:
+    """Yields the texts that the run's agents were shown, whose values have a source."""
+    yield record.started.intent
+    for segment in record.segments:
+        yield from (*segment.taken.facts, *segment.taken.changed)
+    for step in record.steps.values():
+        intent, done = step.intent, step.done
+        if intent.kind == "model":
+            yield intent.input  # the instructions
+        elif done is not None and (intent.kind != "approval" or is_shown_decision(intent, done)):
+            yield done.output
 
 
 # ---- what stopped it, or was given up

@@ -63,9 +63,14 @@ def list_unnamed(merge: MemoryMerge, found: Sequence[MemoryConflict]) -> list[Me
     return [each for each in found if (each.scope, each.key) not in named]
 
 
+def find_time(write: MemoryWrite, now: float) -> float:
+    """Returns the wall second of a write, which is not later than now."""
+    return min(write.at or now, now)
+
+
 def find_expiry(write: MemoryWrite, now: float) -> float | None:
     """Returns the wall second at which the written entry expires; None: never."""
-    return None if write.ttl_s is None else now + write.ttl_s
+    return None if write.ttl_s is None else find_time(write, now) + write.ttl_s
 
 
 def renew_expiry(write: MemoryWrite, live: MemoryEntry, now: float) -> float | None:

@@ -31,6 +31,8 @@ class BranchEntry(msgspec.Struct, frozen=True, gc=False):
     ttl_s: float | None = None
     loose: str = ""
     """See `MemoryWritten.loose`."""
+    at: float = 0.0
+    """The wall second of the write."""
 
 
 Branch = Mapping[tuple[str, Ref], BranchEntry]
@@ -58,6 +60,7 @@ def add_write(
         written.labels,
         written.ttl_s,
         written.loose,
+        written.at,
     )
     # The newest write is the last: a key that is written again moves to the end.
     rest = {place: each for place, each in branch.items() if place != (written.scope, written.key)}

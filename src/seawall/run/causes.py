@@ -237,6 +237,8 @@ class Causes:
         step = self._steps.get(done.step)
         if step is not None:
             self.learn_version(step.frame, done, bodies)
+        if step is not None and is_shown_decision(step, done):
+            self.learn(step.step, bodies.text(done.output), bodies.text(step.input))
         if (
             step is None
             or step.kind == "approval"
@@ -500,6 +502,15 @@ _recall_traces = functools.lru_cache(maxsize=KEPT_TEXTS)(find_traces)
 
 
 @functools.lru_cache(maxsize=256)  # the runs of an application have few prompts in common
+def is_shown_decision(step: StepIntended, done: StepDone) -> bool:
+    """Returns whether the agent is shown what a person decided: other arguments, why a call was not allowed, or what
+    became of an effect. It is not shown that and why a call was approved.
+    """
+    if step.kind != "approval" or done.output is None:
+        return False
+    return done.status == "refused" or (done.status == "ok" and (done.edit is not None or not done.proposal))
+
+
 def _find_phrases(prompt: str) -> frozenset[int]:
     return find_traces(prompt).shingles
 

@@ -19,8 +19,10 @@ from seawall.core.events import Errand, Mode, RunStarted
 from seawall.core.ids import Ids
 from seawall.effects.guard import find_origin
 from seawall.journal.protocol.effects import EffectFilter, EffectRecord
+from seawall.run.bodies import Bodies
 from seawall.run.state import RunState
 from seawall.run.step import Step
+from seawall.runtime.executor import find_whole
 from seawall.runtime.launcher import Launcher
 from seawall.runtime.run import Run
 from seawall.runtime.supervisor import Supervisor
@@ -209,7 +211,7 @@ class Errands:
             if ref is not None and bodies.data(ref) is None:
                 raise Misused(f"effect {effect.id}: its {what} were erased, so nothing can be filled in")
         recorded: Any = json.loads(bodies.text(effect.arguments) or "{}")
-        receipt = None if effect.receipt is None else bodies.text(effect.receipt)
+        receipt = None if effect.receipt is None else await self._read_receipt(effect, bodies)
         try:
             filled = fill_undo_arguments(tool, cast("dict[str, Any]", recorded), receipt)
         except ValueError as error:
@@ -227,6 +229,17 @@ class Errands:
             session=effect.session,
             undoes=effect.id,
         )
+
+    async def _read_receipt(self, effect: EffectRecord, bodies: Bodies) -> str:
+        """Returns the receipt as its tool returned it. Raises `Misused` if the whole of a long one was erased."""
+        receipt = bodies.text(effect.receipt)
+        ref = find_whole(receipt)
+        if ref is None:
+            return receipt
+        bodies.load(await self._supervisor.journal.bodies(effect.tenant, [ref]))
+        if bodies.data(ref) is None:
+            raise Misused(f"effect {effect.id}: its receipt is long, and the whole of it was erased")
+        return bodies.text(ref)
 
     async def _name_undoing(self, effect: EffectRecord) -> str:
         """Returns the request id of the errand that undoes an effect: a new one if all earlier ones did nothing."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import re
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -13,7 +14,7 @@ from typing import Any, TypeVar, cast
 from msgspec.structs import replace
 
 from seawall.core.big_values import BIG_CHARS, is_big
-from seawall.core.canonical import escape_unsendable, measure_bytes
+from seawall.core.canonical import Ref, escape_unsendable, measure_bytes
 from seawall.core.errors import Broken, describe_error, format_trace, is_error, name_error, read_error_text
 from seawall.core.frozen import thaw
 from seawall.models.protocol import Model, ModelFailed, ModelReply, ModelRequest, Price, TextDelta, ToolSpec
@@ -530,3 +531,12 @@ def _make_result(tool: Tool, encoded: str | bytes, bodies: Bodies) -> tuple[Resu
         named = f"{len(body.text):,} characters; whole: {body.ref}"
         output = f"{body.text[:PREVIEW_CHARS]}\n[the first {PREVIEW_CHARS:,} of {named}]"
     return Result(status="ok", output=output, whole=whole), body
+
+
+_WHOLE = re.compile(r"\n\[the first [\d,]{1,20} of [\d,]{1,20} characters; whole: ([0-9a-f]{64})\]\Z")
+
+
+def find_whole(output: str) -> Ref | None:
+    """Returns the body that a result was cut from, because the result was too long for a context; None if it is whole."""
+    found = _WHOLE.search(output)
+    return None if found is None else Ref(found[1])

@@ -75,7 +75,7 @@ class MemorySteps:
         reverted, index_failed = 0, False
         hidden: set[Ref] = set()  # keys that a nearer scope has
         for (label, scope), index in zip(call.scopes, call.indexes, strict=True):
-            own = _list_own(state, step.frame, scope)
+            own = _list_own(state, step.frame, scope, self._clock.wall_s())
             await self._load([ref for entry in own.values() for ref in (entry.key, entry.value) if ref])
             stored, failed = await self._read(call, scope, index, state, more=len(own))
             index_failed = index_failed or failed
@@ -237,7 +237,7 @@ class MemorySteps:
         ref = self._bodies.prepare(key).ref
         own = state.find_written(step.frame, scope, ref)
         if own is not None:
-            return _know_own(label, own)
+            return _know_own(label, _drop_expired(own, self._clock.wall_s()))
         if not state.memory:
             return None
         wanted = MemoryFilter(scopes=(scope,), at=state.memory, key=self._bodies.redact(key), limit=1)
@@ -258,13 +258,19 @@ def format_age(seconds: float) -> str:
     return "just now"
 
 
-def _list_own(state: RunState, frame: int, scope: str) -> dict[Ref, BranchEntry]:
+def _drop_expired(entry: BranchEntry, now: float) -> BranchEntry:
+    """Returns one of the run's own writes, without its value if it has expired: the run may have waited since."""
+    lapsed = entry.ttl_s is not None and entry.at + entry.ttl_s <= now
+    return replace(entry, value=None) if lapsed else entry
+
+
+def _list_own(state: RunState, frame: int, scope: str, now: float) -> dict[Ref, BranchEntry]:
     """Returns the run's own writes to a scope that a frame sees, by key, the newest last."""
     own: dict[Ref, BranchEntry] = {}
     for branch in state.list_branches(frame):  # the frame's own writes hide the writes of frames above it
         for (place, key), entry in branch.items():
             if place == scope:
-                own.setdefault(key, entry)
+                own.setdefault(key, _drop_expired(entry, now))
     return dict(sorted(own.items(), key=lambda item: item[1].step))
 
 

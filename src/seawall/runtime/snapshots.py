@@ -31,18 +31,20 @@ async def read_snapshot(journal: Journal, started: RunStarted, team: Team) -> in
     return await journal.memory_version() if started.errand is None and team.has_memory else 0
 
 
-async def read_changes(journal: Journal, state: RunState, team: Team, bodies: Bodies, now: float) -> Snapshot:
+async def read_changes(
+    journal: Journal, state: RunState, team: Team, bodies: Bodies, now: float, taken_at: float
+) -> Snapshot:
     """Returns the snapshot of a run that goes on: the newest version, and the changes of entries that it has read.
 
-    A fork stays at the snapshot of its origin, because it never merges.
+    `taken_at` is the wall second at which its last segment began. A fork stays at the snapshot of its origin, because it never merges.
     """
     if state.started.fork is not None:
         return Snapshot(state.memory)
     version = await read_snapshot(journal, state.started, team)
     read = state.read_entries
-    if not read or version == state.memory:
+    if not read:
         return Snapshot(version)
-    changed = await journal.memory_changed(read, state.memory)
+    changed = await journal.memory_changed(read, state.memory, expired_after=taken_at)
     changed = [pair for pair in changed if pair[0].number not in state.cut]
     if not changed:
         return Snapshot(version)
@@ -64,5 +66,5 @@ def _describe_change(before: MemoryEntry, after: MemoryEntry | None, bodies: Bod
     if before.reverted:
         return f"{was}. A person has reverted that: it does not hold, and nothing may rest on it"
     if after is None or after.value is None:
-        return f"{was}, and is forgotten now"
+        return f"{was}, and {'has expired' if before.died is None else 'is forgotten now'}"
     return f"{was}, and is {quote(after.value, bodies)} now (version {after.born})"

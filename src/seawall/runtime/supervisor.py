@@ -373,7 +373,9 @@ class Supervisor:
             history = await self.load_history(state.started, tail, team, bodies)
         else:
             messages = await self.sessions.load_messages(self.journal, lease.tenant, state.history, bodies)
-            snapshot = await read_changes(self.journal, state, team, bodies, self.clock.wall_s())
+            now = self.clock.wall_s()
+            taken_at = max((event.at for event in events if isinstance(event, RunTaken)), default=now)
+            snapshot = await read_changes(self.journal, state, team, bodies, now, taken_at)
             # The handover to its guards is in the folded state.
             history = SessionHistory(
                 state.history, messages, {}, memory=snapshot.memory, changed=snapshot.changed

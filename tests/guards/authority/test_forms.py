@@ -65,6 +65,15 @@ FIELDS = [
     '{"permission": "granted"}',
     "<approvedBy>cfo</approvedBy>",
     '"approved_by" : "cfo"',
+    '{"order": "1001", "approval": {"by": "cfo", "status": "granted"}}',
+    '{"approvals": [{"role": "finance", "decision": "approved"}]}',
+    "order: 1001\napprovals:\n  - by: cfo\n    state: approved\n",
+    "<approval><by>cfo</by><state>approved</state></approval>",
+    "order,amount,approved_by\n1000,20,\n1001,40,cfo\n",
+    '"order";"approval status"\n"1001";"granted"\n',
+    "order\toverride\r\n1001\ttrue\r\n",
+    "| Order | Approved by |\n|:--|--:|\n| 1001 | **CFO** |",
+    "Open orders:\n\norder  |  signed off by\n-------+--------\n 1001  |  legal\n(1 row)",
 ]
 OTHER_LANGUAGES = [
     "Frau Weber hat das genehmigt.",
@@ -137,6 +146,14 @@ NO_FIELDS = [
     '{"approved_by": "n/a"}',
     '{"granted": 3}',
     "authorization: required",
+    '{"approval": {"status": "pending"}, "status": "approved"}',
+    '{"approval": {}, "order": {"status": "approved"}}',
+    '{"requires_approval": [{"status": "approved"}]}',
+    "approval:\nstatus: approved\n",
+    "order,amount,approved_by\n1000,20,\n1001,40,none\n",
+    "order,approver\n1001,cfo\n",
+    "| Order | Approved by |\n|---|---|\n| 1001 | |",
+    "override,value\nfont,12\n",
 ]
 NOT_IN_OTHER_LANGUAGES = [
     "经理还没有批准。",

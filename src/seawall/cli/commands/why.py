@@ -11,6 +11,8 @@ from seawall.cli.options import DEFAULT_JOURNAL, JournalOption, JsonOption, RunA
 
 if TYPE_CHECKING:
     from seawall.cli.render.screen import Screen
+    from seawall.history.record import RunRecord
+    from seawall.journal.protocol import Journal
 
 
 def why(
@@ -53,7 +55,7 @@ async def _why(screen: Screen, path: Path, name: str, full: bool) -> None:
         if not events:
             raise Misused(f"run {row.run}: its events were pruned, so nothing leads back from its outcome")
         record = build_record(events)
-        found = explain(record, texts.get)
+        found = explain(record, texts.get, earlier=await _read_earlier(journal, record))
         origins = await find_origins(journal, row.run, events, found.starts)
         refs = [ref for each in origins for ref in (each.key, each.value)]
         remembered = BodyTexts(await read_bodies(journal, row.tenant, refs))
@@ -83,3 +85,15 @@ async def _why(screen: Screen, path: Path, name: str, full: bool) -> None:
     )
     screen.print_lines(report.draw_lines())
     screen.print_lines(draw_origins(origins, remembered, screen.width, full=full))
+
+
+async def _read_earlier(journal: Journal, record: RunRecord) -> list[str]:
+    """Returns the messages of the session's conversation before a run."""
+    from seawall.core.redact import Redactor
+    from seawall.run.bodies import Bodies
+    from seawall.runtime.sessions import Sessions
+
+    history = record.segments[0].taken.history if record.segments else None
+    bodies = Bodies(Redactor(), {})
+    messages = await Sessions().load_messages(journal, record.started.tenant, history, bodies)
+    return [bodies.text(message.ref) for message in messages]

@@ -129,6 +129,9 @@ class StepTree:
         if step.decision is not None:
             style = "green" if step.decision.approved else "red"
             yield wording.format_decision(step.decision), style, True
+            if step.decision.approved and step.decision.edit is not None:
+                edited = wording.format_arguments(self._texts.get(step.decision.edit))
+                yield f"with other arguments: {edited}", style, True
         for moved in step.moved:
             yield f"the effect is {moved.state}: {self._texts.get(moved.receipt)}", "yellow", False
         if step.late is not None:

@@ -8,6 +8,7 @@ scopes. No content stands in events or in these records: keys and values are bod
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
@@ -61,6 +62,8 @@ class MemoryWrite(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     loose: str = ""
     """Digest of the value without its volatile parts: an entry that differs only in these is not written again."""
     causes: tuple[Lineage, ...] = ()
+    at: float = 0.0
+    """The wall second of the write: its run may have waited since. 0: it is written now."""
 
 
 class MemoryMerge(msgspec.Struct, frozen=True, kw_only=True):
@@ -269,10 +272,10 @@ class MemoryStore(Protocol):
         ...
 
     async def memory_changed(
-        self, numbers: Sequence[int], since: int
+        self, numbers: Sequence[int], since: int, *, expired_after: float = math.inf
     ) -> list[tuple[MemoryEntry, MemoryEntry | None]]:
-        """Returns the entries among `numbers` that died after version `since`, each with the entry that holds in its
-        place now.
+        """Returns the entries among `numbers` that died after version `since` or have expired after this wall second,
+        each with the entry that holds in its place now.
         """
         ...
 

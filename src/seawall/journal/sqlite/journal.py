@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import threading
@@ -465,10 +466,13 @@ class SqliteJournal:
         return await self._readers.run(lambda c: memory_reading.list_of_run(c, run))
 
     async def memory_changed(
-        self, numbers: Sequence[int], since: int
+        self, numbers: Sequence[int], since: int, *, expired_after: float = math.inf
     ) -> list[tuple[MemoryEntry, MemoryEntry | None]]:
         """See `Journal.memory_changed`."""
-        return await self._readers.run(lambda c: memory_reading.list_changed(c, numbers, since))
+        now = self._clock.wall_s()
+        return await self._readers.run(
+            lambda c: memory_reading.list_changed(c, numbers, since, expired_after, now)
+        )
 
     async def memory_behind(self, runs: Sequence[str]) -> list[tuple[str, int]]:
         """See `Journal.memory_behind`."""

@@ -7,6 +7,7 @@ be repeated, so if a crash interrupts it, forgetting the person once more finish
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
@@ -53,6 +54,13 @@ _RUNS = f"""
 SELECT r.rk, r.run, r.ended_at FROM entries p INDEXED BY entries_by_principal CROSS JOIN runs r ON r.rk = p.rk
 WHERE p.box = 0 AND p.seq = 0 AND {PRINCIPAL.replace("data", "p.data")} = ? AND r.tenant = ? ORDER BY r.rk
 """
+_UNDOINGS = """
+SELECT r.rk, r.run, r.ended_at FROM json_each(?) AS wanted
+CROSS JOIN runs r ON r.tenant = ? AND r.request_id >= 'undo:' || wanted.value
+AND r.request_id < 'undo:' || wanted.value || ';'
+CROSS JOIN entries p ON p.rk = r.rk AND p.box = 0 AND p.seq = 0
+"""
+"""Their request ids are `undo:EFFECT` and `undo:EFFECT:RUN`; `;` comes after `:`."""
 
 
 class _Person:
@@ -63,7 +71,7 @@ class _Person:
         self.subject = subject
         self.key = -1
         self.runs: dict[int, str] = {}
-        """The person's runs that were not pruned, by key."""
+        """The person's runs that were not pruned, by key, and those that undo the person's effects."""
         self.running: list[str] = []
         """The person's runs that have not ended, and such runs of others that were shown the person's texts."""
         self.entries: list[StoredEntry] = []
@@ -83,6 +91,9 @@ class _Person:
         self.key = key
         runs = database.fetch_all(_RUNS, (self.subject, key))
         self.runs = {rk: run for rk, run, _ in runs}
+        self._read_effects(database)
+        runs += database.fetch_all(_UNDOINGS, (json.dumps([effect.id for _, effect in self.effects]), key))
+        self.runs |= {rk: run for rk, run, _ in runs}
         self.running = [run for _, run, ended_at in runs if ended_at is None]
         self.entries = list_of_subject(database, self.tenant, self.subject)
         self._read_records(database)
@@ -91,13 +102,22 @@ class _Person:
         self.shown.read(database, key, self.runs, numbers)
         self.running = [*dict.fromkeys((*self.running, *self.shown.running))]
 
-    def _read_records(self, database: Database) -> None:
+    def _read_effects(self, database: Database) -> None:
+        """Reads the person's effects and what has undone them, which has their arguments and receipts."""
         names = {*self.runs.values()}
-        where = (self.key,)
-        for row in database.fetch_all(f"{SELECT_EFFECT} WHERE e.tenant = ?", where):
+        undoings: dict[str, list[tuple[Row, EffectRecord]]] = {}
+        for row in database.fetch_all(f"{SELECT_EFFECT} WHERE e.tenant = ?", (self.key,)):
             effect = decode_effect(row)
             if effect.principal == self.subject or effect.run in names:
                 self.effects.append((row[3:], effect))
+            elif effect.undoes:
+                undoings.setdefault(effect.undoes, []).append((row[3:], effect))
+        for _, effect in self.effects:  # it grows: what undoes may be undone, too
+            self.effects += undoings.pop(effect.id, [])
+
+    def _read_records(self, database: Database) -> None:
+        names = {*self.runs.values(), *(effect.run for _, effect in self.effects)}
+        where = (self.key,)
         for row in database.fetch_all(f"{SELECT_PROPOSAL} WHERE e.tenant = ?", where):
             proposal = decode_proposal(row)
             if proposal.requester == self.subject or proposal.run in names:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from seawall.journal.memory_rules import (
     answer_node,
     find_expiry,
+    find_time,
     judge_write,
     list_edges,
     list_unnamed,
@@ -111,7 +112,7 @@ def make_entry(write: MemoryWrite, now: float, run: str, principal: str) -> Memo
         agent=write.agent,
         principal=principal,
         labels=write.labels,
-        at=now,
+        at=find_time(write, now),
         expires_at=find_expiry(write, now),
     )
 

@@ -66,7 +66,7 @@ class ResolveConflictOp(QueuedOp):
                 about=str(conflict.number),
             )
             live = draft.find_live(conflict.scope, conflict.key)
-            entry = make_entry(stored.write, tx.sure_now, conflict.run, stored.principal)
+            entry = make_entry(replace(stored.write, at=0.0), tx.sure_now, conflict.run, stored.principal)
             flagged = _rests_on_reverted(draft, stored)
             write_entry(draft, stored.write, replace(entry, reviewed=stored.reviewed), live, flagged=flagged)
             draft.finish()

@@ -317,17 +317,21 @@ def list_behind(database: Database, runs: Sequence[str]) -> list[tuple[str, int]
 
 
 def list_changed(
-    database: Database, numbers: Sequence[int], since: int
+    database: Database, numbers: Sequence[int], since: int, expired_after: float, now: float
 ) -> list[tuple[MemoryEntry, MemoryEntry | None]]:
-    """Returns the entries that died or were reverted after a version, each with the entry that holds in its place."""
+    """Returns the entries that died or were reverted after a version, or have expired after a wall second, each with
+    the entry that holds in its place.
+    """
     changed: list[tuple[MemoryEntry, MemoryEntry | None]] = []
     for stored in read_numbered(database, numbers):
         entry = stored.entry
-        if max(entry.died or 0, stored.reverted or 0) <= since:
+        lapsed = has_expired(entry, now) and not has_expired(entry, expired_after) and entry.died is None
+        if not lapsed and max(entry.died or 0, stored.reverted or 0) <= since:
             continue
         tenant = stored.row[1]
         row = database.fetch_first(_LIVE, (tenant, entry.scope, bytes.fromhex(entry.key)))
-        changed.append((entry, None if row is None else decode_entry(row).entry))
+        holds = None if row is None else decode_entry(row).entry
+        changed.append((entry, None if holds is None or has_expired(holds, now) else holds))
     return changed
 
 
