@@ -501,7 +501,6 @@ class Causes:
 _recall_traces = functools.lru_cache(maxsize=KEPT_TEXTS)(find_traces)
 
 
-@functools.lru_cache(maxsize=256)  # the runs of an application have few prompts in common
 def is_shown_decision(step: StepIntended, done: StepDone) -> bool:
     """Returns whether the agent is shown what a person decided: other arguments, why a call was not allowed, or what
     became of an effect. It is not shown that and why a call was approved.
@@ -511,6 +510,7 @@ def is_shown_decision(step: StepIntended, done: StepDone) -> bool:
     return done.status == "refused" or (done.status == "ok" and (done.edit is not None or not done.proposal))
 
 
+@functools.lru_cache(maxsize=256)  # the runs of an application have few prompts in common
 def _find_phrases(prompt: str) -> frozenset[int]:
     return find_traces(prompt).shingles
 
