@@ -65,26 +65,18 @@ class Shop:
         return Client(transport, timeout=60, init_timeout=60, cache=False)
 
     @contextlib.asynccontextmanager
-    async def serve(self, *options: str) -> AsyncGenerator[tuple[str, asyncio.subprocess.Process]]:
+    async def serve(self, *options: str) -> AsyncGenerator[tuple[str, warm_python.Process[bytes]]]:
         """A proxy that serves HTTP."""
-        process = await asyncio.create_subprocess_exec(
-            SEAWALL,
-            *self.command,
-            "--http",
-            "127.0.0.1:0",
-            *options,
-            cwd=self.path,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        words = ["-m", "seawall", *self.command, "--http", "127.0.0.1:0", *options]
+        process = warm_python.start(words, cwd=self.path, stdout=warm_python.DEVNULL)
         assert process.stderr is not None
         try:
-            while b"serving MCP at" not in (line := await process.stderr.readline()):
+            while b"serving MCP at" not in (line := await asyncio.to_thread(process.stderr.readline)):
                 assert line, "the proxy has ended"
             yield line.split()[-1].decode(), process
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
-            await process.communicate()
+            process.terminate()
+            await asyncio.to_thread(process.communicate)
 
 
 async def ask(client: Client[Any], name: str, **arguments: Any) -> tuple[bool, str]:
@@ -279,8 +271,8 @@ def test_processes_with_one_name_that_have_no_session_have_runs_of_their_own(tmp
             for _ in range(2):  # each over a connection of its own
                 async with Client(url, cache=False) as client:
                     assert (await ask(client, "bank__balance", order="7"))[0]
-            other = await asyncio.create_subprocess_exec(sys.executable, "-c", CALLER, url)
-            assert await other.wait() == 0
+            other = await asyncio.to_thread(warm_python.run, ["-c", CALLER, url])
+            assert other.returncode == 0, other.stderr
 
     asyncio.run(scenario())
     runs = json.loads(shop.seawall("runs", "--json").stdout)["runs"]

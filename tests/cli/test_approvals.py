@@ -20,6 +20,12 @@ JOURNAL = "seawall.db"
 UNDECLARED = {"declared": False, "requester": ""}
 
 
+@pytest.fixture(autouse=True)
+def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process has these runs, so none takes a decision up: there is nothing to wait for."""
+    monkeypatch.setattr("seawall.cli.decisions.TAKE_UP_S", 0.0)
+
+
 def proposed(run: str = "r-1", **fields: Any) -> Proposal:
     """Puts a proposal into the journal, of a run that no process has."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -27,23 +25,22 @@ def check_finished(job: BankJob, report: ForeignReport | None, asked: int = 2) -
 
 
 def die_at_each(
-    deaths: Iterator[Death], workers: Forks[J, ForeignReport], job: J, *, asked: int = 2, fewest: int = 6
+    death: Death, workers: Forks[J, ForeignReport], job: J, *, asked: int = 2, fewest: int = 6
 ) -> None:
-    """Lets a worker die at each of these points until there is none, each in a directory of its own within the job's.
+    """Lets a worker go on from each of these points at which another one may have died, in directories within the job's.
 
-    Another worker goes on each time. The run must have more than `fewest` points.
+    The run must have more than `fewest` points.
     """
-    for death in deaths:
-        place = Path(job.directory) / str(death.at)
-        place.mkdir()
-        dies: J = msgspec.structs.replace(job, directory=str(place), death=death)
-        survived = workers.run(dies)
-        check_finished(dies, survived or workers.run(msgspec.structs.replace(dies, death=None)), asked)
-        if survived is not None:  # the run has fewer than that
-            assert death.at > fewest
-            return
+    place = Path(job.directory) / f"from-{death.at}"
+    place.mkdir()
+    stops: J = msgspec.structs.replace(job, directory=str(place), death=death)
+    copies, report = workers.copy_at_each(stops)
+    check_finished(stops, report, asked)
+    assert death.at + len(copies) * death.every > fewest
+    for copy in copies:
+        check_finished(copy, workers.run(copy), asked)
 
 
-def every_death(where: Where, after: bool, every: int = 1) -> Iterator[Death]:
-    """Yields each `every`-th write or call, without an end."""
-    return (Death(at, where, after) for at in count(1, every))
+def every_death(where: Where, after: bool, every: int = 1) -> Death:
+    """Returns each `every`-th write or call."""
+    return Death(1, where, after, every=every)

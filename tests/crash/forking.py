@@ -3,11 +3,17 @@
 A module with `serve(Job, run_worker)` in it is such a server when it is run with `python -m`; `Forks` is how a test sees
 it. It has one thread and has opened nothing, so that its children are as good as new. What a worker imports and compiles
 late, in the middle of its work, the server imports and compiles for the workers after it.
+
+To die at each of many points needs one worker for all of them (`Forks.copy_at_each`): it is stopped at each, and its
+directory is copied. A copy holds what `kill -9` there would have left, because a process that is killed loses nothing that
+it has written, and a copied file has nobody's lock. Others go on in the copies once that worker has ended, since a run
+whose process is only stopped is not theirs to take.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -78,6 +84,24 @@ class Forks(Generic[J, R]):
     def run(self, job: J) -> R | None:
         """Runs a worker; returns its report, or None if it died where its job says."""
         return self.wait(job, self.start(job))
+
+    def copy_at_each(self, job: J) -> tuple[list[J], R]:
+        """Runs a worker to its end that is stopped where its job says, and copies its directory beside it at each stop.
+
+        Returns the jobs of those who go on in the copies, in the order of the stops, and the worker's report.
+        """
+        stopped: Any = job  # a struct
+        death = job.death
+        copies: list[J] = []
+        pid = self.start(job)
+        while (said := self._ask(pid)) == _STOPPED:
+            copy = f"{job.directory}-{death.at + len(copies) * death.every}{'a' if death.after else 'b'}"
+            shutil.copytree(job.directory, copy)
+            copies.append(msgspec.structs.replace(stopped, directory=copy, death=None))
+            os.kill(pid, signal.SIGCONT)
+        report = read_report(job, int(said), self._report)
+        assert report is not None
+        return copies, report
 
     def kill(self, pid: int) -> None:
         """Kills a worker, and returns once it is gone."""

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import signal
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -47,7 +48,10 @@ class Held(Guard):
 
 
 class Death(msgspec.Struct, frozen=True):
-    """Where a worker dies: at the n-th append, the n-th call of the world, or the n-th write to the disk."""
+    """Where a worker dies: at the n-th append, the n-th call of the world, or the n-th write to the disk.
+
+    With `every` it is stopped there, and again and again from there on, so that a copy of its directory can be taken.
+    """
 
     at: int
     where: Literal["journal", "world", "disk"] = "journal"
@@ -56,10 +60,29 @@ class Death(msgspec.Struct, frozen=True):
     the write."""
     signal: int = signal.SIGKILL
     """The signal; SIGSTOP stops the worker, and SIGINT asks it to end."""
+    every: int = 0
+    """How many operations later it is stopped the next time; see `crash.forking`."""
+
+    def falls_on(self, number: int) -> bool:
+        """Returns whether the operation of this number is one at which the worker dies, or is stopped."""
+        return number == self.at or (
+            self.every > 0 and number > self.at and (number - self.at) % self.every == 0
+        )
 
     def strike(self) -> None:
         """Sends the signal to this process."""
-        os.kill(os.getpid(), self.signal)
+        if self.every:  # at the thread that strikes: another one would be stopped first, and this one would go on meanwhile
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+        else:
+            os.kill(os.getpid(), self.signal)
+
+    def mount_disk(self) -> Disk:
+        """Returns a disk that strikes at its writes."""
+        if self.every:
+            disk = Disk(pauses_at_write=self.falls_on, torn=self.after, on_pause=self.strike)
+        else:
+            disk = Disk(dies_at_write=self.at, torn=self.after, on_death=self.strike)
+        return disk.mount()
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,7 +205,7 @@ class DyingJournal:
         """Counts a write; returns what to call after it."""
         self.writes.append(name)
         death = self._death
-        if death is None or death.at != len(self.writes):
+        if death is None or not death.falls_on(len(self.writes)):
             return lambda: None
         if death.after:
             return death.strike
@@ -226,7 +249,9 @@ def open_world(place: Path, death: Death | None) -> World:
     """Opens the world, which kills this process at the call that `death` names."""
 
     def on_call(number: int, done: bool) -> None:
-        if death is not None and death.where == "world" and (number, done) == (death.at, death.after):
+        if death is None or death.where != "world":
+            return
+        if done == death.after and death.falls_on(number):
             death.strike()
 
     return World(place, on_call)
@@ -236,8 +261,7 @@ def open_journal(job: Job) -> SqliteJournal:
     """Opens the journal, on a disk that kills this process at the write that the job names."""
     options = SqliteOptions(lease_s=job.lease_s)
     if job.death is not None and job.death.where == "disk":
-        disk = Disk(dies_at_write=job.death.at, torn=job.death.after, on_death=job.death.strike).mount()
-        options = SqliteOptions(lease_s=job.lease_s, vfs=disk.name)
+        options = SqliteOptions(lease_s=job.lease_s, vfs=job.death.mount_disk().name)
     return SqliteJournal.open(job.journal, clock=SystemClock(), options=options)
 
 

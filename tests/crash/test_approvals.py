@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import count
 from pathlib import Path
 from typing import Literal
 
@@ -31,17 +30,16 @@ def check_used_once(story: Story) -> None:
 def test_an_approved_payment_is_made_once_wherever_the_worker_dies(
     workers: ForkServer, tmp_path: Path, where: Literal["journal", "world"], after: bool, shard: int
 ) -> None:
-    for at in count(12 + shard, SHARDS):  # from shortly before the payment is proposed
-        job = Job(directory=str(tmp_path / str(at)), held=True, death=Death(at, where, after))
-        Path(job.directory).mkdir()
-        report = workers.run(job)
-        over = report is not None  # before its worker was to die
-        report = report or workers.run(msgspec.structs.replace(job, death=None))
-        assert report is not None
-        check_used_once(check_finished(job, report))
-        if over:
-            assert at > 20
-            return
+    death = Death(12 + shard, where, after, every=SHARDS)  # from shortly before the payment is proposed
+    job = Job(directory=str(tmp_path / "run"), held=True, death=death)
+    Path(job.directory).mkdir()
+    copies, report = workers.copy_at_each(job)
+    assert 12 + shard + len(copies) * SHARDS > 20
+    check_used_once(check_finished(job, report))
+    for copy in copies:
+        went_on = workers.run(copy)
+        assert went_on is not None
+        check_used_once(check_finished(copy, went_on))
 
 
 def test_a_held_payment_waits_through_the_death_of_its_worker(workers: ForkServer, tmp_path: Path) -> None:

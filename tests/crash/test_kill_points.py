@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from itertools import count
+import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -41,28 +41,48 @@ def job_in(directory: Path, death: Death | None = None, *, capped: bool = False)
 def test_a_worker_may_die_at_any_write_and_any_call(
     workers: ForkServer, tmp_path: Path, where: Literal["journal", "world"], after: bool, shard: int
 ) -> None:
-    for at in count(shard + 1, SHARDS):
-        # with a cap, what each call reserves and gives back are writes, too
-        job = job_in(tmp_path / str(at), Death(at, where, after), capped=True)
-        report = workers.run(job)
-        if report is not None:  # the run has fewer writes than that
-            assert at > 20
-            check_finished(job, report)
-            return
-        check_finished(job, finish(workers, job))
+    # with a cap, what each call reserves and gives back are writes, too
+    job = job_in(tmp_path / "run", Death(shard + 1, where, after, every=SHARDS), capped=True)
+    copies, report = workers.copy_at_each(job)
+    assert len(copies) * SHARDS + shard + 1 > 20
+    check_finished(job, report)
+    for copy in copies:
+        check_finished(copy, finish(workers, copy))
 
 
 @pytest.mark.parametrize("shard", range(3))
 def test_a_worker_may_die_in_the_middle_of_a_write_to_the_disk(
     workers: ForkServer, tmp_path: Path, shard: int
 ) -> None:
-    for at in count(1 + DISK_STRIDE * shard, 3 * DISK_STRIDE):
-        job = job_in(tmp_path / str(at), Death(at, "disk", after=at % 2 == 0))
-        report = workers.run(job)
-        if report is not None:
-            check_finished(job, report)
-            return
-        check_finished(job, finish(workers, job))
+    for at in (1 + DISK_STRIDE * shard, 1 + DISK_STRIDE * (shard + 3)):
+        job = job_in(tmp_path / str(at), Death(at, "disk", after=at % 2 == 0, every=6 * DISK_STRIDE))
+        copies, report = workers.copy_at_each(job)
+        assert copies
+        check_finished(job, report)
+        for copy in copies:
+            check_finished(copy, finish(workers, copy))
+
+
+@pytest.mark.parametrize(
+    "death",
+    [Death(9, every=1), Death(17, after=True, every=1), Death(7, "world", True, every=1)]
+    + [Death(60, "disk", torn, every=1) for torn in (False, True)],
+    ids=str,
+)
+def test_a_copy_taken_at_a_stop_is_what_a_kill_leaves(
+    workers: ForkServer, tmp_path: Path, death: Death
+) -> None:
+    job = job_in(tmp_path / "run", death)
+    pid = workers.run_until_stopped(job)
+    shutil.copytree(job.directory, tmp_path / "copy")
+
+    workers.kill(pid)
+
+    left, copied = (
+        {path.name: path.read_bytes() for path in (tmp_path / each).iterdir()} for each in ("run", "copy")
+    )
+    assert left.keys() >= {"journal.db", "journal.db-wal", "journal.db-shm"}
+    assert left == copied
 
 
 @pytest.mark.parametrize("seed", range(12))

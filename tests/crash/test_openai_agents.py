@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -30,6 +29,8 @@ def agents_workers() -> Iterator[Workers]:
 def test_a_run_of_the_sdk_may_die_at_any_write_and_any_call(
     agents_workers: Workers, tmp_path: Path, history: History, where: Literal["journal", "world"]
 ) -> None:
-    deaths = (Death(at, where, after=at % 2 == 0) for at in count(1, 3 if history == "session" else 1))
+    every = 3 if history == "session" else 1
     job = AgentsJob(directory=str(tmp_path), history=history)
-    die_at_each(deaths, agents_workers, job, asked=3)
+    for at in (1, 1 + every):
+        death = Death(at, where, after=at % 2 == 0, every=2 * every)
+        die_at_each(death, agents_workers, job, asked=3)

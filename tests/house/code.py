@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import gc
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,8 +49,18 @@ def name(path: Path) -> str:
 
 @functools.cache
 def tree(path: Path) -> ast.Module:
-    """A file's syntax tree."""
-    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+    """A file's syntax tree.
+
+    The garbage collector does not look through trees: it would do so again and again while the next ones are read, and
+    that takes three times as long as to read them. A tree has no circles, and stays to the end.
+    """
+    text = path.read_text(encoding="utf-8")
+    gc.disable()
+    try:
+        return ast.parse(text, str(path))
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+import warm_python
 from house import code
 
 SKIPPED = {
@@ -48,13 +47,11 @@ def test_what_is_skipped_fails_in_ci_alone(tmp_path: Path, what: str, ci: str, e
     if what == "a module":  # a run that collected nothing at all has an exit code of its own
         (tmp_path / "test_two.py").write_text("def test_two():\n    pass\n", encoding="utf-8")
 
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
+    done = warm_python.run(
+        ["-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
         cwd=tmp_path,
         env={**os.environ, "CI": ci},
-        capture_output=True,
         text=True,
-        check=False,
     )
 
     failed = 1 if done.returncode in (1, 2) else done.returncode  # 2: it failed at collection

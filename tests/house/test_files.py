@@ -22,7 +22,8 @@ _MAKING = [
     "as an ai" + " ",
     "with claude" + " code",
 ]
-FORBIDDEN = re.compile("|".join(re.escape(each) for each in [*_INDEXES, *_PATHS, *_MAKING]), re.IGNORECASE)
+_WORDS = [*_INDEXES, *_PATHS, *_MAKING]
+FORBIDDEN = re.compile("|".join(map(re.escape, _WORDS)), re.IGNORECASE)
 
 WAIVER = re.compile(
     r"#\s*(?:noqa\b(?::\s*[A-Z]+\d+(?:\s*,\s*[A-Z]+\d+)*)?|type:\s*ignore(?:\[[^\]]*\])?"
@@ -40,10 +41,16 @@ def _texts() -> list[tuple[Path, str]]:
     return found
 
 
+def _may_hold_forbidden(folded: str) -> bool:
+    """Whether the pattern may find something in a text without cases: it takes far longer, and finds no more."""
+    return any(word in folded for word in _WORDS)
+
+
 def test_no_file_names_a_package_index_a_path_of_one_machine_or_its_making() -> None:
     found = [
         f"{code.name(path)}:{number}: {match[0]}"
         for path, text in _texts()
+        if _may_hold_forbidden(text.casefold())
         for number, line in enumerate(text.splitlines(), 1)
         if (match := FORBIDDEN.search(line))
     ]

@@ -10,6 +10,8 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import pytest
+
 from house import code
 
 MODEL_CALLS = {"respond", "stream"}
@@ -56,8 +58,12 @@ def _outward(paths: list[Path]) -> dict[Path, set[str]]:
     return found
 
 
-def _product() -> list[Path]:
-    return [path for path in code.python("src") if not any(path.is_relative_to(each) for each in OUTSIDE)]
+@pytest.fixture(scope="module")
+def product() -> dict[Path, set[str]]:
+    """By file of the product: the functions that reach a model or a tool."""
+    return _outward(
+        [path for path in code.python("src") if not any(path.is_relative_to(each) for each in OUTSIDE)]
+    )
 
 
 def _names(function: code.Function) -> set[str]:
@@ -77,12 +83,12 @@ def _entrances(path: Path, reaching: set[str]) -> set[str]:
     return {name for name in ways if not any(name in used for other, used in users.items() if other != name)}
 
 
-def test_models_and_tools_are_reached_in_one_file_of_the_package() -> None:
-    assert [code.name(path) for path in _outward(_product())] == ["src/seawall/runtime/executor.py"]
+def test_models_and_tools_are_reached_in_one_file_of_the_package(product: dict[Path, set[str]]) -> None:
+    assert [code.name(path) for path in product] == ["src/seawall/runtime/executor.py"]
 
 
-def test_perform_is_the_only_entrance_to_them() -> None:
-    for path, reaching in _outward(_product()).items():
+def test_perform_is_the_only_entrance_to_them(product: dict[Path, set[str]]) -> None:
+    for path, reaching in product.items():
         assert _entrances(path, reaching) == {PERFORM}, code.name(path)
         public = {name for name in reaching if not name.startswith("_")} - {PERFORM}
         assert public == set(), f"{code.name(path)}: whoever sees these could go around the gate"

@@ -49,6 +49,10 @@ class Disk:
     """Half of the write at which it dies reaches the disk."""
     on_death: Callable[[], None] | None = None
     """Called when the disk dies, for example `os._exit`."""
+    pauses_at_write: Callable[[int], bool] | None = None
+    """Whether `on_pause` is called at the write of a number (counted from 1), which reaches the disk then."""
+    on_pause: Callable[[], None] | None = None
+    """Called before a write at which the disk pauses; with `torn`, after half of it."""
     writes: int = 0
     syncs: int = 0
     dead: bool = False
@@ -93,6 +97,14 @@ class Disk:
                 file.real_write(data[: len(data) // 2], offset)
             raise apsw.FullError("made by a test")
         self.remember(file, offset, len(data), size)
+        if (
+            self.pauses_at_write is not None
+            and self.on_pause is not None
+            and self.pauses_at_write(self.writes)
+        ):
+            if self.torn:
+                file.real_write(data[: len(data) // 2], offset)
+            self.on_pause()
         if self.dies_at_write is not None and self.writes >= self.dies_at_write:
             if self.torn:
                 file.real_write(data[: len(data) // 2], offset)

@@ -12,7 +12,6 @@ import msgspec
 
 from crash.forking import Forks, serve
 from crash.job import Death, DyingJournal
-from journal.disk import Disk
 from memory.play import Asks, read_entries, read_memory
 from seawall import Agent, Memory, Outcome, Run, Seawall, Team, Waiting, tool
 from seawall.core.clock import SystemClock
@@ -103,8 +102,7 @@ async def work(job: MemoryJob) -> MemoryReport:
     """Plays the story, or goes on with it."""
     options = SqliteOptions()
     if job.death is not None and job.death.where == "disk":
-        disk = Disk(dies_at_write=job.death.at, torn=job.death.after, on_death=job.death.strike).mount()
-        options = SqliteOptions(vfs=disk.name)
+        options = SqliteOptions(vfs=job.death.mount_disk().name)
     inner = SqliteJournal.open(job.journal, clock=SystemClock(), options=options)
     journal: Any = DyingJournal(inner, job.death, Path(job.directory) / "promises")
     bank = Path(job.directory) / "paid"

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
 
 import pytest
-from msgspec.structs import replace
 
 from crash.job import Death
 from memory.job import MemoryJob, MemoryReport, Workers
@@ -51,25 +49,17 @@ def check(report: MemoryReport | None) -> None:
 
 
 def try_points(
-    workers: Workers,
-    directory: Path,
-    where: Literal["journal", "disk"],
-    numbers: Iterator[int],
-    record_property: Callable[[str, object], None],
-    *,
-    after: bool,
+    workers: Workers, directory: Path, death: Death, record_property: Callable[[str, object], None]
 ) -> None:
-    """Lets a worker die at each point, until there is none; another one goes on each time."""
-    for tried, at in enumerate(numbers):
-        (directory / str(at)).mkdir()
-        job = MemoryJob(directory=str(directory / str(at)), death=Death(at, where, after))
-        report = workers.run(job)
-        if report is not None:  # there are fewer points than that
-            check(report)
-            assert tried
-            record_property("kill points of memory", {f"{where} {'after' if after else 'before'}": tried})
-            return
-        check(workers.run(replace(job, death=None)))
+    """Lets a worker go on from each point at which another one may have died."""
+    (directory / "run").mkdir()
+    copies, report = workers.copy_at_each(MemoryJob(directory=str(directory / "run"), death=death))
+    check(report)
+    assert copies
+    for copy in copies:
+        check(workers.run(copy))
+    tried = f"{death.where} {'after' if death.after else 'before'}"
+    record_property("kill points of memory", {tried: len(copies)})
 
 
 def test_the_story_without_a_death(workers: Workers, tmp_path: Path) -> None:
@@ -87,13 +77,12 @@ def test_nothing_is_lost_and_nothing_merged_twice_wherever_a_worker_dies(
     shard: int,
     record_property: Callable[[str, object], None],
 ) -> None:
-    numbers = iter(range(shard + 1, 10_000, SHARDS))
-    try_points(workers, tmp_path, "journal", numbers, record_property, after=after)
+    try_points(workers, tmp_path, Death(shard + 1, "journal", after, every=SHARDS), record_property)
 
 
 @pytest.mark.parametrize("torn", [False, True])
 def test_the_same_in_the_middle_of_a_write_to_the_disk(
     workers: Workers, tmp_path: Path, torn: bool, record_property: Callable[[str, object], None]
 ) -> None:
-    numbers = iter(range(5 + DISK_STRIDE if torn else 5, 100_000, 2 * DISK_STRIDE))
-    try_points(workers, tmp_path, "disk", numbers, record_property, after=torn)
+    death = Death(5 + DISK_STRIDE if torn else 5, "disk", torn, every=2 * DISK_STRIDE)
+    try_points(workers, tmp_path, death, record_property)

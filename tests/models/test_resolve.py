@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 import tomllib
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -81,53 +82,74 @@ def test_without_the_extra_the_error_says_how_to_install_it(monkeypatch: pytest.
 
 
 RESOLVE_ALL = """
-import sys
-sys.modules[sys.argv[1]] = None  # as if it were not installed
+import json, os, sys
+from pydantic_ai import models  # what all clients need, once
 from seawall import Misused
 from seawall.models.providers import PROVIDERS, resolve
-for provider in PROVIDERS:
-    try:
-        print(resolve(f"{provider}:x", api_key="k").name)
-    except Misused as error:
-        print(error)
+
+def resolve_all(**options):
+    for provider in PROVIDERS:
+        try:
+            yield resolve(f"{provider}:x", **options).name
+        except Misused as error:
+            yield str(error)
+
+for library in sys.argv[1:]:
+    child = os.fork()
+    if not child:
+        sys.modules[library] = None  # as if it were not installed
+        print(json.dumps([library, list(resolve_all()), list(resolve_all(api_key="k"))]), flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
 """
+LIBRARIES = {"openai": "openai", "anthropic": "anthropic", "google.genai.client": "google"}
+"""The client libraries, and the extra that brings each."""
 
 
-@pytest.mark.parametrize(
-    ("library", "extra"),
-    [("openai", "openai"), ("anthropic", "anthropic"), ("google.genai.client", "google")],
-)
-def test_without_client_and_key_the_extra_is_named_first(library: str, extra: str) -> None:
-    source = RESOLVE_ALL.replace(', api_key="k"', "")
+class Told(NamedTuple):
+    """What is resolved, or the error that is told, without a library: by provider."""
+
+    without_key: dict[str, str]
+    with_key: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def told() -> dict[str, Told]:
+    """By library that is not there: each in a process of its own, since a client takes seconds to import."""
     done = subprocess.run(
-        [sys.executable, "-c", source, library], capture_output=True, text=True, check=False
+        [sys.executable, "-c", RESOLVE_ALL, *LIBRARIES], capture_output=True, text=True, check=True
     )
+    found: dict[str, Told] = {}
+    for line in done.stdout.splitlines():
+        library, *lists = json.loads(line)
+        found[library] = Told(*(dict(zip(PROVIDERS, each, strict=True)) for each in lists))
+    return found
 
-    told = dict(zip(PROVIDERS, done.stdout.splitlines(), strict=True))
-    assert {name: "needs the extra" in line for name, line in told.items()} == {
+
+@pytest.mark.parametrize(("library", "extra"), LIBRARIES.items())
+def test_without_client_and_key_the_extra_is_named_first(
+    told: dict[str, Told], library: str, extra: str
+) -> None:
+    lines = told[library].without_key
+    assert {name: "needs the extra" in line for name, line in lines.items()} == {
         name: known.extra == extra for name, known in PROVIDERS.items()
     }
-    assert {name for name, line in told.items() if "needs a key" in line} == {
+    assert {name for name, line in lines.items() if "needs a key" in line} == {
         name for name, known in PROVIDERS.items() if known.extra != extra
     }
 
 
-@pytest.mark.parametrize(
-    ("library", "extra"),
-    [("openai", "openai"), ("anthropic", "anthropic"), ("google.genai.client", "google")],
-)
-def test_a_missing_client_names_its_own_extra_and_the_others_work(library: str, extra: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", RESOLVE_ALL, library], capture_output=True, text=True, check=False
-    )
-
+@pytest.mark.parametrize(("library", "extra"), LIBRARIES.items())
+def test_a_missing_client_names_its_own_extra_and_the_others_work(
+    told: dict[str, Told], library: str, extra: str
+) -> None:
     missing = (
         "{0!r} needs the extra {2!r} (module {1!r} is not installed): pip install 'path/to/seawall[{2}]'"
     )
-    assert done.stdout.splitlines() == [
-        missing.format(f"{name}:x", library, extra) if known.extra == extra else f"{name}:x"
+    assert told[library].with_key == {
+        name: missing.format(f"{name}:x", library, extra) if known.extra == extra else f"{name}:x"
         for name, known in PROVIDERS.items()
-    ]
+    }
 
 
 def test_each_extra_brings_one_provider_and_providers_brings_all() -> None:
