@@ -124,12 +124,6 @@ CHECKS := check-types check-format check-lint check-snippets check-imports check
 check: $(STAMP)/check ## Format, lint, types (also of the first pages' code), import direction, dependencies, changelog; each also alone: check-types
 	@$(AT_ONCE) $(CHECKS)
 
-# What CI does after `make test-venv`, in one pool: no processor is idle while the longest of one kind comes to its end.
-.PHONY: test-adapters-and-check
-test-adapters-and-check: $(STAMP)/check
-	@$(if $(LEFT_OUT),echo "== $(LEFT_OUT) is left out on $$($(PYTHON) -V)" >&2)
-	@$(AT_ONCE) check-types $(ADAPTERS:%=test-%) $(filter-out check-types,$(CHECKS))
-
 check-format: $(STAMP)/check
 	$(BIN)/ruff format --quiet --diff
 
