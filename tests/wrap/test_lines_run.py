@@ -127,6 +127,26 @@ PARTIAL_RUN = OPENAI_AGENTS.replace(
     "async def main", "from functools import partial\nask = partial(Runner.run, agent)\nasync def main"
 ).replace("Runner.run(agent, ", "ask(")
 
+OWN_INIT = """
+from pydantic_ai import Agent
+from pydantic_ai.models.test import TestModel
+
+REFUNDS = []
+
+class Clerk(Agent):
+    def __init__(self, answer, tools):
+        super().__init__(TestModel(custom_output_text=answer), tools=tools)
+
+def refund(order: int) -> str:
+    REFUNDS.append(order)
+    return "refunded"
+
+agent = Clerk("done", [refund])
+
+async def main() -> str:
+    return (await agent.run("Refund 7")).output
+"""
+
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
@@ -165,6 +185,7 @@ def _load(path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         pytest.param(OPTIONS, id="unpacked-options"),
         pytest.param(SUBCLASS, id="subclassed-agent"),
         pytest.param(PARTIAL_RUN, id="partial-run"),
+        pytest.param(OWN_INIT, id="own-init"),
     ],
 )
 def test_an_application_with_the_lines_runs_as_before_and_passes_the_gate(application: str, run: Run) -> None:

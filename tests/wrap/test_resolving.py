@@ -168,7 +168,8 @@ def test_a_middleware_in_unpacked_options_is_found(inspect: Inspect) -> None:
     assert [part.gated for part in report.parts if part.kind == "agent"] == ["yes"]
 
 
-def test_a_class_that_is_made_in_its_own_way_is_no_agent_of_its_base(inspect: Inspect) -> None:
-    own = "class Desk(Agent):\n    def __init__(self, db): super().__init__('m')\ndesk = Desk(1)\nother = Agent('m')"
+def test_a_class_that_is_made_in_its_own_way_is_gated_where_it_makes_its_base(inspect: Inspect) -> None:
+    own = "class Desk(Agent):\n    def __init__(self, db): super().__init__('m')\ndesk = Desk(1)"
     report = inspect(f"from pydantic_ai import Agent\n{own}")
-    assert [part.name for part in report.parts if part.kind == "agent"] == ["other"]
+    assert [(part.kind, part.line) for part in report.parts] == [("agent", 3)]
+    assert "super().__init__('m', capabilities=[SeawallCapability(sea)])" in report.lines[0].diff

@@ -433,13 +433,24 @@ class Application:
         application that is made as its base is made, it is the base.
         """
         if call not in self._callees:
-            found = self._callees[call] = []
+            found = self._callees[call] = self._find_base_init(call, source)
             for each in self.resolve(call.func, source):
                 if each.dotted:
                     found.append(each.dotted)
                 elif isinstance(each.node, ast.ClassDef) and not _has_init(each.node):
                     found += self.list_bases(each.node, each.source)  # its calls are those of its base
         return self._callees[call]
+
+    def _find_base_init(self, call: ast.Call, source: SourceFile) -> list[str]:
+        """Returns the full dotted names of the outside classes that `super().__init__(…)` makes; [] for another call."""
+        match call.func:
+            case ast.Attribute(value=ast.Call(func=ast.Name(id="super")), attr="__init__"):
+                owner = next(
+                    (each for each in source.list_scopes(call) if isinstance(each, ast.ClassDef)), None
+                )
+                return [] if owner is None else self.list_bases(owner, source)
+            case _:
+                return []
 
     def find_arguments(
         self, call: ast.Call, source: SourceFile, name: str, position: int | None = None
