@@ -163,3 +163,27 @@ def test_a_traced_tool_that_returned_nothing_has_returned(tmp_path: Path) -> Non
     tool = {"id": "1", "trace_id": "1", "run_type": "tool", "name": "send", "inputs": {"to": "a"}}
     run = read_one(tmp_path, [{**tool, "outputs": {"output": None}}, {**tool, "id": "2", "outputs": None}])
     assert ([(call.tool, call.result) for call in run.calls], run.unanswered) == ([("send", "")], 1)
+
+
+def test_results_of_a_providers_server_tools_are_those_of_their_calls_and_no_text_of_the_reply(
+    tmp_path: Path,
+) -> None:
+    told: dict[str, Any] = {
+        "web_search": [{"type": "web_search_result", "title": "News", "url": "https://a.example"}],
+        "bash_code_execution": {"type": "bash_code_execution_result", "stdout": "a.txt"},
+        "web_fetch": {"type": "web_fetch_tool_result_error", "error_code": "unavailable"},
+        "mcp": [{"type": "text", "text": "lost"}],
+    }
+    content: list[dict[str, Any]] = []
+    for name, result in told.items():
+        used = {"type": "server_tool_use", "id": f"s-{name}", "name": name, "input": {"of": name}}
+        content += [
+            used,
+            {"type": f"{name}_tool_result", "tool_use_id": f"s-{name}", "content": result},
+        ]
+    reply = {"role": "assistant", "content": [*content, {"type": "text", "text": "It is lost."}]}
+    run = read_one(tmp_path, [[{"role": "user", "content": "Look."}, reply]])
+    assert [each.text for each in run.messages if each.role == "assistant"] == ["It is lost."]
+    assert [(call.tool, call.failed) for call in run.calls] == [(name, name == "web_fetch") for name in told]
+    results = [call.result for call in run.calls]
+    assert [json.loads(each) for each in results[:3]] == list(told.values())[:3] and results[3] == "lost"

@@ -88,7 +88,7 @@ OTHER_ITEMS = frozenset(
 )
 """Items of the Responses API that hold no message, call or result."""
 _CALL_BLOCKS = frozenset({"tool_use", "tool_call", "server_tool_use", "mcp_tool_use", "tool-call"})
-_RESULT_BLOCKS = frozenset({"tool_result", "tool_call_response", "mcp_tool_result", "tool-result"})
+_RESULT_BLOCKS = frozenset({"tool_result", "tool_call_response", "tool-result"})
 _THOUGHT_BLOCKS = frozenset({"thinking", "redacted_thinking", "reasoning"})
 _SILENT_BLOCKS = _THOUGHT_BLOCKS | {"image", "image_url", "input_image", "uri", "blob"}
 _TEXT_BLOCKS = frozenset({"text", "input_text", "output_text", "text-plain", "refusal"})
@@ -203,7 +203,7 @@ def read_message(value: Any, line: int = 0) -> Iterator[RecordedMessage]:
     if role is None:
         return
     content = _convert_parts(fields.get("content", fields.get("parts")))
-    if role == "tool" and not _has_blocks(content, _RESULT_BLOCKS):
+    if role == "tool" and not _has_results(content):
         yield RecordedMessage(
             role="tool",
             text=_read_result(content),
@@ -215,13 +215,13 @@ def read_message(value: Any, line: int = 0) -> Iterator[RecordedMessage]:
             line=line,
         )
         return
-    yield from _read_results(content, line)
     text = _read_text(content)
-    calls = _read_calls(fields, content) if role == "assistant" else ()
     if role == "assistant":
+        calls = _read_calls(fields, content)
         usage, model = read_usage(fields), _read_model(fields)
         yield RecordedMessage(role=role, text=text, calls=calls, line=line, usage=usage, model=model)
-    elif role != "tool" and (text or not _has_blocks(content, _RESULT_BLOCKS)):
+    yield from _read_results(content, line)
+    if role not in ("assistant", "tool") and (text or not _has_results(content)):
         yield RecordedMessage(role=role, text=text, line=line)
 
 
@@ -243,8 +243,13 @@ def _convert_part(part: Any) -> Any:
     return {**inner, "type": kind}
 
 
-def _has_blocks(content: Any, kinds: frozenset[str]) -> bool:
-    return any(get_text(block, "type") in kinds for block in get_list(content))
+def _has_results(content: Any) -> bool:
+    return any(_is_result(get_text(block, "type")) for block in get_list(content))
+
+
+def _is_result(kind: str) -> bool:
+    # Anthropic's server tools have a kind of result each: `web_search_tool_result`, `bash_code_execution_tool_result`
+    return kind in _RESULT_BLOCKS or kind.endswith("_tool_result")
 
 
 def _read_text(content: Any) -> str:
@@ -259,7 +264,7 @@ def _read_text(content: Any) -> str:
         kind = get_text(block, "type")
         if isinstance(block, str):
             texts.append(block)
-        elif kind in _CALL_BLOCKS or kind in _RESULT_BLOCKS or kind in _SILENT_BLOCKS:
+        elif kind in _CALL_BLOCKS or kind in _SILENT_BLOCKS or _is_result(kind):
             continue
         else:
             fields = get_fields(block)
@@ -294,14 +299,14 @@ def _tell_media(block: Any) -> str:
 
 def _read_results(content: Any, line: int) -> Iterator[RecordedMessage]:
     for block in get_list(content):
-        if get_text(block, "type") not in _RESULT_BLOCKS:
+        if not _is_result(get_text(block, "type")):
             continue
         fields = get_fields(block)
         result = next(
             (fields[name] for name in ("content", "response", "result", "output") if name in fields), ""
         )
         kind = get_text(result, "type")
-        failed = kind.startswith("error-")
+        failed = kind.startswith("error-") or kind.endswith("_tool_result_error")
         if get_fields(result).keys() == {"type", "value"}:
             result = get_fields(result)["value"]  # as the AI SDK of JavaScript says what kind of value it is
         yield RecordedMessage(
