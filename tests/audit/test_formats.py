@@ -374,6 +374,8 @@ def test_lines_of_claude_code_of_further_types_are_no_recordings_and_not_bad(tmp
     beside = [
         {"type": "permission-mode", "permissionMode": "plan", "sessionId": "s"},
         {"type": "pr-link", "prNumber": 7, "sessionId": "s"},
+        {"type": "worktree-state", "sessionId": "s", "worktreeSession": {"name": "w"}},
+        {"type": "content-replacement", "sessionId": "s", "replacements": [{"uuid": "u"}]},
     ]
     said = {"role": "assistant", "content": "Done.", "id": "m"}
     rows = [*beside, {"type": "assistant", "uuid": "u", "sessionId": "s", "message": said}]
@@ -382,8 +384,10 @@ def test_lines_of_claude_code_of_further_types_are_no_recordings_and_not_bad(tmp
     chat = [
         {"type": "message", "sessionId": "s", "role": role, "content": role} for role in ("user", "assistant")
     ]
-    (run,) = read_runs(write(tmp_path / "a.jsonl", chat))
-    assert isinstance(run, RecordedRun) and run.format == "OpenAI chat"
+    whole = [{"type": "chat", "sessionId": "s", "messages": chat}]
+    for rows in (chat, whole):
+        (run,) = read_runs(write(tmp_path / "a.jsonl", rows))
+        assert isinstance(run, RecordedRun) and run.format == "OpenAI chat"
 
 
 def test_the_agents_of_spans_are_told_apart_and_what_two_have_read_is_a_duplicate(tmp_path: Path) -> None:

@@ -103,6 +103,50 @@ async def main() -> str:
     return (await agent.run("Refund 7")).output
 '''
 
+PARTIAL = f"""{CHAT}
+import functools
+from langchain.agents import create_agent
+
+make = functools.partial(create_agent, tools=[refund])
+
+async def main() -> str:
+    return make(ChatOpenAI(messages=make_replies())).invoke({{"messages": [("user", "Refund 7")]}})["messages"][-1].text
+"""
+OPTIONS = f"""{CHAT}
+from langchain.agents import create_agent
+
+COMMON = {{"tools": [refund], "middleware": []}}
+OPTIONS = dict(COMMON, system_prompt="Be kind.")
+
+async def main() -> str:
+    agent = create_agent(ChatOpenAI(messages=make_replies()), **OPTIONS)
+    return agent.invoke({{"messages": [("user", "Refund 7")]}})["messages"][-1].text
+"""
+SUBCLASS = OPENAI_AGENTS.replace("agent = Agent(", "class Clerk(Agent):\n    pass\n\nagent = Clerk(")
+PARTIAL_RUN = OPENAI_AGENTS.replace(
+    "async def main", "from functools import partial\nask = partial(Runner.run, agent)\nasync def main"
+).replace("Runner.run(agent, ", "ask(")
+
+OWN_INIT = """
+from pydantic_ai import Agent
+from pydantic_ai.models.test import TestModel
+
+REFUNDS = []
+
+class Clerk(Agent):
+    def __init__(self, answer, tools):
+        super().__init__(TestModel(custom_output_text=answer), tools=tools)
+
+def refund(order: int) -> str:
+    REFUNDS.append(order)
+    return "refunded"
+
+agent = Clerk("done", [refund])
+
+async def main() -> str:
+    return (await agent.run("Refund 7")).output
+"""
+
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
@@ -137,6 +181,11 @@ def _load(path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         pytest.param(LANGGRAPH, id="langgraph"),
         pytest.param(OPENAI_AGENTS, id="openai-agents"),
         pytest.param(PYDANTIC_AI, id="pydantic-ai"),
+        pytest.param(PARTIAL, id="partial-agent"),
+        pytest.param(OPTIONS, id="unpacked-options"),
+        pytest.param(SUBCLASS, id="subclassed-agent"),
+        pytest.param(PARTIAL_RUN, id="partial-run"),
+        pytest.param(OWN_INIT, id="own-init"),
     ],
 )
 def test_an_application_with_the_lines_runs_as_before_and_passes_the_gate(application: str, run: Run) -> None:

@@ -57,6 +57,9 @@ def tools(report: WrapReport) -> list[str]:
         "class Desk:\n    TOOLS = [pay]\n    def make(self): return create_agent('m', [*self.TOOLS, look])",
         "class Desk:\n    def __init__(self, tools): self.tools = tools\n    def make(self): return create_agent('m', self.tools)\nDesk([pay, look])",
         "a, b = pay, look\nagent = create_agent('m', [a, b])",
+        "OPTIONS = {'tools': [pay, look]}\nagent = create_agent('m', **OPTIONS)",
+        "OPTIONS = dict(tools=[pay, look])\nagent = create_agent('m', **{**OPTIONS, 'debug': True})",
+        "from functools import partial as p\nmake = p(create_agent, 'm')\nmaker = p(make, tools=[])\nagent = p(create_agent, 'm', [pay, look])()",
         "make = create_agent\nagent = make('m', [each for each in [pay, look]])",
         "import langchain.agents as la\nagent = la.create_agent('m', [pay, look])",
     ],
@@ -166,3 +169,30 @@ def test_tools_that_the_framework_runs_in_this_process_are_told_from_those_of_th
         ("shell", "added"),
         ("sql", "added"),
     ]
+
+
+def test_options_that_are_known_at_run_time_alone_may_hold_tools(inspect: Inspect) -> None:
+    report = inspect(f"{HEAD}\ndef build(**options): return create_agent('m', **options)")
+    assert tools(report) == ["options"]
+    report = inspect(f"{HEAD}\ndef build(**options): return create_agent('m', [pay], **options)")
+    assert tools(report) == ["pay"]
+
+
+def test_what_a_caller_gives_to_a_partial_is_told(inspect: Inspect) -> None:
+    report = inspect(f"{HEAD}\nfrom functools import partial\nmake = partial(create_agent, tools=[pay])")
+    assert [part.name for part in report.parts if part.kind == "agent"] == ["make"]
+    assert any("caller of this `partial`" in note for note in report.notes)
+
+
+def test_a_middleware_in_unpacked_options_is_found(inspect: Inspect) -> None:
+    head = "from seawall import Engine\nfrom seawall.adapters.langchain import SeawallMiddleware\nsea = Engine('a.db')"
+    options = "OPTIONS = {'tools': [pay], 'middleware': [SeawallMiddleware(sea)]}"
+    report = inspect(f"{HEAD}{head}\n{options}\nagent = create_agent('m', **OPTIONS)")
+    assert [part.gated for part in report.parts if part.kind == "agent"] == ["yes"]
+
+
+def test_a_class_that_is_made_in_its_own_way_is_gated_where_it_makes_its_base(inspect: Inspect) -> None:
+    own = "class Desk(Agent):\n    def __init__(self, db): super().__init__('m')\ndesk = Desk(1)"
+    report = inspect(f"from pydantic_ai import Agent\n{own}")
+    assert [(part.kind, part.line) for part in report.parts] == [("agent", 3)]
+    assert "super().__init__('m', capabilities=[SeawallCapability(sea)])" in report.lines[0].diff

@@ -22,6 +22,7 @@ from seawall.audit.json_fields import (
     open_json,
 )
 from seawall.audit.recording import AskedCall, MessageRole, RecordedMessage
+from seawall.core.canonical import digest_of
 from seawall.models.protocol import Usage
 
 ROLES: dict[str, MessageRole] = {
@@ -70,13 +71,47 @@ RESULT_ITEMS = frozenset(
         "computer_call_output",
     }
 )
-OTHER_ITEMS = frozenset({"reasoning", "item_reference", "mcp_list_tools", "compaction"})
+OTHER_ITEMS = frozenset(
+    {
+        "reasoning",
+        "item_reference",
+        "mcp_list_tools",
+        "mcp_approval_request",
+        "mcp_approval_response",
+        "image_generation_call",
+        "tool_search_call",
+        "tool_search_output",
+        "additional_tools",
+        "compaction",
+        "compaction_trigger",
+    }
+)
 """Items of the Responses API that hold no message, call or result."""
 _CALL_BLOCKS = frozenset({"tool_use", "tool_call", "server_tool_use", "mcp_tool_use", "tool-call"})
-_RESULT_BLOCKS = frozenset({"tool_result", "tool_call_response", "mcp_tool_result", "tool-result"})
-_SILENT_BLOCKS = frozenset(
-    {"thinking", "redacted_thinking", "reasoning", "image", "image_url", "input_image", "uri", "blob"}
+_RESULT_BLOCKS = frozenset({"tool_result", "tool_call_response", "tool-result"})
+_THOUGHT_BLOCKS = frozenset({"thinking", "redacted_thinking", "reasoning"})
+_SILENT_BLOCKS = _THOUGHT_BLOCKS | {"image", "image_url", "input_image", "uri", "blob"}
+_TEXT_BLOCKS = frozenset({"text", "input_text", "output_text", "text-plain", "refusal"})
+_MEDIA_BLOCKS = frozenset(
+    {
+        "image",
+        "image_url",
+        "input_image",
+        "audio",
+        "input_audio",
+        "video",
+        "file",
+        "input_file",
+        "media",
+        "uri",
+        "blob",
+    }
 )
+"""Parts of a result that hold a picture, a sound or a file."""
+_SAID = ("text", "content", "refusal")
+"""Fields in which a part holds its text."""
+MAX_MEDIA_CHARS = 1_000
+"""Characters of JSON of a picture, sound or file above which its digest stands for it. A URL is shorter, most contents longer."""
 _NAMED_PARTS = {
     "text": "text",
     "functionCall": "tool_call",
@@ -95,6 +130,8 @@ _NAMED_PARTS = {
 """The kind of a part that holds one named field instead of a `type`, by the field: Google's parts and those of Amazon Bedrock."""
 _BESIDE_PARTS = frozenset({"thought", "thoughtSignature", "thought_signature"})
 """Fields that Google's parts have beside the named one."""
+_ITEM_ARGUMENTS = ("arguments", "input", "action", "actions", "operation", "queries", "code")
+"""Fields in which an item holds the arguments of its call."""
 _OUTPUTS = ("output", "result", "results", "outputs", "error")
 """Fields in which an item of a provider's tool holds its result."""
 
@@ -121,7 +158,7 @@ def is_item(fields: Fields) -> bool:
     kind = get_text(fields, "type")
     if kind in RESULT_ITEMS:
         return "call_id" in fields or "output" in fields
-    return kind in CALL_ITEMS or (kind in OTHER_ITEMS and "id" in fields)
+    return kind in CALL_ITEMS or (kind in OTHER_ITEMS and ("id" in fields or "_" in kind))
 
 
 def unwrap_message(value: Any) -> Fields:
@@ -155,7 +192,7 @@ def read_message(value: Any, line: int = 0) -> Iterator[RecordedMessage]:
     if kind in RESULT_ITEMS:
         yield RecordedMessage(
             role="tool",
-            text=_read_text(fields.get("output")),
+            text=_read_result(fields.get("output")),
             call_id=get_text(fields, "call_id", "id"),
             tool=get_text(fields, "name"),
             failed=get_text(fields, "status") in ("failed", "incomplete"),
@@ -166,10 +203,10 @@ def read_message(value: Any, line: int = 0) -> Iterator[RecordedMessage]:
     if role is None:
         return
     content = _convert_parts(fields.get("content", fields.get("parts")))
-    if role == "tool" and not _has_blocks(content, _RESULT_BLOCKS):
+    if role == "tool" and not _has_results(content):
         yield RecordedMessage(
             role="tool",
-            text=_read_text(content),
+            text=_read_result(content),
             call_id=get_text(
                 fields, "tool_call_id", "call_id", *(() if kind in LANGCHAIN_TYPES else ("id",))
             ),
@@ -178,13 +215,13 @@ def read_message(value: Any, line: int = 0) -> Iterator[RecordedMessage]:
             line=line,
         )
         return
-    yield from _read_results(content, line)
     text = _read_text(content)
-    calls = _read_calls(fields, content) if role == "assistant" else ()
     if role == "assistant":
+        calls = _read_calls(fields, content)
         usage, model = read_usage(fields), _read_model(fields)
         yield RecordedMessage(role=role, text=text, calls=calls, line=line, usage=usage, model=model)
-    elif role != "tool" and (text or not _has_blocks(content, _RESULT_BLOCKS)):
+    yield from _read_results(content, line)
+    if role not in ("assistant", "tool") and (text or not _has_results(content)):
         yield RecordedMessage(role=role, text=text, line=line)
 
 
@@ -206,8 +243,13 @@ def _convert_part(part: Any) -> Any:
     return {**inner, "type": kind}
 
 
-def _has_blocks(content: Any, kinds: frozenset[str]) -> bool:
-    return any(get_text(block, "type") in kinds for block in get_list(content))
+def _has_results(content: Any) -> bool:
+    return any(_is_result(get_text(block, "type")) for block in get_list(content))
+
+
+def _is_result(kind: str) -> bool:
+    # Anthropic's server tools have a kind of result each: `web_search_tool_result`, `bash_code_execution_tool_result`
+    return kind in _RESULT_BLOCKS or kind.endswith("_tool_result")
 
 
 def _read_text(content: Any) -> str:
@@ -222,30 +264,54 @@ def _read_text(content: Any) -> str:
         kind = get_text(block, "type")
         if isinstance(block, str):
             texts.append(block)
-        elif kind in _CALL_BLOCKS or kind in _RESULT_BLOCKS or kind in _SILENT_BLOCKS:
+        elif kind in _CALL_BLOCKS or kind in _SILENT_BLOCKS or _is_result(kind):
             continue
         else:
             fields = get_fields(block)
-            said = next((fields[name] for name in ("text", "content", "refusal") if name in fields), "")
+            said = next((fields[name] for name in _SAID if name in fields), "")
             texts.append(format_text(said))
     return "\n".join(filter(None, texts))
 
 
+def _read_result(content: Any) -> str:
+    """Returns a tool's result as a text that differs wherever results do: the texts of a message's parts, each picture, sound or
+    file as JSON or, if that is long, as its digest, and any other JSON as it is.
+    """
+    blocks = get_list(content)
+    if not all(isinstance(block, str) or _is_part(get_fields(block)) for block in blocks):
+        return format_text(content)
+    told = [_tell_media(block) if get_text(block, "type") in _MEDIA_BLOCKS else block for block in blocks]
+    return _read_text(told if blocks else content)
+
+
+def _is_part(fields: Fields) -> bool:
+    kind = get_text(fields, "type")
+    says = kind in _TEXT_BLOCKS and any(name in fields for name in _SAID)
+    return says or kind in _MEDIA_BLOCKS or kind in _THOUGHT_BLOCKS
+
+
+def _tell_media(block: Any) -> str:
+    # the mark up to which a provider caches a request moves from one request to the next
+    told = format_text({name: value for name, value in get_fields(block).items() if name != "cache_control"})
+    kind = get_text(block, "type")
+    return told if len(told) <= MAX_MEDIA_CHARS else f"[{kind}, {len(told):,} characters, {digest_of(told)}]"
+
+
 def _read_results(content: Any, line: int) -> Iterator[RecordedMessage]:
     for block in get_list(content):
-        if get_text(block, "type") not in _RESULT_BLOCKS:
+        if not _is_result(get_text(block, "type")):
             continue
         fields = get_fields(block)
         result = next(
             (fields[name] for name in ("content", "response", "result", "output") if name in fields), ""
         )
         kind = get_text(result, "type")
-        failed = kind.startswith("error-")
+        failed = kind.startswith("error-") or kind.endswith("_tool_result_error")
         if get_fields(result).keys() == {"type", "value"}:
             result = get_fields(result)["value"]  # as the AI SDK of JavaScript says what kind of value it is
         yield RecordedMessage(
             role="tool",
-            text=_read_text(result),
+            text=_read_result(result),
             call_id=get_text(
                 fields, "tool_use_id", "toolUseId", "toolCallId", "id", "tool_call_id", "call_id"
             ),
@@ -282,9 +348,7 @@ def _read_call(value: Any) -> AskedCall:
 
 
 def _read_call_item(fields: Fields, kind: str, line: int) -> Iterator[RecordedMessage]:
-    arguments = next(
-        (fields[name] for name in ("arguments", "input", "action", "queries", "code") if name in fields), None
-    )
+    arguments = next((fields[name] for name in _ITEM_ARGUMENTS if fields.get(name) is not None), None)
     call = AskedCall(
         get_text(fields, "call_id", "id"),
         get_text(fields, "name") or CALL_ITEMS[kind] or kind,
@@ -294,7 +358,9 @@ def _read_call_item(fields: Fields, kind: str, line: int) -> Iterator[RecordedMe
     result = next((fields[name] for name in _OUTPUTS if fields.get(name) is not None), None)
     if result is not None:
         failed = fields.get("error") is not None
-        yield RecordedMessage(role="tool", text=_read_text(result), call_id=call.id, failed=failed, line=line)
+        yield RecordedMessage(
+            role="tool", text=_read_result(result), call_id=call.id, failed=failed, line=line
+        )
 
 
 def _join_items(messages: list[RecordedMessage]) -> list[RecordedMessage]:
@@ -352,5 +418,6 @@ def _read_model(fields: Fields) -> str:
 def read_content(value: Any) -> str:
     """Returns the text of the result of a tool: a message, a text, or any JSON, also JSON as a text."""
     value = open_json(value)
-    messages = list(read_message(value))
-    return messages[0].text if messages else _read_text(value)
+    message = next(read_message(value), None) if is_message(value) else None
+    # a result may have a `role` or a `type` of its own, such as a user in a list of members
+    return message.text if message is not None and message.role == "tool" else _read_result(value)

@@ -70,6 +70,11 @@ class Inspection:
         known = self._parts.get(key)
         if known is not None and (known.gated, bool(known.why)) != ("yes", False):
             return
+        if kind == "agent" and gated == "added" and value.node in value.source.partials:
+            self.note(
+                f"{value.source.name}:{value.line}: what a caller of this `partial` gives for the same argument replaces what "
+                "is added here"
+            )
         tool = kind == "tool"
         self._parts[key] = FoundPart(
             kind=kind,

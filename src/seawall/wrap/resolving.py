@@ -429,12 +429,67 @@ class Application:
     # ---- calls
 
     def find_callees(self, call: ast.Call, source: SourceFile) -> list[str]:
-        """Returns the full dotted names of the outside functions and classes that a call may call."""
-        found = self._callees.get(call)
-        if found is None:
-            found = [each.dotted for each in self.resolve(call.func, source) if each.dotted]
-            self._callees[call] = found
-        return found
+        """Returns the full dotted names of the outside functions and classes that a call may call. For a class of the
+        application that is made as its base is made, it is the base.
+        """
+        if call not in self._callees:
+            found = self._callees[call] = self._find_base_init(call, source)
+            for each in self.resolve(call.func, source):
+                if each.dotted:
+                    found.append(each.dotted)
+                elif isinstance(each.node, ast.ClassDef) and not _has_init(each.node):
+                    found += self.list_bases(each.node, each.source)  # its calls are those of its base
+        return self._callees[call]
+
+    def _find_base_init(self, call: ast.Call, source: SourceFile) -> list[str]:
+        """Returns the full dotted names of the outside classes that `super().__init__(…)` makes; [] for another call."""
+        match call.func:
+            case ast.Attribute(value=ast.Call(func=ast.Name(id="super")), attr="__init__"):
+                owner = next(
+                    (each for each in source.list_scopes(call) if isinstance(each, ast.ClassDef)), None
+                )
+                return [] if owner is None else self.list_bases(owner, source)
+            case _:
+                return []
+
+    def find_arguments(
+        self, call: ast.Call, source: SourceFile, name: str, position: int | None = None
+    ) -> list[SourceValue]:
+        """Returns what a call is given for an argument, also in `**options`; [] if nothing is known of it."""
+        given = get_argument(call, name, position)
+        if given is not None:
+            return [SourceValue(given, source)]
+        unpacked = [keyword.value for keyword in call.keywords if keyword.arg is None]
+        return [found for each in unpacked for found in self._find_entries(each, source, name, 0)]
+
+    def expand_argument(
+        self, call: ast.Call, source: SourceFile, name: str, position: int | None = None
+    ) -> list[SourceValue]:
+        """Returns the items of the list that a call is given for an argument."""
+        given = self.find_arguments(call, source, name, position)
+        return [item for each in given for item in self.expand(each.node, each.source)]
+
+    def _find_entries(
+        self, node: ast.expr, source: SourceFile, name: str, depth: int
+    ) -> Iterator[SourceValue]:
+        """Yields the values under a name in a mapping: `{"tools": …}` or `dict(tools=…)`, also inside of other ones."""
+        for value in self.resolve(node, source) if depth <= MAX_DEPTH else ():
+            entries: list[tuple[str | None, ast.expr]] = []
+            match value.node:
+                case ast.Dict(keys=keys, values=values):
+                    entries = [
+                        (None if key is None else read_text(key), each)
+                        for key, each in zip(keys, values, strict=True)
+                    ]
+                case ast.Call(func=ast.Name(id="dict"), args=args, keywords=keywords):
+                    entries = [(None, each) for each in args] + [(each.arg, each.value) for each in keywords]
+                case _:
+                    pass
+            for key, each in entries:
+                if key is None:
+                    yield from self._find_entries(each, value.source, name, depth + 1)
+                elif key == name:
+                    yield SourceValue(each, value.source)
 
     def find_makers(self, node: ast.AST, source: SourceFile, depth: int = 0) -> list[tuple[str, SourceValue]]:
         """Returns the calls that have made the value of an expression, each as the full dotted name that was called and the
@@ -470,6 +525,12 @@ class Application:
                 elif isinstance(value.node, ast.ClassDef):
                     found += self.list_bases(value.node, value.source, depth + 1)
         return found
+
+
+def _has_init(node: ast.ClassDef) -> bool:
+    return any(
+        isinstance(each, ast.FunctionDef) and each.name in ("__init__", "__new__") for each in node.body
+    )
 
 
 def list_returns(function: Function) -> list[ast.expr]:

@@ -64,13 +64,30 @@ class SourceFile:
         self.nodes = list(ast.walk(tree))
         self.imports = dict(_list_imports(self.nodes))
         """The imports by local name."""
+        self.partials = {
+            _open_partial(node): node
+            for node in self.nodes
+            if isinstance(node, ast.Call) and self._is_partial(node)
+        }
+        """For each `partial(made, …)` the call `made(…)` that it stands for, at the same place."""
+
+    def _is_partial(self, call: ast.Call) -> bool:
+        match call.func:
+            case ast.Name(id=name):
+                imported = self.imports.get(name)
+                return bool(call.args) and imported is not None and imported.dotted == "functools.partial"
+            case ast.Attribute(value=ast.Name(id="functools"), attr="partial"):
+                return bool(call.args) and "functools" in self.imports
+            case _:
+                return False
 
     def __repr__(self) -> str:
         return f"<SourceFile {self.name}>"
 
     @functools.cached_property
     def _parents(self) -> dict[ast.AST, ast.AST]:
-        return {child: node for node in self.nodes for child in ast.iter_child_nodes(node)}
+        found = {child: node for node in self.nodes for child in ast.iter_child_nodes(node)}
+        return found | {call: found[partial] for call, partial in self.partials.items()}
 
     @functools.cached_property
     def functions(self) -> list[Function]:
@@ -84,8 +101,8 @@ class SourceFile:
 
     @functools.cached_property
     def calls(self) -> list[ast.Call]:
-        """All calls of the file, in the order of the lines."""
-        found = [node for node in self.nodes if isinstance(node, ast.Call)]
+        """All calls of the file, also those for which a `partial` stands, in the order of the lines."""
+        found = [*(node for node in self.nodes if isinstance(node, ast.Call)), *self.partials]
         return sorted(found, key=lambda call: (call.lineno, call.col_offset))
 
     @functools.cached_property
@@ -123,6 +140,11 @@ class SourceFile:
     def get_segment(self, node: ast.AST) -> str:
         """Returns the source text of a node."""
         return ast.get_source_segment(self.text, node) or ""
+
+
+def _open_partial(partial: ast.Call) -> ast.Call:
+    call = ast.Call(func=partial.args[0], args=partial.args[1:], keywords=partial.keywords)
+    return ast.copy_location(call, partial)
 
 
 def split_lines(text: str) -> list[str]:

@@ -130,6 +130,18 @@ class ToolReader:
         for value in () if node is None else self._app.expand(node, source):
             self.read(value)
 
+    def read_argument(
+        self, call: ast.Call, name: str, source: SourceFile, position: int | None = None
+    ) -> None:
+        """Reads the tools in an argument of a call."""
+        for tool in self._app.expand_argument(call, source, name, position):
+            self.read(tool)
+        known = self._app.find_arguments(call, source, name, position)
+        for keyword in () if known else call.keywords:
+            for value in self._app.resolve(keyword.value, source) if keyword.arg is None else ():
+                if not isinstance(value.node, ast.Dict):
+                    self._add_unknown(value)
+
     def read(self, value: SourceValue, depth: int = 0) -> None:
         """Reads one tool."""
         node = value.node

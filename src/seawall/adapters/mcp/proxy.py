@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import shlex
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 
 IDLE_S = 600.0
 """Seconds without a call after which a client's run ends. After ten minutes a client most likely has a new conversation."""
+MAX_ARGUMENT_CHARS = 4 * 1024 * 1024
+"""Characters of the arguments of one call, as JSON. It is more than a model can write in one reply, and is checked, redacted and
+recorded in some seconds at most; meanwhile the calls of the other clients wait."""
 UNTRUSTED_FIELD = "seawall/untrusted"
 """The field of a result's `_meta` which says that its content comes from outside and was not checked."""
 _ALLOW = "allow"
@@ -215,7 +219,7 @@ class McpProxy:
         self, context: ServerRequestContext[Any], params: CallToolRequestParams, place: _OfferedTool
     ) -> CallToolResult | InputRequiredResult:
         arguments = dict(params.arguments or {})
-        problem = self._find_problem(place, arguments)
+        problem = _find_excess(place, arguments) or self._find_problem(place, arguments)
         if problem is not None:
             return _refuse(problem)
         meta = cast("Mapping[str, Any]", context.meta or {})
@@ -430,6 +434,13 @@ def _read_id(meta: Mapping[str, Any], field: str) -> str:
     if not isinstance(given, str) or len(given) > MAX_ID_CHARS:
         raise Misused(f"{field} must be a text of at most {MAX_ID_CHARS} characters")
     return given
+
+
+def _find_excess(place: _OfferedTool, arguments: dict[str, Any]) -> str | None:
+    size = len(json.dumps(arguments, ensure_ascii=False))
+    if size <= MAX_ARGUMENT_CHARS:
+        return None
+    return f"{place.name}: the arguments have {size:,} characters (limit {MAX_ARGUMENT_CHARS:,}); nothing was called"
 
 
 def _refuse(text: str) -> CallToolResult:

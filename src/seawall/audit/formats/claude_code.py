@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from seawall.audit.formats.format import Format
 from seawall.audit.gathering import GatheredRun, OpenRuns
-from seawall.audit.json_fields import Fields, get_fields, get_text
-from seawall.audit.messages import read_messages
+from seawall.audit.json_fields import Fields, get_fields, get_list, get_text
+from seawall.audit.messages import is_message, read_messages
 from seawall.audit.recording import BadLine, RecordedRun
 
 NAME = "Claude Code"
@@ -42,9 +42,9 @@ def _recognise(value: Any) -> bool:
     known = ("sessionId", "leafUuid", "messageId", "isSidechain", "parentUuid")
     if kind in _BESIDE or kind in ("system", "attachment"):
         return any(name in row for name in known)
-    # new versions add lines of further types, which say something of the session in plain values
-    plain = not any(isinstance(each, dict | list) for each in row.values())
-    return bool(kind) and "sessionId" in row and "role" not in row and plain
+    # new versions add lines of further types, which say something of the session
+    said = [message for value in row.values() for message in get_list(value) or [value]]
+    return bool(kind) and "sessionId" in row and "role" not in row and not any(map(is_message, said))
 
 
 class _SessionReader:

@@ -8,6 +8,7 @@ from typing import Any
 
 from seawall.audit.formats.format import Format
 from seawall.audit.formats.langchain import read_generated
+from seawall.audit.formats.openai import find_asked
 from seawall.audit.gathering import OpenRuns, SpanCall
 from seawall.audit.json_fields import (
     Fields,
@@ -88,7 +89,9 @@ def _read_span(row: Fields, line: int) -> RecordedSpan:
     asked: list[RecordedMessage] = []
     replied: list[RecordedMessage] = []
     if kind == "model" or (kind == "other" and is_top):
-        asked = read_generated(given, line)
+        # the wrapped client of a provider writes the request itself
+        sent = find_asked(get_fields(given), line) if kind == "model" else []
+        asked = sent or read_generated(given, line)
         replied = _read_reply(output, line) if kind == "model" else []
         if kind == "other" and not asked:
             asked = read_generated(output, line)
@@ -148,7 +151,7 @@ def _read_call(row: Fields, given: Any, output: Any, line: int) -> SpanCall:
         tool=get_text(row, "name"),
         call_id="" if message is None else message.call_id,
         arguments=None if given is None else normalise_arguments(arguments),
-        result=error if inner is None and error else None if inner is None else read_content(inner),
+        result=error if inner is None and error else None if output is None else read_content(inner),
         failed=bool(error) or (message is not None and message.failed),
         line=line,
     )

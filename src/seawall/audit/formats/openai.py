@@ -34,7 +34,8 @@ def _list_boxes(row: Fields, names: tuple[str, ...]) -> Iterator[Fields]:
             yield get_fields(open_json(found.get("body")))
 
 
-def _find_asked(row: Fields, line: int) -> list[RecordedMessage]:
+def find_asked(row: Fields, line: int) -> list[RecordedMessage]:
+    """Returns the messages of a request, with what it tells the model beside them first."""
     for box in [row, *_list_boxes(row, _REQUESTS)]:
         listed = get_list(open_json(box.get("messages"))) or get_list(open_json(box.get("input_messages")))
         given = open_json(box.get("input"))
@@ -83,7 +84,7 @@ def find_exchange(value: Any, line: int) -> HeldConversation | None:
     if isinstance(value, list):
         return HeldConversation(messages=read_messages(get_list(value), line))
     row = get_fields(value)
-    asked = _find_asked(row, line)
+    asked = find_asked(row, line)
     replied, response = _find_replied(row, line)
     if not asked and not replied:
         return None

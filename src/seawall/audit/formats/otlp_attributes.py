@@ -59,9 +59,9 @@ _WHOLE = ("pydantic_ai.all_messages", "all_messages_events")
 _ARGUMENTS = (
     "gen_ai.tool.call.arguments",
     "tool_arguments",
-    "tool.parameters",
     "ai.toolCall.args",
     "input.value",
+    "tool.parameters",  # for some frameworks this is the schema of the tool
     "traceloop.entity.input",
 )
 _RESULTS = (

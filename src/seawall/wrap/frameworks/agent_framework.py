@@ -70,7 +70,7 @@ def _read_agent(inspection: Inspection, call: ast.Call, source: SourceFile) -> N
     inspection.add(
         "agent", name_value(call, source, "agent"), "agent-framework", SourceValue(call, source), gated
     )
-    ToolReader(inspection, RULES, gated).read_list(get_argument(call, "tools"), source)
+    ToolReader(inspection, RULES, gated).read_argument(call, "tools", source)
     if not there:
         edits = inspection.edit(source)
         edits.add_import(_ADAPTER, "gate")

@@ -70,12 +70,12 @@ def _read_call(inspection: Inspection, call: ast.Call, source: SourceFile, gated
         inspection.add(
             "agent", name_value(call, source, "agent", "role"), "crewai", SourceValue(call, source), gated
         )
-        ToolReader(inspection, RULES, gated).read_list(get_argument(call, "tools"), source)
+        ToolReader(inspection, RULES, gated).read_argument(call, "tools", source)
         if _is_true(get_argument(call, "allow_code_execution")):
             why = "the agent's code runs in an interpreter, and the gate does not see what it does there"
             inspection.add("tool", "CodeInterpreterTool", "crewai", SourceValue(call, source), "in part", why)
     elif any(ends_with(each, _PACKAGES, frozenset({"Task"})) for each in names):
-        ToolReader(inspection, RULES, gated).read_list(get_argument(call, "tools"), source)
+        ToolReader(inspection, RULES, gated).read_argument(call, "tools", source)
     elif any(ends_with(each, _PACKAGES, frozenset({"Crew"})) for each in names):
         inspection.add("crew", name_value(call, source, "crew"), "crewai", SourceValue(call, source), gated)
 

@@ -78,10 +78,9 @@ def _read_runner(inspection: Inspection, call: ast.Call, source: SourceFile) -> 
     name = source.get_segment(call.func)
     if get_argument(call, "app") is not None:
         return None
-    plugins = get_argument(call, "plugins")
     there = any(
         dotted.startswith(_ADAPTER)
-        for value in ([] if plugins is None else app.expand(plugins, source))
+        for value in app.expand_argument(call, source, "plugins")
         for dotted, _ in app.find_makers(value.node, value.source)
     )
     gated: Gating = "yes" if there else "added"
@@ -100,7 +99,7 @@ def _read_runner(inspection: Inspection, call: ast.Call, source: SourceFile) -> 
 
 def _read_agent(inspection: Inspection, call: ast.Call, source: SourceFile, gated: Gating) -> None:
     inspection.add("agent", name_value(call, source, "agent"), "google-adk", SourceValue(call, source), gated)
-    ToolReader(inspection, RULES, gated).read_list(get_argument(call, "tools"), source)
+    ToolReader(inspection, RULES, gated).read_argument(call, "tools", source)
     executor = get_argument(call, "code_executor")
     for value in [] if executor is None else inspection.app.resolve(executor, source):
         if not isinstance(value.node, ast.Constant):

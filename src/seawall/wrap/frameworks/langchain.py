@@ -7,7 +7,7 @@ import ast
 from seawall.wrap.finding import Gating
 from seawall.wrap.frameworks.framework import Framework
 from seawall.wrap.inspection import Inspection, name_value
-from seawall.wrap.resolving import SourceValue, ends_with, get_argument
+from seawall.wrap.resolving import SourceValue, ends_with
 from seawall.wrap.source import SourceFile
 from seawall.wrap.tools import LANGCHAIN_MODELS, ToolReader, ToolRules
 
@@ -52,13 +52,12 @@ def _find(inspection: Inspection) -> None:
                 name = name_value(call, source, "agent")
                 inspection.add("agent", name, "langchain", SourceValue(call, source), "no", why)
                 reader = ToolReader(inspection, RULES, "no", why)
-                reader.read_list(get_argument(call, "tools"), source)
+                reader.read_argument(call, "tools", source)
 
 
 def _read_agent(inspection: Inspection, call: ast.Call, source: SourceFile) -> None:
-    middleware = get_argument(call, "middleware")
     there = False
-    for value in [] if middleware is None else inspection.app.expand(middleware, source):
+    for value in inspection.app.expand_argument(call, source, "middleware"):
         for dotted, made in inspection.app.find_makers(value.node, value.source):
             end = dotted.rpartition(".")[2]
             if dotted.startswith(_ADAPTER):
@@ -70,7 +69,7 @@ def _read_agent(inspection: Inspection, call: ast.Call, source: SourceFile) -> N
                 inspection.add("model", f"model of {end}", "langchain", made, "no", why)
     gated: Gating = "yes" if there else "added"
     inspection.add("agent", name_value(call, source, "agent"), "langchain", SourceValue(call, source), gated)
-    ToolReader(inspection, RULES, gated).read_list(get_argument(call, "tools", 1), source)
+    ToolReader(inspection, RULES, gated).read_argument(call, "tools", source, 1)
     if not there:
         edits = inspection.edit(source)
         edits.add_import(_ADAPTER, "SeawallMiddleware")

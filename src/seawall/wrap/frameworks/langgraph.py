@@ -49,7 +49,7 @@ def _find(inspection: Inspection) -> None:
                     wrapped=id(call) in wrapped or bool(wrapped and id(call) in inner),
                 )
                 if made:
-                    ToolReader(inspection, RULES, gated).read_list(get_argument(call, "tools", 1), source)
+                    ToolReader(inspection, RULES, gated).read_argument(call, "tools", source, 1)
             elif any(ends_with(each, _PACKAGES, frozenset({"RemoteGraph"})) for each in names):
                 name = name_value(call, source, "remote graph")
                 inspection.add(
@@ -119,7 +119,7 @@ def _read_calls(inspection: Inspection, source: SourceFile, inner: set[int], gat
         ):
             own = id(call) in inner
             node_reader = reader if own else ToolReader(inspection, RULES, "in part", _OWN_NODE)
-            node_reader.read_list(get_argument(call, "tools", 0), source)
+            node_reader.read_argument(call, "tools", source, 0)
         elif isinstance(call.func, ast.Attribute) and call.func.attr == "bind_tools" and call.args:
             if any(_is_chat(dotted) for dotted, _ in app.find_makers(call.func.value, source)):
                 reader.read_list(call.args[0], source)

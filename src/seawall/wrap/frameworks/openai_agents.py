@@ -92,7 +92,7 @@ def _read_agent(inspection: Inspection, call: ast.Call, source: SourceFile, gate
     inspection.add(
         "agent", name_value(call, source, "agent"), "openai-agents", SourceValue(call, source), gated
     )
-    ToolReader(inspection, RULES, gated).read_list(get_argument(call, "tools"), source)
+    ToolReader(inspection, RULES, gated).read_argument(call, "tools", source)
     servers = get_argument(call, "mcp_servers")
     for value in [] if servers is None else inspection.app.expand(servers, source):
         name = " ".join(value.source.get_segment(value.node).split())

@@ -52,7 +52,7 @@ def _find(inspection: Inspection) -> None:
         _read_decorated(inspection, source, gated_calls, everywhere)
         for call in source.calls:
             if any(ends_with(each, _PACKAGES, _TOOLSETS) for each in app.find_callees(call, source)):
-                ToolReader(inspection, RULES, everywhere).read_list(get_argument(call, "tools", 0), source)
+                ToolReader(inspection, RULES, everywhere).read_argument(call, "tools", source, 0)
 
 
 def _read_agent(inspection: Inspection, call: ast.Call, source: SourceFile) -> Gating:
@@ -60,7 +60,7 @@ def _read_agent(inspection: Inspection, call: ast.Call, source: SourceFile) -> G
     capabilities = get_argument(call, "capabilities")
     there = any(
         dotted.startswith(_ADAPTER)
-        for value in ([] if capabilities is None else app.expand(capabilities, source))
+        for value in app.expand_argument(call, source, "capabilities")
         for dotted, _ in app.find_makers(value.node, value.source)
     )
     gated: Gating = "yes" if there else "added"
@@ -68,9 +68,9 @@ def _read_agent(inspection: Inspection, call: ast.Call, source: SourceFile) -> G
         "agent", name_value(call, source, "agent"), "pydantic-ai", SourceValue(call, source), gated
     )
     reader = ToolReader(inspection, RULES, gated)
-    reader.read_list(get_argument(call, "tools"), source)
+    reader.read_argument(call, "tools", source)
     for argument in ("builtin_tools", "native_tools"):
-        ToolReader(inspection, RULES, "no").read_list(get_argument(call, argument), source)
+        ToolReader(inspection, RULES, "no").read_argument(call, argument, source)
     _read_capabilities(inspection, capabilities, source)
     _read_toolsets(inspection, get_argument(call, "toolsets"), source, gated)
     _read_output(inspection, get_argument(call, "output_type"), source)
