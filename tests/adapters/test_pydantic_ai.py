@@ -288,6 +288,27 @@ def test_each_candidate_of_a_fallback_is_a_step(engine: Engine) -> None:
     assert set(engine.coverage().models) == {"function:first", "function:scripted"}
 
 
+def test_candidates_of_a_fallback_within_a_fallback_are_steps_or_named(engine: Engine) -> None:
+    class OwnFallback(FallbackModel):
+        pass
+
+    def fail(messages: Any, info: Any) -> ModelResponse:
+        raise ConnectionError("no answer")
+
+    def ask(kind: type[FallbackModel], request_id: str) -> int:
+        model = Desk(["done"]).make_model()
+        inner = kind(FunctionModel(fail, model_name="first"), model, fallback_on=(ConnectionError,))
+        gates = [SeawallCapability(engine, request_id=request_id)]
+        agent = Agent(FallbackModel(inner, FunctionModel(fail, model_name="last")), capabilities=gates)
+        assert run_sync(agent, "Say it").output == "done"
+        return read_outcome(engine, request_id).model_calls
+
+    assert ask(FallbackModel, "r-1") == 2
+    assert engine.coverage().not_gated == ()
+    assert ask(OwnFallback, "r-2") == 1
+    assert "candidates" in str(engine.coverage().not_gated)
+
+
 # ---- tools
 
 

@@ -452,6 +452,21 @@ def test_an_effect_that_the_framework_defers_inside_of_the_gate_was_not_made(num
         assert engine.coverage().effects == {"refund": 1}
 
 
+def test_what_is_changed_in_an_effect_that_the_framework_deferred_inside_of_the_gate_is_performed() -> None:
+    desk = Desk([[("refund", {"order": 1042, "amount": 5})], ANSWER])
+    with Engine(effects=["refund"]) as engine:
+        tools = FunctionToolset([desk.refund]).approval_required()
+        agent: Agent[Any, Any] = Agent(
+            desk.make_model(), toolsets=[tools], output_type=OUTPUT, capabilities=[SeawallCapability(engine)]
+        )
+        held = run_sync(agent, ASKED)
+        decided = decide(held, ToolApproved(override_args={"order": 1042, "amount": 3}))
+        done = run_sync(agent, message_history=held.all_messages(), deferred_tool_results=decided)
+
+        assert (done.output, desk.refunds) == (ANSWER, [(1042, 3)])
+        assert engine.coverage().effects == {"refund": 1}
+
+
 def test_an_effect_whose_result_comes_from_outside_is_begun_once(journal: Path) -> None:
     begun: list[int] = []
 

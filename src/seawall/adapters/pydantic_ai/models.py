@@ -46,15 +46,15 @@ def gate_model(model: Model, run: GatedAgentRun) -> Model:
     """Returns a model whose calls pass the gate. For a `FallbackModel`, the calls of each candidate pass it."""
     if type(model) is FallbackModel:
         candidates = copy.copy(model)
-        candidates.models = [GatedAgentModel(each, run) for each in model.models]
+        candidates.models = [gate_model(each, run) for each in model.models]
         return GatedFallback(model, candidates)
     inner = model
     while isinstance(inner, WrapperModel):
         inner = inner.wrapped
-        if isinstance(inner, FallbackModel):
-            run.engine.note_not_gated(
-                f"the candidates of model {inner.model_name!r} one by one: they are wrapped, and count as one call"
-            )
+    if isinstance(inner, FallbackModel):
+        run.engine.note_not_gated(
+            f"the candidates of model {inner.model_name!r} one by one: they count as one call"
+        )
     return GatedAgentModel(model, run)
 
 

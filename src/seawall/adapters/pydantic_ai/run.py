@@ -274,13 +274,13 @@ class GatedAgentRun:
     async def _step_tool(
         self, name: str, arguments: Any, ctx: RunContext[Any], perform: Callable[[Turn], Awaitable[Any]]
     ) -> Any:
-        call_id, decided = ctx.tool_call_id or "", False
+        call_id, decided, overridden = ctx.tool_call_id or "", False, False
         asked = await self._ask_tool(name, arguments, call_id)
         while True:
             try:
                 done = await self.step(asked, perform)
             except Held as held:
-                self.held[call_id] = held
+                self.held[call_id], overridden = held, False
                 problem = ""
                 if ctx.tool_call_approved and not decided:
                     decided, problem = True, await self._approve(held, arguments, ctx.tool_call_metadata)
@@ -288,6 +288,11 @@ class GatedAgentRun:
                         continue
                 raise ApprovalRequired(held.describe(problem)) from held
             except _Overridden:  # the earlier approval is used up, so these arguments are asked about
+                if (
+                    overridden
+                ):  # there was none: the tool has deferred itself, and its key is that of the first arguments
+                    asked = self.session.tool(self.agent, name, arguments, frame=self.frame)
+                overridden = True
                 continue
             self.held.pop(call_id, None)
             return _finish(done)
