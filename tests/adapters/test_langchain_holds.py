@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import HumanInTheLoopMiddleware
+from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.types import Command
+from langgraph.types import Command, interrupt
 
 from adapters.langchain_desk import (
     ASK,
@@ -29,7 +30,9 @@ from adapters.langchain_desk import (
     make_model,
     say,
 )
+from seawall import Effect, always
 from seawall.adapters.langchain import SeawallHeld, SeawallMiddleware
+from seawall.adapters.langgraph import gate_graph
 from seawall.journal.protocol import RunFilter
 from seawall.runtime.foreign.engine import Engine
 from seawall.testing import ManualClock
@@ -246,3 +249,42 @@ def test_an_hour_in_which_a_person_decides_does_not_count(tmp_path: Path) -> Non
         ask(clerk, Command(resume={"decisions": [{"type": "approve"}]}))
         assert bank.refunds == [1042]
         assert [run.summary.status for run in list_runs(engine)] == ["completed"]
+
+
+def correct(agent: Any, amount: int) -> Any:
+    """Changes the amount in the call that waits, as a person does in the graph's state; returns the config to go on with."""
+    said = agent.get_state(CONFIG).values["messages"][-1]
+    calls = [{**each, "args": {**each["args"], "amount": amount}} for each in said.tool_calls]
+    return agent.update_state(
+        CONFIG, {"messages": [AIMessage(content=said.content, id=said.id, tool_calls=calls)]}
+    )
+
+
+@pytest.mark.parametrize("around", [False, True], ids=["agent", "graph around"])
+@pytest.mark.parametrize("asks", ["gate", "tool"])
+def test_a_call_that_was_corrected_while_it_waited_is_made_as_it_is_now(around: bool, asks: str) -> None:
+    paid: list[int] = []
+
+    @tool
+    def pay(amount: int) -> str:
+        """Pay."""
+        if asks == "tool":
+            interrupt(f"Pay {amount}?")
+        paid.append(amount)
+        return f"paid {amount}"
+
+    with make_engine(effects={"pay": Effect(approve=always()) if asks == "gate" else True}) as engine:
+        agent: Any = create_agent(
+            make_model([call(("pay", {"amount": 100})), say("Done.")]),
+            [pay],
+            middleware=[] if around else [SeawallMiddleware(engine)],
+            checkpointer=InMemorySaver(),
+        )
+        agent = gate_graph(engine, agent) if around else agent
+        assert agent.invoke(ASK, CONFIG)["__interrupt__"]
+
+        result = agent.invoke(Command(resume=YES), correct(agent, 3))
+
+        assert result["messages"][-1].text == "Done."
+        assert paid == [3]
+        assert not engine.call(lambda sea: sea.approvals())

@@ -306,7 +306,7 @@ class GatedAgentRun:
             call_id = make_inner_id(place, name, arguments)
         elif call_id and call_id not in self._calls and not await self._is_recorded(call_id):
             call_id = ""
-        return self.session.tool(self.agent, name, arguments, call_id=call_id, frame=self.frame)
+        return self.session.tool(self.agent, name, arguments, call_id=call_id, frame=self.frame, edits=True)
 
     async def _is_recorded(self, call_id: str) -> bool:
         """Returns whether a recorded reply asks for a call, for example one of a run that this one goes on with."""

@@ -64,7 +64,8 @@ class ModelAsk(NamedTuple):
 class ToolAsk(NamedTuple):
     """A call of a tool that the loop asks for.
 
-    With `halts`, a limit halts the run at this call, because the loop can't take a text in place of a result.
+    With `halts`, a limit halts the run at this call, because the loop can't take a text in place of a result. With `edits`, a
+    call that was held and is asked for with other arguments is the same call: the loop has its proposal edited.
     """
 
     agent: str
@@ -74,6 +75,7 @@ class ToolAsk(NamedTuple):
     frame: int = 0
     halts: bool = False
     untrusted: bool = False
+    edits: bool = False
 
 
 class AskedFrom(NamedTuple):

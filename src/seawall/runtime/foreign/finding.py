@@ -4,7 +4,7 @@ A framework that was interrupted goes on from its own checkpoint: the last one, 
 ids, and asks again for steps that are recorded. A step is the same if it has the same frame and the same key:
 
 - of a tool: the recorded reply that asked for it, and the id of the call in that reply. A call with the same key and other
-  arguments is refused. Of a call without an id: its name and arguments, and the number of such calls before it. If the asker
+  arguments is refused if the first one was made, or may have been; otherwise it is another attempt. Of a call without an id: its name and arguments, and the number of such calls before it. If the asker
   was told no result of a call without an id, the next such call is the same one.
 - of a hand-off: as of a tool. If the loop says where it makes it, the place counts, too.
 - of a model: a number. What is recorded is found by the meaning of the request (`standing.py`).
@@ -93,7 +93,10 @@ class StepFinder:
         frame, name, standing = asked.frame, asked.name, self._standing
         text = write_arguments(name, asked.arguments)
         ref, _ = bodies.put_arguments(self._asks.run, text)
-        key = key or self._make_key(frame, name, asked.call_id, ref, bodies)
+        if key is None:
+            key = self._make_key(frame, name, asked.call_id, ref, bodies)
+            if asked.call_id and not asked.edits:
+                key = standing.recorded.find_key(frame, key, ref)
         known = standing.recorded.find(frame, key)
         if known is not None:
             if known.intent.name != name or (known.intent.grant is None and known.intent.input != ref):

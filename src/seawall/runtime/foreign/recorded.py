@@ -69,6 +69,8 @@ class Recorded:
         """The advice on calls that have no result yet, by frame and key."""
         self._in_doubt: dict[Place, StepIntended] = {}
         """Effects that were attempted and whose fate the record does not tell, by frame and key."""
+        self._arguments: dict[Place, Ref] = {}
+        """The arguments with which a tool's call was asked for first, by frame and key."""
         self._left_out: set[Ref] = set()
         """The texts that replaced the results of calls which were not made because a limit was used up."""
         self.forgotten: set[int] = set()
@@ -110,6 +112,8 @@ class Recorded:
             self.requests_made = max(self.requests_made, int(intent.call.partition("/")[2]))
             if intent.perform:
                 self._requests[intent.frame] = intent
+        elif intent.kind in ("tool", "approval") and intent.input is not None:
+            self._arguments.setdefault((intent.frame, intent.call), intent.input)
         elif intent.kind == "handoff" and intent.perform:
             place = intent.frame, intent.call
             if (older := self._frames.get(place)) is not None:
@@ -280,7 +284,23 @@ class Recorded:
 
     def _is_known(self, frame: int, reply: int, call_id: str) -> bool:
         place = frame, write_call_key(reply, call_id)
+        while not self._is_begun(place):
+            if place not in self._arguments:
+                return False
+            place = frame, _name_next(place[1])
+        return True
+
+    def _is_begun(self, place: Place) -> bool:
+        """Returns whether a call has a result, or may have been made."""
         return place in self._by_key or place in self._in_doubt
+
+    def find_key(self, frame: int, key: str, arguments: Ref) -> str:
+        """Returns the key of a call with these arguments: that of the next attempt if the call was asked for with others, and
+        was not begun. What a person or the loop has changed meanwhile is another call than the one that was held or withdrawn.
+        """
+        while self._arguments.get((frame, key), arguments) != arguments and not self._is_begun((frame, key)):
+            key = _name_next(key)
+        return key
 
     def find_request(self, frame: int) -> AskedRequest | None:
         """Returns the newest request to a model in a frame; None if there was none."""
@@ -302,6 +322,11 @@ def write_call_key(reply: int, call_id: str) -> str:
 def write_key(base: str, attempt: int) -> str:
     """Returns the key of an attempt, which is counted from 1."""
     return f"{base}~{attempt}" if attempt > 1 else base
+
+
+def _name_next(key: str) -> str:
+    base, attempt = split_key(key)
+    return write_key(base, attempt + 1)
 
 
 def split_key(key: str) -> tuple[str, int]:

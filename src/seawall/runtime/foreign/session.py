@@ -149,14 +149,17 @@ class Session:
         frame: int = 0,
         halts: bool = False,
         untrusted: bool = False,
+        edits: bool = False,
     ) -> ToolAsk:
         """Returns the ask for a tool's call. `arguments` are JSON values; `call_id` is the call's id in the model's reply.
 
         `halts`: a limit halts the run at this call, because the loop can't take a text in place of the result.
-        `untrusted`: see `Tool`. Raises `Misused` for a name that can't be recorded.
+        `untrusted`: see `Tool`. A call that was held, or given back, and is asked for with other arguments is another call;
+        with `edits` it is the same one, and the loop compares `Turn.arguments` with its own and has the proposal edited.
+        Raises `Misused` for a name that can't be recorded.
         """
         check_recordable(agent=agent, name=name, call_id=call_id)
-        return ToolAsk(agent, name, arguments, call_id, frame, halts, untrusted)
+        return ToolAsk(agent, name, arguments, call_id, frame, halts, untrusted, edits)
 
     @staticmethod
     def handoff(
