@@ -221,6 +221,24 @@ def test_an_effect_that_raises_waits_for_somebody_who_says_what_became_of_it(
     assert len(model.requests) == 1
 
 
+def test_a_patch_that_its_editor_could_not_apply_is_told_and_leaves_nothing_in_doubt(engine: Engine) -> None:
+    machine = Machine(ApplyPatchResult(status="failed", output="the context was not found"))
+    agent, model = make_agent(machine, "apply_patch")
+
+    assert ask(SeawallRunner(engine), agent).final_output == "Done."
+    assert model.requests[-1][-1]["status"] == "failed"
+
+
+def test_equal_operations_of_a_tool_with_a_name_of_its_own_are_calls_of_their_own(engine: Engine) -> None:
+    machine = Machine()
+    model = ClientModel("apply_patch", "apply_patch")
+    agent = Agent(name="clerk", model=model, tools=[ApplyPatchTool(editor=machine, name="edit")])
+
+    ask(SeawallRunner(engine, reads=["edit"]), agent)
+
+    assert len(machine.done) == 2
+
+
 def test_no_such_tool_runs_once_the_gate_is_closed(kind: str) -> None:
     machine = Machine()
     agent, model = make_agent(machine, kind)

@@ -24,7 +24,12 @@ from agents.tool import (
 from pydantic import TypeAdapter
 
 from seawall.adapters.openai_agents.place import CallPlace, RaisedInstead, enter_place, find_invocation
-from seawall.adapters.openai_agents.replies import PATCH_FIELDS, SHELL_FIELDS, read_operation
+from seawall.adapters.openai_agents.replies import (
+    PATCH_FIELDS,
+    SHELL_FIELDS,
+    read_arguments,
+    read_operation,
+)
 from seawall.core.canonical import digest_of
 from seawall.run.step import Result
 from seawall.runtime.foreign.asks import Turn
@@ -114,14 +119,15 @@ class GatedClientTool:
         return await self._call(_ClientCall(self._find_call(given), given, invoke))
 
     def _find_call(self, operation: dict[str, Any]) -> str:
-        """Returns the id of the call that asked for an operation. One call may ask for several."""
-        asked = [
-            (call, json.loads(text)) for call, name, text in find_invocation().calls if name == self.tool.name
-        ]
-        for call, arguments in asked:
-            if arguments == operation:
+        """Returns the id of the call that asked for an operation. One call may ask for several. Without such a call in the newest
+        reply it is "", so that operations are told apart by what they do and by their number.
+        """
+        names = ("apply_patch", self.tool.name)
+        asked = [(call, text) for call, name, text in find_invocation().calls if name in names]
+        for call, text in asked:
+            if read_arguments(text) == operation:
                 return call
-        return f"{asked[0][0] if asked else 'patch'}/{digest_of(operation)[:16]}"
+        return f"{asked[0][0]}/{digest_of(operation)[:16]}" if asked else ""
 
     # ---- the gate
 
@@ -215,7 +221,9 @@ def _write(value: Any) -> Result:
         return make_tool_result("\n".join(map(_write_output, value.output)), raw=raw)
     if isinstance(value, ApplyPatchResult):
         raw = json.dumps({"patch": _PATCH.dump_python(value, mode="json")})
-        return make_tool_result(value.output or "", failed=value.status == "failed", raw=raw)
+        return make_tool_result(
+            value.output or value.status or "", raw=raw
+        )  # a failure that is told is no doubt
     if value is None:
         return make_tool_result("", raw=json.dumps({"none": True}))
     return make_tool_result(str(value))
