@@ -24,6 +24,22 @@ in each run. With many more the search in the cache costs more than it saves."""
 Row = tuple[Any, ...]
 
 
+class LockWait:
+    """Waits for locks that other connections hold; see `Database.set_lock_wait`."""
+
+    def __init__(self, wait_s: float) -> None:
+        self._attempts = wait_s / _LOCK_RETRY_S
+        self._never = threading.Event()
+        self.waits = 0
+        """How often it has waited."""
+
+    def __call__(self, count: int) -> bool:
+        """Waits before another attempt, the first of which has the number 0; returns False after the last one."""
+        self.waits += 1
+        self._never.wait(_LOCK_RETRY_S)
+        return count < self._attempts
+
+
 class Database:
     """One connection. Only one thread may use it at a time."""
 
@@ -35,6 +51,7 @@ class Database:
         self._raw.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         # Statements that return no rows share one cursor: to make one takes as long as a small statement.
         self._cursor: Any = self._raw.cursor()
+        self.lock_wait = LockWait(0.0)
 
     def run(self, sql: str, values: Sequence[object] = ()) -> None:
         """Executes one or more statements that return no rows."""
@@ -85,14 +102,24 @@ class Database:
         SQLite's own waiting backs off to 0.1 s between two attempts, so a process that commits without a pause
         starves the others: with eight such processes the slowest append took 1.1 s, with this waiting 0.06 s.
         """
-        attempts = wait_s / _LOCK_RETRY_S
-        never = threading.Event()
+        self.lock_wait = LockWait(wait_s)
+        self._raw.set_busy_handler(self.lock_wait)
 
-        def wait(count: int) -> bool:
-            never.wait(_LOCK_RETRY_S)
-            return count < attempts
+    def use_log(self) -> str:
+        """Has the file use a write-ahead log, and returns its journal mode.
 
-        self._raw.set_busy_handler(wait)
+        While another connection does the same to a new file, SQLite may say that the file is locked without having waited,
+        because each of them has a lock that the other one needs. Then it is tried again.
+        """
+        count = 0
+        while True:
+            before = self.lock_wait.waits
+            try:
+                return str(self.run_pragma("journal_mode", "wal"))
+            except apsw.BusyError:
+                if self.lock_wait.waits != before or not self.lock_wait(count):
+                    raise
+            count += 1
 
     @property
     def is_read_only(self) -> bool:

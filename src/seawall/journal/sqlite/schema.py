@@ -192,7 +192,7 @@ def prepare(database: Database, path: str, options: SqliteOptions, genesis: byte
     # only a new file accepts this; in another file it would be a write
     if _check_version(database, path) == 0:
         database.run_pragma("auto_vacuum", 2)  # incremental
-    mode = database.run_pragma("journal_mode", "wal")
+    mode = database.use_log()
     wanted = "memory" if path == MEMORY else "wal"
     if mode != wanted:
         raise Misused(f"journal {path}: its file system gives journal_mode={mode}, not {wanted}")
