@@ -13,16 +13,16 @@ from seawall.journal.sqlite.database import Database
 
 
 class Contended(Database):
-    """A connection of which SQLite says some times that the file is locked. `waits`: after it has waited by itself."""
+    """A connection of which SQLite says some times that the file is locked, each time after it has waited `waits` times."""
 
     refusals = 3
-    waits = False
+    waits = 0
 
     def run_pragma(self, name: str, value: object = None) -> Any:
         if name == "journal_mode" and self.refusals:
             self.refusals -= 1
-            if self.waits:
-                self.lock_wait(0)
+            for count in range(self.waits):
+                self.lock_wait(count)
             raise apsw.BusyError("database is locked")
         return super().run_pragma(name, value)
 
@@ -44,8 +44,8 @@ def test_a_lock_for_which_sqlite_does_not_wait_is_waited_for(contended: Contende
 
 
 def test_a_lock_for_which_sqlite_has_waited_is_not_waited_for_again(contended: Contended) -> None:
-    contended.set_lock_wait(1.0)
-    contended.waits = True
+    contended.set_lock_wait(0.002)
+    contended.waits = 3
 
     with pytest.raises(apsw.BusyError):
         contended.use_log()

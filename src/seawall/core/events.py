@@ -301,10 +301,11 @@ class StepDone(Base, tag="done", frozen=True, kw_only=True):
     loose_fingerprint: str | None = msgspec.field(default=None, name="alike")
     """A digest as `fingerprint`, but of the result without its numbers (tools that may write) or without all that may
     be noise (other tools); None if that makes no difference. For a read's short result it is a digest of the tool's
-    name and the words of the result, in any order, so it can be equal for two different questions. For an error, or a
-    result that reports one, it is `!` and a digest of the error's kind."""
+    name and the words of the result, in any order, so it can be equal for two different questions, unless there is an
+    `answer_fingerprint`. For an error, or a result that reports one, it is `!` and a digest of the error's kind."""
     answer_fingerprint: str | None = msgspec.field(default=None, name="same")
-    """The digest by which the answers to different questions are compared; None: `loose_fingerprint` is that digest."""
+    """Of a read's short result that has random words, which may be the answer: the digest with these words by which the
+    answers to different questions are compared. None: `loose_fingerprint` is that digest."""
     error: str | None = None
     """The kind of failure, for example `rate_limited`; the text is in the output."""
     retry: bool = False

@@ -135,8 +135,9 @@ def compute_fingerprints(
     equal orders differ only in their new number), or the kind of an error. It is None if it would equal the exact
     digest. For a read's short result it covers the words in any order and not the arguments, so it is also equal if
     another question had the same answer. If the result has random words, which may be the answer, the loose digest covers
-    the arguments and not these words, and the digest `answer` covers these words and not the arguments. Errors are compared without their quotes, which are mostly the arguments. `at`
-    is the time of the call in wall seconds, 0 if it is not known. On `conceal` see `Bodies.conceal`.
+    the arguments and not these words, and the digest `answer` covers these words and not the arguments. Errors are compared
+    without their quotes, which are mostly the arguments. `at` is the time of the call in wall seconds, 0 if it is not known.
+    On `conceal` see `Bodies.conceal`.
     """
     if step.kind not in REQUESTED:
         if result.problem is None:

@@ -36,7 +36,8 @@ async def read_changes(
 ) -> Snapshot:
     """Returns the snapshot of a run that goes on: the newest version, and the changes of entries that it has read.
 
-    `taken_at` is the wall second at which its last segment began. A fork stays at the snapshot of its origin, because it never merges.
+    `taken_at` is the wall second at which its last segment began. A fork stays at the snapshot of its origin, because it
+    never merges.
     """
     if state.started.fork is not None:
         return Snapshot(state.memory)

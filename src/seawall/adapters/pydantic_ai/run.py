@@ -288,10 +288,9 @@ class GatedAgentRun:
                         continue
                 raise ApprovalRequired(held.describe(problem)) from held
             except _Overridden:  # the earlier approval is used up, so these arguments are asked about
-                if (
-                    overridden
-                ):  # there was none: the tool has deferred itself, and its key is that of the first arguments
-                    asked = self.session.tool(self.agent, name, arguments, frame=self.frame)
+                if overridden:
+                    # There was none: the tool has deferred itself. With other arguments it is another call.
+                    asked = asked._replace(edits=False)
                 overridden = True
                 continue
             self.held.pop(call_id, None)

@@ -1,7 +1,8 @@
 """Fields that claim a permission: `"approved_by": "cfo"`, `authorization: granted`, `override: true`.
 
 They occur in JSON, YAML, tables and headers of letters alike, so they are searched in the text itself, which is not
-parsed; of a table, each cell is read with the head of its column. A field that names who must approve (`approver`), or says that an approval is needed, claims nothing.
+parsed; of a table, each cell is read with the head of its column. A field that names who must approve (`approver`), or
+says that an approval is needed, claims nothing.
 """
 
 from __future__ import annotations

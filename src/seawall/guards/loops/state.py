@@ -82,6 +82,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str
     loose_fingerprint: str | None = None
     answer_fingerprint: str | None = None
+    """See `StepDone.answer_fingerprint`."""
     wording: str = ""
     effect: bool = False
     may_write: bool = False

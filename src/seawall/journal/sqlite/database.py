@@ -109,17 +109,16 @@ class Database:
         """Has the file use a write-ahead log, and returns its journal mode.
 
         While another connection does the same to a new file, SQLite may say that the file is locked without having waited,
-        because each of them has a lock that the other one needs. Then it is tried again.
+        because each of them has a lock that the other one needs. So it is tried again until all attempts are used up, those
+        of SQLite included.
         """
-        count = 0
+        begun = self.lock_wait.waits
         while True:
-            before = self.lock_wait.waits
             try:
                 return str(self.run_pragma("journal_mode", "wal"))
             except apsw.BusyError:
-                if self.lock_wait.waits != before or not self.lock_wait(count):
+                if not self.lock_wait(self.lock_wait.waits - begun):
                     raise
-            count += 1
 
     @property
     def is_read_only(self) -> bool:

@@ -4,8 +4,9 @@ A framework that was interrupted goes on from its own checkpoint: the last one, 
 ids, and asks again for steps that are recorded. A step is the same if it has the same frame and the same key:
 
 - of a tool: the recorded reply that asked for it, and the id of the call in that reply. A call with the same key and other
-  arguments is refused if the first one was made, or may have been; otherwise it is another attempt. Of a call without an id: its name and arguments, and the number of such calls before it. If the asker
-  was told no result of a call without an id, the next such call is the same one.
+  arguments is refused if the first one was made, or may have been; otherwise it is another attempt. Of a call without an id:
+  its name and arguments, and the number of such calls before it. If the asker was told no result of a call without an id, the
+  next such call is the same one.
 - of a hand-off: as of a tool. If the loop says where it makes it, the place counts, too.
 - of a model: a number. What is recorded is found by the meaning of the request (`standing.py`).
 
